@@ -1,0 +1,304 @@
+// Package task holds the nouns of Prytany: what Alice posts, what Bob
+// publishes, what workers sign, and how each of them is written down.
+//
+// Everything that is hashed or signed is deterministic CBOR ([Encode]), is
+// read back by one strict decoder ([Decode]), and is named by a hash under a
+// domain tag ([H]). The package imports nothing else of Prytany, does no I/O
+// and knows no rule of the protocol: rules live in sortition, committee,
+// attest and ledger, which all speak in these types.
+package task
+
+import (
+	"crypto/ed25519"
+	"encoding/hex"
+	"fmt"
+)
+
+// ID names a noun of type T: H(tag, canonical bytes) (spec §1.3). The type
+// parameter keeps a task's name from being used as a node's.
+type ID[T any] [32]byte
+
+// The names of the four things that have one.
+type (
+	TaskID     = ID[Task]
+	FunctionID = ID[Function]
+	NodeID     = ID[Node]
+	TxID       = ID[Tx]
+)
+
+func (id ID[T]) String() string { return Hash(id).String() }
+
+// Short is the first eight hex digits: for people, never for machines.
+func (id ID[T]) Short() string { return Hash(id).Short() }
+
+// IsZero says whether the name was never set.
+func (id ID[T]) IsZero() bool { return id == ID[T]{} }
+
+// MarshalText writes hex.
+func (id ID[T]) MarshalText() ([]byte, error) { return Hash(id).MarshalText() }
+
+// UnmarshalText reads 64 hex digits.
+func (id *ID[T]) UnmarshalText(text []byte) error { return (*Hash)(id).UnmarshalText(text) }
+
+// Key is an Ed25519 or VRF public key.
+type Key [32]byte
+
+func (k Key) String() string { return hex.EncodeToString(k[:]) }
+
+// Short is the first eight hex digits: for people, never for machines.
+func (k Key) Short() string { return hex.EncodeToString(k[:4]) }
+
+// MarshalText writes hex.
+func (k Key) MarshalText() ([]byte, error) { return Hash(k).MarshalText() }
+
+// UnmarshalText reads 64 hex digits.
+func (k *Key) UnmarshalText(text []byte) error { return (*Hash)(k).UnmarshalText(text) }
+
+// Address is an account: the Ed25519 public key that signs for it (spec §2.1).
+type Address = Key
+
+// Signature is an Ed25519 signature over a Hash.
+type Signature [64]byte
+
+// Sign signs a hash. The tag inside the hash separates what is signed.
+func Sign(key ed25519.PrivateKey, h Hash) Signature {
+	return Signature(ed25519.Sign(key, h[:]))
+}
+
+// Verify says whether key signed h.
+func (s Signature) Verify(key Key, h Hash) bool {
+	return ed25519.Verify(key[:], h[:], s[:])
+}
+
+// PublicKey is the public half of an Ed25519 key as a Key.
+func PublicKey(key ed25519.PrivateKey) Key { return Key(key.Public().(ed25519.PublicKey)) }
+
+// Size limits of untrusted input, in bytes, checked before anything is
+// allocated (spec §1.1).
+const (
+	MaxTx       = 64 << 10
+	MaxBlob     = 256 << 20
+	MaxEvidence = 16 << 10
+	MaxMessage  = 128 << 10
+	MaxSealed   = 4 << 10
+	maxText     = 256
+	maxArgs     = 64
+	maxArg      = 4096
+)
+
+// Blob names one encrypted file: its CIDv1 and its size in bytes.
+type Blob struct {
+	CID  string `cbor:"1,keyasint" json:"cid"`
+	Size uint64 `cbor:"2,keyasint" json:"size"`
+}
+
+func (b Blob) check(what string) error {
+	if b.CID == "" || len(b.CID) > maxText {
+		return fmt.Errorf("%s: no CID", what)
+	}
+	if b.Size == 0 || b.Size > MaxBlob {
+		return fmt.Errorf("%s: %d bytes, want 1 to %d", what, b.Size, MaxBlob)
+	}
+	return nil
+}
+
+// Limits bound one run (spec §9.3). At any of them the run stops.
+type Limits struct {
+	Gas         uint64 `cbor:"1,keyasint" json:"gas"`
+	MemoryBytes uint64 `cbor:"2,keyasint" json:"memory_bytes"`
+	OutputBytes uint64 `cbor:"3,keyasint" json:"output_bytes"`
+	WallMillis  uint64 `cbor:"4,keyasint" json:"wall_ms"`
+}
+
+// Manifest is what Bob says of his function, in the clear.
+type Manifest struct {
+	Name        string   `cbor:"1,keyasint" json:"name"`
+	Version     string   `cbor:"2,keyasint" json:"version"`
+	Description string   `cbor:"3,keyasint" json:"description"`
+	Runtime     string   `cbor:"4,keyasint" json:"runtime"`
+	Args        []string `cbor:"5,keyasint" json:"args"`
+	Limits      Limits   `cbor:"6,keyasint" json:"limits"`
+	Royalty     Amount   `cbor:"7,keyasint" json:"royalty"`
+}
+
+// Endpoint is where an owner's keys are released: a multiaddr with a peer ID,
+// and the account that signs the release on the chain.
+type Endpoint struct {
+	Addr    string  `cbor:"1,keyasint" json:"addr"`
+	Account Address `cbor:"2,keyasint" json:"account"`
+}
+
+// Function is code that Bob has published: the manifest in the clear, the
+// code as an encrypted blob, and the broker that releases its key.
+type Function struct {
+	Owner    Address  `cbor:"1,keyasint" json:"owner"`
+	Manifest Manifest `cbor:"2,keyasint" json:"manifest"`
+	Code     Blob     `cbor:"3,keyasint" json:"code"`
+	Broker   Endpoint `cbor:"4,keyasint" json:"broker"`
+}
+
+// ID names the function (spec §1.3).
+func (f Function) ID() FunctionID { return FunctionID(H(TagFunction, Encode(f))) }
+
+// Check refuses what no node could run, before any money moves.
+func (f Function) Check() error {
+	m := f.Manifest
+	if m.Name == "" || len(m.Name) > maxText || len(m.Version) > maxText || len(m.Description) > 4*maxText {
+		return fmt.Errorf("manifest: name, version or description is missing or too long")
+	}
+	if m.Runtime != RuntimeWasm {
+		return fmt.Errorf("manifest: runtime %q is not known; have %q", m.Runtime, RuntimeWasm)
+	}
+	l := m.Limits
+	if l.Gas == 0 || l.MemoryBytes == 0 || l.OutputBytes == 0 || l.WallMillis == 0 {
+		return fmt.Errorf("manifest: every limit must be above zero")
+	}
+	if l.MemoryBytes > 4<<30 || l.OutputBytes > MaxBlob || l.WallMillis > 24*3600*1000 {
+		return fmt.Errorf("manifest: a limit is over its maximum (4 GiB memory, %d bytes output, 24 h)", MaxBlob)
+	}
+	if err := checkArgs(m.Args); err != nil {
+		return err
+	}
+	if len(f.Broker.Addr) > maxText {
+		return fmt.Errorf("broker: address too long")
+	}
+	return f.Code.check("code")
+}
+
+// RuntimeWasm is WASI preview 1, the embedded default (spec §9.3).
+const RuntimeWasm = "wasm"
+
+func checkArgs(args []string) error {
+	if len(args) > maxArgs {
+		return fmt.Errorf("%d arguments, at most %d", len(args), maxArgs)
+	}
+	for _, a := range args {
+		if len(a) > maxArg {
+			return fmt.Errorf("an argument of %d bytes, at most %d", len(a), maxArg)
+		}
+	}
+	return nil
+}
+
+// Tier is how much a kind of evidence protects (spec §7.1).
+type Tier uint8
+
+// The tiers, weakest first.
+const (
+	TierSimulated    Tier = 1 // nothing: the host can read everything
+	TierMeasured     Tier = 2 // integrity, but no memory secrecy against the owner of the machine
+	TierConfidential Tier = 3 // hardware-encrypted memory
+)
+
+func (t Tier) String() string {
+	switch t {
+	case TierSimulated:
+		return "simulated"
+	case TierMeasured:
+		return "measured"
+	case TierConfidential:
+		return "hardware-confidential"
+	}
+	return fmt.Sprintf("tier %d", uint8(t))
+}
+
+// Policy is the least that Alice accepts of an enclave (spec §7.1). No
+// measurements means those of the chain's genesis.
+type Policy struct {
+	MinTier      Tier   `cbor:"1,keyasint" json:"min_tier"`
+	Measurements []Hash `cbor:"2,keyasint" json:"measurements"`
+	MinTCB       uint64 `cbor:"3,keyasint" json:"min_tcb"`
+}
+
+// Task is one job that Alice posts.
+type Task struct {
+	Chain     string     `cbor:"1,keyasint" json:"chain"`
+	Owner     Address    `cbor:"2,keyasint" json:"owner"`
+	Nonce     uint64     `cbor:"3,keyasint" json:"nonce"` // of the posting transaction: equal tasks get different names
+	Function  FunctionID `cbor:"4,keyasint" json:"function"`
+	Input     Blob       `cbor:"5,keyasint" json:"input"`
+	Args      []string   `cbor:"6,keyasint" json:"args"`
+	Recipient string     `cbor:"7,keyasint" json:"recipient"` // age recipient of the result
+	Endpoint  Endpoint   `cbor:"8,keyasint" json:"endpoint"`
+	GasLimit  uint64     `cbor:"9,keyasint" json:"gas_limit"`
+	GasPrice  Amount     `cbor:"10,keyasint" json:"gas_price"` // base units per 1,000,000 gas
+	Fee       Amount     `cbor:"11,keyasint" json:"fee"`       // of the whole committee, split by seats
+	Seats     uint32     `cbor:"12,keyasint" json:"seats"`     // τ, the expected size of the committee
+	MinSeats  uint32     `cbor:"13,keyasint" json:"min_seats"`
+	Policy    Policy     `cbor:"14,keyasint" json:"policy"`
+}
+
+// ID names the task (spec §1.3).
+func (t Task) ID() TaskID { return TaskID(H(TagTask, Encode(t))) }
+
+// Bounds of a committee (spec §5.2).
+const (
+	MaxSeats     = 1024
+	DefaultSeats = 13
+)
+
+// Check refuses a task that is malformed whatever the state of the chain.
+func (t Task) Check() error {
+	if err := t.Input.check("input"); err != nil {
+		return err
+	}
+	if err := checkArgs(t.Args); err != nil {
+		return err
+	}
+	if t.Recipient == "" || len(t.Recipient) > 4096 {
+		return fmt.Errorf("recipient: missing or too long")
+	}
+	if len(t.Endpoint.Addr) > maxText {
+		return fmt.Errorf("endpoint: address too long")
+	}
+	if t.Seats == 0 || t.Seats > MaxSeats || t.MinSeats < 2 || t.MinSeats > t.Seats {
+		return fmt.Errorf("seats: want 2 ≤ minimum ≤ expected ≤ %d, have %d and %d", MaxSeats, t.MinSeats, t.Seats)
+	}
+	if t.GasLimit == 0 {
+		return fmt.Errorf("gas limit: must be above zero")
+	}
+	if t.Policy.MinTier < TierSimulated || t.Policy.MinTier > TierConfidential || len(t.Policy.Measurements) > 64 {
+		return fmt.Errorf("policy: unknown tier or too many measurements")
+	}
+	return nil
+}
+
+// Node is a worker's registration (spec §3.1). VRF and Peer are never the
+// operator's account key; Peer is the libp2p identity and signs votes.
+type Node struct {
+	Operator Address  `cbor:"1,keyasint" json:"operator"`
+	VRF      Key      `cbor:"2,keyasint" json:"vrf"`
+	Peer     Key      `cbor:"3,keyasint" json:"peer"`
+	Addr     string   `cbor:"4,keyasint" json:"addr"`
+	Runtimes []string `cbor:"5,keyasint" json:"runtimes"`
+	Arch     string   `cbor:"6,keyasint" json:"arch"`
+	TEE      TEE      `cbor:"7,keyasint" json:"tee"`
+}
+
+// TEE is a node's root of trust: what kind, and the key or chip identity that
+// its evidence must chain to.
+type TEE struct {
+	Kind     string `cbor:"1,keyasint" json:"kind"`
+	Identity Key    `cbor:"2,keyasint" json:"identity"`
+}
+
+// ID names the node by its keys alone, so that it may move to another address.
+func (n Node) ID() NodeID {
+	return NodeID(H(TagNode, n.Operator[:], n.VRF[:], n.Peer[:]))
+}
+
+// Check refuses a malformed registration.
+func (n Node) Check() error {
+	if n.VRF == n.Operator || n.Peer == n.Operator || n.VRF == n.Peer {
+		return fmt.Errorf("operator, VRF and peer keys must be three different keys")
+	}
+	if len(n.Addr) > maxText || len(n.Arch) > maxText || len(n.Runtimes) == 0 || len(n.Runtimes) > 8 || n.TEE.Kind == "" {
+		return fmt.Errorf("address, architecture, runtimes or TEE kind missing or too long")
+	}
+	for _, r := range n.Runtimes {
+		if r != RuntimeWasm {
+			return fmt.Errorf("runtime %q is not known", r)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,152 @@
+package task
+
+import (
+	"crypto/ed25519"
+)
+
+// Body is what a transaction does: exactly one field is set.
+type Body struct {
+	Transfer    *Transfer     `cbor:"1,keyasint,omitempty" json:"transfer,omitempty"`
+	Register    *Register     `cbor:"2,keyasint,omitempty" json:"register,omitempty"`
+	Bond        *Bond         `cbor:"3,keyasint,omitempty" json:"bond,omitempty"`
+	Unbond      *Bond         `cbor:"4,keyasint,omitempty" json:"unbond,omitempty"`
+	Publish     *Publish      `cbor:"5,keyasint,omitempty" json:"publish,omitempty"`
+	Post        *Task         `cbor:"6,keyasint,omitempty" json:"post,omitempty"`
+	Claims      *Claims       `cbor:"7,keyasint,omitempty" json:"claims,omitempty"`
+	Commitments *Commitments  `cbor:"8,keyasint,omitempty" json:"commitments,omitempty"`
+	Verdicts    *Verdicts     `cbor:"9,keyasint,omitempty" json:"verdicts,omitempty"`
+	Skip        *Skip         `cbor:"10,keyasint,omitempty" json:"skip,omitempty"`
+	Release     *Release      `cbor:"11,keyasint,omitempty" json:"release,omitempty"`
+	Result      *SignedResult `cbor:"12,keyasint,omitempty" json:"result,omitempty"`
+}
+
+// Kind is the name of what the body does, empty unless exactly one thing.
+func (b Body) Kind() string {
+	kind, n := "", 0
+	for name, set := range map[string]bool{
+		"transfer": b.Transfer != nil, "register": b.Register != nil, "bond": b.Bond != nil,
+		"unbond": b.Unbond != nil, "publish": b.Publish != nil, "post": b.Post != nil,
+		"claims": b.Claims != nil, "commitments": b.Commitments != nil, "verdicts": b.Verdicts != nil,
+		"skip": b.Skip != nil, "release": b.Release != nil, "result": b.Result != nil,
+	} {
+		if set {
+			kind, n = name, n+1
+		}
+	}
+	if n != 1 {
+		return ""
+	}
+	return kind
+}
+
+// Transfer moves money between accounts.
+type Transfer struct {
+	To     Address `cbor:"1,keyasint" json:"to"`
+	Amount Amount  `cbor:"2,keyasint" json:"amount"`
+}
+
+// Register enters a worker, or updates its address and capabilities, and adds
+// to its bond (spec §3.1).
+type Register struct {
+	Node Node   `cbor:"1,keyasint" json:"node"`
+	Bond Amount `cbor:"2,keyasint" json:"bond"`
+	// Possession holds the peer key's signature over the node: nobody
+	// registers another's identity.
+	Possession Signature `cbor:"3,keyasint" json:"-"`
+}
+
+// RegistrationHash is what the peer key signs to be registered.
+func RegistrationHash(chain string, n Node) Hash {
+	return H(TagRegistration, []byte(chain), Encode(n))
+}
+
+// Bond adds to a node's bond, or begins to take from it.
+type Bond struct {
+	Node   NodeID `cbor:"1,keyasint" json:"node"`
+	Amount Amount `cbor:"2,keyasint" json:"amount"`
+}
+
+// Publish registers a function, or adds to the bond of one.
+type Publish struct {
+	Function Function `cbor:"1,keyasint" json:"function"`
+	Bond     Amount   `cbor:"2,keyasint" json:"bond"`
+}
+
+// Claims brings any number of claims for one attempt (spec §6.3).
+type Claims struct {
+	Claims []Claim `cbor:"1,keyasint" json:"claims"`
+}
+
+// Commitments brings the commitments of any number of verifiers.
+type Commitments struct {
+	Commitments []Commitment `cbor:"1,keyasint" json:"commitments"`
+}
+
+// Verdicts opens the commitments of a closed set, with the evidence that they
+// judge.
+type Verdicts struct {
+	Ballot   Ballot   `cbor:"1,keyasint" json:"ballot"`
+	Evidence []byte   `cbor:"2,keyasint" json:"-"`
+	Reveals  []Reveal `cbor:"3,keyasint" json:"reveals"`
+}
+
+// Skip passes over a silent executor: n−f seats have gone on to View.
+type Skip struct {
+	Task    TaskID       `cbor:"1,keyasint" json:"task"`
+	Attempt uint32       `cbor:"2,keyasint" json:"attempt"`
+	View    uint32       `cbor:"3,keyasint" json:"view"`
+	Votes   []SignedVote `cbor:"4,keyasint" json:"-"`
+}
+
+// Tx is a transaction as it travels: not to be believed before Verify.
+type Tx struct {
+	Chain     string    `cbor:"1,keyasint"`
+	From      Address   `cbor:"2,keyasint"`
+	Nonce     uint64    `cbor:"3,keyasint"`
+	Body      Body      `cbor:"4,keyasint"`
+	Signature Signature `cbor:"5,keyasint"`
+}
+
+func (t Tx) hash() Hash {
+	t.Signature = Signature{}
+	return H(TagTransaction, Encode(t))
+}
+
+// VerifiedTx is a transaction whose form and signature hold. Only VerifyTx
+// makes one, so the ledger cannot be reached by anything else.
+type VerifiedTx struct {
+	tx Tx
+	id TxID
+}
+
+// Tx is the transaction.
+func (v VerifiedTx) Tx() Tx { return v.tx }
+
+// ID names the transaction by its canonical bytes.
+func (v VerifiedTx) ID() TxID { return v.id }
+
+// SignTx signs a body as its sender's transaction and returns the wire bytes.
+func SignTx(key ed25519.PrivateKey, chain string, nonce uint64, body Body) []byte {
+	t := Tx{Chain: chain, From: PublicKey(key), Nonce: nonce, Body: body}
+	t.Signature = Sign(key, t.hash())
+	return Encode(t)
+}
+
+// VerifyTx decodes a transaction of the given chain and checks its form and
+// signature; whether it may be applied is the ledger's question.
+func VerifyTx(raw []byte, chain string) (VerifiedTx, error) {
+	t, err := Decode[Tx](raw, MaxTx)
+	if err != nil {
+		return VerifiedTx{}, Refuse("tx-malformed", "the transaction cannot be read: %v", err)
+	}
+	if t.Chain != chain {
+		return VerifiedTx{}, Refuse("tx-wrong-chain", "the transaction is for chain %q, this is %q", t.Chain, chain)
+	}
+	if t.Body.Kind() == "" {
+		return VerifiedTx{}, Refuse("tx-malformed", "the transaction must do exactly one thing")
+	}
+	if !t.Signature.Verify(t.From, t.hash()) {
+		return VerifiedTx{}, Refuse("tx-bad-signature", "the signature of %s does not hold", t.From.Short())
+	}
+	return VerifiedTx{tx: t, id: TxID(H(TagTransaction, raw))}, nil
+}

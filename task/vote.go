@@ -1,0 +1,210 @@
+package task
+
+// Claim says that a node has won seats in one attempt at one task. The proof
+// is its own signature: only the holder of the VRF key can make it (spec §5.4).
+type Claim struct {
+	Task    TaskID   `cbor:"1,keyasint" json:"task"`
+	Attempt uint32   `cbor:"2,keyasint" json:"attempt"`
+	Node    NodeID   `cbor:"3,keyasint" json:"node"`
+	Proof   [81]byte `cbor:"4,keyasint" json:"-"`
+}
+
+// Stage is the kind of a vote.
+type Stage uint8
+
+// The three votes of the agreement on an executor (spec §6.2).
+const (
+	Prepare Stage = 1 // this executor is the one for this view
+	Commit  Stage = 2 // n−f have prepared it, its own vote among them
+	NewView Stage = 3 // this view's executor is silent; go on to the view named here
+)
+
+func (s Stage) String() string {
+	switch s {
+	case Prepare:
+		return "prepare"
+	case Commit:
+		return "commit"
+	case NewView:
+		return "new-view"
+	}
+	return "unknown stage"
+}
+
+// Vote is one member's word in one view. In a NewView without a lock the
+// executor is zero; with one it is the locked executor, and LockView its view.
+type Vote struct {
+	Task     TaskID `cbor:"1,keyasint" json:"task"`
+	Attempt  uint32 `cbor:"2,keyasint" json:"attempt"`
+	View     uint32 `cbor:"3,keyasint" json:"view"`
+	Stage    Stage  `cbor:"4,keyasint" json:"stage"`
+	Executor NodeID `cbor:"5,keyasint" json:"executor"`
+	LockView uint32 `cbor:"6,keyasint" json:"lock_view"`
+	Node     NodeID `cbor:"7,keyasint" json:"node"`
+}
+
+// Hash is what the node's peer key signs.
+func (v Vote) Hash() Hash { return H(TagVote, Encode(v)) }
+
+// SignedVote is a vote on the wire. Lock holds the prepares that prove the
+// lock of a NewView; it is checked by itself and so is not signed again.
+type SignedVote struct {
+	Vote      Vote         `cbor:"1,keyasint" json:"vote"`
+	Signature Signature    `cbor:"2,keyasint" json:"-"`
+	Lock      []SignedVote `cbor:"3,keyasint" json:"-"`
+}
+
+// Round tells the verdict before the run from the one after it.
+type Round uint8
+
+// The two verdicts on an executor.
+const (
+	PreRun  Round = 1 // is the enclave what it says it is?
+	PostRun Round = 2 // did it leave nothing behind?
+)
+
+func (r Round) String() string {
+	if r == PreRun {
+		return "pre-run"
+	}
+	return "post-run"
+}
+
+// Verdict is what a verifier says of the evidence.
+type Verdict uint8
+
+// The two verdicts. Silence is not one of them.
+const (
+	OK    Verdict = 1
+	Fault Verdict = 2
+)
+
+func (v Verdict) String() string {
+	if v == OK {
+		return "OK"
+	}
+	return "FAULT"
+}
+
+// Ballot names one verdict round of one view of one attempt.
+type Ballot struct {
+	Task    TaskID `cbor:"1,keyasint" json:"task"`
+	Attempt uint32 `cbor:"2,keyasint" json:"attempt"`
+	View    uint32 `cbor:"3,keyasint" json:"view"`
+	Round   Round  `cbor:"4,keyasint" json:"round"`
+}
+
+// Commitment binds a verifier to a verdict that nobody can read yet
+// (spec §7.5). Signed by the peer key.
+type Commitment struct {
+	Ballot    Ballot    `cbor:"1,keyasint" json:"ballot"`
+	Node      NodeID    `cbor:"2,keyasint" json:"node"`
+	Digest    Hash      `cbor:"3,keyasint" json:"digest"`
+	Signature Signature `cbor:"4,keyasint" json:"-"`
+}
+
+// Hash is what the node's peer key signs.
+func (c Commitment) Hash() Hash {
+	return H(TagVote, Encode(c.Ballot), c.Node[:], c.Digest[:])
+}
+
+// Reveal opens a commitment. It needs no signature: only the committer knew
+// the salt.
+type Reveal struct {
+	Ballot   Ballot  `cbor:"1,keyasint" json:"ballot"`
+	Node     NodeID  `cbor:"2,keyasint" json:"node"`
+	Verdict  Verdict `cbor:"3,keyasint" json:"verdict"`
+	Reason   string  `cbor:"4,keyasint" json:"reason"` // code of the appraisal, empty for OK
+	Evidence Hash    `cbor:"5,keyasint" json:"evidence"`
+	Salt     Hash    `cbor:"6,keyasint" json:"salt"`
+}
+
+// Digest is the commitment that this reveal opens (spec §7.5).
+func (r Reveal) Digest() Hash { return H(TagCommitment, Encode(r)) }
+
+// Outcome is how a run ended, as the enclave signs it.
+type Outcome uint8
+
+// The ways in which a run ends (spec §10.2).
+const (
+	RunOK          Outcome = 1
+	FunctionError  Outcome = 2
+	GasExhausted   Outcome = 3
+	MemoryExceeded Outcome = 4
+	OutputExceeded Outcome = 5
+	WallExceeded   Outcome = 6
+	BadInputKey    Outcome = 7 // what Alice released opens nothing
+	BadCodeKey     Outcome = 8 // what Bob released opens nothing
+)
+
+var outcomeNames = [...]string{"", "ok", "function error", "gas exhausted", "memory limit", "output limit", "wall limit", "wrong input key", "wrong code key"}
+
+func (o Outcome) String() string {
+	if int(o) < len(outcomeNames) && o != 0 {
+		return outcomeNames[o]
+	}
+	return "unknown outcome"
+}
+
+// Known says whether the outcome is one of those above.
+func (o Outcome) Known() bool { return o >= RunOK && o <= BadCodeKey }
+
+// Result is what the enclave says of the run (spec §9.5).
+type Result struct {
+	Task      TaskID  `cbor:"1,keyasint" json:"task"`
+	Attempt   uint32  `cbor:"2,keyasint" json:"attempt"`
+	View      uint32  `cbor:"3,keyasint" json:"view"`
+	Node      NodeID  `cbor:"4,keyasint" json:"node"`
+	Outcome   Outcome `cbor:"5,keyasint" json:"outcome"`
+	ExitCode  uint32  `cbor:"6,keyasint" json:"exit_code"`
+	Output    Blob    `cbor:"7,keyasint" json:"output"` // age file for Alice: the outputs, the log, the reason
+	Gas       uint64  `cbor:"8,keyasint" json:"gas"`
+	PreState  Hash    `cbor:"9,keyasint" json:"pre_state"`
+	PostState Hash    `cbor:"10,keyasint" json:"post_state"`
+	Evidence  Hash    `cbor:"11,keyasint" json:"evidence"` // the pre-run evidence that names the signing key
+}
+
+// Hash is what the enclave key signs.
+func (r Result) Hash() Hash { return H(TagResult, Encode(r)) }
+
+// SignedResult is a Result with the enclave's signature.
+type SignedResult struct {
+	Result    Result    `cbor:"1,keyasint" json:"result"`
+	Signature Signature `cbor:"2,keyasint" json:"-"`
+}
+
+// Role is an owner's part in a task.
+type Role uint8
+
+// The two owners of a task's secrets.
+const (
+	Alice Role = 1 // owns the input
+	Bob   Role = 2 // owns the code
+)
+
+func (r Role) String() string {
+	switch r {
+	case Alice:
+		return "Alice"
+	case Bob:
+		return "Bob"
+	}
+	return "unknown role"
+}
+
+// Release is a blob key sealed to an attested enclave (spec §8.2). Ciphertext:
+// it may lie on the chain.
+type Release struct {
+	Task     TaskID `cbor:"1,keyasint" json:"task"`
+	Attempt  uint32 `cbor:"2,keyasint" json:"attempt"`
+	View     uint32 `cbor:"3,keyasint" json:"view"`
+	Role     Role   `cbor:"4,keyasint" json:"role"`
+	Evidence Hash   `cbor:"5,keyasint" json:"evidence"`
+	Sealed   []byte `cbor:"6,keyasint" json:"-"`
+}
+
+// AAD binds the sealed key to what it was released for (spec §8.2).
+func (r Release) AAD() []byte {
+	h := H(TagSeal, r.Task[:], U64(uint64(r.Attempt)), U64(uint64(r.View)), []byte{byte(r.Role)}, r.Evidence[:])
+	return h[:]
+}
