@@ -157,20 +157,24 @@ type Result struct {
 	Node      NodeID  `cbor:"4,keyasint" json:"node"`
 	Outcome   Outcome `cbor:"5,keyasint" json:"outcome"`
 	ExitCode  uint32  `cbor:"6,keyasint" json:"exit_code"`
-	Output    Blob    `cbor:"7,keyasint" json:"output"` // age file for Alice: the outputs, the log, the reason
+	Output    Hash    `cbor:"7,keyasint" json:"output"` // SHA-256 of the age file for Alice: the outputs, the log, the reason
 	Gas       uint64  `cbor:"8,keyasint" json:"gas"`
 	PreState  Hash    `cbor:"9,keyasint" json:"pre_state"`
 	PostState Hash    `cbor:"10,keyasint" json:"post_state"`
 	Evidence  Hash    `cbor:"11,keyasint" json:"evidence"` // the pre-run evidence that names the signing key
+	Size      uint64  `cbor:"12,keyasint" json:"size"`     // of the age file, in bytes
 }
 
 // Hash is what the enclave key signs.
 func (r Result) Hash() Hash { return H(TagResult, Encode(r)) }
 
-// SignedResult is a Result with the enclave's signature.
+// SignedResult is a Result with the enclave's signature, and where the output
+// can be had: the CID is the executor's word, the content is checked against
+// the signed digest.
 type SignedResult struct {
 	Result    Result    `cbor:"1,keyasint" json:"result"`
 	Signature Signature `cbor:"2,keyasint" json:"-"`
+	CID       string    `cbor:"3,keyasint" json:"cid"`
 }
 
 // Role is an owner's part in a task.

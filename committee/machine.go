@@ -1,0 +1,558 @@
+package committee
+
+import (
+	"slices"
+
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+)
+
+// Machine is one node's part in one task. Not safe for concurrent use.
+type Machine struct {
+	self  task.NodeID
+	times Timeouts
+	c     *ledger.Case // as the chain last told; nil before the first ChainMoved
+
+	out []Action // of the present Step
+
+	// The present attempt. A new attempt forgets all of it.
+	drawn     bool
+	mine      *Member // this node's seats, nil without
+	members   map[task.NodeID]Member
+	confirmed bool // the chain has closed the claims
+
+	// The agreement on an executor.
+	view      uint32
+	ready     bool // the collecting time is over: prepare as soon as may be
+	cast      map[castKey]bool
+	votes     map[task.Stage]map[uint32]map[task.NodeID]task.SignedVote
+	lock      *lock
+	decided   bool // in this view
+	executor  task.NodeID
+	alive     bool // a sign of life since the silence timer was set
+	skipSent  map[uint32]bool
+	claimSent bool
+
+	rounds map[roundKey]*round
+}
+
+type castKey struct {
+	stage task.Stage
+	view  uint32
+}
+
+// lock is the executor that a quorum has prepared, with its proof.
+type lock struct {
+	view     uint32
+	executor task.NodeID
+	proof    []task.SignedVote
+}
+
+type roundKey struct {
+	view  uint32
+	round task.Round
+}
+
+// round is this node's knowledge of one verdict.
+type round struct {
+	evidence    []byte // the executor's, as this node first saw it
+	asked       bool   // for an appraisal, or for the enclave's quote
+	mine        *task.Reveal
+	revealed    bool
+	commitments map[task.NodeID]task.Commitment
+	reveals     map[task.NodeID]task.Reveal
+	keysAsked   bool
+	submitted   int // commitments, at the last submission
+	reported    int // reveals, at the last submission
+	late        bool
+}
+
+// New makes a machine for a node. It wants ChainMoved first.
+func New(self task.NodeID, times Timeouts) *Machine {
+	m := &Machine{self: self, times: times}
+	m.reset()
+	return m
+}
+
+// reset begins an attempt.
+func (m *Machine) reset() {
+	m.drawn, m.mine, m.members, m.confirmed = false, nil, map[task.NodeID]Member{}, false
+	m.cast, m.skipSent, m.rounds = map[castKey]bool{}, map[uint32]bool{}, map[roundKey]*round{}
+	m.votes = map[task.Stage]map[uint32]map[task.NodeID]task.SignedVote{task.Prepare: {}, task.Commit: {}, task.NewView: {}}
+	m.view, m.ready, m.lock, m.decided, m.executor, m.alive, m.claimSent = 0, false, nil, false, task.NodeID{}, false, false
+}
+
+// Restore tells a machine, before its first Step, what this node has cast and
+// committed to before a crash, so that it never says something else.
+func (m *Machine) Restore(attempt uint32, votes []task.SignedVote, reveals []task.Reveal) {
+	for _, s := range votes {
+		if v := s.Vote; v.Attempt == attempt {
+			m.cast[castKey{v.Stage, v.View}] = true
+			m.view = max(m.view, v.View)
+			if v.Stage == task.Commit && (m.lock == nil || v.View >= m.lock.view) {
+				m.lock = &lock{view: v.View, executor: v.Executor, proof: s.Lock}
+			}
+		}
+	}
+	for _, r := range reveals {
+		if r.Ballot.Attempt == attempt {
+			m.round(r.Ballot.View, r.Ballot.Round).mine = &r
+		}
+	}
+}
+
+// Attempt is the attempt that the machine is in.
+func (m *Machine) Attempt() uint32 {
+	if m.c == nil {
+		return 0
+	}
+	return m.c.Attempt
+}
+
+// Executor is who executes in the present view as far as this node knows, and
+// whether that is decided.
+func (m *Machine) Executor() (task.NodeID, bool) { return m.executor, m.decided }
+
+// Step takes one event and returns what to do, in order.
+func (m *Machine) Step(e Event) []Action {
+	m.out = nil
+	if moved, ok := e.(ChainMoved); ok {
+		m.chainMoved(moved.Case)
+		return m.out
+	}
+	if m.c == nil || m.c.Phase == ledger.Closed {
+		return nil
+	}
+	switch e := e.(type) {
+	case Won:
+		m.won(e.Self)
+	case ClaimHeard:
+		m.claimHeard(e.Member)
+	case VoteHeard:
+		m.voteHeard(e.Vote.vote)
+	case EvidenceHeard:
+		m.evidenceHeard(e)
+	case Appraised:
+		m.appraised(e)
+	case CommitmentHeard:
+		m.commitmentHeard(e.Commitment)
+	case RevealHeard:
+		m.revealHeard(e.Reveal)
+	case AliveHeard:
+		if e.View == m.view && e.Node == m.executor {
+			m.alive = true
+		}
+	case Quoted:
+		m.quoted(e)
+	case Ran:
+		m.ran(e.Result)
+	case TimedOut:
+		m.timedOut(e.Timer)
+	}
+	return m.out
+}
+
+func (m *Machine) do(a Action) { m.out = append(m.out, a) }
+
+func (m *Machine) submit(b task.Body) { m.do(Submit{Body: b}) }
+
+func (m *Machine) timer(kind TimerKind, millis uint64) {
+	m.do(SetTimer{Timer: Timer{Kind: kind, Attempt: m.c.Attempt, View: m.view}, Millis: millis})
+}
+
+// n and quorum are in seats, of the members known so far.
+func (m *Machine) n() (n uint32) {
+	for _, k := range m.members {
+		n += k.Seats
+	}
+	return n
+}
+
+func (m *Machine) quorum() uint32 { return sortition.Quorum(m.n()) }
+
+func (m *Machine) isMember() bool { return m.mine != nil }
+
+// owner is the owner of the v-th ticket among different owners.
+func (m *Machine) owner(view uint32) (task.NodeID, bool) {
+	var tickets []sortition.Ticket
+	for _, k := range m.members {
+		tickets = append(tickets, k.Tickets...)
+	}
+	sortition.Sort(tickets)
+	id, ok := sortition.Owner(tickets, view)
+	return task.NodeID(id), ok
+}
+
+// ---- the chain ----
+
+// chainMoved follows the chain, which is always right.
+func (m *Machine) chainMoved(c *ledger.Case) {
+	last := m.c
+	m.c = c
+	if last != nil && last.Attempt != c.Attempt {
+		m.dropWork("the chain began another attempt")
+		m.reset()
+	}
+	switch {
+	case c.Phase == ledger.Closed:
+		m.dropWork("the task is settled")
+		m.do(Finish{})
+		return
+	case c.Phase == ledger.Posted:
+		return
+	case !m.drawn && c.Phase == ledger.Electing:
+		m.drawn = true
+		m.do(Draw{Case: c})
+	}
+	for i := range c.Members {
+		m.admit(memberOf(&c.Members[i]))
+	}
+	switch c.Phase {
+	case ledger.Electing:
+		m.claimLeftOut()
+		m.commitmentsLeftOut(task.PreRun)
+	case ledger.Attesting, ledger.Releasing, ledger.Running, ledger.Reviewing:
+		m.confirm()
+		m.follow(task.PreRun)
+		if c.Phase == ledger.Reviewing {
+			m.review()
+		}
+	}
+}
+
+func memberOf(m *ledger.Member) Member {
+	return Member{
+		Node: m.Claim.Node, Seats: m.Seats, Claim: m.Claim,
+		Tickets: sortition.Tickets(task.Hash(m.Claim.Node), m.Beta, m.Seats),
+	}
+}
+
+func (m *Machine) admit(k Member) {
+	if _, ok := m.members[k.Node]; !ok && !m.confirmed {
+		m.members[k.Node] = k
+	}
+}
+
+// confirm takes the chain's committee and view for what they are.
+func (m *Machine) confirm() {
+	if !m.confirmed {
+		m.confirmed = true
+		clear(m.members)
+		for i := range m.c.Members {
+			k := memberOf(&m.c.Members[i])
+			m.members[k.Node] = k
+		}
+		if k, ok := m.members[m.self]; ok {
+			m.mine = &k
+		} else {
+			m.mine = nil
+			m.dropWork("the chain's committee is without this node")
+		}
+	}
+	if v := &m.c.View; !m.decided || m.executor != v.Executor || m.view < v.Number {
+		if m.decided && m.executor == m.self && v.Executor != m.self {
+			m.dropWork("the chain named another executor")
+		}
+		// A view this node is already past: its members wait to skip.
+		if m.view <= v.Number {
+			m.enter(v.Number)
+			m.decide(v.Executor)
+		}
+		m.trySkip()
+	}
+}
+
+func (m *Machine) dropWork(why string) {
+	if m.decided && m.executor == m.self {
+		m.do(StopEnclave{Why: why})
+	}
+}
+
+// ---- claims ----
+
+func (m *Machine) won(self Member) {
+	if m.mine != nil || m.confirmed {
+		return
+	}
+	m.mine = &self
+	m.admit(self)
+	m.do(Gossip{Claim: self.Claim})
+	m.timer(CollectTimer, m.times.Collect)
+}
+
+func (m *Machine) claimHeard(k Member) {
+	m.admit(k)
+	m.tryPrepare()
+	m.countVotes()
+}
+
+// submitClaims brings the set to the chain: the owner of the lowest ticket for
+// all, and whoever was left out for itself.
+func (m *Machine) submitClaims() {
+	if m.claimSent || m.confirmed {
+		return
+	}
+	m.claimSent = true
+	var set []task.Claim
+	for _, k := range m.sorted() {
+		set = append(set, k.Claim)
+	}
+	m.submit(task.Body{Claims: &task.Claims{Claims: set}})
+}
+
+func (m *Machine) sorted() []Member {
+	var ms []Member
+	for _, k := range m.members {
+		ms = append(ms, k)
+	}
+	return sortMembers(ms)
+}
+
+// claimLeftOut posts this node's own claim if a block has passed without it.
+func (m *Machine) claimLeftOut() {
+	if m.isMember() && m.ready && m.c.Member(m.self) == nil && len(m.c.Members) > 0 && !m.claimSent {
+		m.claimSent = true
+		m.submit(task.Body{Claims: &task.Claims{Claims: []task.Claim{m.mine.Claim}}})
+	}
+}
+
+// ---- agreement ----
+
+// enter begins a view.
+func (m *Machine) enter(view uint32) {
+	if view == m.view && m.decided {
+		return
+	}
+	m.view, m.decided, m.alive = view, false, false
+}
+
+// castVote votes once for each stage and view, and only as a member.
+func (m *Machine) castVote(v task.Vote, proof []task.SignedVote) {
+	key := castKey{v.Stage, v.View}
+	if !m.isMember() || m.cast[key] {
+		return
+	}
+	m.cast[key] = true
+	v.Task, v.Attempt, v.Node = m.c.ID(), m.c.Attempt, m.self
+	m.do(Cast{Vote: v, Lock: proof})
+}
+
+// left says whether this node has gone on from a view: then it is silent in it.
+func (m *Machine) left(view uint32) bool {
+	for k := range m.cast {
+		if k.stage == task.NewView && k.view > view {
+			return true
+		}
+	}
+	return false
+}
+
+// tryPrepare prepares the lock that was carried into this view, or the owner
+// of its ticket.
+func (m *Machine) tryPrepare() {
+	if !m.ready || m.confirmed || m.decided || m.left(m.view) {
+		return
+	}
+	candidate, ok := m.owner(m.view)
+	if m.lock != nil {
+		candidate, ok = m.lock.executor, true
+	}
+	if ok {
+		m.castVote(task.Vote{View: m.view, Stage: task.Prepare, Executor: candidate}, nil)
+	}
+}
+
+func (m *Machine) voteHeard(s task.SignedVote) {
+	v := s.Vote
+	if v.Task != m.c.ID() || v.Attempt != m.c.Attempt {
+		return
+	}
+	views := m.votes[v.Stage]
+	if v.View > m.view+64 {
+		return // a bound on memory: nobody honest is that far ahead
+	}
+	if views[v.View] == nil {
+		views[v.View] = map[task.NodeID]task.SignedVote{}
+	}
+	if _, ok := views[v.View][v.Node]; ok {
+		return // the first counts; two different ones are evidence against their sender
+	}
+	views[v.View][v.Node] = s
+	m.countVotes()
+}
+
+// weigh adds the seats of those who voted in a stage and view and whom keep accepts.
+func (m *Machine) weigh(stage task.Stage, view uint32, keep func(task.Vote) bool) (seats uint32, votes []task.SignedVote) {
+	for _, k := range m.sorted() {
+		if s, ok := m.votes[stage][view][k.Node]; ok && keep(s.Vote) {
+			seats += k.Seats
+			votes = append(votes, s)
+		}
+	}
+	return seats, votes
+}
+
+// countVotes acts on every quorum that there is.
+func (m *Machine) countVotes() {
+	m.followNewViews()
+	m.trySkip()
+	if m.confirmed || m.decided || m.n() == 0 {
+		return
+	}
+	for _, k := range m.sorted() {
+		named := func(v task.Vote) bool { return v.Executor == k.Node }
+		seats, proof := m.weigh(task.Prepare, m.view, named)
+		_, own := m.votes[task.Prepare][m.view][k.Node]
+		// The executor's own prepare is its word that it is there: one that is
+		// silent from the start is never locked.
+		if seats >= m.quorum() && own && m.votes[task.Prepare][m.view][k.Node].Vote.Executor == k.Node && !m.left(m.view) {
+			m.lock = &lock{view: m.view, executor: k.Node, proof: proof}
+			m.castVote(task.Vote{View: m.view, Stage: task.Commit, Executor: k.Node}, proof)
+		}
+		if seats, _ := m.weigh(task.Commit, m.view, named); seats >= m.quorum() {
+			m.decide(k.Node)
+			return
+		}
+	}
+}
+
+// followNewViews goes to a view that a quorum has gone to, and joins those who
+// go as soon as one of them must be honest.
+func (m *Machine) followNewViews() {
+	views := make([]uint32, 0, len(m.votes[task.NewView]))
+	for v := range m.votes[task.NewView] {
+		if v > m.view {
+			views = append(views, v)
+		}
+	}
+	slices.Sort(views)
+	all := func(task.Vote) bool { return true }
+	for _, v := range views {
+		seats, votes := m.weigh(task.NewView, v, all)
+		if n := m.n(); n > 0 && seats > (n-1)/3 && seats < m.quorum() {
+			m.leave(v)
+		}
+		if seats < m.quorum() || m.n() == 0 || m.confirmed {
+			continue
+		}
+		m.lock = m.highestLock(votes)
+		m.enter(v)
+		m.timer(ViewTimer, m.times.View*uint64(v+1))
+		m.tryPrepare()
+	}
+}
+
+// highestLock is the one that the new view must go on with, if any. A lock
+// whose proof is no quorum is nobody's.
+func (m *Machine) highestLock(votes []task.SignedVote) *lock {
+	var best *lock
+	for _, s := range votes {
+		if s.Vote.Executor.IsZero() || best != nil && best.view >= s.Vote.LockView {
+			continue
+		}
+		var seats uint32
+		seen := map[task.NodeID]bool{}
+		for _, p := range s.Lock {
+			if !seen[p.Vote.Node] {
+				seats += m.members[p.Vote.Node].Seats
+				seen[p.Vote.Node] = true
+			}
+		}
+		if seats >= m.quorum() {
+			best = &lock{view: s.Vote.LockView, executor: s.Vote.Executor, proof: s.Lock}
+		}
+	}
+	return best
+}
+
+// leave goes on to a later view. The lock goes along unless its owner was
+// decided and then was silent: that is what a new view is for.
+func (m *Machine) leave(to uint32) {
+	v := task.Vote{View: to, Stage: task.NewView}
+	var proof []task.SignedVote
+	if m.lock != nil && !(m.decided && m.lock.executor == m.executor) {
+		v.Executor, v.LockView, proof = m.lock.executor, m.lock.view, m.lock.proof
+	}
+	m.castVote(v, proof)
+}
+
+// decide knows the executor of the present view.
+func (m *Machine) decide(executor task.NodeID) {
+	m.decided, m.executor, m.alive = true, executor, false
+	if !m.isMember() {
+		return
+	}
+	if executor == m.self {
+		r := m.round(m.view, task.PreRun)
+		if !r.asked {
+			r.asked = true
+			var names []task.NodeID
+			for _, k := range m.sorted() {
+				names = append(names, k.Node)
+			}
+			m.do(StartEnclave{View: m.view, Members: names})
+		}
+		return
+	}
+	m.timer(SilenceTimer, m.times.Silence)
+	m.tryAppraise(m.view, task.PreRun)
+}
+
+// trySkip brings the word of n−f seats that have gone on to the chain.
+func (m *Machine) trySkip() {
+	if !m.confirmed || !m.isMember() || m.c.Phase < ledger.Attesting || m.c.Phase > ledger.Running {
+		return
+	}
+	next := m.c.View.Number + 1
+	seats, votes := m.weigh(task.NewView, next, func(v task.Vote) bool { return v.Executor.IsZero() })
+	if seats < m.quorum() || m.skipSent[next] {
+		return
+	}
+	m.skipSent[next] = true
+	for i := range votes {
+		votes[i].Lock = nil
+	}
+	m.submit(task.Body{Skip: &task.Skip{Task: m.c.ID(), Attempt: m.c.Attempt, View: next, Votes: votes}})
+}
+
+func (m *Machine) timedOut(t Timer) {
+	if t.Attempt != m.c.Attempt || t.Kind != FlushTimer && t.View != m.view {
+		return
+	}
+	switch t.Kind {
+	case CollectTimer:
+		m.ready = true
+		if lowest, ok := m.owner(0); ok && lowest == m.self {
+			m.submitClaims()
+		}
+		m.timer(ViewTimer, m.times.View)
+		m.tryPrepare()
+		m.countVotes()
+	case ViewTimer:
+		if !m.decided && !m.confirmed {
+			m.leave(m.view + 1)
+		}
+	case SilenceTimer:
+		m.silence()
+	case FlushTimer:
+		for _, r := range []task.Round{task.PreRun, task.PostRun} {
+			k := m.round(t.View, r)
+			k.late = true
+			m.flush(t.View, r)
+		}
+	}
+}
+
+// silence asks for the next executor if the decided one gave no sign of life.
+func (m *Machine) silence() {
+	switch {
+	case !m.decided || m.executor == m.self || m.c.Phase == ledger.Reviewing:
+		return
+	case m.alive || m.c.Phase == ledger.Releasing:
+		m.alive = false // owners, not the executor, are waited for while releasing
+		m.timer(SilenceTimer, m.times.Silence)
+	default:
+		m.leave(m.view + 1)
+	}
+}

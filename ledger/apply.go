@@ -1,0 +1,560 @@
+package ledger
+
+import (
+	"slices"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// maxAhead bounds how far a sender's pooled nonces may run ahead.
+const maxAhead = 256
+
+// Check refuses what would be refused anyway, cheaply and before it enters a
+// pool: a used or far-off nonce, a sender who cannot pay the fee, a task whose
+// escrow is not there. It changes nothing.
+func Check(s Store, height uint64, tx task.VerifiedTx) error {
+	b := NewBlock(s, height)
+	t := tx.Tx()
+	acct, _ := load[Account](s, join(keyAccount, t.From[:]))
+	switch {
+	case t.Nonce < acct.Nonce:
+		return task.Refuse("nonce-used", "nonce %d of %s is used; the next is %d", t.Nonce, t.From.Short(), acct.Nonce)
+	case t.Nonce >= acct.Nonce+maxAhead:
+		return task.Refuse("nonce-far", "nonce %d of %s is too far ahead of %d", t.Nonce, t.From.Short(), acct.Nonce)
+	case acct.Balance < b.Params.TxFee:
+		return task.Refuse("no-fee", "%s holds %s, the fee is %s", t.From.Short(), acct.Balance, b.Params.TxFee)
+	}
+	if post := t.Body.Post; post != nil {
+		acct.Balance -= b.Params.TxFee
+		_, _, err := b.quote(t, acct)
+		return err
+	}
+	return nil
+}
+
+// Apply does one transaction. If it is refused, the state is as before but for
+// the sender's fee and nonce; with a wrong nonce or no money for the fee not
+// even these.
+func (b *Block) Apply(tx task.VerifiedTx) error {
+	t := tx.Tx()
+	acct, _ := load[Account](b.state, join(keyAccount, t.From[:]))
+	if t.Nonce != acct.Nonce {
+		return task.Refuse("nonce-wrong", "nonce %d of %s; the next is %d", t.Nonce, t.From.Short(), acct.Nonce)
+	}
+	if acct.Balance < b.Params.TxFee {
+		return task.Refuse("no-fee", "%s holds %s, the fee is %s", t.From.Short(), acct.Balance, b.Params.TxFee)
+	}
+	acct.Nonce++
+	acct.Balance -= b.Params.TxFee
+	b.meta.Burned += b.Params.TxFee
+	save(b.state, join(keyAccount, t.From[:]), acct)
+
+	outer, meta, events := b.state, b.meta, len(b.events)
+	b.meta.Stakes = slices.Clone(meta.Stakes)
+	b.state = newOverlay(outer)
+	err := b.apply(t)
+	if err == nil {
+		b.state.Flush()
+	} else {
+		b.meta, b.events = meta, b.events[:events]
+	}
+	b.state = outer
+	return err
+}
+
+func (b *Block) apply(t task.Tx) error {
+	switch body := t.Body; {
+	case body.Transfer != nil:
+		return b.transfer(t.From, *body.Transfer)
+	case body.Register != nil:
+		return b.register(t.From, *body.Register)
+	case body.Bond != nil:
+		return b.bond(t.From, *body.Bond)
+	case body.Unbond != nil:
+		return b.unbond(t.From, *body.Unbond)
+	case body.Publish != nil:
+		return b.publish(t.From, *body.Publish)
+	case body.Post != nil:
+		return b.post(t)
+	case body.Claims != nil:
+		return b.claims(body.Claims.Claims)
+	case body.Commitments != nil:
+		return b.commitments(body.Commitments.Commitments)
+	case body.Verdicts != nil:
+		return b.verdicts(*body.Verdicts)
+	case body.Skip != nil:
+		return b.skip(*body.Skip)
+	case body.Release != nil:
+		return b.release(t.From, *body.Release)
+	case body.Result != nil:
+		return b.result(*body.Result)
+	}
+	return task.Refuse("tx-malformed", "the transaction does nothing")
+}
+
+// debit takes from an account, or says what is missing.
+func (b *Block) debit(from task.Address, a task.Amount) error {
+	key := join(keyAccount, from[:])
+	acct, _ := load[Account](b.state, key)
+	rest, ok := acct.Balance.Sub(a)
+	if !ok {
+		return task.Refuse("no-money", "%s holds %s, %s are needed", from.Short(), acct.Balance, a)
+	}
+	acct.Balance = rest
+	save(b.state, key, acct)
+	return nil
+}
+
+func (b *Block) transfer(from task.Address, t task.Transfer) error {
+	if err := b.debit(from, t.Amount); err != nil {
+		return err
+	}
+	b.credit(t.To, t.Amount)
+	return nil
+}
+
+func (b *Block) register(from task.Address, r task.Register) error {
+	if from != r.Node.Operator {
+		return task.Refuse("not-operator", "only the operator registers a node")
+	}
+	if err := r.Node.Check(); err != nil {
+		return task.Refuse("node-malformed", "%v", err)
+	}
+	if err := vrf.PublicKey(r.Node.VRF).Validate(); err != nil {
+		return task.Refuse("node-malformed", "VRF key: %v", err)
+	}
+	if !r.Possession.Verify(r.Node.Peer, task.RegistrationHash(b.Params.Chain, r.Node)) {
+		return task.Refuse("no-possession", "the peer key has not signed this registration")
+	}
+	id := r.Node.ID()
+	n, known := load[NodeRecord](b.state, join(keyNode, id[:]))
+	owner := b.state.Get(join(keyChip, r.Node.TEE.Identity[:]))
+	if owner != nil && task.NodeID(owner) != id {
+		return task.Refuse("tee-taken", "the TEE %s belongs to node %s: one TEE, one node", r.Node.TEE.Identity.Short(), task.NodeID(owner).Short())
+	}
+	if !known && r.Bond < b.Params.MinBond {
+		return task.Refuse("bond-low", "a node bonds at least %s, this is %s", b.Params.MinBond, r.Bond)
+	}
+	if known && n.Node.TEE != r.Node.TEE {
+		return task.Refuse("tee-changed", "a node keeps its TEE; register another node for another TEE")
+	}
+	n.Node = r.Node
+	b.state.Set(join(keyChip, r.Node.TEE.Identity[:]), id[:])
+	save(b.state, join(keyNode, id[:]), n)
+	if r.Bond == 0 {
+		return nil
+	}
+	return b.bond(from, task.Bond{Node: id, Amount: r.Bond})
+}
+
+// bond adds to a node's bond; it counts in the draw after a whole epoch.
+func (b *Block) bond(from task.Address, t task.Bond) error {
+	n, ok := load[NodeRecord](b.state, join(keyNode, t.Node[:]))
+	if !ok {
+		return task.Refuse("no-node", "node %s is not registered", t.Node.Short())
+	}
+	if err := b.debit(from, t.Amount); err != nil {
+		return err
+	}
+	n.Bond += t.Amount
+	n.setStake(b.epoch())
+	b.meta.addStake(b.epoch(), b.epoch()+activationEpochs, t.Amount, 0)
+	save(b.state, join(keyNode, t.Node[:]), n)
+	return nil
+}
+
+// unbond begins to take from a bond; the money waits longer than any dispute
+// (spec §3.3). What stays is nothing or at least the minimum.
+func (b *Block) unbond(from task.Address, t task.Bond) error {
+	n, ok := load[NodeRecord](b.state, join(keyNode, t.Node[:]))
+	if !ok || n.Node.Operator != from {
+		return task.Refuse("not-operator", "only the operator of a registered node unbonds it")
+	}
+	rest, ok := n.Bond.Sub(t.Amount)
+	if !ok || t.Amount == 0 || rest != 0 && rest < b.Params.MinBond {
+		return task.Refuse("bond-low", "the bond is %s; what stays must be nothing or at least %s", n.Bond, b.Params.MinBond)
+	}
+	if len(n.Unbonding) >= 16 {
+		return task.Refuse("unbonding-full", "16 withdrawals are under way; wait for the first")
+	}
+	n.Bond = rest
+	n.setStake(b.epoch())
+	b.meta.addStake(b.epoch(), b.epoch()+activationEpochs, 0, t.Amount)
+	due := b.Height + b.Params.UnbondBlocks
+	n.Unbonding = append(n.Unbonding, Unbonding{Height: due, Amount: t.Amount})
+	b.state.Set(unbondKey(due, t.Node), nil)
+	save(b.state, join(keyNode, t.Node[:]), n)
+	return nil
+}
+
+// payUnbonded gives back what has waited long enough.
+func (b *Block) payUnbonded() {
+	var ripe [][]byte
+	b.state.Ascend([]byte(keyUnbond), func(k, _ []byte) bool {
+		if heightIn(k, keyUnbond) > b.Height {
+			return false
+		}
+		ripe = append(ripe, k)
+		return true
+	})
+	for _, k := range ripe {
+		b.state.Delete(k)
+		key := join(keyNode, k[len(keyUnbond)+8:])
+		n, _ := load[NodeRecord](b.state, key)
+		n.Unbonding = slices.DeleteFunc(n.Unbonding, func(u Unbonding) bool {
+			if u.Height <= b.Height {
+				b.credit(n.Node.Operator, u.Amount)
+			}
+			return u.Height <= b.Height
+		})
+		save(b.state, key, n)
+	}
+}
+
+// publish registers a function, or adds to the bond of a known one.
+func (b *Block) publish(from task.Address, p task.Publish) error {
+	if p.Function.Owner != from {
+		return task.Refuse("not-owner", "only its owner publishes a function")
+	}
+	if err := p.Function.Check(); err != nil {
+		return task.Refuse("function-malformed", "%v", err)
+	}
+	if err := b.debit(from, p.Bond); err != nil {
+		return err
+	}
+	id := p.Function.ID()
+	f, known := load[FunctionRecord](b.state, join(keyFunction, id[:]))
+	if !known {
+		f = FunctionRecord{Function: p.Function, Height: b.Height}
+	}
+	f.Bond += p.Bond
+	save(b.state, join(keyFunction, id[:]), f)
+	return nil
+}
+
+// quote says what a task locks of Alice's money and of Bob's bond, or why it
+// cannot be posted. acct is Alice's account after the transaction's fee.
+func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
+	p := *t.Body.Post
+	f, known := load[FunctionRecord](b.state, join(keyFunction, p.Function[:]))
+	refuse := func(code, format string, args ...any) (Escrow, FunctionRecord, error) {
+		return Escrow{}, f, task.Refuse(code, format, args...).WithMoney("nothing is locked; the account still holds %s", acct.Balance)
+	}
+	if p.Owner != t.From || p.Chain != t.Chain || p.Nonce != t.Nonce {
+		return refuse("task-mismatch", "the task names another owner, chain or nonce than its transaction")
+	}
+	if err := p.Check(); err != nil {
+		return refuse("task-malformed", "%v", err)
+	}
+	if !known {
+		return refuse("no-function", "function %s is not published here", p.Function.Short())
+	}
+	if b.meta.Open >= b.Params.MaxOpen {
+		return refuse("chain-full", "%d tasks are open, the most this chain takes; try again later", b.meta.Open)
+	}
+	gas, ok := task.GasCost(p.GasLimit, p.GasPrice)
+	alice, ok2 := task.Sum(gas, p.Fee, f.Function.Manifest.Royalty)
+	need, ok3 := alice.Add(b.Params.PostingFee)
+	if !ok || !ok2 || !ok3 {
+		return refuse("amount-overflow", "gas limit × price + fees is over 2^64-1 base units")
+	}
+	if acct.Balance < need {
+		return refuse("escrow-low", "the task locks %s (gas %s, committee %s, royalty %s, posting %s); the account holds %s",
+			need, gas, p.Fee, f.Function.Manifest.Royalty, b.Params.PostingFee, acct.Balance)
+	}
+	bob, ok := fixedPart(p, b.Params).Add(p.Fee)
+	if !ok || f.Bond < bob {
+		return refuse("function-bond-low", "the function's free bond is %s; this task needs %s of it, in case Bob releases no key", f.Bond, bob)
+	}
+	return Escrow{Alice: alice, Bob: bob}, f, nil
+}
+
+// post locks the money and opens the case (spec §10.1).
+func (b *Block) post(t task.Tx) error {
+	acct, _ := load[Account](b.state, join(keyAccount, t.From[:]))
+	escrow, f, err := b.quote(t, acct)
+	if err != nil {
+		return err
+	}
+	id := t.Body.Post.ID()
+	if err := b.debit(t.From, escrow.Alice+b.Params.PostingFee); err != nil {
+		return err
+	}
+	b.meta.Burned += b.Params.PostingFee
+	b.meta.Open++
+	f.Bond -= escrow.Bob
+	save(b.state, join(keyFunction, t.Body.Post.Function[:]), f)
+	c := &Case{
+		Task: *t.Body.Post, Function: f.Function, Params: b.Params, PostedAt: b.Height,
+		Phase: Posted, Deadline: b.Height + 1, Seats: t.Body.Post.Seats, Escrow: escrow,
+	}
+	b.state.Set(join(keyOwned, t.From[:], task.U64(b.Height), id[:]), nil)
+	b.saveCase(c, 0, "posted: %s locked by Alice, %s of Bob's bond", escrow.Alice, escrow.Bob)
+	return nil
+}
+
+// open loads a case that a committee transaction may change.
+func (b *Block) open(id task.TaskID, attempt uint32) (*Case, error) {
+	c, ok := b.loadCase(id)
+	switch {
+	case !ok:
+		return nil, task.Refuse("no-task", "task %s is not on this chain", id.Short())
+	case c.Phase == Closed:
+		return nil, task.Refuse("task-closed", "task %s is settled", id.Short())
+	case c.Attempt != attempt:
+		return nil, task.Refuse("attempt-stale", "attempt %d of task %s; the present one is %d", attempt, id.Short(), c.Attempt)
+	}
+	return c, nil
+}
+
+// claims takes what is valid and new of a set; nothing new is an error, so
+// that repeating it costs.
+func (b *Block) claims(set []task.Claim) error {
+	if len(set) == 0 {
+		return task.Refuse("nothing-new", "no claim in the set")
+	}
+	c, err := b.open(set[0].Task, set[0].Attempt)
+	if err != nil {
+		return err
+	}
+	if c.Phase != Electing {
+		return task.Refuse("claims-closed", "claims for attempt %d are closed", c.Attempt)
+	}
+	added := 0
+	for _, k := range set {
+		if k.Task != set[0].Task || k.Attempt != c.Attempt || c.Member(k.Node) != nil {
+			continue
+		}
+		n, ok := load[NodeRecord](b.state, join(keyNode, k.Node[:]))
+		if !ok {
+			continue
+		}
+		m, err := c.Admit(n.Node, n.StakeAt(c.Epoch), k)
+		if err != nil {
+			continue
+		}
+		c.Members = append(c.Members, m)
+		added++
+	}
+	if added == 0 {
+		return task.Refuse("nothing-new", "no new valid claim among %d", len(set))
+	}
+	b.saveCase(c, c.Deadline, "claims: %d new, %d nodes with %d seats so far", added, len(c.Members), c.TotalSeats())
+	return nil
+}
+
+// Admit verifies a claim for the present attempt (spec §5.4). The offline
+// verifier calls it again.
+func (c *Case) Admit(n task.Node, stake task.Amount, k task.Claim) (Member, error) {
+	won, err := sortition.Unverified{Node: task.Hash(k.Node), Proof: vrf.Proof(k.Proof)}.
+		Verify(c.Seed(), vrf.PublicKey(n.VRF), c.Seats, uint64(stake), uint64(c.TotalStake))
+	if err != nil {
+		return Member{}, err
+	}
+	return Member{Node: n, Stake: stake, Claim: k, Beta: won.Output(), Seats: won.Seats()}, nil
+}
+
+// commitments takes the new ones of a set. In the pre-run round they may come
+// while claims are still open: that is the fast path (spec §6.3).
+func (b *Block) commitments(set []task.Commitment) error {
+	if len(set) == 0 {
+		return task.Refuse("nothing-new", "no commitment in the set")
+	}
+	c, err := b.open(set[0].Ballot.Task, set[0].Ballot.Attempt)
+	if err != nil {
+		return err
+	}
+	ballot := set[0].Ballot
+	early := ballot.Round == task.PreRun && c.Phase == Electing && ballot.View == 0
+	due := ballot.Round == task.PreRun && c.Phase == Attesting || ballot.Round == task.PostRun && c.Phase == Reviewing
+	if !(early || due) || ballot != c.Ballot(ballot.Round) {
+		return task.Refuse("ballot-stale", "no such commitments are awaited in phase %s, view %d", c.Phase, c.View.Number)
+	}
+	round := c.Round(ballot.Round)
+	if round.ClosedAt != 0 {
+		return task.Refuse("commits-closed", "the %s commitments are closed", ballot.Round)
+	}
+	added := 0
+	for _, k := range set {
+		m := c.Member(k.Node)
+		known := slices.ContainsFunc(round.Commitments, func(o task.Commitment) bool { return o.Node == k.Node })
+		if k.Ballot != ballot || m == nil || known || k.Node == c.View.Executor || !k.Signature.Verify(m.Node.Peer, k.Hash()) {
+			continue
+		}
+		round.Commitments = append(round.Commitments, k)
+		added++
+	}
+	if added == 0 {
+		return task.Refuse("nothing-new", "no new valid commitment among %d", len(set))
+	}
+	b.saveCase(c, c.Deadline, "%s commitments: %d new, %d so far", ballot.Round, added, len(round.Commitments))
+	if due && c.committedSeats(ballot.Round) == c.JudgeSeats() {
+		b.closeCommits(c, ballot.Round)
+	}
+	return nil
+}
+
+// verdicts takes the new reveals of a set, each of which must open a
+// commitment, and acts as soon as a quorum has spoken.
+func (b *Block) verdicts(t task.Verdicts) error {
+	c, err := b.open(t.Ballot.Task, t.Ballot.Attempt)
+	if err != nil {
+		return err
+	}
+	due := t.Ballot.Round == task.PreRun && c.Phase >= Attesting ||
+		t.Ballot.Round == task.PostRun && c.Phase == Reviewing
+	if !due || t.Ballot != c.Ballot(t.Ballot.Round) {
+		return task.Refuse("ballot-stale", "no such verdicts are awaited in phase %s, view %d", c.Phase, c.View.Number)
+	}
+	if _, err := attest.ParseEvidence(t.Evidence); err != nil {
+		return task.Refuse("evidence-malformed", "%v", err)
+	}
+	round := c.Round(t.Ballot.Round)
+	all := slices.Clone(round.Reveals)
+	for _, v := range t.Reveals {
+		known := slices.ContainsFunc(all, func(o task.Reveal) bool { return o.Node == v.Node })
+		if !known && v.Ballot == t.Ballot && c.CheckReveal(v) == nil {
+			all = append(all, v)
+		}
+	}
+	if len(all) == len(round.Reveals) {
+		return task.Refuse("nothing-new", "no new valid reveal among %d", len(t.Reveals))
+	}
+	decided := c.decided(t.Ballot.Round)
+	if !decided {
+		round.Evidence = t.Evidence
+	}
+	round.Reveals = all
+	ok, bad := c.Tally(t.Ballot.Round, all)
+	need := sortition.Quorum(c.JudgeSeats())
+	b.saveCase(c, c.Deadline, "%s verdicts: OK %d, FAULT %d of %d seats, a quorum is %d", t.Ballot.Round, ok, bad, c.JudgeSeats(), need)
+	if decided {
+		if c.Phase == Reviewing && ok+bad == c.committedSeats(task.PostRun) {
+			b.settle(c, b.reviewed(c))
+		}
+		return nil
+	}
+	switch {
+	case ok >= need && t.Ballot.Round == task.PreRun:
+		was := c.Deadline
+		c.Phase, c.Deadline = Releasing, b.Height+b.Params.ReleaseBlocks
+		b.saveCase(c, was, "the enclave is found good: owners may release their keys until block %d", c.Deadline)
+		b.released(c)
+	case bad > c.JudgeSeats()-need && t.Ballot.Round == task.PreRun:
+		b.passOver(c, "its evidence was found faulty")
+	case t.Ballot.Round == task.PostRun && ok+bad == c.committedSeats(task.PostRun):
+		b.settle(c, b.reviewed(c))
+	}
+	return nil
+}
+
+// decided says whether the pre-run round has let the task pass already.
+func (c *Case) decided(r task.Round) bool {
+	return r == task.PreRun && c.Phase > Attesting
+}
+
+// reviewed is the outcome after the post-run round.
+func (b *Block) reviewed(c *Case) Outcome {
+	_, bad := c.Tally(task.PostRun, c.View.Post.Reveals)
+	if bad >= sortition.Quorum(c.JudgeSeats()) {
+		return DirtyExit
+	}
+	return outcomeOf(c.View.Result.Result.Outcome)
+}
+
+// skip passes over a silent executor on the word of n−f seats.
+func (b *Block) skip(t task.Skip) error {
+	c, err := b.open(t.Task, t.Attempt)
+	if err != nil {
+		return err
+	}
+	if c.Phase < Attesting || c.Phase > Running || t.View != c.View.Number+1 {
+		return task.Refuse("skip-stale", "the view is %d in phase %s", c.View.Number, c.Phase)
+	}
+	if err := c.CheckSkip(t); err != nil {
+		return err
+	}
+	b.passOver(c, "its committee found it silent")
+	return nil
+}
+
+// CheckSkip verifies that n−f seats have signed a NewView for this view that
+// vouches for no executor.
+func (c *Case) CheckSkip(t task.Skip) error {
+	var seats uint32
+	seen := map[task.NodeID]bool{}
+	for _, s := range t.Votes {
+		m, v := c.Member(s.Vote.Node), s.Vote
+		if m == nil || seen[v.Node] || v.Task != t.Task || v.Attempt != t.Attempt || v.View != t.View ||
+			v.Stage != task.NewView || !v.Executor.IsZero() || !s.Signature.Verify(m.Node.Peer, v.Hash()) {
+			continue
+		}
+		seen[v.Node] = true
+		seats += m.Seats
+	}
+	if n := c.TotalSeats(); seats < sortition.Quorum(n) {
+		return task.Refuse("skip-weak", "%d of %d seats have gone on, a quorum is %d", seats, n, sortition.Quorum(n))
+	}
+	return nil
+}
+
+// release records an owner's sealed key: from then on nobody can say that the
+// owner did not release it.
+func (b *Block) release(from task.Address, r task.Release) error {
+	c, err := b.open(r.Task, r.Attempt)
+	if err != nil {
+		return err
+	}
+	owner, broker := c.Task.Owner, c.Task.Endpoint.Account
+	if r.Role == task.Bob {
+		owner, broker = c.Function.Owner, c.Function.Broker.Account
+	}
+	switch {
+	case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker:
+		return task.Refuse("not-owner", "%s does not speak for %s in this task", from.Short(), r.Role)
+	case c.Phase < Attesting || r.View != c.View.Number:
+		return task.Refuse("release-stale", "no release is awaited in phase %s, view %d", c.Phase, c.View.Number)
+	case len(r.Sealed) == 0 || len(r.Sealed) > task.MaxSealed:
+		return task.Refuse("release-malformed", "a sealed key has 1 to %d bytes", task.MaxSealed)
+	case c.released(r.Role):
+		return task.Refuse("nothing-new", "%s has released already", r.Role)
+	}
+	c.View.Releases = append(c.View.Releases, r)
+	b.saveCase(c, c.Deadline, "%s has released the key", r.Role)
+	b.released(c)
+	return nil
+}
+
+// released starts the run's deadline once the enclave is found good and both
+// owners have released.
+func (b *Block) released(c *Case) {
+	if c.Phase != Releasing || !c.released(task.Alice) || !c.released(task.Bob) {
+		return
+	}
+	was := c.Deadline
+	c.Phase = Running
+	c.Deadline = b.Height + b.Params.Blocks(c.Function.Manifest.Limits.WallMillis) + b.Params.RunGraceBlocks
+	b.saveCase(c, was, "both keys are released: the result is due by block %d", c.Deadline)
+}
+
+// result takes the enclave's word and opens the review of its exit.
+func (b *Block) result(s task.SignedResult) error {
+	c, err := b.open(s.Result.Task, s.Result.Attempt)
+	if err != nil {
+		return err
+	}
+	if c.Phase != Releasing && c.Phase != Running {
+		return task.Refuse("result-stale", "no result is awaited in phase %s", c.Phase)
+	}
+	if err := c.CheckResult(s); err != nil {
+		return err
+	}
+	was := c.Deadline
+	c.View.Result, c.View.ResultAt = &s, b.Height
+	c.Phase, c.Deadline = Reviewing, b.Height+1
+	b.saveCase(c, was, "result: %s, %d gas", s.Result.Outcome, s.Result.Gas)
+	return nil
+}

@@ -1,0 +1,308 @@
+// Package ledger is the state of the chain: accounts, the registry of nodes
+// and functions, and one [Case] for every task, from the posting to the last
+// payment.
+//
+// The package is pure. A [Block] takes verified transactions and the height
+// and beacon of its block, changes a [Store], and says in events what
+// happened; it reads no clock, does no I/O of its own and owns no randomness.
+// So the same code runs in the validator, in the simulator and in the offline
+// verifier, and gives the same bytes on every machine.
+//
+// Money: amounts are integers, each transaction either applies whole or
+// changes nothing but its sender's fee and nonce, and after each of them
+// balances + bonds + unbonding + escrows + burned = supply (spec §10.6).
+//
+// Time: deadlines are heights (spec §1.5). What is due at a height is done by
+// [Block.Begin] (draws) and [Block.End] (everything else), never by a clock.
+package ledger
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// Event says that a case has changed. Who wants to know more reads the case.
+type Event struct {
+	Height uint64      `json:"height"`
+	Task   task.TaskID `json:"task"`
+	Phase  Phase       `json:"phase"`
+	What   string      `json:"what"`
+}
+
+// Block is one block's changes, on their way into a store.
+type Block struct {
+	Height uint64
+	Params Params
+
+	state  *overlay
+	meta   Meta
+	beacon task.Hash
+	events []Event
+}
+
+// NewBlock starts the changes of a block at a height, over the state after the
+// block before it. Nothing reaches the store before End.
+func NewBlock(s Store, height uint64) *Block {
+	b := &Block{Height: height, state: newOverlay(s)}
+	b.Params, _ = load[Params](s, []byte(keyParams))
+	b.meta, _ = load[Meta](s, []byte(keyMeta))
+	b.beacon, _ = load[task.Hash](s, []byte(keyBeacon))
+	return b
+}
+
+func (b *Block) epoch() uint64 { return b.Height / b.Params.EpochBlocks }
+
+// BeaconDue says whether the block must carry a beacon: while a task is open,
+// and only then (spec §4.1).
+func (b *Block) BeaconDue() bool { return b.meta.Open > 0 }
+
+// BeaconInput is what the proposer's VRF is evaluated on: the chain, the
+// height and the beacon before. There is nothing in it to grind.
+func (b *Block) BeaconInput() []byte {
+	h := task.H(task.TagBeacon, []byte(b.Params.Chain), task.U64(b.Height), b.beacon[:])
+	return h[:]
+}
+
+// Begin starts the block with its proposer's beacon, nil if none is due, and
+// seeds the tasks that waited for it. An error means that the proposer broke a
+// rule and the block must not be accepted; nothing has changed then.
+func (b *Block) Begin(proposer []byte, proof *vrf.Proof) error {
+	if b.BeaconDue() != (proof != nil) {
+		return task.Refuse("beacon-missing", "block %d: a beacon is due: %v, given: %v", b.Height, b.BeaconDue(), proof != nil)
+	}
+	if proof == nil {
+		return nil
+	}
+	v, ok := load[Validator](b.state, join(keyValidator, proposer))
+	if !ok {
+		return task.Refuse("beacon-stranger", "block %d: proposer %x has no VRF key on this chain", b.Height, proposer)
+	}
+	beta, err := vrf.Verify(vrf.PublicKey(v.VRF), b.BeaconInput(), *proof)
+	if err != nil {
+		return task.Refuse("beacon-forged", "block %d: the beacon's proof does not hold: %v", b.Height, err)
+	}
+	b.beacon = task.H(task.TagBeacon, beta[:])
+	save(b.state, []byte(keyBeacon), b.beacon)
+	for _, c := range b.due() {
+		switch {
+		case c.Phase == Posted:
+			b.seed(c)
+		case c.Phase == Reviewing && c.View.ExitNonce.IsZero():
+			b.askExit(c)
+		}
+	}
+	return nil
+}
+
+// askExit gives the exit quote its nonce: a beacon that nobody knew when the
+// result was signed (spec §9.5).
+func (b *Block) askExit(c *Case) {
+	was := c.Deadline
+	c.View.ExitNonce = attest.ExitNonce(c.View.Result.Result.Hash(), b.beacon)
+	c.Deadline = b.Height + b.Params.CommitBlocks
+	b.saveCase(c, was, "the exit evidence has its nonce")
+}
+
+// End does what is due at this height, writes the block's changes to the store
+// and returns its events.
+func (b *Block) End() []Event {
+	for _, c := range b.due() {
+		b.expire(c)
+	}
+	b.payUnbonded()
+	save(b.state, []byte(keyMeta), b.meta)
+	b.state.Flush()
+	return b.events
+}
+
+// due lists the cases whose deadline is this height or before, in the order
+// of their deadlines.
+func (b *Block) due() []*Case {
+	var ids []task.TaskID
+	b.state.Ascend([]byte(keyDue), func(k, _ []byte) bool {
+		rest := k[len(keyDue):]
+		if binary.BigEndian.Uint64(rest) > b.Height {
+			return false
+		}
+		ids = append(ids, task.TaskID(rest[8:]))
+		return true
+	})
+	var cases []*Case
+	for _, id := range ids {
+		if c, ok := b.loadCase(id); ok {
+			cases = append(cases, c)
+		}
+	}
+	return cases
+}
+
+func (b *Block) loadCase(id task.TaskID) (*Case, bool) {
+	c, ok := load[Case](b.state, join(keyCase, id[:]))
+	return &c, ok
+}
+
+// saveCase writes the case, its authenticated hash and its deadline, and says
+// what happened.
+func (b *Block) saveCase(c *Case, was uint64, format string, args ...any) {
+	id, what := c.ID(), fmt.Sprintf(format, args...)
+	c.note(b.Height, what)
+	if was != 0 {
+		b.state.Delete(dueKey(was, id))
+	}
+	if c.Phase != Closed {
+		b.state.Set(dueKey(c.Deadline, id), nil)
+	}
+	save(b.state, join(keyCase, id[:]), c)
+	save(b.state, CaseKey(id), c.Hash())
+	b.events = append(b.events, Event{Height: b.Height, Task: id, Phase: c.Phase, What: what})
+}
+
+// seed gives a posted task its open seed and opens the claims (spec §4.2).
+func (b *Block) seed(c *Case) {
+	was := c.Deadline
+	c.Phase, c.Beacon, c.SeededAt = Electing, b.beacon, b.Height
+	c.Epoch = b.epoch()
+	c.TotalStake = b.meta.TotalStake(c.Epoch)
+	c.Deadline = b.Height + b.Params.ClaimBlocks
+	c.Members, c.View = nil, View{}
+	b.saveCase(c, was, "seeded: attempt %d, %d seats expected, claims close at the end of block %d", c.Attempt, c.Seats, c.Deadline)
+}
+
+// expire ends a phase whose height has come.
+func (b *Block) expire(c *Case) {
+	switch c.Phase {
+	case Electing:
+		b.closeClaims(c)
+	case Attesting:
+		if c.View.Pre.ClosedAt == 0 && c.committedSeats(task.PreRun) >= sortition.Quorum(c.JudgeSeats()) {
+			b.closeCommits(c, task.PreRun)
+			return
+		}
+		if b.Height < c.View.StartedAt+b.Params.AttestBlocks {
+			b.extend(c, c.View.StartedAt+b.Params.AttestBlocks)
+			return
+		}
+		b.passOver(c, "no quorum found its enclave good in time")
+	case Releasing:
+		switch {
+		case !c.released(task.Alice):
+			b.settle(c, AliceSilent)
+		case !c.released(task.Bob):
+			b.settle(c, BobSilent)
+		}
+	case Running:
+		b.passOver(c, "no result in time")
+	case Reviewing:
+		if c.View.Post.ClosedAt == 0 && c.committedSeats(task.PostRun) >= sortition.Quorum(c.JudgeSeats()) {
+			b.closeCommits(c, task.PostRun)
+			return
+		}
+		if b.Height < c.View.ResultAt+b.Params.ReviewBlocks {
+			b.extend(c, c.View.ResultAt+b.Params.ReviewBlocks)
+			return
+		}
+		// Too few spoke: nothing is proven against the executor, so it is paid.
+		b.settle(c, outcomeOf(c.View.Result.Result.Outcome))
+	}
+}
+
+func (b *Block) extend(c *Case, to uint64) {
+	was := c.Deadline
+	c.Deadline = to
+	b.saveCase(c, was, "commitments so far hold %d of %d seats, a quorum is %d; waiting until block %d", c.committedSeats(b.openRound(c)), c.JudgeSeats(), sortition.Quorum(c.JudgeSeats()), to)
+}
+
+func (b *Block) openRound(c *Case) task.Round {
+	if c.Phase == Reviewing {
+		return task.PostRun
+	}
+	return task.PreRun
+}
+
+// closeClaims fixes the committee, or starts the next attempt with a larger
+// one (spec §5.5). Two different members at least: an executor and a verifier.
+func (b *Block) closeClaims(c *Case) {
+	was := c.Deadline
+	if n := c.TotalSeats(); n >= c.Task.MinSeats && len(c.Members) >= 2 {
+		b.startView(c, 0, was)
+		return
+	}
+	if c.Attempt+1 >= b.Params.MaxAttempts {
+		b.settle(c, NoCommittee)
+		return
+	}
+	c.Attempt++
+	c.Seats = min(c.Seats+(c.Seats+1)/2, task.MaxSeats)
+	c.Phase, c.Deadline = Posted, b.Height+1
+	b.saveCase(c, was, "too few seats: %d by %d nodes, the task wants %d; next attempt", c.TotalSeats(), len(c.Members), c.Task.MinSeats)
+}
+
+// startView gives the task to the owner of the next ticket.
+func (b *Block) startView(c *Case, number uint32, was uint64) {
+	executor, ok := c.ExecutorOf(number)
+	if !ok || number >= b.Params.MaxViews || len(c.Members) < 2 {
+		b.settle(c, ExecutorsFailed)
+		return
+	}
+	early := c.View.Pre.Commitments
+	c.View = View{Number: number, Executor: executor, StartedAt: b.Height}
+	if number == 0 {
+		// Commitments of the fast path came before the claims closed.
+		for _, k := range early {
+			if k.Node != executor {
+				c.View.Pre.Commitments = append(c.View.Pre.Commitments, k)
+			}
+		}
+	}
+	c.Phase, c.Deadline = Attesting, b.Height+b.Params.CommitBlocks
+	b.saveCase(c, was, "view %d: %s is the executor, %d seats verify it", number, executor.Short(), c.JudgeSeats())
+	if c.committedSeats(task.PreRun) == c.JudgeSeats() {
+		b.closeCommits(c, task.PreRun)
+	}
+}
+
+// closeCommits closes a commit set: from here on reveals count, and a copied
+// verdict is worth nothing (spec §7.5).
+func (b *Block) closeCommits(c *Case, r task.Round) {
+	was := c.Deadline
+	c.Round(r).ClosedAt = b.Height
+	if r == task.PreRun {
+		c.Deadline = c.View.StartedAt + b.Params.AttestBlocks
+	} else {
+		c.Deadline = c.View.ResultAt + b.Params.ReviewBlocks
+	}
+	c.Deadline = max(c.Deadline, b.Height+1)
+	b.saveCase(c, was, "%s commitments are closed: %d of %d seats", r, c.committedSeats(r), c.JudgeSeats())
+}
+
+// passOver takes the task from a silent executor, slashes it a little, and
+// gives the task to the next ticket (spec §10.2).
+func (b *Block) passOver(c *Case, why string) {
+	was := c.Deadline
+	slashed := b.slashSilent(c, c.View.Executor)
+	c.Passed = append(c.Passed, Pass{View: c.View.Number, Executor: c.View.Executor, Height: b.Height, Why: why, Slashed: slashed})
+	c.note(b.Height, fmt.Sprintf("executor %s passed over: %s; slashed %s", c.View.Executor.Short(), why, slashed))
+	b.startView(c, c.View.Number+1, was)
+}
+
+// slashSilent takes a share of the bond: half is burned, half goes into the
+// verifiers' pot.
+func (b *Block) slashSilent(c *Case, id task.NodeID) task.Amount {
+	n, ok := load[NodeRecord](b.state, join(keyNode, id[:]))
+	if !ok {
+		return 0
+	}
+	cut, _ := n.Bond.MulDiv(b.Params.SilentSlashPPM, million)
+	n.Bond -= cut
+	n.setStake(b.epoch())
+	b.meta.addStake(b.epoch(), b.epoch()+activationEpochs, 0, cut)
+	save(b.state, join(keyNode, id[:]), n)
+	b.meta.Burned += cut - cut/2
+	c.Escrow.Pot += cut / 2
+	return cut
+}

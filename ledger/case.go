@@ -1,0 +1,280 @@
+package ledger
+
+import (
+	"slices"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// Phase is where a case stands. Each ends by what it waits for, or at a height.
+type Phase uint8
+
+// The phases, in order. A case goes back from Electing to Posted for another
+// attempt, and from any of the later ones to Attesting when an executor is
+// passed over.
+const (
+	Posted    Phase = 1 // waits for the beacon of the next block
+	Electing  Phase = 2 // claims are open
+	Attesting Phase = 3 // the executor shows evidence, verifiers commit and reveal
+	Releasing Phase = 4 // the enclave is found good; owners release their keys
+	Running   Phase = 5 // keys are released; the enclave owes a result
+	Reviewing Phase = 6 // the result is there; verifiers judge the exit
+	Closed    Phase = 7 // settled
+)
+
+var phaseNames = [...]string{"", "posted", "electing", "attesting", "releasing", "running", "reviewing", "closed"}
+
+func (p Phase) String() string { return phaseNames[min(int(p), len(phaseNames)-1)] }
+
+// Case is all that the chain knows of one task. It is self-contained: from it
+// and a trusted header anyone can check the whole story offline (spec §11).
+type Case struct {
+	Task       task.Task     `cbor:"1,keyasint" json:"task"`
+	Function   task.Function `cbor:"2,keyasint" json:"function"`
+	Params     Params        `cbor:"3,keyasint" json:"params"`
+	PostedAt   uint64        `cbor:"4,keyasint" json:"posted_at"`
+	Phase      Phase         `cbor:"5,keyasint" json:"phase"`
+	Deadline   uint64        `cbor:"6,keyasint" json:"deadline"` // height at whose end the phase is up
+	Attempt    uint32        `cbor:"7,keyasint" json:"attempt"`
+	Seats      uint32        `cbor:"8,keyasint" json:"seats"` // τ of this attempt
+	Beacon     task.Hash     `cbor:"9,keyasint" json:"beacon"`
+	SeededAt   uint64        `cbor:"10,keyasint" json:"seeded_at"`
+	Epoch      uint64        `cbor:"11,keyasint" json:"epoch"`
+	TotalStake task.Amount   `cbor:"12,keyasint" json:"total_stake"` // W of the snapshot
+	Members    []Member      `cbor:"13,keyasint" json:"members"`
+	View       View          `cbor:"14,keyasint" json:"view"`
+	Passed     []Pass        `cbor:"15,keyasint" json:"passed"`
+	Escrow     Escrow        `cbor:"16,keyasint" json:"escrow"`
+	Settlement *Settlement   `cbor:"17,keyasint,omitempty" json:"settlement,omitempty"`
+	History    []Entry       `cbor:"18,keyasint" json:"history"`
+}
+
+// Member is a node with seats on the committee: its claim has been verified.
+type Member struct {
+	Node  task.Node   `cbor:"1,keyasint" json:"node"`
+	Stake task.Amount `cbor:"2,keyasint" json:"stake"`
+	Claim task.Claim  `cbor:"3,keyasint" json:"claim"`
+	Beta  vrf.Output  `cbor:"4,keyasint" json:"-"`
+	Seats uint32      `cbor:"5,keyasint" json:"seats"`
+}
+
+// View is one executor's turn.
+type View struct {
+	Number    uint32             `cbor:"1,keyasint" json:"number"`
+	Executor  task.NodeID        `cbor:"2,keyasint" json:"executor"`
+	StartedAt uint64             `cbor:"3,keyasint" json:"started_at"`
+	Pre       Round              `cbor:"4,keyasint" json:"pre"`
+	Releases  []task.Release     `cbor:"5,keyasint" json:"releases"`
+	Result    *task.SignedResult `cbor:"6,keyasint,omitempty" json:"result,omitempty"`
+	ResultAt  uint64             `cbor:"7,keyasint" json:"result_at"`
+	ExitNonce task.Hash          `cbor:"8,keyasint" json:"exit_nonce"`
+	Post      Round              `cbor:"9,keyasint" json:"post"`
+}
+
+// Round is one verdict: commitments until it is closed, then reveals.
+type Round struct {
+	Commitments []task.Commitment `cbor:"1,keyasint" json:"commitments"`
+	ClosedAt    uint64            `cbor:"2,keyasint" json:"closed_at"` // height, 0 while open
+	Evidence    []byte            `cbor:"3,keyasint" json:"-"`
+	Reveals     []task.Reveal     `cbor:"4,keyasint" json:"reveals"`
+}
+
+// Pass is an executor that was passed over.
+type Pass struct {
+	View     uint32      `cbor:"1,keyasint" json:"view"`
+	Executor task.NodeID `cbor:"2,keyasint" json:"executor"`
+	Height   uint64      `cbor:"3,keyasint" json:"height"`
+	Why      string      `cbor:"4,keyasint" json:"why"`
+	Slashed  task.Amount `cbor:"5,keyasint" json:"slashed"`
+}
+
+// Escrow is the money that the case holds while it is open; a closed case
+// keeps the figures, from which anyone can repeat the settlement.
+type Escrow struct {
+	Alice task.Amount `cbor:"1,keyasint" json:"alice"`
+	Bob   task.Amount `cbor:"2,keyasint" json:"bob"` // from the function's bond
+	Pot   task.Amount `cbor:"3,keyasint" json:"pot"` // the verifiers' half of what was slashed
+}
+
+// Entry is a line of the case's history.
+type Entry struct {
+	Height uint64 `cbor:"1,keyasint" json:"height"`
+	What   string `cbor:"2,keyasint" json:"what"`
+}
+
+// ID is the task's.
+func (c *Case) ID() task.TaskID { return c.Task.ID() }
+
+// Hash is what stands authenticated on the chain for the case.
+func (c *Case) Hash() task.Hash { return task.H(task.TagState, task.Encode(c)) }
+
+// ParseCase reads a case from an untrusted file or peer.
+func ParseCase(raw []byte) (*Case, error) {
+	c, err := task.Decode[Case](raw, MaxCase)
+	return &c, err
+}
+
+// MaxCase bounds an encoded case, in bytes.
+const MaxCase = 8 << 20
+
+// Seed is the open seed of the present attempt (spec §4.2).
+func (c *Case) Seed() task.Hash {
+	return sortition.Seed(c.Task.Chain, task.Hash(c.ID()), c.Attempt, c.Beacon)
+}
+
+// Member finds a member by name, or nil.
+func (c *Case) Member(id task.NodeID) *Member {
+	i := slices.IndexFunc(c.Members, func(m Member) bool { return m.Claim.Node == id })
+	if i < 0 {
+		return nil
+	}
+	return &c.Members[i]
+}
+
+// TotalSeats is n.
+func (c *Case) TotalSeats() (n uint32) {
+	for _, m := range c.Members {
+		n += m.Seats
+	}
+	return n
+}
+
+// Tickets is the order of the committee: the lowest executes (spec §5.3).
+func (c *Case) Tickets() []sortition.Ticket {
+	var all []sortition.Ticket
+	for _, m := range c.Members {
+		all = append(all, sortition.Tickets(task.Hash(m.Claim.Node), m.Beta, m.Seats)...)
+	}
+	sortition.Sort(all)
+	return all
+}
+
+// ExecutorOf is the owner of the v-th lowest ticket among different owners:
+// one who was passed over is not asked again.
+func (c *Case) ExecutorOf(view uint32) (task.NodeID, bool) {
+	id, ok := sortition.Owner(c.Tickets(), view)
+	return task.NodeID(id), ok
+}
+
+// JudgeSeats is the number of verifiers' seats: all but the executor's own.
+func (c *Case) JudgeSeats() uint32 {
+	n := c.TotalSeats()
+	if m := c.Member(c.View.Executor); m != nil {
+		n -= m.Seats
+	}
+	return n
+}
+
+// Round returns the present view's record of a round.
+func (c *Case) Round(r task.Round) *Round {
+	if r == task.PreRun {
+		return &c.View.Pre
+	}
+	return &c.View.Post
+}
+
+// Ballot names a round of the present view.
+func (c *Case) Ballot(r task.Round) task.Ballot {
+	return task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Round: r}
+}
+
+// committedSeats counts the verifiers' seats that have committed.
+func (c *Case) committedSeats(r task.Round) (n uint32) {
+	for _, k := range c.Round(r).Commitments {
+		if m := c.Member(k.Node); m != nil && k.Node != c.View.Executor {
+			n += m.Seats
+		}
+	}
+	return n
+}
+
+// Tally counts the verifiers' revealed seats for one evidence.
+func (c *Case) Tally(r task.Round, reveals []task.Reveal) (ok, fault uint32) {
+	digest := task.H(task.TagEvidence, c.Round(r).Evidence)
+	for _, v := range reveals {
+		m := c.Member(v.Node)
+		switch {
+		case m == nil || v.Node == c.View.Executor:
+		case v.Verdict == task.OK && v.Evidence == digest:
+			ok += m.Seats
+		case v.Verdict == task.Fault:
+			fault += m.Seats
+		}
+	}
+	return ok, fault
+}
+
+// CheckReveal says whether a reveal opens a commitment of the closed set.
+func (c *Case) CheckReveal(v task.Reveal) error {
+	round := c.Round(v.Ballot.Round)
+	if v.Ballot != c.Ballot(v.Ballot.Round) {
+		return task.Refuse("reveal-stale", "the reveal is for another view, attempt or task")
+	}
+	if round.ClosedAt == 0 {
+		return task.Refuse("commits-open", "the commit set is not closed yet")
+	}
+	i := slices.IndexFunc(round.Commitments, func(k task.Commitment) bool { return k.Node == v.Node })
+	if i < 0 || round.Commitments[i].Digest != v.Digest() {
+		return task.Refuse("reveal-uncommitted", "node %s did not commit to this verdict before the set closed", v.Node.Short())
+	}
+	if v.Verdict != task.OK && v.Verdict != task.Fault || len(v.Reason) > 64 || v.Verdict == task.OK && v.Reason != "" {
+		return task.Refuse("reveal-malformed", "a verdict is OK without a reason, or FAULT with a short one")
+	}
+	return nil
+}
+
+// Expected is what evidence of this case's executor must be bound to. The
+// nonces are the caller's to add: each verifier asks for its own.
+func (c *Case) Expected(r task.Round, empty task.Hash) attest.Expected {
+	e := attest.Expected{
+		Context: attest.Context{
+			Chain: c.Task.Chain, Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Round: r,
+			Function: c.Function.ID(), CodeCID: c.Function.Code.CID, InputCID: c.Task.Input.CID,
+		},
+		State: empty,
+	}
+	if m := c.Member(c.View.Executor); m != nil {
+		e.Chip, e.Kind = m.Node.TEE.Identity, m.Node.TEE.Kind
+	}
+	if r == task.PostRun {
+		e.Nonces = []task.Hash{c.View.ExitNonce}
+		if pre, err := attest.ParseEvidence(c.View.Pre.Evidence); err == nil {
+			e.Keys = &pre.Keys
+		}
+	}
+	return e
+}
+
+// CheckResult says whether a result is this view's and signed by the enclave
+// that was attested.
+func (c *Case) CheckResult(s task.SignedResult) error {
+	r := s.Result
+	if r.Task != c.ID() || r.Attempt != c.Attempt || r.View != c.View.Number || r.Node != c.View.Executor {
+		return task.Refuse("result-stale", "the result is for another view, attempt, task or node")
+	}
+	pre, err := attest.ParseEvidence(c.View.Pre.Evidence)
+	if err != nil {
+		return task.Refuse("result-early", "no enclave has been found good in this view yet")
+	}
+	if r.Evidence != pre.Digest() || !s.Signature.Verify(pre.Keys.Sign, r.Hash()) {
+		return task.Refuse("result-forged", "the result is not signed by the attested enclave")
+	}
+	if !r.Outcome.Known() || r.Gas > c.Task.GasLimit || len(s.CID) > 256 || r.Size > task.MaxBlob {
+		return task.Refuse("result-malformed", "unknown outcome, more gas than the limit, or a bad output reference")
+	}
+	return nil
+}
+
+// released says whether an owner's key for the present view is on the chain.
+func (c *Case) released(role task.Role) bool {
+	return slices.ContainsFunc(c.View.Releases, func(r task.Release) bool { return r.Role == role })
+}
+
+func (c *Case) note(height uint64, what string) {
+	if len(c.History) < 512 {
+		c.History = append(c.History, Entry{Height: height, What: what})
+	}
+}

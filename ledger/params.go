@@ -1,0 +1,149 @@
+package ledger
+
+import (
+	"fmt"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/task"
+)
+
+// Params are the rules' numbers, fixed at genesis. Deadlines are in blocks
+// (spec §1.5), amounts in base units, shares in parts per million.
+type Params struct {
+	Chain          string           `cbor:"1,keyasint" json:"chain"`
+	IntervalMillis uint64           `cbor:"2,keyasint" json:"interval_ms"` // nominal time between blocks while a task is open
+	EpochBlocks    uint64           `cbor:"3,keyasint" json:"epoch_blocks"`
+	UnbondBlocks   uint64           `cbor:"4,keyasint" json:"unbond_blocks"`
+	ClaimBlocks    uint64           `cbor:"5,keyasint" json:"claim_blocks"`   // claims stay open this long after the seed
+	CommitBlocks   uint64           `cbor:"6,keyasint" json:"commit_blocks"`  // a quorum closes a commit set after this; all close it at once
+	AttestBlocks   uint64           `cbor:"7,keyasint" json:"attest_blocks"`  // an executor without a verdict by then is passed over
+	ReleaseBlocks  uint64           `cbor:"8,keyasint" json:"release_blocks"` // owners have this long after the verdict
+	RunGraceBlocks uint64           `cbor:"9,keyasint" json:"run_grace_blocks"`
+	ReviewBlocks   uint64           `cbor:"10,keyasint" json:"review_blocks"`
+	MaxAttempts    uint32           `cbor:"11,keyasint" json:"max_attempts"`
+	MaxViews       uint32           `cbor:"12,keyasint" json:"max_views"`
+	MaxOpen        uint64           `cbor:"13,keyasint" json:"max_open"`
+	MinBond        task.Amount      `cbor:"14,keyasint" json:"min_bond"` // of a node
+	TxFee          task.Amount      `cbor:"15,keyasint" json:"tx_fee"`
+	PostingFee     task.Amount      `cbor:"16,keyasint" json:"posting_fee"`
+	FixedPPM       uint64           `cbor:"17,keyasint" json:"fixed_ppm"`        // an executor's part of the gas money when an owner does not show up
+	SilentSlashPPM uint64           `cbor:"18,keyasint" json:"silent_slash_ppm"` // of the bond of a silent executor
+	Reference      attest.Reference `cbor:"19,keyasint" json:"reference"`
+}
+
+const million = 1_000_000
+
+// Embedded are the parameters of a network in one process: 25 ms blocks.
+func Embedded(chain string) Params {
+	return Params{
+		Chain: chain, IntervalMillis: 25, EpochBlocks: 40, UnbondBlocks: 4000,
+		ClaimBlocks: 2, CommitBlocks: 6, AttestBlocks: 200, ReleaseBlocks: 200, RunGraceBlocks: 80, ReviewBlocks: 80,
+		MaxAttempts: 5, MaxViews: 5, MaxOpen: 1024,
+		MinBond: 100 * task.PRY, TxFee: 100, PostingFee: 10_000,
+		FixedPPM: 100_000, SilentSlashPPM: 10_000,
+	}
+}
+
+// Check refuses parameters under which some rule could not hold.
+func (p Params) Check() error {
+	for name, v := range map[string]uint64{
+		"interval_ms": p.IntervalMillis, "epoch_blocks": p.EpochBlocks, "claim_blocks": p.ClaimBlocks,
+		"commit_blocks": p.CommitBlocks, "attest_blocks": p.AttestBlocks, "release_blocks": p.ReleaseBlocks,
+		"run_grace_blocks": p.RunGraceBlocks, "review_blocks": p.ReviewBlocks, "max_attempts": uint64(p.MaxAttempts),
+		"max_views": uint64(p.MaxViews), "max_open": p.MaxOpen, "min_bond": uint64(p.MinBond),
+	} {
+		if v == 0 || v > 1<<40 {
+			return fmt.Errorf("genesis: %s is %d, want 1 to 2^40", name, v)
+		}
+	}
+	if p.Chain == "" || len(p.Chain) > 48 {
+		return fmt.Errorf("genesis: chain id missing or over 48 bytes")
+	}
+	if p.FixedPPM > million || p.SilentSlashPPM > million {
+		return fmt.Errorf("genesis: a share is over a million parts per million")
+	}
+	if longest := p.AttestBlocks + p.ReleaseBlocks + p.RunGraceBlocks + p.ReviewBlocks; p.UnbondBlocks <= longest {
+		return fmt.Errorf("genesis: unbond_blocks %d must be longer than the longest dispute window, %d (spec §3.3)", p.UnbondBlocks, longest)
+	}
+	return nil
+}
+
+// Blocks turns milliseconds into heights by the nominal interval, rounded up.
+func (p Params) Blocks(millis uint64) uint64 {
+	return (millis + p.IntervalMillis - 1) / p.IntervalMillis
+}
+
+// Genesis is the first state of a chain.
+type Genesis struct {
+	Params     Params      `cbor:"1,keyasint" json:"params"`
+	Accounts   []Grant     `cbor:"2,keyasint" json:"accounts"`
+	Nodes      []FirstNode `cbor:"3,keyasint" json:"nodes"`
+	Validators []Validator `cbor:"4,keyasint" json:"validators"`
+}
+
+// Grant gives an account its first balance.
+type Grant struct {
+	Account task.Address `cbor:"1,keyasint" json:"account"`
+	Balance task.Amount  `cbor:"2,keyasint" json:"balance"`
+}
+
+// FirstNode is a worker whose stake counts from the first block.
+type FirstNode struct {
+	Node task.Node   `cbor:"1,keyasint" json:"node"`
+	Bond task.Amount `cbor:"2,keyasint" json:"bond"`
+}
+
+// Validator is a block proposer's consensus address and its VRF key for the
+// beacon (spec §4.1).
+type Validator struct {
+	Address []byte   `cbor:"1,keyasint" json:"address"`
+	VRF     task.Key `cbor:"2,keyasint" json:"vrf"`
+}
+
+// Init writes the first state. It is called once, on an empty store.
+func Init(s Store, g Genesis) error {
+	if err := g.Params.Check(); err != nil {
+		return err
+	}
+	o := newOverlay(s)
+	meta := Meta{}
+	total := func(a task.Amount) error {
+		var ok bool
+		if meta.Supply, ok = meta.Supply.Add(a); !ok {
+			return fmt.Errorf("genesis: supply is over 2^64-1 base units")
+		}
+		return nil
+	}
+	for _, a := range g.Accounts {
+		key := join(keyAccount, a.Account[:])
+		if o.Get(key) != nil {
+			return fmt.Errorf("genesis: account %s stands twice", a.Account.Short())
+		}
+		save(o, key, Account{Balance: a.Balance})
+		if err := total(a.Balance); err != nil {
+			return err
+		}
+	}
+	for _, f := range g.Nodes {
+		id := f.Node.ID()
+		if err := f.Node.Check(); err != nil {
+			return fmt.Errorf("genesis: node %s: %w", id.Short(), err)
+		}
+		if f.Bond < g.Params.MinBond || o.Get(join(keyNode, id[:])) != nil {
+			return fmt.Errorf("genesis: node %s stands twice or bonds less than %s", id.Short(), g.Params.MinBond)
+		}
+		save(o, join(keyNode, id[:]), NodeRecord{Node: f.Node, Bond: f.Bond, Stakes: []Stake{{Epoch: 0, Amount: f.Bond}}})
+		if err := total(f.Bond); err != nil {
+			return err
+		}
+		meta.addStake(0, 0, f.Bond, 0)
+	}
+	for _, v := range g.Validators {
+		save(o, join(keyValidator, v.Address), v)
+	}
+	save(o, []byte(keyParams), g.Params)
+	save(o, []byte(keyMeta), meta)
+	save(o, []byte(keyBeacon), task.H(task.TagBeacon, []byte(g.Params.Chain)))
+	o.Flush()
+	return nil
+}

@@ -1,0 +1,112 @@
+package ledger
+
+import (
+	"slices"
+
+	"github.com/prytany/prytany/task"
+)
+
+// Account is money that its owner can spend, and the number of the next
+// transaction it signs.
+type Account struct {
+	Balance task.Amount `cbor:"1,keyasint" json:"balance"`
+	Nonce   uint64      `cbor:"2,keyasint" json:"nonce"`
+}
+
+// NodeRecord is a registered worker.
+type NodeRecord struct {
+	Node      task.Node   `cbor:"1,keyasint" json:"node"`
+	Bond      task.Amount `cbor:"2,keyasint" json:"bond"`
+	Stakes    []Stake     `cbor:"3,keyasint" json:"stakes"`
+	Unbonding []Unbonding `cbor:"4,keyasint" json:"unbonding"`
+}
+
+// Stake says what counts in the draw from an epoch on.
+type Stake struct {
+	Epoch  uint64      `cbor:"1,keyasint" json:"epoch"`
+	Amount task.Amount `cbor:"2,keyasint" json:"amount"`
+}
+
+// Unbonding is money on its way back to the operator.
+type Unbonding struct {
+	Height uint64      `cbor:"1,keyasint" json:"height"`
+	Amount task.Amount `cbor:"2,keyasint" json:"amount"`
+}
+
+// activationEpochs is how many epoch boundaries a change of stake waits for:
+// two, so that at least one whole epoch lies between (spec §3.2).
+const activationEpochs = 2
+
+// StakeAt is what counts of the node's bond in a snapshot.
+func (n NodeRecord) StakeAt(epoch uint64) task.Amount {
+	var a task.Amount
+	for _, s := range n.Stakes {
+		if s.Epoch <= epoch {
+			a = s.Amount
+		}
+	}
+	return a
+}
+
+// setStake lets the present bond count from a later epoch on and forgets what
+// no open draw can ask for any more.
+func (n *NodeRecord) setStake(now uint64) {
+	from := now + activationEpochs
+	n.Stakes = slices.DeleteFunc(n.Stakes, func(s Stake) bool { return s.Epoch == from })
+	n.Stakes = append(n.Stakes, Stake{Epoch: from, Amount: n.Bond})
+	for len(n.Stakes) > 1 && n.Stakes[1].Epoch+activationEpochs <= now {
+		n.Stakes = n.Stakes[1:]
+	}
+}
+
+// FunctionRecord is a published function and the bond behind its promise to
+// release keys.
+type FunctionRecord struct {
+	Function task.Function `cbor:"1,keyasint" json:"function"`
+	Bond     task.Amount   `cbor:"2,keyasint" json:"bond"` // free of any open task's lock
+	Height   uint64        `cbor:"3,keyasint" json:"height"`
+}
+
+// Meta is what the ledger keeps of itself.
+type Meta struct {
+	Supply task.Amount   `cbor:"1,keyasint" json:"supply"`
+	Burned task.Amount   `cbor:"2,keyasint" json:"burned"`
+	Open   uint64        `cbor:"3,keyasint" json:"open"` // cases not yet closed
+	Stakes []StakeChange `cbor:"4,keyasint" json:"stakes"`
+}
+
+// StakeChange is how the total stake changes at an epoch's start.
+type StakeChange struct {
+	Epoch uint64      `cbor:"1,keyasint" json:"epoch"`
+	Up    task.Amount `cbor:"2,keyasint" json:"up"`
+	Down  task.Amount `cbor:"3,keyasint" json:"down"`
+}
+
+// addStake records a change, and folds into one all that no open draw can
+// tell apart any more.
+func (m *Meta) addStake(now, epoch uint64, up, down task.Amount) {
+	i := slices.IndexFunc(m.Stakes, func(c StakeChange) bool { return c.Epoch == epoch })
+	if i < 0 {
+		m.Stakes = append(m.Stakes, StakeChange{Epoch: epoch})
+		i = len(m.Stakes) - 1
+	}
+	m.Stakes[i].Up += up
+	m.Stakes[i].Down += down
+	for len(m.Stakes) > 1 && m.Stakes[1].Epoch+activationEpochs <= now {
+		a, b := m.Stakes[0], m.Stakes[1]
+		m.Stakes[1] = StakeChange{Epoch: b.Epoch, Up: a.Up - a.Down + b.Up, Down: b.Down}
+		m.Stakes = m.Stakes[1:]
+	}
+}
+
+// TotalStake is W: all stake that counts in an epoch's snapshot. Sums cannot
+// wrap, since all bonds together are at most the supply.
+func (m Meta) TotalStake(epoch uint64) task.Amount {
+	var w task.Amount
+	for _, c := range m.Stakes {
+		if c.Epoch <= epoch {
+			w = w + c.Up - c.Down
+		}
+	}
+	return w
+}

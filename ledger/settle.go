@@ -1,0 +1,202 @@
+package ledger
+
+import (
+	"github.com/prytany/prytany/task"
+)
+
+// Outcome is how a case ended (spec §10.2).
+type Outcome string
+
+// The outcomes.
+const (
+	Completed       Outcome = "ok"
+	FunctionFailed  Outcome = "function-error"
+	GasExhausted    Outcome = "gas-exhausted"
+	AliceSilent     Outcome = "alice-silent"
+	BobSilent       Outcome = "bob-silent"
+	ExecutorsFailed Outcome = "executors-failed"
+	DirtyExit       Outcome = "dirty-exit"
+	NoCommittee     Outcome = "no-committee"
+)
+
+// Party is who is at fault.
+type Party string
+
+// The parties.
+const (
+	Nobody       Party = "nobody"
+	TheFunction  Party = "the function (Bob)"
+	FunctionOrIn Party = "the function (Bob) or the input (Alice)"
+	PartyAlice   Party = "Alice"
+	PartyBob     Party = "Bob"
+	TheExecutor  Party = "the executor"
+	TheNetwork   Party = "the network: too few workers"
+)
+
+// Settlement is the end of a case: whose fault, and where every base unit of
+// its escrow went.
+type Settlement struct {
+	Outcome  Outcome     `cbor:"1,keyasint" json:"outcome"`
+	Fault    Party       `cbor:"2,keyasint" json:"fault"`
+	Height   uint64      `cbor:"3,keyasint" json:"height"`
+	Payments []Payment   `cbor:"4,keyasint" json:"payments"`
+	Kept     task.Amount `cbor:"5,keyasint" json:"kept"` // of Bob's lock, back in the function's bond
+}
+
+// Payment is one account's part.
+type Payment struct {
+	To     task.Address `cbor:"1,keyasint" json:"to"`
+	Node   task.NodeID  `cbor:"2,keyasint" json:"node"` // zero for owners
+	Amount task.Amount  `cbor:"3,keyasint" json:"amount"`
+	Why    string       `cbor:"4,keyasint" json:"why"`
+}
+
+// Reasons of payments.
+const (
+	WhyExecutor = "executor"
+	WhyVerifier = "verifier"
+	WhyRoyalty  = "royalty"
+	WhyRefund   = "refund"
+)
+
+// terms is a row of the table of spec §10.2. Payers: 'a' Alice's escrow, 'b'
+// Bob's lock, 0 nobody.
+type terms struct {
+	fault    Party
+	executor byte // who pays the executor
+	fixed    bool // only the fixed part, not gas used
+	verifier byte
+	royalty  bool
+}
+
+var table = map[Outcome]terms{
+	Completed:       {fault: Nobody, executor: 'a', verifier: 'a', royalty: true},
+	FunctionFailed:  {fault: TheFunction, executor: 'a', verifier: 'a'},
+	GasExhausted:    {fault: FunctionOrIn, executor: 'a', verifier: 'a'},
+	AliceSilent:     {fault: PartyAlice, executor: 'a', fixed: true, verifier: 'a'},
+	BobSilent:       {fault: PartyBob, executor: 'b', fixed: true, verifier: 'b'},
+	ExecutorsFailed: {fault: TheExecutor},
+	DirtyExit:       {fault: TheExecutor},
+	NoCommittee:     {fault: TheNetwork},
+}
+
+func outcomeOf(o task.Outcome) Outcome {
+	switch o {
+	case task.RunOK:
+		return Completed
+	case task.GasExhausted:
+		return GasExhausted
+	case task.BadInputKey:
+		return AliceSilent
+	case task.BadCodeKey:
+		return BobSilent
+	}
+	return FunctionFailed
+}
+
+// Settle is the table applied to a case: pure, so that the offline verifier
+// repeats it. It assumes that the case is not settled yet.
+func Settle(c *Case, o Outcome, height uint64) Settlement {
+	t := table[o]
+	s := Settlement{Outcome: o, Fault: t.fault, Height: height}
+	purse := c.Escrow
+	pay := func(from *task.Amount, to task.Address, node task.NodeID, a task.Amount, why string) {
+		if a = min(a, *from); a > 0 {
+			*from -= a
+			s.Payments = append(s.Payments, Payment{To: to, Node: node, Amount: a, Why: why})
+		}
+	}
+	payer := func(who byte) *task.Amount {
+		if who == 'b' {
+			return &purse.Bob
+		}
+		return &purse.Alice
+	}
+	if m := c.Member(c.View.Executor); m != nil && t.executor != 0 {
+		due := fixedPart(c.Task, c.Params)
+		if !t.fixed && c.View.Result != nil {
+			due, _ = task.GasCost(c.View.Result.Result.Gas, c.Task.GasPrice)
+		}
+		pay(payer(t.executor), m.Node.Operator, m.Claim.Node, due, WhyExecutor)
+	}
+	if t.royalty {
+		pay(&purse.Alice, c.Function.Owner, task.NodeID{}, c.Function.Manifest.Royalty, WhyRoyalty)
+	}
+	pot, rounds := purse.Pot, verdictShares(c, o)
+	for _, m := range c.Members {
+		share, ok := rounds[m.Claim.Node]
+		if !ok {
+			continue
+		}
+		if t.verifier != 0 {
+			fee, _ := c.Task.Fee.MulDiv(share, 2*uint64(c.JudgeSeats()))
+			pay(payer(t.verifier), m.Node.Operator, m.Claim.Node, fee, WhyVerifier)
+		}
+		bonus, _ := pot.MulDiv(share, 2*uint64(c.JudgeSeats()))
+		pay(&purse.Pot, m.Node.Operator, m.Claim.Node, bonus, WhyVerifier)
+	}
+	// The remainder of every split, and all that nobody earned, is Alice's.
+	rest, _ := purse.Alice.Add(purse.Pot)
+	pay(&rest, c.Task.Owner, task.NodeID{}, rest, WhyRefund)
+	s.Kept = purse.Bob
+	return s
+}
+
+// verdictShares counts, for each verifier, its seats once for every round in
+// which it revealed what was decided: the fee is for both rounds. A case that
+// ends before the second pays the whole fee for the first.
+func verdictShares(c *Case, o Outcome) map[task.NodeID]uint64 {
+	shares := map[task.NodeID]uint64{}
+	count := func(r task.Round, want task.Verdict, weight uint64) {
+		for _, v := range c.Round(r).Reveals {
+			if m := c.Member(v.Node); m != nil && v.Verdict == want && v.Node != c.View.Executor {
+				shares[v.Node] += weight * uint64(m.Seats)
+			}
+		}
+	}
+	if c.View.Result == nil {
+		count(task.PreRun, task.OK, 2)
+		return shares
+	}
+	count(task.PreRun, task.OK, 1)
+	if o == DirtyExit {
+		count(task.PostRun, task.Fault, 1)
+	} else {
+		count(task.PostRun, task.OK, 1)
+	}
+	return shares
+}
+
+// fixedPart is what an executor gets for work that an owner made useless.
+func fixedPart(t task.Task, p Params) task.Amount {
+	gas, _ := task.GasCost(t.GasLimit, t.GasPrice)
+	part, _ := gas.MulDiv(p.FixedPPM, million)
+	return part
+}
+
+// settle pays a case out and closes it. It runs once: a closed case has no
+// deadline and takes no transaction.
+func (b *Block) settle(c *Case, o Outcome) {
+	was := c.Deadline
+	s := Settle(c, o, b.Height)
+	for _, p := range s.Payments {
+		b.credit(p.To, p.Amount)
+	}
+	if s.Kept > 0 {
+		key := join(keyFunction, c.Task.Function[:])
+		f, _ := load[FunctionRecord](b.state, key)
+		f.Bond += s.Kept
+		save(b.state, key, f)
+	}
+	c.Settlement, c.Phase, c.Deadline = &s, Closed, 0
+	b.meta.Open--
+	b.saveCase(c, was, "settled: %s; fault: %s", o, s.Fault)
+}
+
+// credit adds to an account. No balance can wrap: all money is at most the supply.
+func (b *Block) credit(to task.Address, a task.Amount) {
+	key := join(keyAccount, to[:])
+	acct, _ := load[Account](b.state, key)
+	acct.Balance += a
+	save(b.state, key, acct)
+}

@@ -1,0 +1,172 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"sort"
+
+	"github.com/prytany/prytany/task"
+)
+
+// Store is the state as keys and values. Keys that begin with 'a' are
+// authenticated: the block's app hash covers them, so keep them few and small.
+// All others are plain: history, indexes and the bodies of cases, whose hashes
+// are authenticated. Both spaces change together, block by block.
+//
+// A Store that cannot read or write must not return: a validator that stops
+// can be repaired, one that guesses forks.
+type Store interface {
+	// Get returns nil for a key that is not there. The value is not to be changed.
+	Get(key []byte) []byte
+	Set(key, value []byte)
+	Delete(key []byte)
+	// Ascend visits the keys with the prefix in order until visit returns false.
+	// The store must not be changed meanwhile.
+	Ascend(prefix []byte, visit func(key, value []byte) bool)
+}
+
+// Key spaces. The first byte says whether the app hash covers it.
+const (
+	keyParams    = "a/params"
+	keyMeta      = "a/meta"
+	keyBeacon    = "a/beacon"
+	keyAccount   = "a/account/"
+	keyNode      = "a/node/"
+	keyFunction  = "a/function/"
+	keyValidator = "a/validator/"
+	keyCaseHash  = "a/case/"
+	keyCase      = "p/case/"
+	keyDue       = "p/due/"
+	keyOwned     = "p/owned/"
+)
+
+// Authenticated says whether the app hash covers a key.
+func Authenticated(key []byte) bool { return len(key) > 0 && key[0] == 'a' }
+
+// CaseKey is the authenticated key that holds a case's hash.
+func CaseKey(id task.TaskID) []byte { return join(keyCaseHash, id[:]) }
+
+// ParamsKey is the authenticated key of the parameters.
+func ParamsKey() []byte { return []byte(keyParams) }
+
+func join(prefix string, parts ...[]byte) []byte {
+	return append([]byte(prefix), bytes.Join(parts, nil)...)
+}
+
+func dueKey(height uint64, id task.TaskID) []byte {
+	return join(keyDue, binary.BigEndian.AppendUint64(nil, height), id[:])
+}
+
+// overlay buffers writes over a Store until Flush; dropping it undoes them.
+type overlay struct {
+	under Store
+	dirty map[string][]byte // nil: deleted
+}
+
+func newOverlay(under Store) *overlay {
+	return &overlay{under: under, dirty: map[string][]byte{}}
+}
+
+func (o *overlay) Get(key []byte) []byte {
+	if v, ok := o.dirty[string(key)]; ok {
+		return v
+	}
+	return o.under.Get(key)
+}
+
+func (o *overlay) Set(key, value []byte) {
+	if value == nil {
+		value = []byte{}
+	}
+	o.dirty[string(key)] = value
+}
+
+func (o *overlay) Delete(key []byte) { o.dirty[string(key)] = nil }
+
+func (o *overlay) Ascend(prefix []byte, visit func(key, value []byte) bool) {
+	merged := map[string][]byte{}
+	o.under.Ascend(prefix, func(k, v []byte) bool {
+		merged[string(k)] = v
+		return true
+	})
+	for k, v := range o.dirty {
+		if bytes.HasPrefix([]byte(k), prefix) {
+			merged[k] = v
+		}
+	}
+	keys := make([]string, 0, len(merged))
+	for k, v := range merged {
+		if v != nil {
+			keys = append(keys, k)
+		}
+	}
+	sort.Strings(keys)
+	for _, k := range keys {
+		if !visit([]byte(k), merged[k]) {
+			return
+		}
+	}
+}
+
+// Flush writes the buffered changes in key order, so that every validator
+// gives its tree the same history.
+func (o *overlay) Flush() {
+	keys := make([]string, 0, len(o.dirty))
+	for k := range o.dirty {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	for _, k := range keys {
+		if v := o.dirty[k]; v == nil {
+			o.under.Delete([]byte(k))
+		} else {
+			o.under.Set([]byte(k), v)
+		}
+	}
+	clear(o.dirty)
+}
+
+// MemStore is a Store in memory, for tests, simulation and throw-away checks.
+type MemStore struct{ m map[string][]byte }
+
+// NewMemStore returns an empty store.
+func NewMemStore() *MemStore { return &MemStore{m: map[string][]byte{}} }
+
+// Get implements Store.
+func (s *MemStore) Get(key []byte) []byte { return s.m[string(key)] }
+
+// Set implements Store.
+func (s *MemStore) Set(key, value []byte) { s.m[string(key)] = slices.Clone(value) }
+
+// Delete implements Store.
+func (s *MemStore) Delete(key []byte) { delete(s.m, string(key)) }
+
+// Ascend implements Store.
+func (s *MemStore) Ascend(prefix []byte, visit func(key, value []byte) bool) {
+	(&overlay{under: emptyStore{}, dirty: s.m}).Ascend(prefix, visit)
+}
+
+type emptyStore struct{}
+
+func (emptyStore) Get([]byte) []byte                           { return nil }
+func (emptyStore) Set([]byte, []byte)                          {}
+func (emptyStore) Delete([]byte)                               {}
+func (emptyStore) Ascend([]byte, func(key, value []byte) bool) {}
+
+// load reads a record of the state's own making; that it decodes is an
+// invariant, and so is its absence being visible.
+func load[T any](s Store, key []byte) (T, bool) {
+	var zero T
+	raw := s.Get(key)
+	if raw == nil {
+		return zero, false
+	}
+	v, err := task.Decode[T](raw, len(raw))
+	if err != nil {
+		panic("ledger: corrupt state at " + string(key) + ": " + err.Error())
+	}
+	return v, true
+}
+
+func save(s Store, key []byte, v any) { s.Set(key, task.Encode(v)) }

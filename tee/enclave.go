@@ -1,0 +1,312 @@
+// Package tee holds the enclave: the one process that ever sees Bob's code and
+// Alice's data in the clear (spec §9.1).
+//
+// The node starts it for one task, as a process of its own, and speaks a small
+// typed protocol with it over one pair of pipes ([Request], [Response]). In
+// it are born a sealing key and a signing key ([attest.Keys]); they never leave
+// it and die with it. The node hands in ciphertext and gets out ciphertext,
+// evidence and a signed result.
+//
+// The platform here is [attest.Simulated]: the process is an ordinary one, and
+// its "chip" is a key that the node holds. It behaves like a TEE in every
+// message and protects nothing from the machine's owner; its evidence says so
+// by type.
+package tee
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/seal"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// Measurement is the simulated measurement of this program: the SHA-256 of its
+// executable file.
+func Measurement() (task.Hash, error) {
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return task.Hash{}, err
+	}
+	defer f.Close()
+	d := sha256.New()
+	if _, err := io.Copy(d, f); err != nil {
+		return task.Hash{}, err
+	}
+	return task.Hash(d.Sum(nil)), nil
+}
+
+// Serve is the enclave process: it answers requests until Exit or the end of
+// its input, and returns when it should end.
+func Serve(r io.Reader, w io.Writer) error {
+	harden()
+	var e enclave
+	for {
+		q, err := readFrame[Request](r)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		a, err := e.answer(q)
+		if err != nil {
+			a = Response{Error: err.Error()}
+		}
+		if err := writeFrame(w, a); err != nil {
+			return err
+		}
+		if q.Exit != nil {
+			return nil
+		}
+	}
+}
+
+// enclave is the state of one task.
+type enclave struct {
+	begin    *Begin
+	evidence attest.Evidence
+	sealKey  seal.EnclaveKey
+	signKey  ed25519.PrivateKey
+	input    *seal.Identity // Alice's
+	code     *seal.Identity // Bob's
+	badInput bool
+	badCode  bool
+	ran      bool
+	state    task.Hash // of the writable space, after the run
+}
+
+func (e *enclave) answer(q Request) (Response, error) {
+	switch {
+	case q.Begin != nil && e.begin == nil:
+		return e.start(q.Begin)
+	case q.Release != nil && e.begin != nil && !e.ran:
+		return Response{}, e.take(*q.Release)
+	case q.Run != nil && e.begin != nil && !e.ran:
+		return e.run(*q.Run)
+	case q.Exit != nil && e.ran:
+		return e.exit(*q.Exit)
+	}
+	return Response{}, errors.New("out of order: begin, two releases, run, exit")
+}
+
+// start makes the keys and the pre-run evidence.
+func (e *enclave) start(b *Begin) (Response, error) {
+	if b.Context.Task != b.Task.ID() || b.Context.Function != b.Function.ID() || b.Context.Function != b.Task.Function {
+		return Response{}, errors.New("the context is of another task or function")
+	}
+	var err error
+	if e.sealKey, err = seal.NewEnclaveKey(); err != nil {
+		return Response{}, err
+	}
+	_, e.signKey, err = ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return Response{}, err
+	}
+	var vrfSeed [vrf.SeedSize]byte
+	if _, err := rand.Read(vrfSeed[:]); err != nil {
+		return Response{}, err
+	}
+	keys := attest.Keys{
+		Seal: e.sealKey.Public(), Sign: task.PublicKey(e.signKey),
+		VRF: task.Key(vrf.NewKey(vrfSeed).Public()),
+	}
+	e.begin = b
+	e.evidence, err = quote(b.ChipSeed, b.Context, keys, b.Nonces, attest.EmptyState)
+	return Response{Evidence: task.Encode(e.evidence)}, err
+}
+
+// quote is the simulated platform's one operation.
+func quote(chipSeed [32]byte, c attest.Context, k attest.Keys, nonces []task.Hash, state task.Hash) (attest.Evidence, error) {
+	m, err := Measurement()
+	if err != nil {
+		return attest.Evidence{}, err
+	}
+	chip := ed25519.NewKeyFromSeed(chipSeed[:])
+	ev := attest.Evidence{
+		Kind: attest.Simulated, Round: c.Round, Keys: k, Nonces: nonces, State: state,
+		Quote: attest.Quote{Measurement: m, ReportData: attest.ReportData(c, k, state, attest.NonceRoot(nonces))},
+		Chip:  task.PublicKey(chip),
+	}
+	ev.Signature = task.Sign(chip, attest.QuoteHash(ev.Kind, ev.Quote))
+	return ev, nil
+}
+
+// take opens an owner's release. One that does not open is remembered: it is
+// the owner's fault, and the result says so.
+func (e *enclave) take(r task.Release) error {
+	id, err := e.sealKey.Open(r)
+	switch r.Role {
+	case task.Alice:
+		e.input, e.badInput = &id, err != nil
+	case task.Bob:
+		e.code, e.badCode = &id, err != nil
+	default:
+		return errors.New("a release is Alice's or Bob's")
+	}
+	return nil
+}
+
+// run decrypts, runs Bob's code on Alice's data, encrypts what came out to
+// Alice, and signs the result.
+func (e *enclave) run(q Run) (Response, error) {
+	if e.input == nil || e.code == nil {
+		return Response{}, errors.New("both owners' releases come before the run")
+	}
+	e.ran = true
+	res := task.Result{
+		Task: e.begin.Context.Task, Attempt: e.begin.Context.Attempt, View: e.begin.Context.View,
+		Node: e.begin.Context.Node, Evidence: e.evidence.Digest(), PreState: e.evidence.State,
+	}
+	ran, outcome := e.execute(q)
+	res.Outcome, res.ExitCode, res.Gas = outcome, ran.ExitCode, ran.Gas
+	archive, err := pack(ran)
+	if err != nil {
+		return Response{}, err
+	}
+	output, err := seal.Encrypt(e.begin.Task.Recipient, archive)
+	if err != nil {
+		return Response{}, fmt.Errorf("Alice's recipient: %w", err)
+	}
+	e.state = attest.EmptyState // the scratch space was the sandbox's and is gone with it
+	res.PostState = e.state
+	res.Output, res.Size = task.Hash(sha256.Sum256(output)), uint64(len(output))
+	e.input, e.code = nil, nil
+	signed := task.SignedResult{Result: res, Signature: task.Sign(e.signKey, res.Hash())}
+	return Response{Result: &signed, Output: output}, nil
+}
+
+// exit proves what is left: the same enclave, an empty writable space, and a
+// nonce that nobody knew before the result was signed (spec §9.5).
+func (e *enclave) exit(q Exit) (Response, error) {
+	c := e.begin.Context
+	c.Round = task.PostRun
+	if q.Context != c {
+		return Response{}, errors.New("the exit is of another context")
+	}
+	ev, err := quote(e.begin.ChipSeed, c, e.evidence.Keys, []task.Hash{q.Nonce}, e.state)
+	return Response{Evidence: task.Encode(ev)}, err
+}
+
+// execute runs the sandbox, unless a key opens nothing.
+func (e *enclave) execute(q Run) (sandbox.Result, task.Outcome) {
+	if e.badCode {
+		return sandbox.Result{Reason: "Bob released a key that opens nothing"}, task.BadCodeKey
+	}
+	code, err := e.code.Decrypt(q.Code, task.MaxBlob)
+	if err != nil {
+		return sandbox.Result{Reason: "Bob's key does not open his code"}, task.BadCodeKey
+	}
+	if e.badInput {
+		return sandbox.Result{Reason: "Alice released a key that opens nothing"}, task.BadInputKey
+	}
+	input, err := e.input.Decrypt(q.Input, task.MaxBlob)
+	if err != nil {
+		return sandbox.Result{Reason: "Alice's key does not open her input"}, task.BadInputKey
+	}
+	l := e.begin.Function.Manifest.Limits
+	wall := time.Duration(l.WallMillis) * time.Millisecond
+	ctx, cancel := context.WithTimeout(context.Background(), wall)
+	defer cancel()
+	r, err := sandbox.Run(ctx, sandbox.Job{
+		Code: code, Args: append(append([]string{}, e.begin.Function.Manifest.Args...), e.begin.Task.Args...),
+		Inputs: []sandbox.File{{Name: "input", Data: input}},
+		Limits: sandbox.Limits{
+			Gas: min(l.Gas, e.begin.Task.GasLimit), MemoryBytes: l.MemoryBytes,
+			OutputBytes: l.OutputBytes, LogBytes: 64 << 10, Wall: wall,
+		},
+	})
+	clear(code)
+	clear(input)
+	if err != nil {
+		return sandbox.Result{Reason: "the sandbox failed: " + err.Error()}, task.FunctionError
+	}
+	return r, outcomes[r.Outcome]
+}
+
+var outcomes = map[sandbox.Outcome]task.Outcome{
+	sandbox.OK: task.RunOK, sandbox.FunctionError: task.FunctionError, sandbox.GasExhausted: task.GasExhausted,
+	sandbox.MemoryExceeded: task.MemoryExceeded, sandbox.OutputExceeded: task.OutputExceeded, sandbox.WallExceeded: task.WallExceeded,
+}
+
+// pack makes Alice's archive: out/ with what the function wrote, log.txt with
+// its bounded stderr, reason.txt if it failed. A tar, so that `age -d | tar x`
+// opens it without Prytany.
+func pack(r sandbox.Result) ([]byte, error) {
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	add := func(name string, data []byte) error {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(data)), Format: tar.FormatPAX}); err != nil {
+			return err
+		}
+		_, err := w.Write(data)
+		return err
+	}
+	for _, f := range r.Outputs {
+		if err := add("out/"+f.Name, f.Data); err != nil {
+			return nil, err
+		}
+	}
+	if err := add("log.txt", r.Log); err != nil {
+		return nil, err
+	}
+	if r.Reason != "" {
+		if err := add("reason.txt", []byte(r.Reason)); err != nil {
+			return nil, err
+		}
+	}
+	return buf.Bytes(), w.Close()
+}
+
+// Output is Alice's archive, opened.
+type Output struct {
+	Files  map[string][]byte
+	Log    []byte
+	Reason string
+}
+
+// Unpack opens the archive that pack made, from an enclave that was attested
+// but whose output is still checked: names and sizes are bounded.
+func Unpack(archive []byte) (Output, error) {
+	out := Output{Files: map[string][]byte{}}
+	r := tar.NewReader(bytes.NewReader(archive))
+	for n := 0; ; n++ {
+		h, err := r.Next()
+		if err == io.EOF {
+			return out, nil
+		}
+		if err != nil || h.Typeflag != tar.TypeReg || n > 2048 {
+			return out, fmt.Errorf("output archive: %w", errors.Join(err, errors.New("only plain files, 2,048 at most")))
+		}
+		data, err := io.ReadAll(r)
+		if err != nil {
+			return out, err
+		}
+		switch {
+		case h.Name == "log.txt":
+			out.Log = data
+		case h.Name == "reason.txt":
+			out.Reason = string(data)
+		default:
+			name, ok := strings.CutPrefix(h.Name, "out/")
+			if !ok || !filepath.IsLocal(name) {
+				return out, fmt.Errorf("output archive: name %q", h.Name)
+			}
+			out.Files[name] = data
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package tee
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"sync"
+	"syscall"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/task"
+	"golang.org/x/sys/unix"
+)
+
+// Enclave is the node's end of the pipe. Its methods wait for the enclave's
+// answer; one call at a time. It holds ciphertext only.
+type Enclave struct {
+	mu  sync.Mutex
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out io.Reader
+}
+
+// Start runs the enclave program as a process of its own: no argument beyond
+// args, an empty environment, its own process group, killed if this process
+// dies. ctx bounds its life.
+func Start(ctx context.Context, program string, args ...string) (*Enclave, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = []string{"GODEBUG=madvdontneed=1", "GOTRACEBACK=none"}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("enclave: %w", err)
+	}
+	return &Enclave{cmd: cmd, in: in, out: out}, nil
+}
+
+// PID is the enclave's process.
+func (e *Enclave) PID() int { return e.cmd.Process.Pid }
+
+func (e *Enclave) call(q Request) (Response, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := writeFrame(e.in, q); err != nil {
+		return Response{}, fmt.Errorf("enclave: it is gone: %w", err)
+	}
+	a, err := readFrame[Response](e.out)
+	if err != nil {
+		return Response{}, fmt.Errorf("enclave: it is gone: %w", err)
+	}
+	if a.Error != "" {
+		return a, errors.New("enclave: " + a.Error)
+	}
+	return a, nil
+}
+
+// Begin gives the enclave its task and returns its pre-run evidence.
+func (e *Enclave) Begin(b Begin) ([]byte, error) {
+	a, err := e.call(Request{Begin: &b})
+	return a.Evidence, err
+}
+
+// Release hands an owner's sealed key in.
+func (e *Enclave) Release(r task.Release) error {
+	_, err := e.call(Request{Release: &r})
+	return err
+}
+
+// Run hands the encrypted blobs in and returns the signed result and the
+// output, encrypted to Alice.
+func (e *Enclave) Run(code, input []byte) (task.SignedResult, []byte, error) {
+	a, err := e.call(Request{Run: &Run{Code: code, Input: input}})
+	if err != nil {
+		return task.SignedResult{}, nil, err
+	}
+	if a.Result == nil {
+		return task.SignedResult{}, nil, errors.New("enclave: no result in its answer")
+	}
+	return *a.Result, a.Output, nil
+}
+
+// Exit returns the exit evidence; the enclave ends.
+func (e *Enclave) Exit(c attest.Context, nonce task.Hash) ([]byte, error) {
+	a, err := e.call(Request{Exit: &Exit{Context: c, Nonce: nonce}})
+	return a.Evidence, err
+}
+
+// Close kills the enclave, if it has not ended, and waits for it.
+func (e *Enclave) Close() {
+	_ = e.in.Close()
+	_ = e.cmd.Process.Kill()
+	_ = e.cmd.Wait()
+}
+
+// harden keeps what the enclave holds out of core files, debuggers and swap as
+// far as an ordinary process can. It is no protection from the machine's owner.
+func harden() {
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	_ = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+}

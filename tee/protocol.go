@@ -1,0 +1,86 @@
+package tee
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/task"
+)
+
+// MaxFrame bounds one message between node and enclave: two blobs and a bit.
+const MaxFrame = 2*task.MaxBlob + 1<<20
+
+// Request is what the node asks of the enclave: exactly one field is set.
+type Request struct {
+	Begin   *Begin        `cbor:"1,keyasint,omitempty"`
+	Release *task.Release `cbor:"2,keyasint,omitempty"`
+	Run     *Run          `cbor:"3,keyasint,omitempty"`
+	Exit    *Exit         `cbor:"4,keyasint,omitempty"`
+}
+
+// Begin tells the enclave what it is for. It answers with evidence.
+type Begin struct {
+	Task     task.Task      `cbor:"1,keyasint"`
+	Function task.Function  `cbor:"2,keyasint"`
+	Context  attest.Context `cbor:"3,keyasint"`
+	Nonces   []task.Hash    `cbor:"4,keyasint"`
+	// ChipSeed is the simulated platform's key. A real TEE has its own, in
+	// hardware; a simulated one has it from its host, which is why simulated
+	// evidence protects nothing.
+	ChipSeed [32]byte `cbor:"5,keyasint"`
+}
+
+// Run brings the two encrypted blobs. The enclave answers with a result.
+type Run struct {
+	Code  []byte `cbor:"1,keyasint"`
+	Input []byte `cbor:"2,keyasint"`
+}
+
+// Exit asks for the last evidence; then the enclave ends.
+type Exit struct {
+	Context attest.Context `cbor:"1,keyasint"`
+	Nonce   task.Hash      `cbor:"2,keyasint"`
+}
+
+// Response is the enclave's answer. Error is for what the node did wrong; what
+// the function did is in the result.
+type Response struct {
+	Evidence []byte             `cbor:"1,keyasint,omitempty"`
+	Result   *task.SignedResult `cbor:"2,keyasint,omitempty"`
+	Output   []byte             `cbor:"3,keyasint,omitempty"` // the encrypted output blob
+	Error    string             `cbor:"4,keyasint,omitempty"`
+}
+
+// writeFrame sends one message: four bytes of length, then CBOR.
+func writeFrame(w io.Writer, v any) error {
+	body := task.Encode(v)
+	if len(body) > MaxFrame {
+		return fmt.Errorf("message of %d bytes: %w", len(body), task.ErrTooLarge)
+	}
+	head := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
+	if _, err := w.Write(head); err != nil {
+		return err
+	}
+	_, err := w.Write(body)
+	return err
+}
+
+// readFrame reads one message; its size is checked before it is allocated.
+func readFrame[T any](r io.Reader) (T, error) {
+	var zero T
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return zero, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n > MaxFrame {
+		return zero, fmt.Errorf("message of %d bytes: %w", n, task.ErrTooLarge)
+	}
+	body := make([]byte, n)
+	if _, err := io.ReadFull(r, body); err != nil {
+		return zero, err
+	}
+	return task.Decode[T](body, MaxFrame)
+}
