@@ -32,8 +32,6 @@
 package committee
 
 import (
-	"slices"
-
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
@@ -259,10 +257,4 @@ func VerifyVote(s task.SignedVote, key func(task.NodeID) (task.Key, bool)) (Veri
 		}
 	}
 	return Verified{s}, nil
-}
-
-// sortMembers orders members by name, so that no map order reaches an action.
-func sortMembers(ms []Member) []Member {
-	slices.SortFunc(ms, func(a, b Member) int { return slices.Compare(a.Node[:], b.Node[:]) })
-	return ms
 }

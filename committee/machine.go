@@ -20,7 +20,9 @@ type Machine struct {
 	drawn     bool
 	mine      *Member // this node's seats, nil without
 	members   map[task.NodeID]Member
-	confirmed bool // the chain has closed the claims
+	ordered   []Member           // the members by name; nil when they have changed
+	tickets   []sortition.Ticket // theirs, ascending; nil likewise
+	confirmed bool               // the chain has closed the claims
 
 	// The agreement on an executor.
 	view      uint32
@@ -78,6 +80,7 @@ func New(self task.NodeID, times Timeouts) *Machine {
 // reset begins an attempt.
 func (m *Machine) reset() {
 	m.drawn, m.mine, m.members, m.confirmed = false, nil, map[task.NodeID]Member{}, false
+	m.ordered, m.tickets = nil, nil
 	m.cast, m.skipSent, m.rounds = map[castKey]bool{}, map[uint32]bool{}, map[roundKey]*round{}
 	m.votes = map[task.Stage]map[uint32]map[task.NodeID]task.SignedVote{task.Prepare: {}, task.Commit: {}, task.NewView: {}}
 	m.view, m.ready, m.lock, m.decided, m.executor, m.alive, m.claimSent = 0, false, nil, false, task.NodeID{}, false, false
@@ -175,12 +178,13 @@ func (m *Machine) isMember() bool { return m.mine != nil }
 
 // owner is the owner of the v-th ticket among different owners.
 func (m *Machine) owner(view uint32) (task.NodeID, bool) {
-	var tickets []sortition.Ticket
-	for _, k := range m.members {
-		tickets = append(tickets, k.Tickets...)
+	if m.tickets == nil {
+		for _, k := range m.members {
+			m.tickets = append(m.tickets, k.Tickets...)
+		}
+		sortition.Sort(m.tickets)
 	}
-	sortition.Sort(tickets)
-	id, ok := sortition.Owner(tickets, view)
+	id, ok := sortition.Owner(m.tickets, view)
 	return task.NodeID(id), ok
 }
 
@@ -231,6 +235,7 @@ func memberOf(m *ledger.Member) Member {
 func (m *Machine) admit(k Member) {
 	if _, ok := m.members[k.Node]; !ok && !m.confirmed {
 		m.members[k.Node] = k
+		m.ordered, m.tickets = nil, nil
 	}
 }
 
@@ -239,6 +244,7 @@ func (m *Machine) confirm() {
 	if !m.confirmed {
 		m.confirmed = true
 		clear(m.members)
+		m.ordered, m.tickets = nil, nil
 		for i := range m.c.Members {
 			k := memberOf(&m.c.Members[i])
 			m.members[k.Node] = k
@@ -301,12 +307,15 @@ func (m *Machine) submitClaims() {
 	m.submit(task.Body{Claims: &task.Claims{Claims: set}})
 }
 
+// sorted lists the members by name, so that no map order reaches an action.
 func (m *Machine) sorted() []Member {
-	var ms []Member
-	for _, k := range m.members {
-		ms = append(ms, k)
+	if m.ordered == nil {
+		for _, k := range m.members {
+			m.ordered = append(m.ordered, k)
+		}
+		slices.SortFunc(m.ordered, func(a, b Member) int { return slices.Compare(a.Node[:], b.Node[:]) })
 	}
-	return sortMembers(ms)
+	return m.ordered
 }
 
 // claimLeftOut posts this node's own claim if a block has passed without it.

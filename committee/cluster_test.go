@@ -1,0 +1,365 @@
+package committee
+
+import (
+	"container/heap"
+	"crypto/ed25519"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// cluster runs one task on many machines and one ledger in virtual time: a
+// queue of events, no goroutine, no clock, one seed.
+type cluster struct {
+	t      testing.TB
+	rand   *rand.Rand
+	now    float64 // milliseconds
+	queue  queue
+	seq    int
+	oneWay float64 // network delay
+	jitter float64
+	loss   float64
+	nodes  map[task.NodeID]*peer
+	order  []*peer
+	store  *ledger.MemStore
+	height uint64
+	pool   []queued
+	val    *vrf.PrivateKey
+	alice  ed25519.PrivateKey
+	bob    ed25519.PrivateKey
+	id     task.TaskID
+	served map[task.Hash]bool
+	params ledger.Params
+	log    []string
+}
+
+type queued struct {
+	from ed25519.PrivateKey
+	body task.Body
+}
+
+type peer struct {
+	id     task.NodeID
+	node   task.Node
+	vrf    *vrf.PrivateKey
+	key    ed25519.PrivateKey
+	op     ed25519.PrivateKey
+	chip   ed25519.PrivateKey
+	m      *Machine
+	timers map[TimerKind]int
+	dead   bool // hears and says nothing
+	lazy   func(Appraise) (task.Verdict, bool)
+}
+
+type item struct {
+	at  float64
+	seq int
+	do  func()
+}
+type queue []item
+
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(i, j int) bool {
+	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].seq < q[j].seq
+}
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(x any)   { *q = append(*q, x.(item)) }
+func (q *queue) Pop() any     { o := *q; x := o[len(o)-1]; *q = o[:len(o)-1]; return x }
+
+func (c *cluster) after(ms float64, do func()) {
+	c.seq++
+	heap.Push(&c.queue, item{c.now + ms, c.seq, do})
+}
+
+func key(s string) ed25519.PrivateKey {
+	h := task.H(task.TagSalt, []byte(s))
+	return ed25519.NewKeyFromSeed(h[:])
+}
+
+var enclaveKeys = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(key("enclave"))}
+
+// newCluster makes n workers of equal stake and posts a task for tau seats.
+func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Timeouts, blockMillis float64) *cluster {
+	c := &cluster{
+		t: t, rand: rand.New(rand.NewPCG(seed, 1)), oneWay: 25, nodes: map[task.NodeID]*peer{}, store: ledger.NewMemStore(),
+		val: vrf.NewKey(task.Hash{1}), alice: key("alice"), bob: key("bob"),
+	}
+	c.params = ledger.Embedded("test")
+	c.params.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{9}}}
+	g := ledger.Genesis{Params: c.params, Validators: []ledger.Validator{{Address: []byte("v"), VRF: task.Key(c.val.Public())}}}
+	for _, k := range []ed25519.PrivateKey{c.alice, c.bob} {
+		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(k), Balance: 1000 * task.PRY})
+	}
+	for i := range n {
+		name := fmt.Sprintf("%d/%d", seed, i)
+		p := &peer{vrf: vrf.NewKey(task.H(task.TagSalt, []byte(name))), key: key(name + "p"), op: key(name + "o"), chip: key(name + "c"), timers: map[TimerKind]int{}}
+		p.node = task.Node{Operator: task.PublicKey(p.op), VRF: task.Key(p.vrf.Public()), Peer: task.PublicKey(p.key), Runtimes: []string{"wasm"}, TEE: task.TEE{Kind: "simulated", Identity: task.PublicKey(p.chip)}}
+		p.id = p.node.ID()
+		p.m = New(p.id, times)
+		c.nodes[p.id] = p
+		c.order = append(c.order, p)
+		g.Accounts = append(g.Accounts, ledger.Grant{Account: p.node.Operator, Balance: 10 * task.PRY})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: p.node, Bond: 100 * task.PRY})
+	}
+	if err := ledger.Init(c.store, g); err != nil {
+		t.Fatal(err)
+	}
+	fn := task.Function{Owner: task.PublicKey(c.bob), Manifest: task.Manifest{Name: "f", Runtime: "wasm", Limits: task.Limits{Gas: 1, MemoryBytes: 1, OutputBytes: 1, WallMillis: 100}}, Code: task.Blob{CID: "x", Size: 1}}
+	tk := task.Task{Chain: "test", Owner: task.PublicKey(c.alice), Function: fn.ID(), Input: task.Blob{CID: "y", Size: 1}, Recipient: "r", GasLimit: 1, Fee: task.PRY, Seats: tau, MinSeats: 4, Policy: task.Policy{MinTier: 1}}
+	c.id = tk.ID()
+	c.block(queued{c.bob, task.Body{Publish: &task.Publish{Function: fn, Bond: 10 * task.PRY}}})
+	c.block(queued{c.alice, task.Body{Post: &tk}})
+	c.tick(blockMillis)
+	return c
+}
+
+func (c *cluster) tick(ms float64) {
+	pool := c.pool
+	c.pool = nil
+	c.block(pool...)
+	if c.theCase().Phase != ledger.Closed {
+		c.after(ms, func() { c.tick(ms) })
+	}
+}
+
+func (c *cluster) theCase() *ledger.Case {
+	k, ok := ledger.Read(c.store).Case(c.id)
+	if !ok {
+		return &ledger.Case{}
+	}
+	return k
+}
+
+// block makes a block and tells everyone when its case has changed.
+func (c *cluster) block(txs ...queued) {
+	c.height++
+	b := ledger.NewBlock(c.store, c.height)
+	var proof *vrf.Proof
+	if b.BeaconDue() {
+		p, _ := c.val.Prove(b.BeaconInput())
+		proof = &p
+	}
+	if err := b.Begin([]byte("v"), proof); err != nil {
+		c.t.Fatal(err)
+	}
+	nonces := map[task.Address]uint64{}
+	for _, q := range txs {
+		from := task.PublicKey(q.from)
+		if _, ok := nonces[from]; !ok {
+			nonces[from] = ledger.Read(c.store).Account(from).Nonce
+		}
+		tx, err := task.VerifyTx(task.SignTx(q.from, "test", nonces[from], q.body), "test")
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		nonces[from]++
+		if err := b.Apply(tx); err != nil {
+			c.logf("block %d refused %s: %v", c.height, q.body.Kind(), err)
+		}
+	}
+	events := b.End()
+	if r := ledger.Read(c.store); r.Held() != r.Meta().Supply {
+		c.t.Fatalf("block %d: held %d of %d", c.height, r.Held(), r.Meta().Supply)
+	}
+	for _, e := range events {
+		c.logf("block %d: %s", c.height, e.What)
+	}
+	// Owners follow the chain too: no executor can make them look silent.
+	if k := c.theCase(); k.Phase == ledger.Releasing {
+		c.after(2*c.oneWay, func() { c.owners(k.Attempt, k.View.Number, task.H(task.TagEvidence, k.View.Pre.Evidence)) })
+	}
+	if len(events) > 0 {
+		for _, p := range c.order {
+			k := c.theCase()
+			c.after(1, func() { c.step(p, ChainMoved{Case: k}) })
+		}
+	}
+}
+
+func (c *cluster) logf(format string, args ...any) {
+	c.log = append(c.log, fmt.Sprintf("%7.1f ms  ", c.now)+fmt.Sprintf(format, args...))
+}
+
+// send delivers an event after the network's delay, or not at all.
+func (c *cluster) send(from, to *peer, e Event) {
+	if from.dead || to == from || c.rand.Float64() < c.loss {
+		return
+	}
+	c.after(c.oneWay+c.rand.Float64()*c.jitter, func() { c.step(to, e) })
+}
+
+func (c *cluster) broadcast(from *peer, e Event) {
+	for _, to := range c.order {
+		c.send(from, to, e)
+	}
+}
+
+// step runs one event through one machine and does what it asks.
+func (c *cluster) step(p *peer, e Event) {
+	if p.dead {
+		return
+	}
+	for _, a := range p.m.Step(e) {
+		c.perform(p, a)
+	}
+}
+
+func (c *cluster) perform(p *peer, a Action) {
+	switch a := a.(type) {
+	case Draw:
+		rec, _ := ledger.Read(c.store).Node(p.id)
+		won, ok := sortition.Win(p.vrf, task.Hash(p.id), a.Case.Seed(), a.Case.Seats, uint64(rec.StakeAt(a.Case.Epoch)), uint64(a.Case.TotalStake))
+		if ok {
+			claim := task.Claim{Task: c.id, Attempt: a.Case.Attempt, Node: p.id, Proof: won.Proof()}
+			self := Member{Node: p.id, Seats: won.Seats(), Tickets: won.Tickets(), Claim: claim}
+			c.step(p, Won{Self: self})
+		}
+	case Gossip:
+		rec, _ := ledger.Read(c.store).Node(p.id)
+		k, err := c.theCase().Admit(rec.Node, rec.StakeAt(c.theCase().Epoch), a.Claim)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.broadcast(p, ClaimHeard{Member: memberOf(&k)})
+	case Cast:
+		s := task.SignedVote{Vote: a.Vote, Signature: task.Sign(p.key, a.Vote.Hash())}
+		if a.Vote.Stage == task.NewView {
+			s.Lock = a.Lock
+		}
+		v, err := VerifyVote(s, func(id task.NodeID) (task.Key, bool) { n, ok := c.nodes[id]; return n.node.Peer, ok })
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.broadcast(p, VoteHeard{Vote: v})
+		c.step(p, VoteHeard{Vote: v})
+	case CommitVerdict:
+		k := task.Commitment{Ballot: a.Reveal.Ballot, Node: p.id, Digest: a.Reveal.Digest()}
+		k.Signature = task.Sign(p.key, k.Hash())
+		c.broadcast(p, CommitmentHeard{Commitment: k})
+		c.step(p, CommitmentHeard{Commitment: k})
+	case SendReveal:
+		c.broadcast(p, RevealHeard{Reveal: a.Reveal})
+		c.step(p, RevealHeard{Reveal: a.Reveal})
+	case SendEvidence:
+		c.broadcast(p, EvidenceHeard{Round: a.Round, View: a.View, Evidence: a.Evidence})
+	case Appraise:
+		verdict, ok := task.OK, true
+		if p.lazy != nil {
+			verdict, ok = p.lazy(a)
+		}
+		reason := ""
+		if verdict == task.Fault {
+			reason = attest.BadSignature
+		}
+		if ok {
+			c.step(p, Appraised{Round: a.Round, View: a.View, Evidence: a.Evidence, Verdict: verdict, Reason: reason, Salt: task.H(task.TagSalt, p.id[:], []byte{byte(a.Round)})})
+		}
+	case StartEnclave:
+		c.after(5, func() { c.step(p, Quoted{Round: task.PreRun, View: a.View, Evidence: c.quote(p, task.PreRun, a.View)}) })
+	case QuoteExit:
+		c.after(5, func() {
+			c.step(p, Quoted{Round: task.PostRun, View: a.View, Evidence: c.quote(p, task.PostRun, a.View)})
+		})
+	case RequestKeys:
+		c.after(2*c.oneWay, func() { c.release(p, a) })
+	case Submit:
+		c.after(c.oneWay, func() { c.pool = append(c.pool, queued{p.op, a.Body}) })
+	case SetTimer:
+		p.timers[a.Timer.Kind]++
+		n := p.timers[a.Timer.Kind]
+		c.after(float64(a.Millis), func() {
+			if p.timers[a.Timer.Kind] == n {
+				c.step(p, TimedOut{Timer: a.Timer})
+			}
+		})
+	case StopEnclave, Finish:
+	}
+}
+
+func (c *cluster) quote(p *peer, r task.Round, view uint32) []byte {
+	return task.Encode(attest.Evidence{Kind: attest.Simulated, Round: r, Keys: enclaveKeys, Chip: p.node.TEE.Identity, Quote: attest.Quote{TCB: uint64(view)}})
+}
+
+// release plays both owners and the enclave's run.
+func (c *cluster) release(p *peer, a RequestKeys) {
+	if p.dead {
+		return
+	}
+	digest := task.H(task.TagEvidence, a.Evidence)
+	k := c.theCase()
+	c.owners(k.Attempt, a.View, digest)
+	c.after(10, func() {
+		r := task.Result{Task: c.id, Attempt: k.Attempt, View: a.View, Node: p.id, Outcome: task.RunOK, Evidence: digest}
+		c.step(p, Ran{Result: task.SignedResult{Result: r, Signature: task.Sign(key("enclave"), r.Hash()), CID: "o"}})
+	})
+}
+
+// run processes events until done, or the queue is empty, or a minute is over.
+func (c *cluster) run(done func() bool) bool {
+	for len(c.queue) > 0 && !done() {
+		i := heap.Pop(&c.queue).(item)
+		if i.at > 120_000 {
+			return false
+		}
+		c.now = i.at
+		i.do()
+	}
+	return done()
+}
+
+func (c *cluster) closed() bool { return c.theCase().Phase == ledger.Closed }
+
+func (c *cluster) dump() {
+	for _, l := range c.log {
+		c.t.Log(l)
+	}
+}
+
+// draw is a node's lowest ticket in the present attempt.
+func draw(c *cluster, p *peer) (task.Hash, bool) {
+	k := c.theCase()
+	rec, _ := ledger.Read(c.store).Node(p.id)
+	won, ok := sortition.Win(p.vrf, task.Hash(p.id), k.Seed(), k.Seats, uint64(rec.StakeAt(k.Epoch)), uint64(k.TotalStake))
+	if !ok {
+		return task.Hash{}, false
+	}
+	return won.Lowest().Hash, true
+}
+
+// gossipFor sends a claim in the name of a node that then says nothing more.
+func gossipFor(c *cluster, p *peer) {
+	k := c.theCase()
+	rec, _ := ledger.Read(c.store).Node(p.id)
+	won, _ := sortition.Win(p.vrf, task.Hash(p.id), k.Seed(), k.Seats, uint64(rec.StakeAt(k.Epoch)), uint64(k.TotalStake))
+	m, err := k.Admit(rec.Node, rec.StakeAt(k.Epoch), task.Claim{Task: c.id, Attempt: k.Attempt, Node: p.id, Proof: won.Proof()})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	p.dead = false
+	c.broadcast(p, ClaimHeard{Member: memberOf(&m)})
+	p.dead = true
+}
+
+// owners release their keys to an enclave, once.
+func (c *cluster) owners(attempt, view uint32, evidence task.Hash) {
+	if c.served == nil {
+		c.served = map[task.Hash]bool{}
+	}
+	if c.served[evidence] {
+		return
+	}
+	c.served[evidence] = true
+	for _, o := range []struct {
+		role task.Role
+		key  ed25519.PrivateKey
+	}{{task.Alice, c.alice}, {task.Bob, c.bob}} {
+		r := task.Release{Task: c.id, Attempt: attempt, View: view, Role: o.role, Evidence: evidence, Sealed: []byte{1}}
+		c.pool = append(c.pool, queued{o.key, task.Body{Release: &r}})
+	}
+}

@@ -1,0 +1,282 @@
+package ledger
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"testing"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// world is a ledger with everyone's keys, and no chain under it.
+type world struct {
+	t      testing.TB
+	store  *MemStore
+	height uint64
+	block  *Block
+	keys   map[string]ed25519.PrivateKey
+	nodes  map[task.NodeID]*worker
+	names  map[task.NodeID]string
+	val    *vrf.PrivateKey
+	fn     task.FunctionID
+	id     task.TaskID // the task under test
+	salt   byte
+	events []Event
+}
+
+type worker struct {
+	name string
+	node task.Node
+	vrf  *vrf.PrivateKey
+	peer ed25519.PrivateKey
+	chip ed25519.PrivateKey
+}
+
+func seedKey(s string) ed25519.PrivateKey {
+	h := task.H(task.TagSalt, []byte(s))
+	return ed25519.NewKeyFromSeed(h[:])
+}
+
+var measurement = task.Hash{42}
+
+func newWorker(name string) *worker {
+	w := &worker{name: name, peer: seedKey(name + " peer"), chip: seedKey(name + " chip")}
+	h := task.H(task.TagSalt, []byte(name+" vrf"))
+	w.vrf = vrf.NewKey(h)
+	w.node = task.Node{
+		Operator: task.PublicKey(seedKey(name)), VRF: task.Key(w.vrf.Public()), Peer: task.PublicKey(w.peer),
+		Addr: "/memory/" + name, Runtimes: []string{task.RuntimeWasm}, Arch: "any",
+		TEE: task.TEE{Kind: string(attest.Simulated), Identity: task.PublicKey(w.chip)},
+	}
+	return w
+}
+
+func newWorld(t testing.TB, workers int) *world {
+	w := &world{
+		t: t, store: NewMemStore(), keys: map[string]ed25519.PrivateKey{}, nodes: map[task.NodeID]*worker{},
+		names: map[task.NodeID]string{}, val: vrf.NewKey(task.Hash{1}),
+	}
+	p := Embedded("test")
+	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}}
+	g := Genesis{Params: p, Validators: []Validator{{Address: []byte("val"), VRF: task.Key(w.val.Public())}}}
+	for _, name := range []string{"alice", "bob", "carol"} {
+		w.keys[name] = seedKey(name)
+		g.Accounts = append(g.Accounts, Grant{task.PublicKey(w.keys[name]), 1000 * task.PRY})
+	}
+	for i := range workers {
+		k := newWorker(fmt.Sprintf("n%d", i))
+		w.keys[k.name] = seedKey(k.name)
+		w.nodes[k.node.ID()], w.names[k.node.ID()] = k, k.name
+		g.Accounts = append(g.Accounts, Grant{k.node.Operator, 10 * task.PRY})
+		g.Nodes = append(g.Nodes, FirstNode{k.node, task.Amount(100*(i+1)) * task.PRY})
+	}
+	if err := Init(w.store, g); err != nil {
+		t.Fatal(err)
+	}
+	w.begin()
+	return w
+}
+
+// begin starts the next block, with its beacon if one is due.
+func (w *world) begin() {
+	w.height++
+	w.block = NewBlock(w.store, w.height)
+	var proof *vrf.Proof
+	if w.block.BeaconDue() {
+		p, _ := w.val.Prove(w.block.BeaconInput())
+		proof = &p
+	}
+	if err := w.block.Begin([]byte("val"), proof); err != nil {
+		w.t.Fatalf("block %d: %v", w.height, err)
+	}
+}
+
+// next ends the block and checks that no money came or went.
+func (w *world) next() {
+	w.events = append(w.events, w.block.End()...)
+	r := Read(w.store)
+	if held, supply := r.Held(), r.Meta().Supply; held != supply {
+		w.t.Fatalf("block %d: %d held, supply %d", w.height, held, supply)
+	}
+	w.begin()
+}
+
+// state reads through the block that is under way.
+func (w *world) state() Reader { return Read(w.block.state) }
+
+// send applies a body as its sender's next transaction.
+func (w *world) send(name string, body task.Body) error {
+	key := w.keys[name]
+	nonce := w.state().Account(task.PublicKey(key)).Nonce
+	tx, err := task.VerifyTx(task.SignTx(key, "test", nonce, body), "test")
+	if err != nil {
+		return err
+	}
+	return w.block.Apply(tx)
+}
+
+func (w *world) must(name string, body task.Body) {
+	w.t.Helper()
+	if err := w.send(name, body); err != nil {
+		w.t.Fatalf("%s %s: %v", name, body.Kind(), err)
+	}
+}
+
+func (w *world) function() task.Function {
+	return task.Function{
+		Owner: task.PublicKey(w.keys["bob"]),
+		Manifest: task.Manifest{
+			Name: "f", Version: "1", Runtime: task.RuntimeWasm, Royalty: task.PRY / 2,
+			Limits: task.Limits{Gas: 1e9, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 1000},
+		},
+		Code: task.Blob{CID: "code", Size: 10},
+	}
+}
+
+func (w *world) publish() {
+	f := w.function()
+	w.fn = f.ID()
+	w.must("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}})
+}
+
+func (w *world) task() task.Task {
+	alice := task.PublicKey(w.keys["alice"])
+	return task.Task{
+		Chain: "test", Owner: alice, Nonce: w.state().Account(alice).Nonce, Function: w.fn,
+		Input: task.Blob{CID: "input", Size: 5}, Recipient: "age1", GasLimit: 1_000_000, GasPrice: 4 * task.PRY,
+		Fee: 2 * task.PRY, Seats: 13, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated},
+	}
+}
+
+func (w *world) c() *Case {
+	c, ok := w.state().Case(w.id)
+	if !ok {
+		w.t.Fatalf("no case %s", w.id.Short())
+	}
+	return c
+}
+
+// post publishes, posts and seeds a task.
+func (w *world) post() {
+	if w.fn.IsZero() {
+		w.publish()
+	}
+	tk := w.task()
+	w.id = tk.ID()
+	w.must("alice", task.Body{Post: &tk})
+	w.next()
+}
+
+// allClaims are those of every worker that draws seats in the present attempt.
+func (w *world) allClaims() []task.Claim {
+	c := w.c()
+	var set []task.Claim
+	for id, k := range w.nodes {
+		rec, _ := w.state().Node(id)
+		won, ok := sortition.Win(k.vrf, task.Hash(id), c.Seed(), c.Seats, uint64(rec.StakeAt(c.Epoch)), uint64(c.TotalStake))
+		if ok {
+			set = append(set, task.Claim{Task: w.id, Attempt: c.Attempt, Node: id, Proof: won.Proof()})
+		}
+	}
+	return set
+}
+
+// elect brings the case to Attesting.
+func (w *world) elect() {
+	w.t.Helper()
+	for range 20 {
+		switch c := w.c(); c.Phase {
+		case Attesting:
+			return
+		case Electing:
+			if len(c.Members) == 0 {
+				w.must("carol", task.Body{Claims: &task.Claims{Claims: w.allClaims()}})
+			}
+		}
+		w.next()
+	}
+	w.t.Fatalf("no committee: %v", w.c().History)
+}
+
+func (w *world) evidence(r task.Round, nonces []task.Hash) (attest.Evidence, []byte) {
+	c := w.c()
+	k := w.nodes[c.View.Executor]
+	want := c.Expected(r, attest.EmptyState)
+	keys := attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(seedKey("enclave"))}
+	ev := attest.Evidence{
+		Kind: attest.Simulated, Round: r, Keys: keys, Nonces: nonces, State: attest.EmptyState, Chip: k.node.TEE.Identity,
+		Quote: attest.Quote{Measurement: measurement, ReportData: attest.ReportData(want.Context, keys, attest.EmptyState, attest.NonceRoot(nonces))},
+	}
+	ev.Signature = task.Sign(k.chip, attest.QuoteHash(ev.Kind, ev.Quote))
+	return ev, task.Encode(ev)
+}
+
+// judge commits and reveals for every verifier but the sleepers; verdict gives
+// each one's word.
+func (w *world) judge(r task.Round, verdict func(task.NodeID) (task.Verdict, bool)) {
+	w.t.Helper()
+	c := w.c()
+	_, raw := w.evidence(r, nil)
+	var commits []task.Commitment
+	var reveals []task.Reveal
+	for _, m := range c.Members {
+		id := m.Claim.Node
+		v, awake := verdict(id)
+		if id == c.View.Executor || !awake {
+			continue
+		}
+		w.salt++
+		rev := task.Reveal{Ballot: c.Ballot(r), Node: id, Verdict: v, Evidence: task.H(task.TagEvidence, raw), Salt: task.Hash{w.salt}}
+		if v == task.Fault {
+			rev.Reason = attest.BadSignature
+		}
+		k := task.Commitment{Ballot: rev.Ballot, Node: id, Digest: rev.Digest()}
+		k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
+		commits, reveals = append(commits, k), append(reveals, rev)
+	}
+	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
+	for range 20 {
+		if c := w.c(); c.Round(r).ClosedAt != 0 {
+			break
+		}
+		w.next()
+	}
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(r), Evidence: raw, Reveals: reveals}})
+}
+
+func everyone(v task.Verdict) func(task.NodeID) (task.Verdict, bool) {
+	return func(task.NodeID) (task.Verdict, bool) { return v, true }
+}
+
+func (w *world) release(role task.Role) error {
+	c := w.c()
+	pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
+	who := map[task.Role]string{task.Alice: "alice", task.Bob: "bob"}[role]
+	return w.send(who, task.Body{Release: &task.Release{
+		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Role: role, Evidence: pre.Digest(), Sealed: []byte("sealed"),
+	}})
+}
+
+func (w *world) result(o task.Outcome, gas uint64) error {
+	c := w.c()
+	pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
+	r := task.Result{
+		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: o, Gas: gas,
+		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest(),
+	}
+	return w.send("carol", task.Body{Result: &task.SignedResult{Result: r, Signature: task.Sign(seedKey("enclave"), r.Hash()), CID: "out"}})
+}
+
+func (w *world) wait(p Phase) {
+	w.t.Helper()
+	for range 1000 {
+		if w.c().Phase == p {
+			return
+		}
+		w.next()
+	}
+	w.t.Fatalf("waiting for %s, still %s: %v", p, w.c().Phase, w.c().History)
+}
