@@ -217,7 +217,7 @@ func (c *cluster) perform(p *peer, a Action) {
 		won, ok := sortition.Win(p.vrf, task.Hash(p.id), a.Case.Seed(), a.Case.Seats, uint64(rec.StakeAt(a.Case.Epoch)), uint64(a.Case.TotalStake))
 		if ok {
 			claim := task.Claim{Task: c.id, Attempt: a.Case.Attempt, Node: p.id, Proof: won.Proof()}
-			self := Member{Node: p.id, Seats: won.Seats(), Tickets: won.Tickets(), Claim: claim}
+			self := Member{Node: p.id, Seats: won.Seats(), Tickets: won.Tickets(), Claim: claim, Beta: won.Output()}
 			c.step(p, Won{Self: self})
 		}
 	case Gossip:
@@ -226,7 +226,7 @@ func (c *cluster) perform(p *peer, a Action) {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		c.broadcast(p, ClaimHeard{Member: memberOf(&k)})
+		c.broadcast(p, ClaimHeard{Member: MemberOf(&k)})
 	case Cast:
 		s := task.SignedVote{Vote: a.Vote, Signature: task.Sign(p.key, a.Vote.Hash())}
 		if a.Vote.Stage == task.NewView {
@@ -342,7 +342,7 @@ func gossipFor(c *cluster, p *peer) {
 		c.t.Fatal(err)
 	}
 	p.dead = false
-	c.broadcast(p, ClaimHeard{Member: memberOf(&m)})
+	c.broadcast(p, ClaimHeard{Member: MemberOf(&m)})
 	p.dead = true
 }
 

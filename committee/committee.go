@@ -35,6 +35,7 @@ import (
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
 )
 
 // Member is a node with seats, from a verified claim.
@@ -43,6 +44,15 @@ type Member struct {
 	Seats   uint32
 	Tickets []sortition.Ticket
 	Claim   task.Claim
+	Beta    vrf.Output
+}
+
+// MemberOf is the member that a verified claim makes.
+func MemberOf(m *ledger.Member) Member {
+	return Member{
+		Node: m.Claim.Node, Seats: m.Seats, Claim: m.Claim, Beta: m.Beta,
+		Tickets: sortition.Tickets(task.Hash(m.Claim.Node), m.Beta, m.Seats),
+	}
 }
 
 // Timeouts, in milliseconds of the node's own waiting; no rule of the chain
@@ -162,7 +172,7 @@ type (
 	// over the members' nonces; answer with Quoted.
 	StartEnclave struct {
 		View    uint32
-		Members []task.NodeID
+		Members []Member
 	}
 	// StopEnclave drops all work for the task.
 	StopEnclave struct{ Why string }

@@ -117,6 +117,9 @@ func (m *Machine) Attempt() uint32 {
 // whether that is decided.
 func (m *Machine) Executor() (task.NodeID, bool) { return m.executor, m.decided }
 
+// Members are those that this node knows, by name.
+func (m *Machine) Members() []Member { return slices.Clone(m.sorted()) }
+
 // Step takes one event and returns what to do, in order.
 func (m *Machine) Step(e Event) []Action {
 	m.out = nil
@@ -210,7 +213,7 @@ func (m *Machine) chainMoved(c *ledger.Case) {
 		m.do(Draw{Case: c})
 	}
 	for i := range c.Members {
-		m.admit(memberOf(&c.Members[i]))
+		m.admit(MemberOf(&c.Members[i]))
 	}
 	switch c.Phase {
 	case ledger.Electing:
@@ -222,13 +225,6 @@ func (m *Machine) chainMoved(c *ledger.Case) {
 		if c.Phase == ledger.Reviewing {
 			m.review()
 		}
-	}
-}
-
-func memberOf(m *ledger.Member) Member {
-	return Member{
-		Node: m.Claim.Node, Seats: m.Seats, Claim: m.Claim,
-		Tickets: sortition.Tickets(task.Hash(m.Claim.Node), m.Beta, m.Seats),
 	}
 }
 
@@ -246,7 +242,7 @@ func (m *Machine) confirm() {
 		clear(m.members)
 		m.ordered, m.tickets = nil, nil
 		for i := range m.c.Members {
-			k := memberOf(&m.c.Members[i])
+			k := MemberOf(&m.c.Members[i])
 			m.members[k.Node] = k
 		}
 		if k, ok := m.members[m.self]; ok {
@@ -496,11 +492,7 @@ func (m *Machine) decide(executor task.NodeID) {
 		r := m.round(m.view, task.PreRun)
 		if !r.asked {
 			r.asked = true
-			var names []task.NodeID
-			for _, k := range m.sorted() {
-				names = append(names, k.Node)
-			}
-			m.do(StartEnclave{View: m.view, Members: names})
+			m.do(StartEnclave{View: m.view, Members: m.Members()})
 		}
 		return
 	}

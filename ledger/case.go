@@ -226,18 +226,16 @@ func (c *Case) CheckReveal(v task.Reveal) error {
 	return nil
 }
 
-// Expected is what evidence of this case's executor must be bound to. The
-// nonces are the caller's to add: each verifier asks for its own.
-func (c *Case) Expected(r task.Round, empty task.Hash) attest.Expected {
+// Expected is what the evidence of an executor must be bound to in a view. The
+// nonces are the caller's to add before the run: each verifier asks for its
+// own; at the exit it is the chain's.
+func (c *Case) Expected(r task.Round, view uint32, executor task.Node) attest.Expected {
 	e := attest.Expected{
 		Context: attest.Context{
-			Chain: c.Task.Chain, Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Round: r,
+			Chain: c.Task.Chain, Task: c.ID(), Attempt: c.Attempt, View: view, Node: executor.ID(), Round: r,
 			Function: c.Function.ID(), CodeCID: c.Function.Code.CID, InputCID: c.Task.Input.CID,
 		},
-		State: empty,
-	}
-	if m := c.Member(c.View.Executor); m != nil {
-		e.Chip, e.Kind = m.Node.TEE.Identity, m.Node.TEE.Kind
+		Chip: executor.TEE.Identity, Kind: executor.TEE.Kind, State: attest.EmptyState,
 	}
 	if r == task.PostRun {
 		e.Nonces = []task.Hash{c.View.ExitNonce}

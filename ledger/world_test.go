@@ -204,7 +204,7 @@ func (w *world) elect() {
 func (w *world) evidence(r task.Round, nonces []task.Hash) (attest.Evidence, []byte) {
 	c := w.c()
 	k := w.nodes[c.View.Executor]
-	want := c.Expected(r, attest.EmptyState)
+	want := c.Expected(r, c.View.Number, k.node)
 	keys := attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(seedKey("enclave"))}
 	ev := attest.Evidence{
 		Kind: attest.Simulated, Round: r, Keys: keys, Nonces: nonces, State: attest.EmptyState, Chip: k.node.TEE.Identity,
