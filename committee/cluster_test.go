@@ -247,7 +247,7 @@ func (c *cluster) perform(p *peer, a Action) {
 		c.broadcast(p, RevealHeard{Reveal: a.Reveal})
 		c.step(p, RevealHeard{Reveal: a.Reveal})
 	case SendEvidence:
-		c.broadcast(p, EvidenceHeard{Round: a.Round, View: a.View, Evidence: a.Evidence})
+		c.broadcast(p, EvidenceHeard{From: p.id, Round: a.Round, View: a.View, Evidence: a.Evidence})
 	case Appraise:
 		verdict, ok := task.OK, true
 		if p.lazy != nil {

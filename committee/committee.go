@@ -84,6 +84,7 @@ type (
 	VoteHeard struct{ Vote Verified }
 	// EvidenceHeard brings the executor's evidence, not yet appraised.
 	EvidenceHeard struct {
+		From     task.NodeID
 		Round    task.Round
 		View     uint32
 		Evidence []byte

@@ -58,8 +58,9 @@ type roundKey struct {
 
 // round is this node's knowledge of one verdict.
 type round struct {
-	evidence    []byte // the executor's, as this node first saw it
-	asked       bool   // for an appraisal, or for the enclave's quote
+	offered     map[task.NodeID][]byte // evidence, by who sent it: the executor may not be known yet
+	evidence    []byte                 // the executor's
+	asked       bool                   // for an appraisal, or for the enclave's quote
 	mine        *task.Reveal
 	revealed    bool
 	commitments map[task.NodeID]task.Commitment

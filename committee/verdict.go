@@ -30,11 +30,12 @@ func (m *Machine) evidenceHeard(e EvidenceHeard) {
 	if !m.bounded(e.View) {
 		return
 	}
-	if r := m.round(e.View, e.Round); r.evidence == nil {
-		r.evidence = e.Evidence
+	r := m.round(e.View, e.Round)
+	if r.offered == nil {
+		r.offered = map[task.NodeID][]byte{}
 	}
-	if e.View == m.view {
-		m.alive = true
+	if len(r.offered) < 8 && r.offered[e.From] == nil {
+		r.offered[e.From] = e.Evidence
 	}
 	m.tryAppraise(e.View, e.Round)
 }
@@ -43,6 +44,10 @@ func (m *Machine) evidenceHeard(e EvidenceHeard) {
 // executor that it knows to be the one.
 func (m *Machine) tryAppraise(view uint32, which task.Round) {
 	r := m.round(view, which)
+	if m.decided && view == m.view && r.evidence == nil && r.offered[m.executor] != nil {
+		r.evidence = r.offered[m.executor]
+		m.alive = true
+	}
 	if r.evidence == nil || r.asked || r.mine != nil || !m.isMember() || !m.decided || view != m.view || m.executor == m.self {
 		return
 	}

@@ -1,0 +1,84 @@
+package blob_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/prytany/prytany/blob"
+	"github.com/prytany/prytany/p2p"
+	"github.com/prytany/prytany/task"
+)
+
+func open(t *testing.T, seed byte, dir string) (*blob.Store, *p2p.Host) {
+	t.Helper()
+	h, err := p2p.New(t.Context(), p2p.Config{Key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, 32))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := blob.Open(t.Context(), h.Libp2p(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close(); _ = h.Close() })
+	return s, h
+}
+
+func TestFetchFromAnotherNode(t *testing.T) {
+	alice, home := open(t, 1, t.TempDir())
+	worker, _ := open(t, 2, "")
+	r := rand.NewChaCha8([32]byte{7})
+	for _, size := range []int{1, 1000, 1 << 20, 3<<20 + 17} {
+		data := make([]byte, size)
+		_, _ = r.Read(data)
+		b, err := alice.Put(t.Context(), data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := worker.Get(t.Context(), b, home.Addr())
+		if err != nil || !bytes.Equal(got, data) {
+			t.Fatalf("%d bytes: got %d, %v", size, len(got), err)
+		}
+		for _, lie := range []uint64{b.Size - 1, b.Size + 1} {
+			if _, err := worker.Get(t.Context(), task.Blob{CID: b.CID, Size: lie}, home.Addr()); task.CodeOf(err) != "blob-size" {
+				t.Errorf("%d bytes stated as %d: %v", size, lie, err)
+			}
+		}
+	}
+}
+
+// The name must be kubo's: `ipfs add --cid-version=1 --raw-leaves`.
+func TestNameEqualsKubos(t *testing.T) {
+	s, _ := open(t, 3, "")
+	b, err := s.Put(t.Context(), []byte("hello world\n"))
+	if err != nil || b.CID != "bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4" {
+		t.Errorf("%s, %v", b.CID, err)
+	}
+}
+
+func TestMalformedNames(t *testing.T) {
+	s, h := open(t, 4, "")
+	for name, b := range map[string]task.Blob{
+		"empty":     {CID: "", Size: 1},
+		"junk":      {CID: "not a cid", Size: 1},
+		"v0":        {CID: "QmT78zSuBmuS4z925WZfrqQ1qHaJ56DQaTfyMUF7F8ff5o", Size: 1},
+		"identity":  {CID: "bafkqaaa", Size: 1},
+		"no size":   {CID: "bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4"},
+		"too large": {CID: "bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4", Size: 1 << 40},
+	} {
+		if _, err := s.Get(t.Context(), b, h.Addr()); task.CodeOf(err) == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestMissingBlobDoesNotHang(t *testing.T) {
+	s, _ := open(t, 5, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Get(ctx, task.Blob{CID: "bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4", Size: 12}, ""); err == nil {
+		t.Error("found what nobody has")
+	}
+}

@@ -1,0 +1,251 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
+)
+
+// job is an executor's work on one view: one enclave from birth to exit.
+type job struct {
+	s       *session
+	ctx     context.Context
+	cancel  context.CancelFunc
+	view    uint32
+	of      *ledger.Case
+	context attest.Context
+
+	ready   chan struct{} // closed when the enclave and the blobs are there, or failed
+	err     error
+	enclave Enclave
+	code    []byte
+	input   []byte
+}
+
+// heartbeats in one Silence timeout.
+const heartbeats = 4
+
+// startJob begins this node's turn as executor. All of it is harmless: no key
+// has been released (spec §6.3).
+func (s *session) startJob(a committee.StartEnclave) {
+	s.stopJob()
+	s.mu.Lock()
+	c := s.state
+	s.mu.Unlock()
+	ctx, cancel := context.WithCancel(s.ctx)
+	j := &job{
+		s: s, ctx: ctx, cancel: cancel, view: a.View, of: c, ready: make(chan struct{}),
+		context: c.Expected(task.PreRun, a.View, s.w.Node).Context,
+	}
+	s.job = j
+	s.w.wg.Go(func() { j.begin(a.Members) })
+	s.w.wg.Go(j.beat)
+}
+
+func (s *session) stopJob() {
+	if s.job != nil {
+		s.job.cancel()
+		s.job = nil
+	}
+}
+
+// begin starts the enclave, shows its evidence, and fetches the blobs while
+// others judge it.
+func (j *job) begin(members []committee.Member) {
+	defer close(j.ready)
+	w := j.s.w
+	select {
+	case w.slots <- struct{}{}:
+	case <-j.ctx.Done():
+		j.err = j.ctx.Err()
+		return
+	}
+	enclave, err := w.Enclaves(j.ctx)
+	if err != nil {
+		<-w.slots
+		j.fail(fmt.Errorf("start the enclave: %w", err))
+		return
+	}
+	w.wg.Go(func() { // the enclave lives as long as the job
+		<-j.ctx.Done()
+		enclave.Close()
+		<-w.slots
+	})
+	var wg sync.WaitGroup
+	var errs [2]error
+	t, f := j.of.Task, j.of.Function
+	wg.Go(func() { j.code, errs[0] = w.Blobs.Get(j.ctx, f.Code, f.Broker.Addr) })
+	wg.Go(func() { j.input, errs[1] = w.Blobs.Get(j.ctx, t.Input, t.Endpoint.Addr) })
+	var nonces []task.Hash
+	for _, k := range members {
+		nonces = append(nonces, attest.Nonce(k.Beta, k.Node))
+	}
+	evidence, err := enclave.Begin(t, f, j.context, nonces)
+	if err != nil {
+		j.fail(err)
+		return
+	}
+	j.enclave = enclave
+	j.s.post(committee.Quoted{Round: task.PreRun, View: j.view, Evidence: evidence})
+	wg.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		j.fail(fmt.Errorf("fetch the blobs: %w", err))
+	}
+}
+
+// fail ends the job: the heartbeats stop, and the others pass this node over.
+func (j *job) fail(err error) {
+	j.err = err
+	if j.ctx.Err() == nil {
+		j.s.w.Log.Error("cannot execute", "task", j.s.id.Short(), "err", err)
+	}
+	j.cancel()
+}
+
+// beat tells the members that this executor is at work, while it is.
+func (j *job) beat() {
+	tick := time.NewTicker(time.Duration(j.s.w.Times.Silence) * time.Millisecond / heartbeats)
+	defer tick.Stop()
+	b := task.Ballot{Task: j.s.id, Attempt: j.of.Attempt, View: j.view, Round: task.PreRun}
+	for {
+		select {
+		case <-tick.C:
+			raw := task.Encode(Message{Alive: &b})
+			j.s.mu.Lock()
+			c := j.s.state
+			j.s.mu.Unlock()
+			for i := range c.Members {
+				if m := &c.Members[i]; m.Claim.Node != j.s.w.id {
+					_ = j.s.w.Net.Send(j.ctx, m.Node.Addr, ProtoCommittee, raw)
+				}
+			}
+		case <-j.ctx.Done():
+			return
+		}
+	}
+}
+
+// keys asks both owners for their keys, runs, and brings the result.
+func (j *job) keys(a committee.RequestKeys) {
+	if j == nil || a.View != j.view {
+		return
+	}
+	j.s.w.wg.Go(func() {
+		<-j.ready
+		if j.err != nil {
+			return
+		}
+		if err := j.execute(a); err != nil {
+			j.fail(err)
+		}
+	})
+}
+
+func (j *job) execute(a committee.RequestKeys) error {
+	var wg sync.WaitGroup
+	var errs [2]error
+	for i, o := range []struct {
+		role task.Role
+		end  task.Endpoint
+	}{{task.Alice, j.of.Task.Endpoint}, {task.Bob, j.of.Function.Broker}} {
+		wg.Go(func() {
+			r, err := j.release(a, o.role, o.end)
+			if err == nil {
+				err = j.enclave.Release(r)
+			}
+			if err != nil {
+				errs[i] = fmt.Errorf("%s's key: %w", o.role, err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		return err
+	}
+	result, output, err := j.enclave.Run(j.code, j.input)
+	if err != nil {
+		return err
+	}
+	blob, err := j.s.w.Blobs.Put(j.ctx, output)
+	if err != nil {
+		return err
+	}
+	result.CID = blob.CID
+	// Alice hears it at once; the chain gets it anyway.
+	j.s.w.wg.Go(func() {
+		_ = j.s.w.Net.Send(j.ctx, j.of.Task.Endpoint.Addr, ProtoResult, task.Encode(result))
+	})
+	j.s.post(committee.Ran{Result: result})
+	return nil
+}
+
+// release asks an owner directly, and takes what the owner put on the chain if
+// it does not answer: an owner that is silent to one executor is not silent to all.
+func (j *job) release(a committee.RequestKeys, role task.Role, end task.Endpoint) (task.Release, error) {
+	q := KeyRequest{
+		Ballot: task.Ballot{Task: j.s.id, Attempt: j.of.Attempt, View: j.view, Round: task.PreRun},
+		Role:   role, Evidence: a.Evidence, Reveals: a.Reveals,
+	}
+	ctx, cancel := context.WithTimeout(j.ctx, 5*time.Second)
+	defer cancel()
+	raw, err := j.s.w.Net.Request(ctx, end.Addr, ProtoRelease, task.Encode(q))
+	if err == nil {
+		var reply KeyReply
+		if reply, err = task.Decode[KeyReply](raw, task.MaxMessage); err == nil {
+			if reply.Release != nil {
+				return *reply.Release, nil
+			}
+			err = errors.New("refused: " + reply.Refused)
+		}
+	}
+	j.s.w.Log.Warn("no key from an owner directly; waiting for the chain", "task", j.s.id.Short(), "owner", role.String(), "err", err)
+	return j.releaseOnChain(role)
+}
+
+func (j *job) releaseOnChain(role task.Role) (task.Release, error) {
+	for {
+		j.s.mu.Lock()
+		c, seen := j.s.state, j.s.seen
+		j.s.mu.Unlock()
+		if c.View.Number == j.view && c.Attempt == j.of.Attempt {
+			for _, r := range c.View.Releases {
+				if r.Role == role {
+					return r, nil
+				}
+			}
+		}
+		select {
+		case <-seen:
+		case <-j.ctx.Done():
+			return task.Release{}, j.ctx.Err()
+		}
+	}
+}
+
+// exit makes the last evidence.
+func (j *job) exit(a committee.QuoteExit) {
+	if j == nil || a.View != j.view {
+		return
+	}
+	j.s.w.wg.Go(func() {
+		<-j.ready
+		if j.err != nil {
+			return
+		}
+		c := j.context
+		c.Round = task.PostRun
+		evidence, err := j.enclave.Exit(c, a.Nonce)
+		if err != nil {
+			j.fail(err)
+			return
+		}
+		j.s.post(committee.Quoted{Round: task.PostRun, View: j.view, Evidence: evidence})
+	})
+}
