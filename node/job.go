@@ -123,7 +123,7 @@ func (j *job) beat() {
 			j.s.mu.Unlock()
 			for i := range c.Members {
 				if m := &c.Members[i]; m.Claim.Node != j.s.w.id {
-					_ = j.s.w.Net.Send(j.ctx, m.Node.Addr, ProtoCommittee, raw)
+					_ = j.s.w.Net.Send(j.ctx, m.Node.Addr, task.ProtoCommittee, raw)
 				}
 			}
 		case <-j.ctx.Done():
@@ -180,7 +180,7 @@ func (j *job) execute(a committee.RequestKeys) error {
 	result.CID = blob.CID
 	// Alice hears it at once; the chain gets it anyway.
 	j.s.w.wg.Go(func() {
-		_ = j.s.w.Net.Send(j.ctx, j.of.Task.Endpoint.Addr, ProtoResult, task.Encode(result))
+		_ = j.s.w.Net.Send(j.ctx, j.of.Task.Endpoint.Addr, task.ProtoResult, task.Encode(result))
 	})
 	j.s.post(committee.Ran{Result: result})
 	return nil
@@ -189,16 +189,16 @@ func (j *job) execute(a committee.RequestKeys) error {
 // release asks an owner directly, and takes what the owner put on the chain if
 // it does not answer: an owner that is silent to one executor is not silent to all.
 func (j *job) release(a committee.RequestKeys, role task.Role, end task.Endpoint) (task.Release, error) {
-	q := KeyRequest{
+	q := task.KeyRequest{
 		Ballot: task.Ballot{Task: j.s.id, Attempt: j.of.Attempt, View: j.view, Round: task.PreRun},
 		Role:   role, Evidence: a.Evidence, Reveals: a.Reveals,
 	}
 	ctx, cancel := context.WithTimeout(j.ctx, 5*time.Second)
 	defer cancel()
-	raw, err := j.s.w.Net.Request(ctx, end.Addr, ProtoRelease, task.Encode(q))
+	raw, err := j.s.w.Net.Request(ctx, end.Addr, task.ProtoRelease, task.Encode(q))
 	if err == nil {
-		var reply KeyReply
-		if reply, err = task.Decode[KeyReply](raw, task.MaxMessage); err == nil {
+		var reply task.KeyReply
+		if reply, err = task.Decode[task.KeyReply](raw, task.MaxMessage); err == nil {
 			if reply.Release != nil {
 				return *reply.Release, nil
 			}

@@ -2,16 +2,6 @@ package node
 
 import "github.com/prytany/prytany/task"
 
-// Protocols of direct streams.
-const (
-	ProtoCommittee = "/prytany/committee/1" // one-way: Message
-	ProtoRelease   = "/prytany/release/1"   // KeyRequest → KeyReply
-	ProtoResult    = "/prytany/result/1"    // one-way to Alice: SignedResult
-)
-
-// MaxClaim bounds a gossiped claim, in bytes.
-const MaxClaim = 512
-
 // Message is what members of a committee send each other: exactly one field is
 // set. Votes, commitments and reveals prove their sender themselves; evidence
 // and signs of life count only from the executor's own peer key.
@@ -49,19 +39,4 @@ func (m Message) task() (id task.TaskID, ok bool) {
 		id, n = m.Alive.Task, n+1
 	}
 	return id, n == 1
-}
-
-// KeyRequest shows an owner why it may release its key: the verdicts on the
-// evidence. Everything else the owner asks the chain.
-type KeyRequest struct {
-	Ballot   task.Ballot   `cbor:"1,keyasint"`
-	Role     task.Role     `cbor:"2,keyasint"`
-	Evidence []byte        `cbor:"3,keyasint"`
-	Reveals  []task.Reveal `cbor:"4,keyasint"`
-}
-
-// KeyReply is the release, or the reason for its refusal.
-type KeyReply struct {
-	Release *task.Release `cbor:"1,keyasint,omitempty"`
-	Refused string        `cbor:"2,keyasint,omitempty"`
 }

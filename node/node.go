@@ -236,7 +236,7 @@ func (w *Worker) peerKey(ctx context.Context) func(task.NodeID) (task.Key, bool)
 // HearClaim judges a claim from gossip and takes it: the return value says
 // whether it may be passed on (spec §5.5).
 func (w *Worker) HearClaim(ctx context.Context, data []byte) bool {
-	k, err := task.Decode[task.Claim](data, MaxClaim)
+	k, err := task.Decode[task.Claim](data, task.MaxClaim)
 	if err != nil {
 		return false
 	}

@@ -211,7 +211,7 @@ func (s *session) toMembers(m Message) {
 		s.w.wg.Go(func() {
 			rec, err := s.w.record(s.ctx, k.Node)
 			if err == nil {
-				err = s.w.Net.Send(s.ctx, rec.Node.Addr, ProtoCommittee, raw)
+				err = s.w.Net.Send(s.ctx, rec.Node.Addr, task.ProtoCommittee, raw)
 			}
 			if err != nil && s.ctx.Err() == nil {
 				s.w.Log.Debug("member not reached", "task", s.id.Short(), "node", k.Node.Short(), "err", err)

@@ -1,0 +1,314 @@
+package owner
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
+)
+
+// Blobs stores and fetches encrypted files.
+type Blobs interface {
+	Get(ctx context.Context, b task.Blob, from string) ([]byte, error)
+	Put(ctx context.Context, data []byte) (task.Blob, error)
+}
+
+// Vault makes and uses the secrets of one task. The secrets stay in it.
+type Vault struct {
+	// Lock encrypts to a fresh identity and returns how to seal that identity
+	// to an enclave.
+	Lock func(plain []byte) (file []byte, seal func(r task.Release, enclave []byte) (task.Release, error), err error)
+	// Box makes a fresh recipient for the result and returns how to open it.
+	Box func() (recipient string, open func(file []byte, limit int) ([]byte, error), err error)
+}
+
+// Client is Alice's side of tasks.
+type Client struct {
+	Account  ed25519.PrivateKey
+	Endpoint string // this client's own address: executors ask it for the key
+	Chain    Chain
+	Blobs    Blobs
+	Vault    Vault
+	Policy   task.Policy // on top of each task's own
+	Log      *slog.Logger
+
+	mu   sync.Mutex
+	runs map[task.TaskID]*Run
+}
+
+// Job is what Alice wants done.
+type Job struct {
+	Function task.FunctionID
+	Input    []byte
+	Args     []string
+	GasLimit uint64
+	GasPrice task.Amount // base units per 1,000,000 gas
+	Fee      task.Amount // of the whole committee
+	Seats    uint32
+	MinSeats uint32
+	Policy   task.Policy
+}
+
+// Run is a task under way, as Alice sees it.
+type Run struct {
+	ID     task.TaskID
+	Task   task.Task
+	c      *Client
+	keeper *Keeper
+	open   func([]byte, int) ([]byte, error)
+	direct chan task.SignedResult // from the executor; the chain is the other way
+}
+
+// Outcome is what came of a run, checked.
+type Outcome struct {
+	Result  task.Result
+	Archive []byte // the opened output: a tar
+	From    task.NodeID
+}
+
+// Post encrypts and stores the input, posts the task and locks the money.
+func (c *Client) Post(ctx context.Context, j Job) (*Run, error) {
+	file, seal, err := c.Vault.Lock(j.Input)
+	if err != nil {
+		return nil, err
+	}
+	input, err := c.Blobs.Put(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	recipient, open, err := c.Vault.Box()
+	if err != nil {
+		return nil, err
+	}
+	params, err := c.Chain.Params(ctx)
+	if err != nil {
+		return nil, err
+	}
+	me := task.PublicKey(c.Account)
+	t := task.Task{
+		Chain: params.Chain, Owner: me, Function: j.Function, Input: input, Args: j.Args, Recipient: recipient,
+		Endpoint: task.Endpoint{Addr: c.Endpoint, Account: me}, GasLimit: j.GasLimit, GasPrice: j.GasPrice,
+		Fee: j.Fee, Seats: j.Seats, MinSeats: j.MinSeats, Policy: j.Policy,
+	}
+	r := &Run{c: c, open: open, direct: make(chan task.SignedResult, 4)}
+	r.keeper = &Keeper{
+		Role: task.Alice, Account: c.Account, Chain: c.Chain, Policy: c.Policy, Log: c.Log,
+		Seal: func(_ *ledger.Case, rel task.Release, enclave []byte) (task.Release, error) {
+			return seal(rel, enclave)
+		},
+	}
+	// Executors may ask before this call knows the task's name.
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.Nonce, err = c.Chain.Submit(ctx, c.Account, task.Body{Post: &t}); err != nil {
+		return nil, err
+	}
+	r.ID, r.Task = t.ID(), t
+	if c.runs == nil {
+		c.runs = map[task.TaskID]*Run{}
+	}
+	c.runs[r.ID] = r
+	return r, nil
+}
+
+func (c *Client) run(id task.TaskID) *Run {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.runs[id]
+}
+
+// AnswerRelease handles the release protocol for all of this client's runs.
+func (c *Client) AnswerRelease(ctx context.Context, from task.Key, raw []byte) ([]byte, error) {
+	q, err := task.Decode[task.KeyRequest](raw, task.MaxMessage)
+	if err != nil {
+		return nil, err
+	}
+	r := c.run(q.Ballot.Task)
+	if r == nil {
+		return task.Encode(task.KeyReply{Refused: "no such task here"}), nil
+	}
+	return r.keeper.Answer(ctx, from, raw)
+}
+
+// HearResult takes a result that an executor sends directly.
+func (c *Client) HearResult(_ task.Key, raw []byte) {
+	s, err := task.Decode[task.SignedResult](raw, task.MaxMessage)
+	if err != nil {
+		return
+	}
+	if r := c.run(s.Result.Task); r != nil {
+		select {
+		case r.direct <- s:
+		default: // the chain brings it too
+		}
+	}
+}
+
+// Result waits for the enclave's result, checks its signature against the
+// evidence that Alice released her key to, fetches the output and opens it.
+// each hears of every change of the case. If the task is settled without a
+// result, the error says whose fault it was and where the money is.
+func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { _ = r.keeper.Follow(ctx, func(k *ledger.Case) bool { return k.ID() == r.ID }) })
+	changed := make(chan struct{}, 1)
+	wg.Go(func() {
+		_ = r.c.Chain.Watch(ctx, func(_ uint64, events []ledger.Event) {
+			for _, e := range events {
+				if e.Task == r.ID {
+					each(e)
+					select {
+					case changed <- struct{}{}:
+					default:
+					}
+				}
+			}
+		})
+	})
+	changed <- struct{}{}
+	tried := map[task.Hash]bool{}
+	for {
+		var s *task.SignedResult
+		select {
+		case d := <-r.direct:
+			s = &d
+		case <-changed:
+			c, err := r.c.Chain.Case(ctx, r.ID)
+			if err != nil {
+				return Outcome{}, err
+			}
+			if s = c.View.Result; s == nil && c.Phase == ledger.Closed {
+				return Outcome{}, Ended(c)
+			}
+		case <-ctx.Done():
+			return Outcome{}, ctx.Err()
+		}
+		if s == nil || tried[s.Result.Hash()] {
+			continue
+		}
+		o, err := r.take(ctx, *s)
+		if err == nil {
+			return o, nil
+		}
+		r.c.Log.Warn("result not taken", "task", r.ID.Short(), "err", err)
+		tried[s.Result.Hash()] = task.CodeOf(err) != ""
+	}
+}
+
+// take checks a result and opens its output.
+func (r *Run) take(ctx context.Context, s task.SignedResult) (Outcome, error) {
+	c, err := r.c.Chain.Case(ctx, r.ID)
+	if err != nil {
+		return Outcome{}, err
+	}
+	ev, ok := r.keeper.evidenceOf(c.Ballot(task.PreRun))
+	if !ok || ev.Digest() != s.Result.Evidence || !s.Signature.Verify(ev.Keys.Sign, s.Result.Hash()) || s.Result.Task != r.ID {
+		return Outcome{}, task.Refuse("result-forged", "not signed by the enclave that Alice released her key to")
+	}
+	m := c.Member(s.Result.Node)
+	if m == nil {
+		return Outcome{}, task.Refuse("result-forged", "%s is not on the committee", s.Result.Node.Short())
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	file, err := r.c.Blobs.Get(ctx, task.Blob{CID: s.CID, Size: s.Result.Size}, m.Node.Addr)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if task.Hash(sha256.Sum256(file)) != s.Result.Output {
+		return Outcome{}, task.Refuse("output-false", "the output is not the one that the enclave signed")
+	}
+	archive, err := r.open(file, task.MaxBlob)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("open the output: %w", err)
+	}
+	return Outcome{Result: s.Result, Archive: archive, From: s.Result.Node}, nil
+}
+
+// evidenceOf is the evidence that this keeper has released a key to.
+func (k *Keeper) evidenceOf(b task.Ballot) (attest.Evidence, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	ev, ok := k.judged[b]
+	return ev, ok
+}
+
+// Settled waits until the task is settled and returns the closed case.
+func (r *Run) Settled(ctx context.Context, each func(ledger.Event)) (*ledger.Case, error) {
+	return Settled(ctx, r.c.Chain, r.ID, each)
+}
+
+// Settled waits until a task is settled.
+func Settled(ctx context.Context, chain Chain, id task.TaskID, each func(ledger.Event)) (*ledger.Case, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	if c, err := chain.Case(ctx, id); err != nil || c.Phase == ledger.Closed {
+		return c, err
+	}
+	var done *ledger.Case
+	var failed error
+	err := chain.Watch(ctx, func(_ uint64, events []ledger.Event) {
+		if done != nil || failed != nil {
+			return
+		}
+		for _, e := range events {
+			if e.Task == id && each != nil {
+				each(e)
+			}
+		}
+		// The task may have been settled between the look and the watch.
+		c, err := chain.Case(ctx, id)
+		if err != nil || c.Phase == ledger.Closed {
+			done, failed = c, err
+			stop()
+		}
+	})
+	if failed != nil {
+		return nil, failed
+	}
+	if done == nil {
+		return nil, errors.Join(err, ctx.Err())
+	}
+	return done, nil
+}
+
+// Ended is a settled case as an error that a person can act on: what happened,
+// whose fault it was, and where the money is. Nil if the run ended well.
+func Ended(c *ledger.Case) error {
+	s := c.Settlement
+	if s == nil || s.Outcome == ledger.Completed {
+		return nil
+	}
+	var back task.Amount
+	for _, p := range s.Payments {
+		if p.To == c.Task.Owner && p.Why == ledger.WhyRefund {
+			back += p.Amount
+		}
+	}
+	e := task.Refuse("task-"+string(s.Outcome), "%s", sentence[s.Outcome])
+	e.Fault = string(s.Fault)
+	return e.WithMoney("%s of the %s in escrow came back to Alice", back, c.Escrow.Alice).
+		WithNext("prytany task why %s", c.ID())
+}
+
+var sentence = map[ledger.Outcome]string{
+	ledger.FunctionFailed:  "the function failed; its log and the reason are in the output",
+	ledger.GasExhausted:    "the function used all its gas and was stopped",
+	ledger.AliceSilent:     "Alice released no key that opens the input in time",
+	ledger.BobSilent:       "Bob released no key that opens the code in time",
+	ledger.ExecutorsFailed: "no executor brought a result",
+	ledger.DirtyExit:       "the executor did not prove that it left nothing behind",
+	ledger.NoCommittee:     "too few workers drew seats, in every attempt",
+}

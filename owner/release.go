@@ -1,0 +1,247 @@
+// Package owner is Alice's and Bob's side: who owns a secret decides, on its
+// own evidence, whether an enclave may have it (spec §8).
+//
+// A [Keeper] holds the rule for both. It trusts nobody's summary: it reads the
+// case from the chain by proof, verifies every claim's VRF again, computes the
+// executor itself, opens the verdicts against the closed commit set, appraises
+// the evidence under its owner's own policy, and only then seals the blob's key
+// to the enclave key in that evidence. Each release and each refusal is logged
+// with its reason. Alice runs a Keeper inside [Client.Run]; Bob's key broker
+// is nothing but a Keeper that stays up.
+package owner
+
+import (
+	"context"
+	"crypto/ed25519"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+)
+
+// Chain is what an owner needs of the chain. VerifiedCase must return only
+// what a proof against a trusted header shows: it is the owner's light client.
+type Chain interface {
+	Params(ctx context.Context) (ledger.Params, error)
+	Account(ctx context.Context, a task.Address) (ledger.Account, error)
+	Function(ctx context.Context, id task.FunctionID) (ledger.FunctionRecord, error)
+	Case(ctx context.Context, id task.TaskID) (*ledger.Case, error)
+	VerifiedCase(ctx context.Context, id task.TaskID) (*ledger.Case, error)
+	// Submit signs and submits a transaction and waits for its block. A posted
+	// task gets the transaction's nonce, which is returned.
+	Submit(ctx context.Context, key ed25519.PrivateKey, body task.Body) (nonce uint64, err error)
+	Watch(ctx context.Context, each func(height uint64, events []ledger.Event)) error
+}
+
+// Keeper decides on releases for one owner in one role.
+type Keeper struct {
+	Role    task.Role
+	Account ed25519.PrivateKey // signs releases on the chain
+	Chain   Chain
+	Policy  task.Policy // the owner's own, on top of the task's
+	// Seal seals the secret of the case's blob to an enclave key, or says that
+	// this owner has none for it.
+	Seal func(c *ledger.Case, r task.Release, enclave []byte) (task.Release, error)
+	Log  *slog.Logger
+
+	mu       sync.Mutex
+	released map[task.Ballot]task.Release
+	judged   map[task.Ballot]attest.Evidence // what each was released to
+}
+
+// Answer is the handler of the release protocol. It never returns an error:
+// who asks is told why it is refused.
+func (k *Keeper) Answer(ctx context.Context, _ task.Key, raw []byte) ([]byte, error) {
+	q, err := task.Decode[task.KeyRequest](raw, task.MaxMessage)
+	if err != nil {
+		return task.Encode(task.KeyReply{Refused: err.Error()}), nil
+	}
+	c, err := k.awaitClosed(ctx, q.Ballot)
+	var r task.Release
+	if err == nil {
+		r, err = k.Decide(ctx, c, q.Evidence, q.Reveals)
+	}
+	if err != nil {
+		k.Log.Warn("key refused", "owner", k.Role.String(), "task", q.Ballot.Task.Short(), "view", q.Ballot.View, "reason", err)
+		return task.Encode(task.KeyReply{Refused: err.Error()}), nil
+	}
+	return task.Encode(task.KeyReply{Release: &r}), nil
+}
+
+// awaitClosed waits until the chain itself shows that the commit set of the
+// asked view is closed: a proof lags the executor's word by a block.
+func (k *Keeper) awaitClosed(ctx context.Context, b task.Ballot) (*ledger.Case, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var c *ledger.Case
+	look := func() (bool, error) {
+		var err error
+		if c, err = k.Chain.VerifiedCase(ctx, b.Task); err != nil {
+			return false, err
+		}
+		if c.Attempt != b.Attempt || c.View.Number > b.View || c.Phase == ledger.Closed {
+			return false, task.Refuse("release-stale", "attempt %d, view %d is asked for; the chain is at %d, %d (%s)", b.Attempt, b.View, c.Attempt, c.View.Number, c.Phase)
+		}
+		return c.Phase >= ledger.Attesting && c.View.Number == b.View && c.View.Pre.ClosedAt != 0, nil
+	}
+	if ok, err := look(); ok || err != nil {
+		return c, err
+	}
+	var result error
+	err := k.Chain.Watch(ctx, func(uint64, []ledger.Event) {
+		if ok, err := look(); ok || err != nil {
+			result = err
+			stop()
+		}
+	})
+	if c != nil && c.View.Pre.ClosedAt != 0 && result == nil {
+		return c, nil
+	}
+	if result == nil {
+		result = err
+	}
+	return c, result
+}
+
+// Decide checks everything and releases the key, once for each view of each
+// attempt: asked again for the same enclave it gives the same answer, for
+// another one a refusal.
+func (k *Keeper) Decide(ctx context.Context, c *ledger.Case, evidence []byte, reveals []task.Reveal) (task.Release, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.released == nil {
+		k.released, k.judged = map[task.Ballot]task.Release{}, map[task.Ballot]attest.Evidence{}
+	}
+	b := c.Ballot(task.PreRun)
+	digest := task.H(task.TagEvidence, evidence)
+	if r, ok := k.released[b]; ok {
+		if r.Evidence != digest {
+			return r, task.Refuse("release-twice", "the key for this view was released to another enclave already")
+		}
+		return r, nil
+	}
+	ev, err := k.check(ctx, c, evidence, reveals)
+	if err != nil {
+		return task.Release{}, err
+	}
+	r := task.Release{Task: b.Task, Attempt: b.Attempt, View: b.View, Role: k.Role, Evidence: digest}
+	if r, err = k.Seal(c, r, ev.Keys.Seal); err != nil {
+		return r, err
+	}
+	k.released[b], k.judged[b] = r, ev
+	k.Log.Info("key released", "owner", k.Role.String(), "task", b.Task.Short(), "view", b.View, "node", c.View.Executor.Short(), "evidence", digest.Short())
+	return r, nil
+}
+
+// check is spec §8.1, in its order.
+func (k *Keeper) check(ctx context.Context, c *ledger.Case, evidence []byte, reveals []task.Reveal) (attest.Evidence, error) {
+	if err := CheckCommittee(c); err != nil {
+		return attest.Evidence{}, err
+	}
+	for _, v := range reveals {
+		if err := c.CheckReveal(v); err != nil {
+			return attest.Evidence{}, err
+		}
+	}
+	judged := *c
+	judged.View.Pre.Evidence = evidence
+	ok, _ := judged.Tally(task.PreRun, dedupe(reveals))
+	if need := sortition.Quorum(c.JudgeSeats()); ok < need {
+		return attest.Evidence{}, task.Refuse("verdicts-weak", "verifiers with %d of %d seats found the enclave good, a quorum is %d", ok, c.JudgeSeats(), need)
+	}
+	ev, err := attest.ParseEvidence(evidence)
+	if err != nil {
+		return ev, task.Refuse("evidence-malformed", "%v", err)
+	}
+	params, err := k.Chain.Params(ctx)
+	if err != nil {
+		return ev, err
+	}
+	want := c.Expected(task.PreRun, c.View.Number, c.Member(c.View.Executor).Node)
+	for _, v := range reveals {
+		want.Nonces = append(want.Nonces, attest.Nonce(c.Member(v.Node).Beta, v.Node))
+	}
+	for _, p := range []task.Policy{c.Task.Policy, k.Policy} {
+		if a := attest.Appraise(ev, want, p, params.Reference); a.Verdict != task.OK {
+			return ev, task.Refuse("evidence-"+a.Reason, "%s", a.Detail)
+		}
+	}
+	return ev, nil
+}
+
+func dedupe(reveals []task.Reveal) []task.Reveal {
+	var out []task.Reveal
+	for _, v := range reveals {
+		if !slices.ContainsFunc(out, func(o task.Reveal) bool { return o.Node == v.Node }) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// CheckCommittee verifies again what the chain has verified: every member's
+// VRF proof and seats, and that the executor is the one whose turn it is.
+func CheckCommittee(c *ledger.Case) error {
+	for i := range c.Members {
+		m := &c.Members[i]
+		if m.Node.ID() != m.Claim.Node || m.Claim.Task != c.ID() || m.Claim.Attempt != c.Attempt {
+			return task.Refuse("claim-mismatch", "the claim of %s is of another node, task or attempt", m.Claim.Node.Short())
+		}
+		again, err := c.Admit(m.Node, m.Stake, m.Claim)
+		if err != nil || again.Seats != m.Seats || again.Beta != m.Beta {
+			return task.Refuse("claim-false", "the claim of %s does not hold: %v", m.Claim.Node.Short(), err)
+		}
+	}
+	if c.View.Executor.IsZero() {
+		return nil
+	}
+	if id, ok := c.ExecutorOf(c.View.Number); !ok || id != c.View.Executor {
+		return task.Refuse("executor-false", "%s executes, but the turn of view %d is %s's", c.View.Executor.Short(), c.View.Number, id.Short())
+	}
+	return nil
+}
+
+// Follow releases through the chain too: when verdicts are there and nobody
+// has asked, it decides on what the chain shows; and it records each release,
+// so that nobody can say that this owner was silent. It returns when ctx ends.
+func (k *Keeper) Follow(ctx context.Context, mine func(*ledger.Case) bool) error {
+	due := map[task.TaskID]bool{} // found good on the chain, not yet provably
+	return k.Chain.Watch(ctx, func(_ uint64, events []ledger.Event) {
+		for _, e := range events {
+			if e.Phase == ledger.Releasing {
+				due[e.Task] = true
+			}
+		}
+		for id := range due {
+			if k.record(ctx, id, mine) {
+				delete(due, id)
+			}
+		}
+	})
+}
+
+// record puts this owner's release for a case on the chain; done says that
+// there is nothing more to wait for.
+func (k *Keeper) record(ctx context.Context, id task.TaskID, mine func(*ledger.Case) bool) (done bool) {
+	c, err := k.Chain.VerifiedCase(ctx, id)
+	if err != nil || c.Phase < ledger.Releasing {
+		return false
+	}
+	if c.Phase != ledger.Releasing || !mine(c) {
+		return true
+	}
+	r, err := k.Decide(ctx, c, c.View.Pre.Evidence, c.View.Pre.Reveals)
+	if err != nil {
+		k.Log.Warn("key refused", "owner", k.Role.String(), "task", id.Short(), "reason", err)
+		return true
+	}
+	_, err = k.Chain.Submit(ctx, k.Account, task.Body{Release: &r})
+	if code := task.CodeOf(err); err != nil && code != "nothing-new" && code != "task-closed" && ctx.Err() == nil {
+		k.Log.Warn("release not recorded", "task", id.Short(), "err", err)
+	}
+	return true
+}

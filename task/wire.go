@@ -1,0 +1,27 @@
+package task
+
+// Protocols of direct streams between peers.
+const (
+	ProtoCommittee = "/prytany/committee/1" // one-way, between members
+	ProtoRelease   = "/prytany/release/1"   // KeyRequest → KeyReply, executor to owner
+	ProtoResult    = "/prytany/result/1"    // one-way, executor to Alice: SignedResult
+	ProtoDeposit   = "/prytany/deposit/1"   // Deposit → Receipt, Bob to his broker
+)
+
+// MaxClaim bounds a gossiped claim, in bytes.
+const MaxClaim = 512
+
+// KeyRequest shows an owner why it may release its key: the verdicts on the
+// evidence. Everything else the owner asks the chain.
+type KeyRequest struct {
+	Ballot   Ballot   `cbor:"1,keyasint"`
+	Role     Role     `cbor:"2,keyasint"`
+	Evidence []byte   `cbor:"3,keyasint"`
+	Reveals  []Reveal `cbor:"4,keyasint"`
+}
+
+// KeyReply is the release, or the reason for its refusal.
+type KeyReply struct {
+	Release *Release `cbor:"1,keyasint,omitempty"`
+	Refused string   `cbor:"2,keyasint,omitempty"`
+}
