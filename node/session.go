@@ -254,8 +254,7 @@ func (s *session) appraise(a committee.Appraise) {
 }
 
 func (s *session) ownNonce(c *ledger.Case) task.Hash {
-	seed := c.Seed()
-	return attest.Nonce(s.w.VRF.Output(seed[:]), s.w.id)
+	return attest.Nonce(s.w.VRF.Output(sortition.Alpha(c.Seed(), task.Hash(s.w.id))), s.w.id)
 }
 
 // salt is this node's secret for one commitment: the same after a crash, and
