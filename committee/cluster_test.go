@@ -261,11 +261,11 @@ func (c *cluster) perform(p *peer, a Action) {
 			c.step(p, Appraised{Round: a.Round, View: a.View, Evidence: a.Evidence, Verdict: verdict, Reason: reason, Salt: task.H(task.TagSalt, p.id[:], []byte{byte(a.Round)})})
 		}
 	case StartEnclave:
-		c.after(5, func() { c.step(p, Quoted{Round: task.PreRun, View: a.View, Evidence: c.quote(p, task.PreRun, a.View)}) })
+		c.after(5, func() { c.quote(p, task.PreRun, a.View, a.Members) })
+	case Requote:
+		c.after(1, func() { c.quote(p, task.PreRun, a.View, a.Members) })
 	case QuoteExit:
-		c.after(5, func() {
-			c.step(p, Quoted{Round: task.PostRun, View: a.View, Evidence: c.quote(p, task.PostRun, a.View)})
-		})
+		c.after(5, func() { c.quote(p, task.PostRun, a.View, nil) })
 	case RequestKeys:
 		c.after(2*c.oneWay, func() { c.release(p, a) })
 	case Submit:
@@ -282,8 +282,12 @@ func (c *cluster) perform(p *peer, a Action) {
 	}
 }
 
-func (c *cluster) quote(p *peer, r task.Round, view uint32) []byte {
-	return task.Encode(attest.Evidence{Kind: attest.Simulated, Round: r, Keys: enclaveKeys, Chip: p.node.TEE.Identity, Quote: attest.Quote{TCB: uint64(view)}})
+func (c *cluster) quote(p *peer, r task.Round, view uint32, members []Member) {
+	ev := attest.Evidence{Kind: attest.Simulated, Round: r, Keys: enclaveKeys, Chip: p.node.TEE.Identity, Quote: attest.Quote{TCB: uint64(view)}}
+	for _, k := range members {
+		ev.Nonces = append(ev.Nonces, attest.Nonce(k.Beta, k.Node))
+	}
+	c.step(p, Quoted{Round: r, View: view, Evidence: task.Encode(ev)})
 }
 
 // release plays both owners and the enclave's run.

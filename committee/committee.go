@@ -65,7 +65,7 @@ type Timeouts struct {
 }
 
 // Embedded suits a network in one process.
-var Embedded = Timeouts{Collect: 6, View: 600, Silence: 2500, Flush: 60}
+var Embedded = Timeouts{Collect: 12, View: 600, Silence: 2500, Flush: 60}
 
 // Event is something that happened. Closed set.
 //
@@ -162,7 +162,7 @@ type (
 		Evidence []byte
 	}
 	// Appraise asks for an appraisal of the executor's evidence; answer with
-	// Appraised, or with nothing if this node's own nonce could not be in it.
+	// Appraised.
 	Appraise struct {
 		Round    task.Round
 		View     uint32
@@ -172,6 +172,12 @@ type (
 	// StartEnclave fetches the blobs, starts the enclave and makes its evidence
 	// over the members' nonces; answer with Quoted.
 	StartEnclave struct {
+		View    uint32
+		Members []Member
+	}
+	// Requote asks the running enclave for its pre-run evidence again, over the
+	// nonces of members who were not known before; answer with Quoted.
+	Requote struct {
 		View    uint32
 		Members []Member
 	}
@@ -208,6 +214,7 @@ func (SendReveal) action()    {}
 func (SendEvidence) action()  {}
 func (Appraise) action()      {}
 func (StartEnclave) action()  {}
+func (Requote) action()       {}
 func (StopEnclave) action()   {}
 func (RequestKeys) action()   {}
 func (QuoteExit) action()     {}
@@ -226,11 +233,13 @@ const (
 	FlushTimer
 )
 
-// Timer names one waiting: of a kind, in one view of one attempt.
+// Timer names one waiting: of a kind, in one view of one attempt, and where it
+// is about a verdict in one round.
 type Timer struct {
 	Kind    TimerKind
 	Attempt uint32
 	View    uint32
+	Round   task.Round
 }
 
 // Verified is a vote whose signature and lock hold. Only VerifyVote makes one.

@@ -60,7 +60,7 @@ type roundKey struct {
 type round struct {
 	offered     map[task.NodeID][]byte // evidence, by who sent it: the executor may not be known yet
 	evidence    []byte                 // the executor's
-	asked       bool                   // for an appraisal, or for the enclave's quote
+	asked       bool                   // for this evidence's appraisal, or for the enclave's quote
 	mine        *task.Reveal
 	revealed    bool
 	commitments map[task.NodeID]task.Commitment
@@ -164,6 +164,7 @@ func (m *Machine) do(a Action) { m.out = append(m.out, a) }
 
 func (m *Machine) submit(b task.Body) { m.do(Submit{Body: b}) }
 
+// timer sets a timer of the present view.
 func (m *Machine) timer(kind TimerKind, millis uint64) {
 	m.do(SetTimer{Timer: Timer{Kind: kind, Attempt: m.c.Attempt, View: m.view}, Millis: millis})
 }
@@ -219,6 +220,7 @@ func (m *Machine) chainMoved(c *ledger.Case) {
 	switch c.Phase {
 	case ledger.Electing:
 		m.claimLeftOut()
+		m.tryAppraise(m.view, task.PreRun)
 		m.commitmentsLeftOut(task.PreRun)
 	case ledger.Attesting, ledger.Releasing, ledger.Running, ledger.Reviewing:
 		m.confirm()
@@ -233,6 +235,7 @@ func (m *Machine) admit(k Member) {
 	if _, ok := m.members[k.Node]; !ok && !m.confirmed {
 		m.members[k.Node] = k
 		m.ordered, m.tickets = nil, nil
+		m.tryRequote()
 	}
 }
 
@@ -252,6 +255,7 @@ func (m *Machine) confirm() {
 			m.mine = nil
 			m.dropWork("the chain's committee is without this node")
 		}
+		m.tryRequote()
 	}
 	if v := &m.c.View; !m.decided || m.executor != v.Executor || m.view < v.Number {
 		if m.decided && m.executor == m.self && v.Executor != m.self {
@@ -538,10 +542,9 @@ func (m *Machine) timedOut(t Timer) {
 	case SilenceTimer:
 		m.silence()
 	case FlushTimer:
-		for _, r := range []task.Round{task.PreRun, task.PostRun} {
-			k := m.round(t.View, r)
-			k.late = true
-			m.flush(t.View, r)
+		if m.bounded(t.View) {
+			m.round(t.View, t.Round).late = true
+			m.flush(t.View, t.Round)
 		}
 	}
 }

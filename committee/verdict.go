@@ -1,6 +1,10 @@
 package committee
 
 import (
+	"bytes"
+	"slices"
+
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
@@ -24,6 +28,9 @@ func (m *Machine) quoted(e Quoted) {
 	}
 	m.round(e.View, e.Round).evidence = e.Evidence
 	m.do(SendEvidence{Round: e.Round, View: e.View, Evidence: e.Evidence})
+	if e.Round == task.PreRun {
+		m.tryRequote()
+	}
 }
 
 func (m *Machine) evidenceHeard(e EvidenceHeard) {
@@ -34,28 +41,74 @@ func (m *Machine) evidenceHeard(e EvidenceHeard) {
 	if r.offered == nil {
 		r.offered = map[task.NodeID][]byte{}
 	}
-	if len(r.offered) < 8 && r.offered[e.From] == nil {
+	if _, known := r.offered[e.From]; known || len(r.offered) < 8 {
 		r.offered[e.From] = e.Evidence
 	}
 	m.tryAppraise(e.View, e.Round)
 }
 
-// tryAppraise asks for this node's appraisal, once, of the evidence of the
-// executor that it knows to be the one.
+// tryAppraise asks for this node's appraisal of the executor's evidence, once
+// it knows who executes and the evidence is not to be outdated at once.
 func (m *Machine) tryAppraise(view uint32, which task.Round) {
 	r := m.round(view, which)
-	if m.decided && view == m.view && r.evidence == nil && r.offered[m.executor] != nil {
-		r.evidence = r.offered[m.executor]
-		m.alive = true
-	}
-	if r.evidence == nil || r.asked || r.mine != nil || !m.isMember() || !m.decided || view != m.view || m.executor == m.self {
+	if r.mine != nil || !m.isMember() || !m.decided || view != m.view || m.executor == m.self {
 		return
 	}
-	if which == task.PostRun && (m.c.Phase != ledger.Reviewing || m.c.View.ExitNonce.IsZero()) {
+	if raw := r.offered[m.executor]; raw != nil && !bytes.Equal(raw, r.evidence) {
+		r.evidence, r.asked, m.alive = raw, false, true
+	}
+	if r.evidence == nil || r.asked || !m.ripe(r.evidence, which) {
 		return
 	}
 	r.asked = true
 	m.do(Appraise{Round: which, View: view, Executor: m.executor, Evidence: r.evidence})
+}
+
+// ripe says whether to judge evidence now. While claims are open, only what
+// answers the nonces of all whose claims the chain holds: a member that came
+// late makes the executor quote again. Then, what answers one's own; a member
+// whose claim the executor could not know in time says nothing.
+func (m *Machine) ripe(evidence []byte, which task.Round) bool {
+	if which == task.PostRun {
+		return m.c.Phase == ledger.Reviewing && !m.c.View.ExitNonce.IsZero()
+	}
+	if m.confirmed {
+		return covers(evidence, []Member{*m.mine})
+	}
+	if m.c.Member(m.self) == nil {
+		return false
+	}
+	var claimed []Member
+	for i := range m.c.Members {
+		claimed = append(claimed, MemberOf(&m.c.Members[i]))
+	}
+	return covers(evidence, claimed)
+}
+
+// covers says whether evidence answers the nonce of every member. Evidence
+// that cannot be read covers everyone: it is judged, and found faulty.
+func covers(evidence []byte, members []Member) bool {
+	ev, err := attest.ParseEvidence(evidence)
+	if err != nil {
+		return true
+	}
+	for _, k := range members {
+		if !slices.Contains(ev.Nonces, attest.Nonce(k.Beta, k.Node)) {
+			return false
+		}
+	}
+	return true
+}
+
+// tryRequote makes the executor's evidence answer members it did not know
+// before, as long as nobody has committed to what there is.
+func (m *Machine) tryRequote() {
+	r := m.round(m.view, task.PreRun)
+	if !m.decided || m.executor != m.self || r.evidence == nil || len(r.commitments) > 0 || covers(r.evidence, m.sorted()) {
+		return
+	}
+	r.evidence = nil
+	m.do(Requote{View: m.view, Members: m.Members()})
 }
 
 // appraised commits to this node's verdict. Nobody can read it yet (spec §7.5).
@@ -86,9 +139,13 @@ func (m *Machine) commitmentHeard(k task.Commitment) {
 	}
 	r.commitments[k.Node] = k
 	if len(r.commitments) == 1 {
-		m.do(SetTimer{Timer: Timer{Kind: FlushTimer, Attempt: b.Attempt, View: b.View}, Millis: m.times.Flush})
+		m.flushTimer(b.View, b.Round)
 	}
 	m.flush(b.View, b.Round)
+}
+
+func (m *Machine) flushTimer(view uint32, which task.Round) {
+	m.do(SetTimer{Timer: Timer{Kind: FlushTimer, Attempt: m.c.Attempt, View: view, Round: which}, Millis: m.times.Flush})
 }
 
 func (m *Machine) revealHeard(v task.Reveal) {
@@ -186,7 +243,8 @@ func (m *Machine) follow(which task.Round) {
 	if r.mine != nil && !r.revealed && m.c.CheckReveal(*r.mine) == nil {
 		r.revealed = true
 		m.do(SendReveal{Reveal: *r.mine})
-		m.do(SetTimer{Timer: Timer{Kind: FlushTimer, Attempt: m.c.Attempt, View: m.view}, Millis: m.times.Flush})
+		r.late = false
+		m.flushTimer(m.view, which)
 	}
 	m.revealsLeftOut(which)
 	m.flush(m.view, which)

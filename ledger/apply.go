@@ -519,7 +519,7 @@ func (b *Block) release(from task.Address, r task.Release) error {
 		return task.Refuse("release-stale", "no release is awaited in phase %s, view %d", c.Phase, c.View.Number)
 	case len(r.Sealed) == 0 || len(r.Sealed) > task.MaxSealed:
 		return task.Refuse("release-malformed", "a sealed key has 1 to %d bytes", task.MaxSealed)
-	case c.released(r.Role):
+	case c.Released(r.Role):
 		return task.Refuse("nothing-new", "%s has released already", r.Role)
 	}
 	c.View.Releases = append(c.View.Releases, r)
@@ -531,7 +531,7 @@ func (b *Block) release(from task.Address, r task.Release) error {
 // released starts the run's deadline once the enclave is found good and both
 // owners have released.
 func (b *Block) released(c *Case) {
-	if c.Phase != Releasing || !c.released(task.Alice) || !c.released(task.Bob) {
+	if c.Phase != Releasing || !c.Released(task.Alice) || !c.Released(task.Bob) {
 		return
 	}
 	was := c.Deadline

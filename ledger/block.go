@@ -72,10 +72,12 @@ func (b *Block) BeaconInput() []byte {
 // seeds the tasks that waited for it. An error means that the proposer broke a
 // rule and the block must not be accepted; nothing has changed then.
 func (b *Block) Begin(proposer []byte, proof *vrf.Proof) error {
-	if b.BeaconDue() != (proof != nil) {
-		return task.Refuse("beacon-missing", "block %d: a beacon is due: %v, given: %v", b.Height, b.BeaconDue(), proof != nil)
-	}
-	if proof == nil {
+	switch {
+	case b.BeaconDue() && proof == nil:
+		return task.Refuse("beacon-missing", "block %d: a task is open, so a beacon is due", b.Height)
+	case !b.BeaconDue() && proof != nil:
+		return task.Refuse("beacon-superfluous", "block %d: no task is open, so no beacon may move", b.Height)
+	case proof == nil:
 		return nil
 	}
 	v, ok := load[Validator](b.state, join(keyValidator, proposer))
@@ -190,9 +192,9 @@ func (b *Block) expire(c *Case) {
 		b.passOver(c, "no quorum found its enclave good in time")
 	case Releasing:
 		switch {
-		case !c.released(task.Alice):
+		case !c.Released(task.Alice):
 			b.settle(c, AliceSilent)
-		case !c.released(task.Bob):
+		case !c.Released(task.Bob):
 			b.settle(c, BobSilent)
 		}
 	case Running:

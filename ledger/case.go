@@ -109,7 +109,7 @@ type Entry struct {
 func (c *Case) ID() task.TaskID { return c.Task.ID() }
 
 // Hash is what stands authenticated on the chain for the case.
-func (c *Case) Hash() task.Hash { return task.H(task.TagState, task.Encode(c)) }
+func (c *Case) Hash() task.Hash { return task.H(task.TagCase, task.Encode(c)) }
 
 // ParseCase reads a case from an untrusted file or peer.
 func ParseCase(raw []byte) (*Case, error) {
@@ -266,8 +266,8 @@ func (c *Case) CheckResult(s task.SignedResult) error {
 	return nil
 }
 
-// released says whether an owner's key for the present view is on the chain.
-func (c *Case) released(role task.Role) bool {
+// Released says whether an owner's key for the present view is on the chain.
+func (c *Case) Released(role task.Role) bool {
 	return slices.ContainsFunc(c.View.Releases, func(r task.Release) bool { return r.Role == role })
 }
 

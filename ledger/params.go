@@ -5,6 +5,7 @@ import (
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
 )
 
 // Params are the rules' numbers, fixed at genesis. Deadlines are in blocks
@@ -37,7 +38,7 @@ const million = 1_000_000
 func Embedded(chain string) Params {
 	return Params{
 		Chain: chain, IntervalMillis: 25, EpochBlocks: 40, UnbondBlocks: 4000,
-		ClaimBlocks: 2, CommitBlocks: 6, AttestBlocks: 200, ReleaseBlocks: 200, RunGraceBlocks: 80, ReviewBlocks: 80,
+		ClaimBlocks: 2, CommitBlocks: 6, AttestBlocks: 80, ReleaseBlocks: 200, RunGraceBlocks: 80, ReviewBlocks: 80,
 		MaxAttempts: 5, MaxViews: 5, MaxOpen: 1024,
 		MinBond: 100 * task.PRY, TxFee: 100, PostingFee: 10_000,
 		FixedPPM: 100_000, SilentSlashPPM: 10_000,
@@ -132,6 +133,14 @@ func Init(s Store, g Genesis) error {
 		if f.Bond < g.Params.MinBond || o.Get(join(keyNode, id[:])) != nil {
 			return fmt.Errorf("genesis: node %s stands twice or bonds less than %s", id.Short(), g.Params.MinBond)
 		}
+		chip := join(keyChip, f.Node.TEE.Identity[:])
+		if o.Get(chip) != nil {
+			return fmt.Errorf("genesis: the TEE of node %s stands twice: one TEE, one node", id.Short())
+		}
+		if err := vrf.PublicKey(f.Node.VRF).Validate(); err != nil {
+			return fmt.Errorf("genesis: node %s: VRF key: %w", id.Short(), err)
+		}
+		o.Set(chip, id[:])
 		save(o, join(keyNode, id[:]), NodeRecord{Node: f.Node, Bond: f.Bond, Stakes: []Stake{{Epoch: 0, Amount: f.Bond}}})
 		if err := total(f.Bond); err != nil {
 			return err

@@ -3,8 +3,10 @@ package ledger
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/prytany/prytany/task"
 )
@@ -84,29 +86,32 @@ func (o *overlay) Set(key, value []byte) {
 
 func (o *overlay) Delete(key []byte) { o.dirty[string(key)] = nil }
 
+// Ascend merges the two in order and stops as soon as it is told to.
 func (o *overlay) Ascend(prefix []byte, visit func(key, value []byte) bool) {
-	merged := map[string][]byte{}
+	var fresh []string
+	for k := range o.dirty {
+		if strings.HasPrefix(k, string(prefix)) {
+			fresh = append(fresh, k)
+		}
+	}
+	sort.Strings(fresh)
+	more := true
+	upTo := func(limit string) { // visits the fresh keys before limit; "" is no limit
+		for more && len(fresh) > 0 && (limit == "" || fresh[0] < limit) {
+			if v := o.dirty[fresh[0]]; v != nil {
+				more = visit([]byte(fresh[0]), v)
+			}
+			fresh = fresh[1:]
+		}
+	}
 	o.under.Ascend(prefix, func(k, v []byte) bool {
-		merged[string(k)] = v
-		return true
+		upTo(string(k))
+		if _, changed := o.dirty[string(k)]; !changed && more {
+			more = visit(k, v)
+		}
+		return more
 	})
-	for k, v := range o.dirty {
-		if bytes.HasPrefix([]byte(k), prefix) {
-			merged[k] = v
-		}
-	}
-	keys := make([]string, 0, len(merged))
-	for k, v := range merged {
-		if v != nil {
-			keys = append(keys, k)
-		}
-	}
-	sort.Strings(keys)
-	for _, k := range keys {
-		if !visit([]byte(k), merged[k]) {
-			return
-		}
-	}
+	upTo("")
 }
 
 // Flush writes the buffered changes in key order, so that every validator
@@ -144,15 +149,12 @@ func (s *MemStore) Delete(key []byte) { delete(s.m, string(key)) }
 
 // Ascend implements Store.
 func (s *MemStore) Ascend(prefix []byte, visit func(key, value []byte) bool) {
-	(&overlay{under: emptyStore{}, dirty: s.m}).Ascend(prefix, visit)
+	for _, k := range slices.Sorted(maps.Keys(s.m)) {
+		if strings.HasPrefix(k, string(prefix)) && !visit([]byte(k), s.m[k]) {
+			return
+		}
+	}
 }
-
-type emptyStore struct{}
-
-func (emptyStore) Get([]byte) []byte                           { return nil }
-func (emptyStore) Set([]byte, []byte)                          {}
-func (emptyStore) Delete([]byte)                               {}
-func (emptyStore) Ascend([]byte, func(key, value []byte) bool) {}
 
 // load reads a record of the state's own making; that it decodes is an
 // invariant, and so is its absence being visible.

@@ -83,11 +83,7 @@ func (j *job) begin(members []committee.Member) {
 	t, f := j.of.Task, j.of.Function
 	wg.Go(func() { j.code, errs[0] = w.Blobs.Get(j.ctx, f.Code, f.Broker.Addr) })
 	wg.Go(func() { j.input, errs[1] = w.Blobs.Get(j.ctx, t.Input, t.Endpoint.Addr) })
-	var nonces []task.Hash
-	for _, k := range members {
-		nonces = append(nonces, attest.Nonce(k.Beta, k.Node))
-	}
-	evidence, err := enclave.Begin(t, f, j.context, nonces)
+	evidence, err := enclave.Begin(t, f, j.context, noncesOf(members))
 	if err != nil {
 		j.fail(err)
 		return
@@ -98,6 +94,29 @@ func (j *job) begin(members []committee.Member) {
 	if err := errors.Join(errs[:]...); err != nil {
 		j.fail(fmt.Errorf("fetch the blobs: %w", err))
 	}
+}
+
+func noncesOf(members []committee.Member) []task.Hash {
+	var nonces []task.Hash
+	for _, k := range members {
+		nonces = append(nonces, attest.Nonce(k.Beta, k.Node))
+	}
+	return nonces
+}
+
+// requote makes the evidence answer members that came late.
+func (j *job) requote(a committee.Requote) {
+	if j == nil || a.View != j.view {
+		return
+	}
+	j.s.w.wg.Go(func() {
+		evidence, err := j.enclave.Quote(noncesOf(a.Members))
+		if err != nil {
+			j.fail(err)
+			return
+		}
+		j.s.post(committee.Quoted{Round: task.PreRun, View: j.view, Evidence: evidence})
+	})
 }
 
 // fail ends the job: the heartbeats stop, and the others pass this node over.

@@ -57,6 +57,7 @@ type Blobs interface {
 // Enclave is one enclave process.
 type Enclave interface {
 	Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash) (evidence []byte, err error)
+	Quote(nonces []task.Hash) (evidence []byte, err error) // again, before the run
 	Release(r task.Release) error
 	Run(code, input []byte) (result task.SignedResult, output []byte, err error)
 	Exit(c attest.Context, nonce task.Hash) (evidence []byte, err error)
@@ -224,6 +225,17 @@ func (w *Worker) record(ctx context.Context, id task.NodeID) (ledger.NodeRecord,
 	w.nodes[id] = rec
 	w.mu.Unlock()
 	return rec, nil
+}
+
+// remember keeps the registrations that stand in a case.
+func (w *Worker) remember(members []ledger.Member) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range members {
+		if id := members[i].Claim.Node; w.nodes[id].Node.Operator == (task.Address{}) {
+			w.nodes[id] = ledger.NodeRecord{Node: members[i].Node, Stakes: []ledger.Stake{{Amount: members[i].Stake}}}
+		}
+	}
 }
 
 func (w *Worker) peerKey(ctx context.Context) func(task.NodeID) (task.Key, bool) {

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +23,7 @@ type session struct {
 	cancel  context.CancelFunc
 	machine *committee.Machine
 	events  chan committee.Event
-	timers  map[committee.TimerKind]*time.Timer
+	timers  map[timerKey]*time.Timer
 	done    bool
 	job     *job // this node's enclave, when it executes
 
@@ -32,6 +31,12 @@ type session struct {
 	state *ledger.Case  // the latest, for those who hear messages
 	seen  chan struct{} // closed and replaced when the case changes
 	heard map[claimKey]bool
+}
+
+// timerKey keeps one running timer for each question.
+type timerKey struct {
+	kind  committee.TimerKind
+	round task.Round
 }
 
 type claimKey struct {
@@ -43,7 +48,7 @@ func newSession(ctx context.Context, w *Worker, id task.TaskID) *session {
 	ctx, cancel := context.WithCancel(ctx)
 	return &session{
 		w: w, id: id, ctx: ctx, cancel: cancel, machine: committee.New(w.id, w.Times),
-		events: make(chan committee.Event, mailbox), timers: map[committee.TimerKind]*time.Timer{},
+		events: make(chan committee.Event, mailbox), timers: map[timerKey]*time.Timer{},
 		seen: make(chan struct{}), heard: map[claimKey]bool{},
 	}
 }
@@ -58,6 +63,7 @@ func (s *session) post(e committee.Event) {
 
 // chain takes the case as the chain now holds it.
 func (s *session) chain(c *ledger.Case) {
+	s.w.remember(c.Members)
 	s.mu.Lock()
 	s.state = c
 	close(s.seen)
@@ -110,6 +116,8 @@ func (s *session) perform(a committee.Action) {
 		s.appraise(a)
 	case committee.StartEnclave:
 		s.startJob(a)
+	case committee.Requote:
+		s.job.requote(a)
 	case committee.RequestKeys:
 		s.job.keys(a)
 	case committee.QuoteExit:
@@ -141,10 +149,11 @@ func (s *session) report(what string, err error) {
 }
 
 func (s *session) setTimer(a committee.SetTimer) {
-	if t := s.timers[a.Timer.Kind]; t != nil {
+	key := timerKey{a.Timer.Kind, a.Timer.Round}
+	if t := s.timers[key]; t != nil {
 		t.Stop()
 	}
-	s.timers[a.Timer.Kind] = time.AfterFunc(time.Duration(a.Millis)*time.Millisecond, func() {
+	s.timers[key] = time.AfterFunc(time.Duration(a.Millis)*time.Millisecond, func() {
 		s.post(committee.TimedOut{Timer: a.Timer})
 	})
 }
@@ -220,8 +229,7 @@ func (s *session) toMembers(m Message) {
 	}
 }
 
-// appraise judges the executor's evidence, this node's own nonce included. One
-// whose claim the executor could not know of in time says nothing.
+// appraise judges the executor's evidence, this node's own nonce included.
 func (s *session) appraise(a committee.Appraise) {
 	s.mu.Lock()
 	c := s.state
@@ -236,11 +244,7 @@ func (s *session) appraise(a committee.Appraise) {
 	verdict := attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed}
 	if err == nil {
 		if a.Round == task.PreRun {
-			mine := s.ownNonce(c)
-			if !slices.Contains(ev.Nonces, mine) {
-				return
-			}
-			want.Nonces = []task.Hash{mine}
+			want.Nonces = []task.Hash{s.ownNonce(c)}
 		}
 		verdict = attest.Appraise(ev, want, c.Task.Policy, s.w.params.Reference)
 	}

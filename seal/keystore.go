@@ -26,6 +26,9 @@ func NewKeystore() (Keystore, error) {
 	return Keystore{e}, err
 }
 
+// FromEntropy makes a keystore of 32 secret bytes, such as a service's own.
+func FromEntropy(e [32]byte) Keystore { return Keystore{e[:]} }
+
 // FromMnemonic restores a secret from its 24 words.
 func FromMnemonic(words string) (Keystore, error) {
 	e, err := bip39.EntropyFromMnemonic(words)
@@ -61,19 +64,26 @@ func (k Keystore) Peer() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(k.derive(purposePeer))
 }
 
-// Wrapper is the identity under which blob identities rest on disk.
-func (k Keystore) Wrapper() (*age.ScryptIdentity, *age.ScryptRecipient, error) {
-	pass := fmt.Sprintf("%x", k.derive(purposeBlobs))
-	id, err := age.NewScryptIdentity(pass)
+// SealSecret encrypts a small secret to this keystore, for rest on a disk.
+func (k Keystore) SealSecret(secret []byte) ([]byte, error) {
+	r, err := age.NewScryptRecipient(k.wrapping())
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	r, err := age.NewScryptRecipient(pass)
-	if err == nil {
-		r.SetWorkFactor(10) // the passphrase is a 256-bit key already
-	}
-	return id, r, err
+	r.SetWorkFactor(1) // what is stretched is a 256-bit key already
+	return encrypt(r, secret)
 }
+
+// OpenSecret opens what SealSecret made.
+func (k Keystore) OpenSecret(file []byte) ([]byte, error) {
+	id, err := age.NewScryptIdentity(k.wrapping())
+	if err != nil {
+		return nil, err
+	}
+	return decrypt(id, file, 64<<10)
+}
+
+func (k Keystore) wrapping() string { return fmt.Sprintf("%x", k.derive(purposeBlobs)) }
 
 // derive is SLIP-10 for Ed25519, hardened at every step.
 func (k Keystore) derive(purpose uint32) []byte {

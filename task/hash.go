@@ -37,17 +37,14 @@ type Tag string
 
 // Every domain tag of the protocol stands here and nowhere else.
 const (
-	TagAppraisal    Tag = "appraisal"
 	TagBeacon       Tag = "beacon"
+	TagCase         Tag = "case"
 	TagChip         Tag = "chip"
-	TagClaim        Tag = "claim"
 	TagCommitment   Tag = "commitment"
 	TagDeposit      Tag = "deposit"
 	TagEvidence     Tag = "evidence"
 	TagExitNonce    Tag = "exit-nonce"
 	TagFunction     Tag = "function"
-	TagInput        Tag = "inputs"
-	TagManifest     Tag = "manifest"
 	TagNode         Tag = "node"
 	TagNonce        Tag = "verifier-nonce"
 	TagNonceRoot    Tag = "root-of-nonces"

@@ -12,6 +12,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"fmt"
+	"strings"
 )
 
 // ID names a noun of type T: H(tag, canonical bytes) (spec §1.3). The type
@@ -175,6 +176,9 @@ func checkArgs(args []string) error {
 	for _, a := range args {
 		if len(a) > maxArg {
 			return fmt.Errorf("an argument of %d bytes, at most %d", len(a), maxArg)
+		}
+		if strings.ContainsRune(a, 0) {
+			return fmt.Errorf("an argument with a zero byte")
 		}
 	}
 	return nil

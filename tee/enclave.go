@@ -94,6 +94,8 @@ func (e *enclave) answer(q Request) (Response, error) {
 	switch {
 	case q.Begin != nil && e.begin == nil:
 		return e.start(q.Begin)
+	case q.Quote != nil && e.begin != nil && !e.ran:
+		return e.quote(q.Quote.Nonces)
 	case q.Release != nil && e.begin != nil && !e.ran:
 		return Response{}, e.take(*q.Release)
 	case q.Run != nil && e.begin != nil && !e.ran:
@@ -125,9 +127,18 @@ func (e *enclave) start(b *Begin) (Response, error) {
 		Seal: e.sealKey.Public(), Sign: task.PublicKey(e.signKey),
 		VRF: task.Key(vrf.NewKey(vrfSeed).Public()),
 	}
-	e.begin = b
-	e.evidence, err = quote(b.ChipSeed, b.Context, keys, b.Nonces, attest.EmptyState)
-	return Response{Evidence: task.Encode(e.evidence)}, err
+	e.begin, e.evidence.Keys = b, keys
+	return e.quote(b.Nonces)
+}
+
+// quote makes the pre-run evidence over the verifiers' nonces.
+func (e *enclave) quote(nonces []task.Hash) (Response, error) {
+	ev, err := quote(e.begin.ChipSeed, e.begin.Context, e.evidence.Keys, nonces, attest.EmptyState)
+	if err != nil {
+		return Response{}, err
+	}
+	e.evidence = ev
+	return Response{Evidence: task.Encode(ev)}, nil
 }
 
 // quote is the simulated platform's one operation.
@@ -172,7 +183,10 @@ func (e *enclave) run(q Run) (Response, error) {
 		Task: e.begin.Context.Task, Attempt: e.begin.Context.Attempt, View: e.begin.Context.View,
 		Node: e.begin.Context.Node, Evidence: e.evidence.Digest(), PreState: e.evidence.State,
 	}
-	ran, outcome := e.execute(q)
+	ran, outcome, err := e.execute(q)
+	if err != nil {
+		return Response{}, err
+	}
 	res.Outcome, res.ExitCode, res.Gas = outcome, ran.ExitCode, ran.Gas
 	archive, err := pack(ran)
 	if err != nil {
@@ -182,8 +196,7 @@ func (e *enclave) run(q Run) (Response, error) {
 	if err != nil {
 		return Response{}, fmt.Errorf("Alice's recipient: %w", err)
 	}
-	e.state = attest.EmptyState // the scratch space was the sandbox's and is gone with it
-	res.PostState = e.state
+	e.state, res.PostState = ran.After, ran.After
 	res.Output, res.Size = task.Hash(sha256.Sum256(output)), uint64(len(output))
 	e.input, e.code = nil, nil
 	signed := task.SignedResult{Result: res, Signature: task.Sign(e.signKey, res.Hash())}
@@ -202,40 +215,47 @@ func (e *enclave) exit(q Exit) (Response, error) {
 	return Response{Evidence: task.Encode(ev)}, err
 }
 
-// execute runs the sandbox, unless a key opens nothing.
-func (e *enclave) execute(q Run) (sandbox.Result, task.Outcome) {
+// execute runs the sandbox, unless a key opens nothing. An error is the host's
+// failure, for which nobody signs a result.
+func (e *enclave) execute(q Run) (sandbox.Result, task.Outcome, error) {
 	if e.badCode {
-		return sandbox.Result{Reason: "Bob released a key that opens nothing"}, task.BadCodeKey
+		return failed("Bob released a key that opens nothing"), task.BadCodeKey, nil
 	}
 	code, err := e.code.Decrypt(q.Code, task.MaxBlob)
 	if err != nil {
-		return sandbox.Result{Reason: "Bob's key does not open his code"}, task.BadCodeKey
+		return failed("Bob's key does not open his code"), task.BadCodeKey, nil
 	}
 	if e.badInput {
-		return sandbox.Result{Reason: "Alice released a key that opens nothing"}, task.BadInputKey
+		return failed("Alice released a key that opens nothing"), task.BadInputKey, nil
 	}
 	input, err := e.input.Decrypt(q.Input, task.MaxBlob)
 	if err != nil {
-		return sandbox.Result{Reason: "Alice's key does not open her input"}, task.BadInputKey
+		return failed("Alice's key does not open her input"), task.BadInputKey, nil
 	}
 	l := e.begin.Function.Manifest.Limits
-	wall := time.Duration(l.WallMillis) * time.Millisecond
-	ctx, cancel := context.WithTimeout(context.Background(), wall)
-	defer cancel()
-	r, err := sandbox.Run(ctx, sandbox.Job{
+	ctx := context.Background()
+	engine, err := sandbox.NewWasm(ctx)
+	if err != nil {
+		return failed(""), 0, fmt.Errorf("the sandbox does not start: %w", err)
+	}
+	defer engine.Close(ctx)
+	r, err := engine.Run(ctx, sandbox.Job{
 		Code: code, Args: append(append([]string{}, e.begin.Function.Manifest.Args...), e.begin.Task.Args...),
 		Inputs: []sandbox.File{{Name: "input", Data: input}},
 		Limits: sandbox.Limits{
 			Gas: min(l.Gas, e.begin.Task.GasLimit), MemoryBytes: l.MemoryBytes,
-			OutputBytes: l.OutputBytes, LogBytes: 64 << 10, Wall: wall,
+			OutputBytes: l.OutputBytes, LogBytes: 64 << 10,
+			Wall: time.Duration(l.WallMillis) * time.Millisecond,
 		},
 	})
 	clear(code)
 	clear(input)
-	if err != nil {
-		return sandbox.Result{Reason: "the sandbox failed: " + err.Error()}, task.FunctionError
-	}
-	return r, outcomes[r.Outcome]
+	return r, outcomes[r.Outcome], err
+}
+
+// failed is the result of a run that did not begin: nothing was written.
+func failed(reason string) sandbox.Result {
+	return sandbox.Result{Reason: reason, Before: sandbox.EmptyState, After: sandbox.EmptyState}
 }
 
 var outcomes = map[sandbox.Outcome]task.Outcome{

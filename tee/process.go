@@ -70,6 +70,12 @@ func (e *Enclave) Begin(b Begin) ([]byte, error) {
 	return a.Evidence, err
 }
 
+// Quote returns pre-run evidence over other nonces than Begin's.
+func (e *Enclave) Quote(nonces []task.Hash) ([]byte, error) {
+	a, err := e.call(Request{Quote: &Quote{Nonces: nonces}})
+	return a.Evidence, err
+}
+
 // Release hands an owner's sealed key in.
 func (e *Enclave) Release(r task.Release) error {
 	_, err := e.call(Request{Release: &r})

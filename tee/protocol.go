@@ -18,6 +18,7 @@ type Request struct {
 	Release *task.Release `cbor:"2,keyasint,omitempty"`
 	Run     *Run          `cbor:"3,keyasint,omitempty"`
 	Exit    *Exit         `cbor:"4,keyasint,omitempty"`
+	Quote   *Quote        `cbor:"5,keyasint,omitempty"`
 }
 
 // Begin tells the enclave what it is for. It answers with evidence.
@@ -30,6 +31,11 @@ type Begin struct {
 	// hardware; a simulated one has it from its host, which is why simulated
 	// evidence protects nothing.
 	ChipSeed [32]byte `cbor:"5,keyasint"`
+}
+
+// Quote asks for the pre-run evidence again, over other nonces.
+type Quote struct {
+	Nonces []task.Hash `cbor:"1,keyasint"`
 }
 
 // Run brings the two encrypted blobs. The enclave answers with a result.

@@ -1,0 +1,336 @@
+package chain
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	abci "github.com/cometbft/cometbft/abci/types"
+	"github.com/cometbft/cometbft/types"
+
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// beaconMark is the first byte of a beacon transaction, which no transaction
+// of an account can have: those are CBOR maps. The proof follows (spec §4.1).
+const beaconMark = 0x01
+
+const (
+	codeRefused = 1
+	codespace   = "prytany"
+	eventType   = "prytany.case"
+
+	maxGenesis = 64 << 20 // bytes
+)
+
+var errStarting = task.Refuse("chain-starting", "the chain has no block yet").WithNext("try again in a moment")
+
+// app is the ledger as CometBFT sees it. CometBFT calls it from several
+// connections at once: consensus (one call at a time) owns the store's
+// changes; mempool and queries read the last committed block.
+type app struct {
+	abci.BaseApplication
+
+	chain string
+	store *store
+	key   *vrf.PrivateKey
+	log   *slog.Logger
+	seen  *verified
+	gate  *gate // opens for every committed height
+}
+
+func newApp(chain string, s *store, key *vrf.PrivateKey, log *slog.Logger) *app {
+	a := &app{chain: chain, store: s, key: key, log: log, seen: newVerified(chain), gate: newGate()}
+	a.gate.open(s.Height())
+	return a
+}
+
+// Info says where the state stands; CometBFT replays what is missing.
+func (a *app) Info(context.Context, *abci.RequestInfo) (*abci.ResponseInfo, error) {
+	hash, height := a.store.root()
+	return &abci.ResponseInfo{Data: codespace, AppVersion: 1, LastBlockHeight: int64(height), LastBlockAppHash: hash}, nil
+}
+
+// InitChain makes the first state. It is on disk only with the first block, so
+// a process killed before that begins anew.
+func (a *app) InitChain(_ context.Context, req *abci.RequestInitChain) (*abci.ResponseInitChain, error) {
+	g, err := parseAppState(req.AppStateBytes)
+	if err != nil {
+		return nil, err
+	}
+	if g.Params.Chain != req.ChainId || req.ChainId != a.chain {
+		return nil, fmt.Errorf("genesis: the ledger's chain is %q, the engine's %q, this node's %q", g.Params.Chain, req.ChainId, a.chain)
+	}
+	if err := checkBeaconKeys(g, req.Validators); err != nil {
+		return nil, err
+	}
+	if err := ledger.Init(a.store, g); err != nil {
+		return nil, err
+	}
+	return &abci.ResponseInitChain{AppHash: a.store.Hash()}, nil
+}
+
+// checkBeaconKeys refuses a genesis in which some proposer could not make its
+// beacon: its first turn would stop the chain.
+func checkBeaconKeys(g ledger.Genesis, engine []abci.ValidatorUpdate) error {
+	keys := map[string]vrf.PublicKey{}
+	for _, v := range g.Validators {
+		keys[string(v.Address)] = vrf.PublicKey(v.VRF)
+	}
+	for _, v := range engine {
+		address := addressOf(task.Key(v.PubKey.GetEd25519()))
+		if err := keys[string(address)].Validate(); err != nil {
+			return fmt.Errorf("genesis: validator %X: no VRF key: %w", address, err)
+		}
+	}
+	return nil
+}
+
+// CheckTx lets into the pool what could be applied now or soon. A beacon in the
+// pool is nobody's to send.
+func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.ResponseCheckTx, error) {
+	tx, err := a.seen.verify(req.Tx)
+	if err == nil {
+		err = a.store.View(func(height uint64, s ledger.Store) error {
+			if height == 0 {
+				return errStarting
+			}
+			return ledger.Check(s, height+1, tx)
+		})
+	}
+	if err != nil {
+		a.seen.forget(req.Tx)
+		return &abci.ResponseCheckTx{Code: codeRefused, Codespace: codespace, Log: errorLog(err)}, nil
+	}
+	return &abci.ResponseCheckTx{GasWanted: 1}, nil
+}
+
+// PrepareProposal is this node's turn: the beacon if one is due, then the
+// pool's transactions in their order, as far as they fit, without those whose
+// nonce or fee has not come yet.
+func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal, error) {
+	var txs [][]byte
+	room := req.MaxTxBytes
+	add := func(raw []byte) bool {
+		size := types.ComputeProtoSizeForTxs([]types.Tx{raw})
+		if size > room {
+			return false
+		}
+		room -= size
+		txs = append(txs, raw)
+		return true
+	}
+	block := ledger.NewBlock(a.store, uint64(req.Height))
+	if block.BeaconDue() {
+		proof, _ := a.key.Prove(block.BeaconInput())
+		if !add(append([]byte{beaconMark}, proof[:]...)) {
+			return nil, errors.New("chain: the block has no room for its beacon")
+		}
+	}
+	read, senders := ledger.Read(a.store), map[task.Address]ledger.Account{}
+	for _, raw := range req.Txs {
+		tx, err := a.seen.verify(raw)
+		if err != nil {
+			continue
+		}
+		t := tx.Tx()
+		acct, known := senders[t.From]
+		if !known {
+			acct = read.Account(t.From)
+		}
+		if t.Nonce != acct.Nonce || acct.Balance < block.Params.TxFee {
+			continue
+		}
+		if !add(raw) {
+			break
+		}
+		acct.Nonce++
+		acct.Balance -= block.Params.TxFee
+		senders[t.From] = acct
+	}
+	return &abci.ResponsePrepareProposal{Txs: txs}, nil
+}
+
+// ProcessProposal refuses a block with a missing, wrong or superfluous beacon
+// (spec §4.1), and one with a transaction that nobody signed for this chain.
+func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposal) (*abci.ResponseProcessProposal, error) {
+	if err := a.checkProposal(req); err != nil {
+		a.log.Warn("proposal refused", "height", req.Height, "proposer", fmt.Sprintf("%X", req.ProposerAddress), "err", err)
+		return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_REJECT}, nil
+	}
+	return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_ACCEPT}, nil
+}
+
+func (a *app) checkProposal(req *abci.RequestProcessProposal) error {
+	proof, txs, err := splitBeacon(req.Txs)
+	if err != nil {
+		return err
+	}
+	// This block is thrown away: without End nothing reaches the store.
+	if err := ledger.NewBlock(a.store, uint64(req.Height)).Begin(req.ProposerAddress, proof); err != nil {
+		return err
+	}
+	for i, raw := range txs {
+		if _, err := a.seen.verify(raw); err != nil {
+			return fmt.Errorf("transaction %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// FinalizeBlock executes a decided block. A result's Data is the transaction's
+// id, so that results alone tell clients what became of theirs. An error stops
+// the node: more than two thirds have agreed on what the rules forbid.
+func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (*abci.ResponseFinalizeBlock, error) {
+	if uint64(req.Height) != a.store.Height()+1 {
+		return nil, fmt.Errorf("chain: block %d does not follow the state of height %d", req.Height, a.store.Height())
+	}
+	proof, txs, err := splitBeacon(req.Txs)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range req.Misbehavior {
+		a.log.Warn("validator misbehaved", "height", m.Height, "kind", m.Type.String(), "validator", fmt.Sprintf("%X", m.Validator.Address))
+	}
+	block := ledger.NewBlock(a.store, uint64(req.Height))
+	if err := block.Begin(req.ProposerAddress, proof); err != nil {
+		return nil, err
+	}
+	var results []*abci.ExecTxResult
+	if proof != nil {
+		results = append(results, &abci.ExecTxResult{})
+	}
+	for _, raw := range txs {
+		results = append(results, a.apply(block, raw))
+	}
+	events := abciEvents(block.End())
+	return &abci.ResponseFinalizeBlock{TxResults: results, Events: events, AppHash: a.store.Hash()}, nil
+}
+
+func (a *app) apply(block *ledger.Block, raw []byte) *abci.ExecTxResult {
+	tx, err := a.seen.verify(raw)
+	if err != nil {
+		return &abci.ExecTxResult{Code: codeRefused, Codespace: codespace, Log: errorLog(err)}
+	}
+	id := tx.ID()
+	if err := block.Apply(tx); err != nil {
+		return &abci.ExecTxResult{Code: codeRefused, Codespace: codespace, Data: id[:], Log: errorLog(err)}
+	}
+	return &abci.ExecTxResult{Data: id[:]}
+}
+
+// Commit makes the block durable and visible.
+func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit, error) {
+	height := a.store.Commit()
+	if err := a.store.Prune(); err != nil {
+		a.log.Warn("old states were not pruned", "err", err)
+	}
+	a.gate.open(height)
+	return &abci.ResponseCommit{}, nil
+}
+
+// splitBeacon takes the beacon off a block's transactions. A beacon in any
+// other place is refused as a transaction that cannot be read.
+func splitBeacon(txs [][]byte) (*vrf.Proof, [][]byte, error) {
+	if len(txs) == 0 || len(txs[0]) == 0 || txs[0][0] != beaconMark {
+		return nil, txs, nil
+	}
+	proof, err := vrf.ParseProof(txs[0][1:])
+	if err != nil {
+		return nil, nil, task.Refuse("beacon-malformed", "the beacon cannot be read: %v", err)
+	}
+	return &proof, txs[1:], nil
+}
+
+// abciEvents lets remote clients subscribe, for instance to
+// tm.event='NewBlockEvents' AND prytany.case.task='…'.
+func abciEvents(events []ledger.Event) []abci.Event {
+	var list []abci.Event
+	for _, e := range events {
+		list = append(list, abci.Event{Type: eventType, Attributes: []abci.EventAttribute{
+			{Key: "task", Value: e.Task.String(), Index: true},
+			{Key: "phase", Value: e.Phase.String(), Index: true},
+			{Key: "what", Value: e.What},
+		}})
+	}
+	return list
+}
+
+// ledgerEvents reads what abciEvents wrote.
+func ledgerEvents(height uint64, list []abci.Event) ([]ledger.Event, error) {
+	var events []ledger.Event
+	for _, x := range list {
+		if x.Type != eventType {
+			continue
+		}
+		e := ledger.Event{Height: height}
+		for _, at := range x.Attributes {
+			switch at.Key {
+			case "task":
+				if err := e.Task.UnmarshalText([]byte(at.Value)); err != nil {
+					return nil, fmt.Errorf("chain: event at height %d: %w", height, err)
+				}
+			case "phase":
+				e.Phase = phaseOf(at.Value)
+			case "what":
+				e.What = at.Value
+			}
+		}
+		events = append(events, e)
+	}
+	return events, nil
+}
+
+func phaseOf(name string) ledger.Phase {
+	for p := ledger.Posted; p <= ledger.Closed; p++ {
+		if p.String() == name {
+			return p
+		}
+	}
+	return 0
+}
+
+// errorLog is the wire form of a refusal: JSON of a task.Error.
+func errorLog(err error) string {
+	var e *task.Error
+	if !errors.As(err, &e) {
+		e = task.Refuse("internal", "%v", err)
+	}
+	raw, err := json.Marshal(e)
+	must(err)
+	return string(raw)
+}
+
+// errorOf reads what errorLog wrote; nil for code 0.
+func errorOf(code uint32, log string) error {
+	if code == abci.CodeTypeOK {
+		return nil
+	}
+	e := new(task.Error)
+	if err := json.Unmarshal([]byte(log), e); err != nil || e.Code == "" {
+		return task.Refuse("node-error", "the node answered code %d: %s", code, log)
+	}
+	return e
+}
+
+// appState puts the ledger's genesis into CometBFT's: canonical CBOR as a JSON
+// string in base64.
+func appState(g ledger.Genesis) json.RawMessage {
+	raw, err := json.Marshal(base64.StdEncoding.EncodeToString(task.Encode(g)))
+	must(err)
+	return raw
+}
+
+func parseAppState(raw []byte) (ledger.Genesis, error) {
+	var text []byte
+	if err := json.Unmarshal(bytes.TrimSpace(raw), &text); err != nil {
+		return ledger.Genesis{}, fmt.Errorf("genesis: app_state is no base64 string: %w", err)
+	}
+	return task.Decode[ledger.Genesis](text, maxGenesis)
+}

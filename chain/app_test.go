@@ -1,0 +1,302 @@
+package chain
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"testing"
+
+	dbm "github.com/cometbft/cometbft-db"
+	abci "github.com/cometbft/cometbft/abci/types"
+
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// driver calls an app as CometBFT would, with validator 0 proposing all blocks.
+type driver struct {
+	t   testing.TB
+	app *app
+}
+
+func drive(t testing.TB, db dbm.DB) *driver {
+	t.Helper()
+	s, err := openStore(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &driver{t, newApp(testChain, s, identity(0).vrfKey(), slog.New(slog.DiscardHandler))}
+	if s.Height() == 0 {
+		d.init(genesis(1))
+	}
+	return d
+}
+
+func (d *driver) init(g ledger.Genesis) {
+	d.t.Helper()
+	doc := genesisDoc(Config{Genesis: g, Identity: identity(0)}.complete())
+	if _, err := d.app.InitChain(context.Background(), &abci.RequestInitChain{ChainId: testChain, AppStateBytes: doc.AppState}); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *driver) next() int64 { return int64(d.app.store.Height()) + 1 }
+
+func proposer() []byte { return identity(0).Validator().Address }
+
+func (d *driver) check(raw []byte) error {
+	r, err := d.app.CheckTx(context.Background(), &abci.RequestCheckTx{Tx: raw})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return errorOf(r.Code, r.Log)
+}
+
+func (d *driver) propose(pool ...[]byte) [][]byte {
+	d.t.Helper()
+	r, err := d.app.PrepareProposal(context.Background(), &abci.RequestPrepareProposal{
+		MaxTxBytes: maxBlockBytes, Txs: pool, Height: d.next(), ProposerAddress: proposer(),
+	})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return r.Txs
+}
+
+func (d *driver) accepts(txs [][]byte) bool {
+	r, err := d.app.ProcessProposal(context.Background(), &abci.RequestProcessProposal{Txs: txs, Height: d.next(), ProposerAddress: proposer()})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return r.Status == abci.ResponseProcessProposal_ACCEPT
+}
+
+func (d *driver) finalize(txs [][]byte) *abci.ResponseFinalizeBlock {
+	d.t.Helper()
+	r, err := d.app.FinalizeBlock(context.Background(), &abci.RequestFinalizeBlock{Txs: txs, Height: d.next(), ProposerAddress: proposer()})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return r
+}
+
+func (d *driver) commit() {
+	if _, err := d.app.Commit(context.Background(), nil); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// block makes one block out of a pool and returns its transactions and hash.
+func (d *driver) block(pool ...[]byte) (txs [][]byte, appHash []byte) {
+	d.t.Helper()
+	txs = d.propose(pool...)
+	if !d.accepts(txs) {
+		d.t.Fatalf("block %d: the app refuses its own proposal", d.next())
+	}
+	r := d.finalize(txs)
+	for _, res := range r.TxResults {
+		if err := errorOf(res.Code, res.Log); err != nil {
+			d.t.Fatalf("block %d: %v", d.next(), err)
+		}
+	}
+	d.commit()
+	return txs, r.AppHash
+}
+
+func signed(who string, nonce uint64, body task.Body) []byte {
+	return task.SignTx(account(who), testChain, nonce, withNonce(body, nonce))
+}
+
+// busy is an app with a task open, so that a beacon is due.
+func busy(t testing.TB) *driver {
+	d := drive(t, dbm.NewMemDB())
+	d.block()
+	d.block(signed("bob", 0, publish()))
+	d.block(signed("alice", 0, post()))
+	return d
+}
+
+func TestProposalsNeedTheirBeacon(t *testing.T) {
+	d := busy(t)
+	good := d.propose(signed("alice", 1, transfer("bob", 1)))
+	if len(good) != 2 || !d.accepts(good) {
+		t.Fatalf("a good proposal of %d transactions is refused", len(good))
+	}
+	beacon := func(p vrf.Proof) []byte { return append([]byte{beaconMark}, p[:]...) }
+	input := ledger.NewBlock(d.app.store, uint64(d.next())).BeaconInput()
+	stranger, _ := identity(1).vrfKey().Prove(input)
+	stale, _ := identity(0).vrfKey().Prove([]byte("another height"))
+	flipped := bytes.Clone(good[0])
+	flipped[40] ^= 1
+	for name, txs := range map[string][][]byte{
+		"missing":          good[1:],
+		"empty block":      {},
+		"another's":        {beacon(stranger), good[1]},
+		"another height's": {beacon(stale), good[1]},
+		"flipped":          {flipped, good[1]},
+		"cut":              {good[0][:80], good[1]},
+		"longer":           {append(bytes.Clone(good[0]), 0), good[1]},
+		"twice":            {good[0], good[0], good[1]},
+		"not first":        {good[1], good[0]},
+		"mark alone":       {{beaconMark}},
+		"empty tx":         {good[0], {}},
+		"junk tx":          {good[0], []byte("junk")},
+		"forged tx":        {good[0], flip(good[1], len(good[1])-1)},
+	} {
+		if d.accepts(txs) {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if !d.accepts(good) {
+		t.Error("refusing bad proposals has changed the state")
+	}
+	for range 200 { // until no task is open
+		if len(d.propose()) == 0 {
+			break
+		}
+		d.block()
+	}
+	if d.accepts(good[:1]) {
+		t.Error("a superfluous beacon is accepted")
+	}
+	if !d.accepts(nil) {
+		t.Error("a chain at rest wants a beacon")
+	}
+}
+
+func flip(b []byte, i int) []byte {
+	c := bytes.Clone(b)
+	c[i] ^= 1
+	return c
+}
+
+// The proposer may only use the key that the genesis gave to its address.
+func TestABeaconCountsForItsProposerAlone(t *testing.T) {
+	d := busy(t)
+	txs := d.propose()
+	r, err := d.app.ProcessProposal(context.Background(), &abci.RequestProcessProposal{
+		Txs: txs, Height: d.next(), ProposerAddress: identity(1).Validator().Address,
+	})
+	if err != nil || r.Status != abci.ResponseProcessProposal_REJECT {
+		t.Errorf("accepted for another proposer: %v", err)
+	}
+}
+
+func TestThePoolRefusesJunk(t *testing.T) {
+	d := drive(t, dbm.NewMemDB())
+	good := signed("alice", 0, transfer("bob", 1))
+	if err := d.check(good); task.CodeOf(err) != "chain-starting" {
+		t.Errorf("before the first block: %v", err)
+	}
+	d.block()
+	d.block(signed("bob", 0, publish()))
+	proof, _ := identity(0).vrfKey().Prove(ledger.NewBlock(d.app.store, uint64(d.next())).BeaconInput())
+	poor := job()
+	poor.GasPrice = 1 << 40
+	big := job()
+	big.Args = make([]string, 64)
+	for i := range big.Args {
+		big.Args[i] = string(bytes.Repeat([]byte("x"), 2000))
+	}
+	long := signed("alice", 0, transfer("bob", 1))
+	long[0] = 0xbf // an indefinite map
+	for name, c := range map[string]struct {
+		raw  []byte
+		code string
+	}{
+		"good":            {good, ""},
+		"next":            {signed("alice", 1, transfer("bob", 1)), ""},
+		"empty":           {nil, "tx-malformed"},
+		"junk":            {[]byte("junk"), "tx-malformed"},
+		"beacon":          {append([]byte{beaconMark}, proof[:]...), "tx-malformed"},
+		"trailing byte":   {append(bytes.Clone(good), 0), "tx-malformed"},
+		"cut":             {good[:len(good)-1], "tx-malformed"},
+		"not canonical":   {append(long, 0xff), "tx-malformed"},
+		"signature":       {flip(good, len(good)-1), "tx-bad-signature"},
+		"other chain":     {task.SignTx(account("alice"), "other", 0, transfer("bob", 1)), "tx-wrong-chain"},
+		"nothing to do":   {signed("alice", 0, task.Body{}), "tx-malformed"},
+		"two things":      {signed("alice", 0, task.Body{Transfer: &task.Transfer{}, Bond: &task.Bond{}}), "tx-malformed"},
+		"used nonce":      {signed("bob", 0, transfer("alice", 1)), "nonce-used"},
+		"far nonce":       {signed("alice", 10_000, transfer("bob", 1)), "nonce-far"},
+		"no money":        {signed("stranger", 0, transfer("bob", 1)), "no-fee"},
+		"escrow too low":  {signed("alice", 0, task.Body{Post: &poor}), "escrow-low"},
+		"oversize":        {signed("alice", 0, task.Body{Post: &big}), "tx-malformed"},
+		"no such code":    {signed("carol", 0, post()), "task-mismatch"},
+		"a task's double": {signed("alice", 0, post()), ""},
+	} {
+		if err := d.check(c.raw); task.CodeOf(err) != c.code {
+			t.Errorf("%s: %v, want %q", name, err, c.code)
+		}
+	}
+}
+
+// A pool in any order gives a block in which every transaction applies.
+func TestProposalsHoldWhatCanApply(t *testing.T) {
+	d := drive(t, dbm.NewMemDB())
+	d.block()
+	a := func(nonce uint64) []byte { return signed("alice", nonce, transfer("bob", 1)) }
+	b := func(nonce uint64) []byte { return signed("bob", nonce, transfer("alice", 1)) }
+	pool := [][]byte{a(1), b(0), a(0), []byte("junk"), a(2), b(2), a(1), b(1), signed("stranger", 0, transfer("bob", 1))}
+	txs, _ := d.block(pool...)
+	want := [][]byte{b(0), a(0), a(1), b(1)}
+	if len(txs) != len(want) {
+		t.Fatalf("%d transactions, want %d", len(txs), len(want))
+	}
+	for i := range want {
+		if !bytes.Equal(txs[i], want[i]) {
+			t.Errorf("transaction %d is another", i)
+		}
+	}
+	small, err := d.app.PrepareProposal(context.Background(), &abci.RequestPrepareProposal{
+		MaxTxBytes: int64(len(a(2))) + 10, Txs: [][]byte{a(2), a(3)}, Height: d.next(), ProposerAddress: proposer(),
+	})
+	if err != nil || len(small.Txs) != 1 {
+		t.Errorf("%d transactions in a small block, %v", len(small.Txs), err)
+	}
+}
+
+// Whatever another proposer puts into a block, it is executed to the end, and
+// who sent it without right only loses what the rules say.
+func TestRefusedTransactionsStandInTheBlockWithTheirReason(t *testing.T) {
+	d := drive(t, dbm.NewMemDB())
+	d.block()
+	txs := [][]byte{
+		signed("alice", 7, transfer("bob", 1)), signed("stranger", 0, transfer("bob", 1)),
+		signed("alice", 0, transfer("bob", ^task.Amount(0))), signed("alice", 1, transfer("bob", 1)),
+	}
+	if !d.accepts(txs) {
+		t.Fatal("well-formed transactions are refused")
+	}
+	r := d.finalize(txs)
+	for i, code := range []string{"nonce-wrong", "no-fee", "no-money", ""} {
+		res := r.TxResults[i]
+		if got := task.CodeOf(errorOf(res.Code, res.Log)); got != code {
+			t.Errorf("transaction %d: %q, want %q", i, got, code)
+		}
+		if id := task.H(task.TagTransaction, txs[i]); !bytes.Equal(res.Data, id[:]) {
+			t.Errorf("transaction %d: its result does not name it", i)
+		}
+	}
+}
+
+func TestGenesisIsChecked(t *testing.T) {
+	s, err := openStore(dbm.NewMemDB())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newApp(testChain, s, identity(0).vrfKey(), slog.New(slog.DiscardHandler))
+	key := identity(1).Key()
+	engine := []abci.ValidatorUpdate{abci.UpdateValidator(key[:], 10, "ed25519")}
+	for name, req := range map[string]*abci.RequestInitChain{
+		"no state":     {ChainId: testChain, AppStateBytes: []byte(`{}`)},
+		"not cbor":     {ChainId: testChain, AppStateBytes: []byte(`"aGVsbG8="`)},
+		"other chain":  {ChainId: "other", AppStateBytes: appState(genesis(1))},
+		"no VRF key":   {ChainId: testChain, AppStateBytes: appState(genesis(1)), Validators: engine},
+		"bad interval": {ChainId: testChain, AppStateBytes: appState(ledger.Genesis{Params: ledger.Params{Chain: testChain}})},
+	} {
+		if _, err := a.InitChain(context.Background(), req); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package chain
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
+)
+
+// BenchmarkFirstBlock is the time from Start to the first block of a new
+// one-validator chain in memory.
+func BenchmarkFirstBlock(b *testing.B) {
+	for b.Loop() {
+		n, err := Start(patient(b), single(b))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := n.Stop(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
+
+// BenchmarkSubmitAtRest is the time from Submit to the block, on a chain that
+// rests before each.
+func BenchmarkSubmitAtRest(b *testing.B) {
+	for _, place := range []string{"memory", "disk"} {
+		b.Run(place, func(b *testing.B) {
+			config := single(b)
+			if place == "disk" {
+				config.Home = b.TempDir()
+			}
+			n, c := start(b, config)
+			for b.Loop() {
+				b.StopTimer()
+				atRest(b, n, c)
+				time.Sleep(n.config.Interval)
+				b.StartTimer()
+				submit(b, c, "alice", transfer("bob", 1))
+			}
+		})
+	}
+}
+
+// BenchmarkTaskBlocks prints the interval between blocks while a task is open,
+// and the time from posting it to its seed.
+func BenchmarkTaskBlocks(b *testing.B) {
+	n, c := start(b, single(b))
+	submit(b, c, "bob", publish())
+	var gaps, seeds []time.Duration
+	for b.Loop() {
+		atRest(b, n, c)
+		time.Sleep(n.config.Interval) // after a block a resting chain still keeps the interval
+		blocks, err := c.Watch(patient(b))
+		if err != nil {
+			b.Fatal(err)
+		}
+		posted := time.Now()
+		if err := c.Send(patient(b), account("alice"), post()); err != nil {
+			b.Fatal(err)
+		}
+		var last time.Time
+		for open := true; open; {
+			block := <-blocks
+			now := time.Now()
+			if !last.IsZero() {
+				gaps = append(gaps, now.Sub(last))
+			}
+			last = now
+			for _, e := range block.Events {
+				if e.Phase == ledger.Electing && posted != (time.Time{}) {
+					seeds, posted = append(seeds, now.Sub(posted)), time.Time{}
+				}
+				open = open && e.Phase != ledger.Closed
+			}
+		}
+	}
+	b.ReportMetric(median(gaps).Seconds()*1e3, "ms/block")
+	b.ReportMetric(median(seeds).Seconds()*1e3, "ms/post→seed")
+}
+
+// BenchmarkTransfers is the throughput of the whole way: signing, pool, block,
+// commit.
+func BenchmarkTransfers(b *testing.B) {
+	const senders, ahead = 32, 64
+	config := single(b)
+	var keys []ed25519.PrivateKey
+	for i := range senders {
+		name := fmt.Sprint("sender ", i)
+		keys = append(keys, account(name))
+		config.Genesis.Accounts = append(config.Genesis.Accounts, ledger.Grant{Account: addr(name), Balance: 1000 * task.PRY})
+	}
+	n, c := start(b, config)
+	first := n.Height()
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for i, key := range keys {
+		wg.Go(func() {
+			slots := make(chan struct{}, ahead)
+			for range (b.N + senders - 1 - i) / senders {
+				slots <- struct{}{}
+				wg.Go(func() {
+					if _, err := c.Submit(patient(b), key, transfer("bob", 1)); err != nil {
+						b.Error(err)
+					}
+					<-slots
+				})
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tx/s")
+	b.ReportMetric(float64(b.N)/float64(n.Height()-first), "tx/block")
+	conserved(b, n)
+}
+
+func median(d []time.Duration) time.Duration {
+	if len(d) == 0 {
+		return 0
+	}
+	slices.Sort(d)
+	return d[len(d)/2]
+}

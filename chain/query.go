@@ -1,0 +1,231 @@
+package chain
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	abci "github.com/cometbft/cometbft/abci/types"
+	"github.com/cometbft/cometbft/proto/tendermint/crypto"
+
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
+)
+
+// pageSize is how many records a list answers with; Data holds the position of
+// the first, 8 bytes, big-endian.
+const pageSize = 4096
+
+// maxAnswer bounds what a client decodes, in bytes.
+const maxAnswer = 64 << 20
+
+// Query answers from the last committed state, in canonical CBOR:
+//
+//	/params /meta                      the one record
+//	/account/<hex>                     ledger.Account, zero for a stranger
+//	/node/<id> /function/<id>          the record, or an error
+//	/case/<id>                         the case, or an error; with prove, also the
+//	                                   proof of its hash in the same state
+//	/nodes /functions /owned/<hex>     a list from the position in data
+//	/store                             the raw value of the key in data, with prove
+//	                                   also its proof, at the height asked for
+func (a *app) Query(_ context.Context, req *abci.RequestQuery) (*abci.ResponseQuery, error) {
+	r, err := a.query(req)
+	if err != nil {
+		return &abci.ResponseQuery{Code: codeRefused, Codespace: codespace, Log: errorLog(err)}, nil
+	}
+	return r, nil
+}
+
+func (a *app) query(req *abci.RequestQuery) (*abci.ResponseQuery, error) {
+	if req.Path == "/store" {
+		return a.queryStore(req)
+	}
+	r := &abci.ResponseQuery{}
+	err := a.store.View(func(height uint64, s ledger.Store) error {
+		if height == 0 {
+			return errStarting
+		}
+		kind, name, _ := strings.Cut(strings.TrimPrefix(req.Path, "/"), "/")
+		answer, err := lookUp(ledger.Read(s), kind, name, req.Data)
+		if err != nil {
+			return err
+		}
+		r.Height, r.Value = int64(height), task.Encode(answer)
+		if c, ok := answer.(*ledger.Case); ok && req.Prove {
+			return prove(r, s.(view), ledger.CaseKey(c.ID()))
+		}
+		return nil
+	})
+	return r, err
+}
+
+func (a *app) queryStore(req *abci.RequestQuery) (r *abci.ResponseQuery, err error) {
+	defer readError(&err)
+	r = &abci.ResponseQuery{}
+	v, err := a.store.at(uint64(max(req.Height, 0)))
+	if err != nil {
+		return nil, err
+	}
+	if r.Height = int64(v.height); !ledger.Authenticated(req.Data) {
+		return nil, task.Refuse("no-key", "key %q is not authenticated", req.Data)
+	}
+	if r.Value = v.Get(req.Data); r.Value == nil {
+		return nil, task.Refuse("no-key", "key %q is not in the state of height %d", req.Data, v.height)
+	}
+	if req.Prove {
+		return r, prove(r, v, req.Data)
+	}
+	return r, nil
+}
+
+func prove(r *abci.ResponseQuery, v view, key []byte) error {
+	_, p, err := v.prove(key)
+	if err != nil {
+		return err
+	}
+	r.Key = key
+	r.ProofOps = &crypto.ProofOps{Ops: []crypto.ProofOp{{Type: "ics23:iavl", Key: key, Data: p}}}
+	return nil
+}
+
+func lookUp(r ledger.Reader, kind, name string, data []byte) (any, error) {
+	switch kind {
+	case "params":
+		return r.Params(), nil
+	case "meta":
+		return r.Meta(), nil
+	case "nodes":
+		return page(r.Nodes(), data)
+	case "functions":
+		return page(r.Functions(), data)
+	}
+	var id task.Hash
+	if err := id.UnmarshalText([]byte(name)); err != nil {
+		return nil, task.Refuse("query-malformed", "/%s/%s: %v", kind, name, err)
+	}
+	switch kind {
+	case "account":
+		return r.Account(task.Address(id)), nil
+	case "owned":
+		return page(r.Owned(task.Address(id)), data)
+	case "node":
+		return found(r.Node(task.NodeID(id)))("node", id)
+	case "function":
+		return found(r.Function(task.FunctionID(id)))("function", id)
+	case "case":
+		return found(r.Case(task.TaskID(id)))("task", id)
+	}
+	return nil, task.Refuse("query-malformed", "there is no /%s", kind)
+}
+
+func found[T any](v T, ok bool) func(what string, id task.Hash) (any, error) {
+	return func(what string, id task.Hash) (any, error) {
+		if !ok {
+			return nil, task.Refuse("no-"+what, "%s %s is not on this chain", what, id.Short())
+		}
+		return v, nil
+	}
+}
+
+func page[T any](list []T, data []byte) (any, error) {
+	if len(data) != 0 && len(data) != 8 {
+		return nil, task.Refuse("query-malformed", "a position has 8 bytes")
+	}
+	from := uint64(0)
+	if len(data) == 8 {
+		from = min(binary.BigEndian.Uint64(data), uint64(len(list)))
+	}
+	list = list[from:]
+	return list[:min(len(list), pageSize)], nil
+}
+
+// Params are the chain's parameters.
+func (c *Client) Params(ctx context.Context) (ledger.Params, error) {
+	return ask[ledger.Params](ctx, c, "/params", nil)
+}
+
+// Meta is the ledger's record of itself: supply, burned, open cases.
+func (c *Client) Meta(ctx context.Context) (ledger.Meta, error) {
+	return ask[ledger.Meta](ctx, c, "/meta", nil)
+}
+
+// Account is zero for an address that was never paid.
+func (c *Client) Account(ctx context.Context, a task.Address) (ledger.Account, error) {
+	return ask[ledger.Account](ctx, c, "/account/"+a.String(), nil)
+}
+
+// Node finds a registered worker; the error's code is no-node if there is none.
+func (c *Client) Node(ctx context.Context, id task.NodeID) (ledger.NodeRecord, error) {
+	return ask[ledger.NodeRecord](ctx, c, "/node/"+id.String(), nil)
+}
+
+// Function finds a published function; the error's code is no-function if
+// there is none.
+func (c *Client) Function(ctx context.Context, id task.FunctionID) (ledger.FunctionRecord, error) {
+	return ask[ledger.FunctionRecord](ctx, c, "/function/"+id.String(), nil)
+}
+
+// Case finds a task's case; the error's code is no-task if there is none. It is
+// the node's word: VerifiedCase is the validators'.
+func (c *Client) Case(ctx context.Context, id task.TaskID) (*ledger.Case, error) {
+	v, err := ask[ledger.Case](ctx, c, "/case/"+id.String(), nil)
+	return &v, err
+}
+
+// Nodes lists all registered workers by name. A list of several pages is read
+// from several blocks if some are made meanwhile.
+func (c *Client) Nodes(ctx context.Context) ([]ledger.NodeRecord, error) {
+	return askAll[ledger.NodeRecord](ctx, c, "/nodes")
+}
+
+// Functions lists all published functions by name, with Nodes' reservation.
+func (c *Client) Functions(ctx context.Context) ([]ledger.FunctionRecord, error) {
+	return askAll[ledger.FunctionRecord](ctx, c, "/functions")
+}
+
+// Owned lists an account's tasks, oldest first.
+func (c *Client) Owned(ctx context.Context, a task.Address) ([]task.TaskID, error) {
+	return askAll[task.TaskID](ctx, c, "/owned/"+a.String())
+}
+
+// Value is the raw value of an authenticated key in the last committed state.
+func (c *Client) Value(ctx context.Context, key []byte) ([]byte, error) {
+	r, err := c.query(ctx, abci.RequestQuery{Path: "/store", Data: key})
+	if err != nil {
+		return nil, err
+	}
+	return r.Value, nil
+}
+
+func ask[T any](ctx context.Context, c *Client, path string, data []byte) (T, error) {
+	v, _, err := askAt[T](ctx, c, path, data)
+	return v, err
+}
+
+// askAt also gives the height of the state that the answer is from.
+func askAt[T any](ctx context.Context, c *Client, path string, data []byte) (T, uint64, error) {
+	var zero T
+	r, err := c.query(ctx, abci.RequestQuery{Path: path, Data: data})
+	if err != nil {
+		return zero, 0, err
+	}
+	v, err := task.Decode[T](r.Value, maxAnswer)
+	if err != nil {
+		return zero, 0, fmt.Errorf("chain: the node's answer to %s: %w", path, err)
+	}
+	return v, uint64(r.Height), nil
+}
+
+func askAll[T any](ctx context.Context, c *Client, path string) (all []T, err error) {
+	for {
+		part, err := ask[[]T](ctx, c, path, task.U64(uint64(len(all))))
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, part...); len(part) < pageSize {
+			return all, nil
+		}
+	}
+}

@@ -1,0 +1,358 @@
+package chain
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/cometbft/cometbft/mempool"
+
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
+)
+
+const (
+	resendAfter  = 500 * time.Millisecond // without a word of a transaction
+	retryAfter   = 10 * time.Millisecond  // when the pool is full or the node away
+	retryAtMost  = 500 * time.Millisecond
+	resignAtMost = 8 // times that a first nonce may turn out to be used
+)
+
+// Receipt says where a transaction stands on the chain.
+type Receipt struct {
+	TxID   task.TxID `json:"tx"`
+	Nonce  uint64    `json:"nonce"`  // a posted task carries it, and so gets its name
+	Height uint64    `json:"height"` // of the block that holds it
+}
+
+// sender gives out the nonces of one account, one after the other.
+type sender struct {
+	key  ed25519.PrivateKey
+	turn chan struct{} // held while a nonce is given out
+
+	// Guarded by turn.
+	next  uint64
+	known bool // next is right, as far as this client can tell
+
+	// Guarded by Client.mu: sent, and not yet seen in a block.
+	flight map[uint64]*pending
+}
+
+// pending is a transaction that was sent. It is looked after until a block
+// holds it or the chain refuses it.
+type pending struct {
+	sender *sender
+	body   task.Body
+	nonce  uint64
+	raw    []byte
+	id     task.TxID
+	sent   time.Time
+	result chan outcome // buffered; nobody need read it
+}
+
+type outcome struct {
+	Receipt
+	err error
+}
+
+// Submit signs a body for the account, sends it and waits until a block holds
+// it. If the chain refuses it, the error is a *task.Error; the receipt then
+// has a height if the refusal stands in a block, which cost the fee. Calls for
+// one account may overlap: they get successive nonces. When the context ends
+// first, the transaction may still be committed later.
+func (c *Client) Submit(ctx context.Context, key ed25519.PrivateKey, body task.Body) (Receipt, error) {
+	p, err := c.send(ctx, key, body)
+	if err != nil {
+		return Receipt{}, err
+	}
+	select {
+	case o := <-p.result:
+		return o.Receipt, o.err
+	case <-ctx.Done():
+		return Receipt{TxID: p.id, Nonce: p.nonce}, ctx.Err()
+	}
+}
+
+// Send is Submit without the wait for a block: it returns when the node's pool
+// has the transaction. The client goes on looking after it.
+func (c *Client) Send(ctx context.Context, key ed25519.PrivateKey, body task.Body) error {
+	_, err := c.send(ctx, key, body)
+	return err
+}
+
+func (c *Client) sender(key ed25519.PrivateKey) *sender {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	from := task.PublicKey(key)
+	s := c.senders[from]
+	if s == nil {
+		s = &sender{key: key, turn: make(chan struct{}, 1), flight: map[uint64]*pending{}}
+		c.senders[from] = s
+	}
+	return s
+}
+
+func (c *Client) send(ctx context.Context, key ed25519.PrivateKey, body task.Body) (*pending, error) {
+	s := c.sender(key)
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return c.sendNext(ctx, s, body, make(chan outcome, 1))
+}
+
+// sendNext sends a body with the account's next nonce. The caller has the turn.
+// A nonce counts as given out only when the pool has taken the transaction.
+func (c *Client) sendNext(ctx context.Context, s *sender, body task.Body, result chan outcome) (*pending, error) {
+	for raced := 0; raced < resignAtMost; {
+		if err := c.sync(ctx, s); err != nil {
+			return nil, err
+		}
+		p, err := c.sign(s, withNonce(body, s.next), s.next, result)
+		if err != nil {
+			return nil, err
+		}
+		c.track(p)
+		err = c.pool(ctx, p)
+		switch task.CodeOf(err) {
+		case "":
+			if err != nil {
+				// The node may have it or not: it stays looked after.
+				s.next++
+				return nil, err
+			}
+			s.next++
+			return p, nil
+		case "nonce-used":
+			c.untrack(p)
+			s.known = false
+			raced++
+		case errTwin.Code:
+			c.untrack(p)
+			s.next++
+		default:
+			c.untrack(p)
+			return nil, err
+		}
+	}
+	return nil, task.Refuse("nonce-raced", "account %s is used from elsewhere at the same time; its nonces are gone before they can be used", task.PublicKey(s.key).Short())
+}
+
+// withNonce makes a task carry its transaction's nonce: that is what makes two
+// equal tasks two (spec §1.3).
+func withNonce(body task.Body, nonce uint64) task.Body {
+	if body.Post != nil {
+		post := *body.Post
+		post.Nonce = nonce
+		body.Post = &post
+	}
+	return body
+}
+
+func (c *Client) sign(s *sender, body task.Body, nonce uint64, result chan outcome) (*pending, error) {
+	raw := task.SignTx(s.key, c.params.Chain, nonce, body)
+	if len(raw) > task.MaxTx {
+		return nil, task.Refuse("tx-too-large", "the transaction has %d bytes, at most %d are allowed", len(raw), task.MaxTx)
+	}
+	id := task.TxID(task.H(task.TagTransaction, raw))
+	return &pending{sender: s, body: body, nonce: nonce, raw: raw, id: id, sent: time.Now(), result: result}, nil
+}
+
+// sync learns the next nonce: behind what the chain has used and behind what
+// is on its way.
+func (c *Client) sync(ctx context.Context, s *sender) error {
+	if s.known {
+		return nil
+	}
+	acct, err := c.Account(ctx, task.PublicKey(s.key))
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.next, s.known = acct.Nonce, true
+	for s.flight[s.next] != nil {
+		s.next++
+	}
+	return nil
+}
+
+func (c *Client) track(p *pending) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting[p.id] = p
+	p.sender.flight[p.nonce] = p
+}
+
+func (c *Client) untrack(p *pending) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waiting, p.id)
+	if p.sender.flight[p.nonce] == p {
+		delete(p.sender.flight, p.nonce)
+	}
+}
+
+// errTwin says that somebody else has sent the very same bytes: another client
+// of the account wanted the same, so that this wish needs the next nonce. Only
+// the pool of one node can tell: twins sent at once through two nodes are one.
+var errTwin = task.Refuse("tx-twin", "the same transaction was sent by another client of the account")
+
+// pool sends a new transaction until the node's pool has it, the chain refuses
+// it, or the context ends.
+func (c *Client) pool(ctx context.Context, p *pending) error {
+	for wait := retryAfter; ; wait = min(2*wait, retryAtMost) {
+		err := c.broadcast(ctx, p.raw)
+		if errors.Is(err, errTwin) && wait > retryAfter {
+			return nil // an earlier try got through after all
+		}
+		var refusal *task.Error
+		if err == nil || errors.As(err, &refusal) && refusal.Code != "nonce-far" && refusal.Code != errStarting.Code {
+			return err
+		}
+		if perr := pause(ctx, wait); perr != nil {
+			return errors.Join(perr, err)
+		}
+	}
+}
+
+// broadcast is nil if the node has the transaction now and errTwin if it had it
+// before. Even then the pool may drop it; that is why it is looked after.
+func (c *Client) broadcast(ctx context.Context, raw []byte) error {
+	r, err := c.rpc.BroadcastTxSync(ctx, raw)
+	if err != nil {
+		if strings.Contains(err.Error(), mempool.ErrTxInCache.Error()) {
+			return errTwin
+		}
+		return err
+	}
+	return errorOf(r.Code, r.Log)
+}
+
+// settle follows the chain for the life of the client and tells senders what
+// became of their transactions.
+func (c *Client) settle(ctx context.Context) {
+	for next := c.Height() + 1; ; {
+		soon, cancel := context.WithTimeout(ctx, resendAfter)
+		latest, _ := c.gate.wait(soon, next)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		for ; next <= latest; next++ {
+			if c.idle() {
+				// What is sent from now on cannot stand in these blocks.
+				next = latest
+				continue
+			}
+			results, _, err := c.results(ctx, next)
+			if err != nil {
+				return
+			}
+			for _, r := range results {
+				c.resolve(next, r.Data, errorOf(r.Code, r.Log))
+			}
+		}
+		c.tidy(ctx, latest)
+	}
+}
+
+func (c *Client) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waiting) == 0
+}
+
+// resolve takes a transaction's result from a block. A wrong nonce or no money
+// for the fee used up no nonce: such a one is still on its way.
+func (c *Client) resolve(height uint64, id []byte, err error) {
+	if code := task.CodeOf(err); len(id) != len(task.TxID{}) || code == "nonce-wrong" || code == "no-fee" {
+		return
+	}
+	c.mu.Lock()
+	p := c.waiting[task.TxID(id)]
+	c.mu.Unlock()
+	if p == nil {
+		return
+	}
+	c.untrack(p)
+	p.result <- outcome{Receipt{p.id, p.nonce, height}, err}
+	if err != nil {
+		c.log.Debug("transaction refused", "tx", p.id.Short(), "kind", p.body.Kind(), "height", height, "err", err)
+	}
+}
+
+// tidy looks after transactions of which nothing was heard for a while. All
+// blocks up to seen have been searched.
+func (c *Client) tidy(ctx context.Context, seen uint64) {
+	var late []*pending
+	c.mu.Lock()
+	for _, p := range c.waiting {
+		if time.Since(p.sent) >= resendAfter {
+			late = append(late, p)
+		}
+	}
+	c.mu.Unlock()
+	for _, p := range late {
+		select {
+		case p.sender.turn <- struct{}{}:
+			c.revive(ctx, p, seen)
+			<-p.sender.turn
+		default: // the account is busy; later
+		}
+	}
+}
+
+// revive sends a late transaction again. The caller has the account's turn.
+func (c *Client) revive(ctx context.Context, p *pending, seen uint64) {
+	ctx, cancel := context.WithTimeout(ctx, resendAfter)
+	defer cancel()
+	p.sent = time.Now()
+	err := c.broadcast(ctx, p.raw)
+	switch code := task.CodeOf(err); code {
+	case "", errTwin.Code, "nonce-far", errStarting.Code:
+	case "nonce-used":
+		acct, at, err := askAt[ledger.Account](ctx, c, "/account/"+task.PublicKey(p.sender.key).String(), nil)
+		if err != nil || at > seen || acct.Nonce <= p.nonce {
+			return
+		}
+		// All blocks that could have used the nonce were searched: something
+		// else used it, and this transaction can never apply. So its body may
+		// be signed again.
+		c.untrack(p)
+		p.sender.known = false
+		if _, err := c.sendNext(ctx, p.sender, p.body, p.result); err != nil {
+			p.result <- outcome{Receipt{TxID: p.id, Nonce: p.nonce}, err}
+		}
+	default:
+		c.untrack(p)
+		p.result <- outcome{Receipt{TxID: p.id, Nonce: p.nonce}, err}
+		c.fill(ctx, p)
+	}
+}
+
+// fill closes the hole that a refused transaction leaves when later ones of the
+// account are on their way, with a transfer of nothing: they were signed with
+// their nonces and must not be signed again.
+func (c *Client) fill(ctx context.Context, p *pending) {
+	c.mu.Lock()
+	behind := len(p.sender.flight) > 0
+	c.mu.Unlock()
+	if !behind {
+		p.sender.known = false
+		return
+	}
+	nothing := task.Body{Transfer: &task.Transfer{To: task.PublicKey(p.sender.key)}}
+	q, err := c.sign(p.sender, nothing, p.nonce, make(chan outcome, 1))
+	if err != nil {
+		return
+	}
+	c.track(q)
+	if err := c.broadcast(ctx, q.raw); err != nil && !errors.Is(err, errTwin) {
+		c.log.Warn("a hole in an account's nonces could not be filled yet", "account", task.PublicKey(p.sender.key).Short(), "nonce", p.nonce, "err", err)
+	}
+}

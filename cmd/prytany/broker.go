@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/prytany/prytany/blob"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/owner"
+	"github.com/prytany/prytany/p2p"
+	"github.com/prytany/prytany/seal"
+	"github.com/prytany/prytany/task"
+)
+
+// broker is Bob's long-running service: it serves the encrypted code of his
+// functions and releases their keys to attested enclaves. It never sees code
+// in the clear. On disk its keys rest under the broker's own keystore.
+type broker struct {
+	keeper *owner.Keeper
+	keys   seal.Keystore
+	dir    string // of the sealed identities; "" keeps them in memory
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	secrets map[string]seal.Identity // by the CID of the code they open
+}
+
+// startBroker opens the broker on a host: it answers for every function whose
+// code was deposited with it.
+func startBroker(host *p2p.Host, chain chainEdge, blobs *blob.Store, keys seal.Keystore, dir string, log *slog.Logger) (*broker, error) {
+	b := &broker{keys: keys, dir: dir, log: log, secrets: map[string]seal.Identity{}}
+	if err := b.load(); err != nil {
+		return nil, err
+	}
+	b.keeper = &owner.Keeper{Role: task.Bob, Account: keys.Account(), Chain: chain, Log: log, Policy: task.Policy{MinTier: task.TierSimulated}, Seal: b.seal}
+	host.Handle(task.ProtoRelease, b.keeper.Answer)
+	host.Handle(task.ProtoDeposit, func(ctx context.Context, _ task.Key, raw []byte) ([]byte, error) {
+		return task.Encode(depositReply{Refused: text(b.deposit(ctx, blobs, raw))}), nil
+	})
+	return b, nil
+}
+
+// run records releases on the chain until ctx ends.
+func (b *broker) run(ctx context.Context) error {
+	return b.keeper.Follow(ctx, func(c *ledger.Case) bool { return b.has(c.Function.Code.CID) })
+}
+
+func (b *broker) has(cid string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok := b.secrets[cid]
+	return ok
+}
+
+func (b *broker) seal(c *ledger.Case, r task.Release, enclave []byte) (task.Release, error) {
+	b.mu.Lock()
+	id, ok := b.secrets[c.Function.Code.CID]
+	b.mu.Unlock()
+	if !ok {
+		return r, task.Refuse("no-key", "this broker has no key for function %s", c.Task.Function.Short())
+	}
+	return seal.Seal(r, enclave, id)
+}
+
+// deposit is what Bob hands to a broker: where his encrypted code is, and the
+// identity that opens it, over libp2p's encrypted stream. Signed by Bob.
+type deposit struct {
+	Owner     task.Address   `cbor:"1,keyasint"`
+	Code      task.Blob      `cbor:"2,keyasint"`
+	From      string         `cbor:"3,keyasint"` // Bob's client, which still holds the file
+	Identity  []byte         `cbor:"4,keyasint"`
+	Signature task.Signature `cbor:"5,keyasint"`
+}
+
+type depositReply struct {
+	Refused string `cbor:"1,keyasint"`
+}
+
+func (d deposit) hash() task.Hash {
+	d.Signature = task.Signature{}
+	return task.H(task.TagDeposit, task.Encode(d))
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// deposit takes a function's encrypted code and its key into the broker's care.
+func (b *broker) deposit(ctx context.Context, blobs *blob.Store, raw []byte) error {
+	d, err := task.Decode[deposit](raw, task.MaxMessage)
+	if err != nil {
+		return err
+	}
+	if !d.Signature.Verify(d.Owner, d.hash()) {
+		return task.Refuse("deposit-forged", "the signature of %s does not hold", d.Owner.Short())
+	}
+	id, err := seal.ParseIdentity(d.Identity)
+	if err != nil {
+		return err
+	}
+	if _, err := blobs.Get(ctx, d.Code, d.From); err != nil {
+		return err
+	}
+	if b.has(d.Code.CID) {
+		return task.Refuse("deposit-known", "there is a key for %s already", d.Code.CID)
+	}
+	if b.dir != "" {
+		if err := b.save(d.Code.CID, id); err != nil {
+			return err
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.secrets[d.Code.CID] = id
+	b.log.Info("key deposited", "owner", d.Owner.Short(), "code", d.Code.CID)
+	return nil
+}
+
+func (b *broker) save(cid string, id seal.Identity) error {
+	file, err := b.keys.SealSecret(id.Secret())
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(b.dir, 0o700); err != nil {
+		return err
+	}
+	return seal.WriteFileNew(filepath.Join(b.dir, cid+".age"), file)
+}
+
+func (b *broker) load() error {
+	if b.dir == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(b.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		file, err := os.ReadFile(filepath.Join(b.dir, e.Name()))
+		if err != nil {
+			return err
+		}
+		secret, err := b.keys.OpenSecret(file)
+		if err != nil {
+			return err
+		}
+		id, err := seal.ParseIdentity(secret)
+		if err != nil {
+			return err
+		}
+		b.secrets[strings.TrimSuffix(e.Name(), ".age")] = id
+	}
+	return err
+}
+
+// publication is a function on its way to the chain.
+type publication struct {
+	manifest task.Manifest
+	code     []byte
+	broker   task.Endpoint
+	bond     task.Amount
+}
+
+// publish encrypts the code, leaves it and its key with the broker, and
+// registers the function.
+func publish(ctx context.Context, host *p2p.Host, c chainEdge, blobs *blob.Store, account ed25519.PrivateKey, p publication) (task.Function, error) {
+	id, err := seal.NewIdentity()
+	if err != nil {
+		return task.Function{}, err
+	}
+	file, err := seal.Encrypt(id.Recipient(), p.code)
+	if err != nil {
+		return task.Function{}, err
+	}
+	code, err := blobs.Put(ctx, file)
+	if err != nil {
+		return task.Function{}, err
+	}
+	f := task.Function{Owner: task.PublicKey(account), Manifest: p.manifest, Code: code, Broker: p.broker}
+	if err := f.Check(); err != nil {
+		return f, task.Refuse("manifest-invalid", "%v", err)
+	}
+	d := deposit{Owner: f.Owner, Code: code, From: host.Addr(), Identity: id.Secret()}
+	d.Signature = task.Sign(account, d.hash())
+	raw, err := host.Request(ctx, p.broker.Addr, task.ProtoDeposit, task.Encode(d))
+	if err != nil {
+		return f, task.Refuse("broker-unreachable", "the key broker at %s does not answer: %v", p.broker.Addr, err)
+	}
+	reply, err := task.Decode[depositReply](raw, task.MaxMessage)
+	if err != nil {
+		return f, err
+	}
+	if reply.Refused != "" {
+		return f, task.Refuse("broker-refused", "the key broker refused the function: %s", reply.Refused)
+	}
+	_, err = c.Submit(ctx, account, task.Body{Publish: &task.Publish{Function: f, Bond: p.bond}})
+	return f, err
+}

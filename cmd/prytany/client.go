@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prytany/prytany/chain"
+	"github.com/prytany/prytany/owner"
+	"github.com/prytany/prytany/seal"
+	"github.com/prytany/prytany/task"
+	"golang.org/x/term"
+)
+
+// What Alice offers where she says nothing else.
+const (
+	defaultGasPrice = 100 // base units per million gas: 0.1 PRY for 10⁹ instructions
+	defaultFee      = 2 * task.PRY
+	defaultMinSeats = 4
+	defaultBond     = 100 * task.PRY
+)
+
+// client is Alice on the network: the owner's client with a host and blobs.
+type client struct {
+	*owner.Client
+	*service
+}
+
+// openClient opens a host for a person and connects it.
+func openClient(ctx context.Context, c chainEdge, account, peer ed25519.PrivateKey, dir string, near []string, log *slog.Logger) (*client, error) {
+	s, err := openService(ctx, peer, dir, near, log)
+	if err != nil {
+		return nil, err
+	}
+	cl := &client{service: s, Client: &owner.Client{
+		Account: account, Endpoint: s.host.Addr(), Chain: c, Blobs: s.blobs, Vault: vault(), Log: log,
+		Policy: task.Policy{MinTier: task.TierSimulated},
+	}}
+	s.host.Handle(task.ProtoRelease, cl.AnswerRelease)
+	s.host.Receive(task.ProtoResult, cl.HearResult)
+	return cl, nil
+}
+
+// networkFile is how other processes find a network: no secrets.
+type networkFile struct {
+	Chain     string        `json:"chain"`
+	RPC       string        `json:"rpc"`
+	Trust     chain.Trust   `json:"trust"`
+	Bootstrap []string      `json:"bootstrap"`
+	Broker    task.Endpoint `json:"broker"`
+	Faucet    string        `json:"faucet"` // the devnet's, empty on a real network
+}
+
+// defaultNetworkPath is the file that the last devnet of this user wrote.
+func defaultNetworkPath() (string, error) {
+	dir, err := configDir()
+	return filepath.Join(dir, "network.json"), err
+}
+
+// session is a command's connection to a network.
+type session struct {
+	networkFile
+	chain chainEdge
+}
+
+// connect finds the network and opens its chain.
+func (a *app) connect(ctx context.Context) (*session, error) {
+	path := a.network
+	if path == "" {
+		var err error
+		if path, err = defaultNetworkPath(); err != nil {
+			return nil, err
+		}
+	}
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, task.Refuse("no-network", "there is no network file at %s", path).WithNext("prytany devnet   (in another terminal), or --network FILE")
+	}
+	if err != nil {
+		return nil, err
+	}
+	var s session
+	if err := json.Unmarshal(raw, &s.networkFile); err != nil {
+		return nil, task.Refuse("network-malformed", "%s: %v", path, err)
+	}
+	dial, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	c, err := chain.Dial(dial, s.RPC, a.logger())
+	if err != nil {
+		return nil, task.Refuse("network-down", "the network of %s does not answer at %s: %v", path, s.RPC, err).WithNext("prytany devnet")
+	}
+	s.chain = chainEdge{c, s.Trust}
+	return &s, nil
+}
+
+func (s *session) close() { _ = s.chain.Client.Close() }
+
+// keystore opens this user's key.
+func (a *app) keystore() (seal.Keystore, error) {
+	home, err := a.userHome()
+	if err != nil {
+		return seal.Keystore{}, err
+	}
+	path := filepath.Join(home, "key.age")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return seal.Keystore{}, task.Refuse("key-missing", "there is no key at %s", path).WithNext("prytany key new --home %s", home)
+	}
+	pass, err := a.passphrase("Passphrase: ")
+	if err != nil {
+		return seal.Keystore{}, err
+	}
+	return seal.LoadKeystore(path, pass)
+}
+
+// passphrase comes from a file or a terminal; never from an argument, and not
+// from the environment, which others may read.
+func (a *app) passphrase(prompt string) (string, error) {
+	if a.passFile != "" {
+		var raw []byte
+		var err error
+		if a.passFile == "-" {
+			raw, err = io.ReadAll(io.LimitReader(a.in, 4096))
+		} else {
+			raw, err = os.ReadFile(a.passFile)
+		}
+		if err != nil {
+			return "", err
+		}
+		pass := strings.TrimRight(string(raw), "\r\n")
+		if pass == "" {
+			return "", usage("the passphrase is empty")
+		}
+		return pass, nil
+	}
+	f, ok := a.in.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return "", usage("a passphrase is needed and there is no terminal to ask on").WithNext("--passphrase-file FILE")
+	}
+	_, _ = io.WriteString(a.err, prompt)
+	raw, err := term.ReadPassword(int(f.Fd()))
+	_, _ = io.WriteString(a.err, "\n")
+	if err == nil && len(raw) == 0 {
+		err = usage("the passphrase is empty")
+	}
+	return string(raw), err
+}
+
+// fund asks the devnet's faucet for an account that has nothing.
+func (a *app) fund(ctx context.Context, s *session, sv *service, account task.Address) error {
+	have, err := s.chain.Account(ctx, account)
+	if err != nil || have.Balance > 0 || s.Faucet == "" {
+		return err
+	}
+	reply, err := sv.host.Request(ctx, s.Faucet, protoFaucet, account[:])
+	if err != nil {
+		return err
+	}
+	if len(reply) > 0 {
+		return task.Refuse("faucet-dry", "the devnet's faucet gave nothing: %s", reply)
+	}
+	a.say("the devnet's faucet gave %s to %s", faucetGift, account.Short())
+	return nil
+}

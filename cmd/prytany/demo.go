@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"image"
+	"image/png"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/examples/picture"
+	"github.com/prytany/prytany/examples/poster/effect"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/owner"
+	"github.com/prytany/prytany/receipt"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) demoCommand() *cobra.Command {
+	var o demoOptions
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Play one whole task on a network in this process: Bob's code, Alice's picture, a drawn and attested worker",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return a.demo(c.Context(), o) },
+	}
+	c.Flags().StringVar(&o.out, "out", ".", "directory for out.png and receipt.cbor")
+	c.Flags().StringVar(&o.input, "input", "", "a PNG or JPEG instead of the built-in picture")
+	c.Flags().IntVar(&o.workers, "workers", 10, "how many workers, 4 to 64")
+	c.Flags().StringVar(&o.keep, "keep", "", "keep the homes of all nodes in this directory")
+	return c
+}
+
+type demoOptions struct {
+	out, input, keep string
+	workers          int
+}
+
+// demoArgs are what Alice asks of Bob's function.
+var demoArgs = []string{"--levels", "6", "--radius", "4"}
+
+func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
+	if o.workers < 4 || o.workers > 64 {
+		return usage("--workers is %d, want 4 to 64", o.workers)
+	}
+	line := newTimeline(a)
+	line.say("Prytany demo: one network in this process, %d workers, nothing outside it is touched", o.workers)
+	line.warn("the TEE is SIMULATED: it shows every step of the protocol and protects nothing from this machine's owner")
+	home := o.keep
+	if home == "" {
+		if home, err = os.MkdirTemp("", "prytany-demo-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(home)
+	}
+	input, err := demoInput(o.input)
+	if err != nil {
+		return err
+	}
+	building := make(chan built, 1)
+	line.say("compiling Bob's function from Go source to WASM (cached after the first time)")
+	go func() {
+		code, err := buildExample(ctx, "poster")
+		building <- built{code, err}
+	}()
+	aliceKey, bobKey := ed25519.NewKeyFromSeed(seedOf()), ed25519.NewKeyFromSeed(seedOf())
+	n, err := startNetwork(ctx, networkOptions{
+		home: home, workers: o.workers, times: committee.Embedded, log: a.logger(),
+		grants: []ledger.Grant{{Account: task.PublicKey(aliceKey), Balance: 1000 * task.PRY}, {Account: task.PublicKey(bobKey), Balance: 1000 * task.PRY}},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := n.stop(); err == nil && e != nil {
+			a.logger().Warn("stopping", "err", e)
+		}
+	}()
+	line.say("network up: chain %s, %d workers, key broker at %s", n.params.Chain, len(n.workers), n.broker.host.Addr())
+	f, err := a.demoPublish(ctx, n, line, building, bobKey)
+	if err != nil {
+		return err
+	}
+	return a.demoTask(ctx, n, line, o, f, aliceKey, input)
+}
+
+type built struct {
+	code []byte
+	err  error
+}
+
+func seedOf() []byte { s := randomSeed(); return s[:] }
+
+func demoInput(path string) ([]byte, error) {
+	if path == "" {
+		return picture.JPEG(), nil
+	}
+	return os.ReadFile(path)
+}
+
+// demoPublish plays Bob.
+func (a *app) demoPublish(ctx context.Context, n *network, line *timeline, building chan built, key ed25519.PrivateKey) (task.Function, error) {
+	line.wait("waiting for the compiler")
+	b := <-building
+	if b.err != nil {
+		return task.Function{}, b.err
+	}
+	line.say("compiled: %d KB of WASM", len(b.code)>>10)
+	bob, err := openService(ctx, key, "", n.bootstrap(), a.logger())
+	if err != nil {
+		return task.Function{}, err
+	}
+	defer bob.close()
+	m, err := exampleManifest("poster")
+	if err != nil {
+		return task.Function{}, err
+	}
+	f, err := publish(ctx, bob.host, n.client, bob.blobs, key, publication{
+		manifest: m, code: b.code, bond: 100 * task.PRY,
+		broker: task.Endpoint{Addr: n.broker.host.Addr(), Account: task.PublicKey(n.keeper.keys.Account())},
+	})
+	if err == nil {
+		line.say("Bob published %s %s: code encrypted as %s, its key is with his broker", m.Name, m.Version, short(f.Code.CID))
+	}
+	return f, err
+}
+
+// demoTask plays Alice.
+func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOptions, f task.Function, key ed25519.PrivateKey, input []byte) error {
+	alice, err := openClient(ctx, n.client, key, ed25519.NewKeyFromSeed(seedOf()), "", n.bootstrap(), a.logger())
+	if err != nil {
+		return err
+	}
+	defer alice.close()
+	line.start()
+	r, err := alice.Post(ctx, owner.Job{
+		Function: f.ID(), Input: input, Args: demoArgs, GasLimit: f.Manifest.Limits.Gas, GasPrice: defaultGasPrice,
+		Fee: defaultFee, Seats: task.DefaultSeats, MinSeats: defaultMinSeats, Policy: task.Policy{MinTier: task.TierSimulated},
+	})
+	if err != nil {
+		return err
+	}
+	line.mark("posted", "Alice posted task %s: her picture is encrypted as %s, her money is in escrow", r.ID.Short(), short(r.Task.Input.CID))
+	result, err := r.Result(ctx, func(e ledger.Event) { line.event(ctx, n, e) })
+	if err != nil {
+		return err
+	}
+	line.mark("result", "Alice has her result, signed by the enclave and opened with her key")
+	c, err := r.Settled(ctx, func(e ledger.Event) { line.event(ctx, n, e) })
+	if err != nil {
+		return err
+	}
+	line.settled(c, n)
+	if err := owner.Ended(c); err != nil {
+		return err
+	}
+	out, err := tee.Unpack(result.Archive)
+	if err != nil {
+		return err
+	}
+	files, err := a.demoFiles(ctx, n, o.out, c, out.Files["out.png"])
+	if err != nil {
+		return err
+	}
+	same, err := sameAsDirect(input, out.Files["out.png"])
+	if err != nil {
+		return err
+	}
+	if !same {
+		return task.Refuse("result-differs", "out.png is not what the function gives when it is run directly")
+	}
+	line.say("out.png is bit for bit what the function gives when it is run directly on the same picture")
+	line.phases()
+	line.say("next: prytany verify %s", files.Receipt)
+	return a.print(files, fmt.Sprintf("%s\n%s\n", files.Picture, files.Receipt))
+}
+
+type demoFiles struct {
+	Picture string `json:"picture"`
+	Receipt string `json:"receipt"`
+}
+
+// demoFiles writes the picture and the receipt, and pins the network's trust
+// on this machine, so that `verify` needs no more than the receipt.
+func (a *app) demoFiles(ctx context.Context, n *network, dir string, c *ledger.Case, picture []byte) (demoFiles, error) {
+	files := demoFiles{Picture: filepath.Join(dir, "out.png"), Receipt: filepath.Join(dir, "receipt.cbor")}
+	raw, err := makeReceipt(ctx, n.client, c)
+	if err != nil {
+		return files, err
+	}
+	for name, data := range map[string][]byte{files.Picture: picture, files.Receipt: raw} {
+		if err := os.WriteFile(name, data, 0o644); err != nil {
+			return files, err
+		}
+	}
+	return files, pin(n.client.trust, "prytany demo on this machine")
+}
+
+// makeReceipt bundles a closed case with the proof that it stands on the chain.
+func makeReceipt(ctx context.Context, c chainEdge, k *ledger.Case) ([]byte, error) {
+	proven, p, err := c.Client.VerifiedCase(ctx, c.trust, k.ID())
+	for err == nil && proven.Phase != ledger.Closed {
+		select { // the proof lags a block
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		proven, p, err = c.Client.VerifiedCase(ctx, c.trust, k.ID())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return receipt.New(proven, task.Encode(p)).Encode(), nil
+}
+
+// sameAsDirect runs the function's own code natively on the same input.
+func sameAsDirect(input, got []byte) (bool, error) {
+	src, _, err := image.Decode(bytes.NewReader(input))
+	if err != nil {
+		return false, err
+	}
+	have, err := png.Decode(bytes.NewReader(got))
+	if err != nil {
+		return false, err
+	}
+	options, err := effect.ParseArgs(append(exampleArgs("poster"), demoArgs...))
+	if err != nil {
+		return false, err
+	}
+	want := effect.Apply(src, options)
+	var a, b bytes.Buffer
+	if err := png.Encode(&a, want); err != nil {
+		return false, err
+	}
+	if err := png.Encode(&b, have); err != nil {
+		return false, err
+	}
+	return bytes.Equal(a.Bytes(), b.Bytes()), nil
+}

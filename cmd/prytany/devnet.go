@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/task"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) devnetCommand() *cobra.Command {
+	var workers int
+	var dir, rpc string
+	c := &cobra.Command{
+		Use:   "devnet",
+		Short: "Run a whole network in this process, for other terminals to use, until Ctrl-C",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return a.devnet(c.Context(), workers, dir, rpc) },
+	}
+	c.Flags().IntVar(&workers, "workers", 10, "how many workers, 4 to 64")
+	c.Flags().StringVar(&dir, "dir", "", "keep the network here and go on with it next time (default: a temporary directory)")
+	c.Flags().StringVar(&rpc, "rpc", "127.0.0.1:26757", "loopback address of the chain's RPC")
+	return c
+}
+
+func (a *app) devnet(ctx context.Context, workers int, dir, rpc string) error {
+	if workers < 4 || workers > 64 {
+		return usage("--workers is %d, want 4 to 64", workers)
+	}
+	a.say("starting %d workers, one validator, a key broker and a faucet", workers)
+	a.say("%s", a.paint(amber, "the TEE is SIMULATED and the broker keeps everyone's keys: for trying things out, not for secrets"))
+	if dir == "" {
+		tmp, err := os.MkdirTemp("", "prytany-devnet-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(tmp)
+		dir = tmp
+	}
+	n, err := startNetwork(ctx, networkOptions{home: dir, workers: workers, rpc: rpc, times: committee.Embedded, log: a.logger()})
+	if err != nil {
+		return err
+	}
+	f := networkFile{
+		Chain: n.params.Chain, RPC: "http://" + rpc, Trust: n.client.trust, Bootstrap: n.bootstrap(),
+		Broker: task.Endpoint{Addr: n.broker.host.Addr(), Account: task.PublicKey(n.keeper.keys.Account())}, Faucet: n.broker.host.Addr(),
+	}
+	path := a.network
+	if path == "" {
+		if path, err = defaultNetworkPath(); err != nil {
+			return err
+		}
+	}
+	if err := writeNetwork(path, f); err != nil {
+		return err
+	}
+	a.say("up: chain %s; other terminals find it through %s", f.Chain, path)
+	a.say("try: prytany key new; prytany func init hello; prytany func publish hello; prytany run hello --input FILE --output out.txt")
+	if err := a.print(map[string]string{"network": path, "rpc": f.RPC}, path+"\n"); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	a.say("stopping")
+	done := make(chan error, 1)
+	go func() { done <- n.stop() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(10 * time.Second):
+		return fmt.Errorf("some part of the network did not stop within 10 s")
+	}
+}
+
+func writeNetwork(path string, f networkFile) error {
+	raw, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if err := pin(f.Trust, "prytany devnet on this machine"); err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(raw, '\n'), 0o600)
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// finding is one thing that doctor looked at.
+type finding struct {
+	What string `json:"what"`
+	OK   bool   `json:"ok"`
+	Need bool   `json:"needed"` // without it something in this release does not work
+	Said string `json:"said"`
+	Next string `json:"next,omitempty"`
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Look at this machine and say what is missing for what", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.doctor(c.Context()) },
+	}
+}
+
+func (a *app) doctor(ctx context.Context) error {
+	list := []finding{a.checkGo(ctx), checkEnclave(ctx), checkTemp(), a.checkKey(), a.checkNetwork(ctx), checkTEE()}
+	var text strings.Builder
+	bad := false
+	for _, f := range list {
+		mark := "ok     "
+		if !f.OK {
+			mark = "missing"
+			bad = bad || f.Need
+		}
+		fmt.Fprintf(&text, "%s  %-18s %s\n", mark, f.What, f.Said)
+		if !f.OK && f.Next != "" {
+			fmt.Fprintf(&text, "         %-18s next: %s\n", "", f.Next)
+		}
+	}
+	if err := a.print(list, text.String()); err != nil {
+		return err
+	}
+	if bad {
+		return exitCode(1)
+	}
+	return nil
+}
+
+func (a *app) checkGo(ctx context.Context) finding {
+	f := finding{What: "Go toolchain", Need: true, Next: "install Go 1.26 from https://go.dev/dl"}
+	out, err := exec.CommandContext(ctx, "go", "version").Output()
+	if err != nil {
+		f.Said = "not found: demo and func build cannot compile functions"
+		return f
+	}
+	f.OK, f.Said = true, strings.TrimSpace(string(out))
+	return f
+}
+
+// checkEnclave starts the enclave process and ends it.
+func checkEnclave(ctx context.Context) finding {
+	f := finding{What: "enclave process", Need: true, Said: "starts and stops"}
+	begin := time.Now()
+	e, err := simulatedEnclaves([32]byte{})(ctx)
+	if err != nil {
+		f.Said = err.Error()
+		return f
+	}
+	e.Close()
+	f.OK, f.Said = true, fmt.Sprintf("starts and stops in %d ms", time.Since(begin).Milliseconds())
+	return f
+}
+
+func checkTemp() finding {
+	f := finding{What: "temporary files", Need: true, Next: "set TMPDIR to a directory that can be written"}
+	dir, err := os.MkdirTemp("", "prytany-doctor-")
+	if err != nil {
+		f.Said = err.Error()
+		return f
+	}
+	_ = os.RemoveAll(dir)
+	f.OK, f.Said = true, os.TempDir()
+	return f
+}
+
+func (a *app) checkKey() finding {
+	f := finding{What: "key", Next: "prytany key new"}
+	path, err := a.keyPath()
+	if err != nil {
+		f.Said = err.Error()
+		return f
+	}
+	st, err := os.Stat(path)
+	switch {
+	case err != nil:
+		f.Said = "none at " + path + ": func publish and run need one"
+	case st.Mode().Perm()&0o077 != 0:
+		f.Said, f.Next, f.Need = fmt.Sprintf("%s has mode %o", path, st.Mode().Perm()), "chmod 600 "+path, true
+	default:
+		f.OK, f.Said = true, path
+	}
+	return f
+}
+
+func (a *app) checkNetwork(ctx context.Context) finding {
+	f := finding{What: "network", Next: "prytany devnet   (in another terminal)"}
+	s, err := a.connect(ctx)
+	if err != nil {
+		f.Said = err.Error()
+		return f
+	}
+	defer s.close()
+	f.OK, f.Said = true, fmt.Sprintf("%s at block %d", s.Chain, s.chain.Height())
+	return f
+}
+
+func checkTEE() finding {
+	f := finding{What: "hardware TEE", Said: "this release makes simulated evidence only, on " + runtime.GOARCH}
+	for _, dev := range []string{"/dev/sev-guest", "/dev/tdx_guest", "/dev/nsm", "/dev/tpmrm0"} {
+		if _, err := os.Stat(dev); err == nil {
+			f.Said += "; this machine has " + dev
+		}
+	}
+	return f
+}

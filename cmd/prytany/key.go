@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/prytany/prytany/seal"
+	"github.com/prytany/prytany/task"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) keyCommand() *cobra.Command {
+	c := &cobra.Command{Use: "key", Short: "Make, show and restore this user's key"}
+	c.AddCommand(
+		&cobra.Command{Use: "new", Short: "Make a key: one encrypted file, and 24 words for paper", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.keyNew() }},
+		&cobra.Command{Use: "show", Short: "Print the account's address, and its balance if a network is up", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return a.keyShow(c) }},
+		&cobra.Command{Use: "restore", Short: "Make the key file again from its 24 words, read from stdin", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.keyRestore() }},
+	)
+	return c
+}
+
+func (a *app) keyPath() (string, error) {
+	home, err := a.userHome()
+	return filepath.Join(home, "key.age"), err
+}
+
+func (a *app) keyNew() error {
+	path, err := a.keyPath()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(path); err == nil {
+		return task.Refuse("key-exists", "%s exists already and is not overwritten", path).WithNext("prytany key show, or --home for another user")
+	}
+	k, err := seal.NewKeystore()
+	if err != nil {
+		return err
+	}
+	if err := a.keySave(path, k); err != nil {
+		return err
+	}
+	a.say("these 24 words are the key; write them down, they are not shown again:\n  %s", k.Mnemonic())
+	return nil
+}
+
+func (a *app) keySave(path string, k seal.Keystore) error {
+	pass, err := a.passphrase("Choose a passphrase: ")
+	if err != nil {
+		return err
+	}
+	if err := seal.SaveKeystore(path, k, pass); err != nil {
+		return err
+	}
+	address := task.PublicKey(k.Account())
+	return a.print(map[string]any{"address": address, "file": path}, fmt.Sprintf("%s\n", address))
+}
+
+func (a *app) keyRestore() error {
+	path, err := a.keyPath()
+	if err != nil {
+		return err
+	}
+	a.say("type the 24 words:")
+	line, _ := bufio.NewReader(a.in).ReadString('\n')
+	k, err := seal.FromMnemonic(strings.Join(strings.Fields(line), " "))
+	if err != nil {
+		return err
+	}
+	return a.keySave(path, k)
+}
+
+func (a *app) keyShow(c *cobra.Command) error {
+	k, err := a.keystore()
+	if err != nil {
+		return err
+	}
+	address := task.PublicKey(k.Account())
+	out := map[string]any{"address": address}
+	text := fmt.Sprintf("%s\n", address)
+	if s, err := a.connect(c.Context()); err == nil {
+		defer s.close()
+		acct, err := s.chain.Account(c.Context(), address)
+		if err != nil {
+			return err
+		}
+		out["balance"] = acct.Balance
+		text = fmt.Sprintf("%s\nbalance %s on %s\n", address, acct.Balance, s.Chain)
+	}
+	return a.print(out, text)
+}

@@ -1,0 +1,195 @@
+// Command prytany runs private code on private data, on machines that nobody
+// has to trust.
+//
+// This package is the only place where edges meet: it plugs CometBFT, libp2p,
+// IPFS, the keystore and the enclave process into the roles that declare what
+// they need. It holds no rule of the protocol.
+//
+// stdout carries data only; progress and errors go to stderr. Exit codes: 0
+// done, 1 it did not hold or did not work, 2 it could not be tried.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// enclaveCommand is the hidden subcommand that makes this program an enclave.
+const enclaveCommand = "enclave"
+
+func main() {
+	// The enclave starts before anything else of the program could.
+	if len(os.Args) == 2 && os.Args[1] == enclaveCommand {
+		if tee.Serve(os.Stdin, os.Stdout) != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// app is what all commands share.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	json     bool
+	verbose  bool
+	quiet    bool
+	home     string
+	network  string
+	passFile string
+	colour   bool // stderr is a terminal and NO_COLOR is not set
+}
+
+// run is the whole program but for the process around it.
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	a := &app{in: in, out: out, err: errOut}
+	if f, ok := errOut.(*os.File); ok {
+		a.colour = term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := a.command()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var code exitCode
+	if errors.As(err, &code) {
+		return int(code)
+	}
+	a.explain(err)
+	if task.CodeOf(err) == "usage" || task.CodeOf(err) == "could-not" {
+		return 2
+	}
+	return 1
+}
+
+// exitCode ends the program without another word.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// explain writes an error for a person, or for a program with --json.
+func (a *app) explain(err error) {
+	var e *task.Error
+	if !errors.As(err, &e) {
+		e = &task.Error{Code: "failed", What: err.Error()}
+	}
+	if a.json {
+		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": e})
+		return
+	}
+	fmt.Fprintf(a.err, "%s %s\n", a.paint(red, "error["+e.Code+"]:"), e.What)
+	for _, line := range []struct{ label, text string }{{"fault", e.Fault}, {"money", e.Money}, {"next", e.Next}} {
+		if line.text != "" {
+			fmt.Fprintf(a.err, "  %s: %s\n", line.label, line.text)
+		}
+	}
+}
+
+// usage is an error of the command line itself: exit code 2.
+func usage(format string, args ...any) *task.Error { return task.Refuse("usage", format, args...) }
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "prytany",
+		Short:         "Private code on private data, on machines that nobody has to trust",
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	f := root.PersistentFlags()
+	f.BoolVar(&a.json, "json", false, "write JSON to stdout, and errors as JSON to stderr")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "write the log to stderr")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress on stderr")
+	f.StringVar(&a.home, "home", "", "directory of this user's keys (default: PRYTANY_HOME, or prytany in the user's data directory)")
+	f.StringVar(&a.network, "network", "", "network file to use (default: the one that the last devnet here wrote)")
+	f.StringVar(&a.passFile, "passphrase-file", "", "read the key's passphrase from a file, - for stdin (default: ask)")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage("%v", err).WithNext("%s --help", c.CommandPath())
+	})
+	root.AddCommand(
+		a.demoCommand(), a.devnetCommand(), a.keyCommand(), a.funcCommand(), a.runCommand(),
+		a.taskCommand(), a.nodeCommand(), a.verifyCommand(), a.doctorCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// userHome is where this user's keys are.
+func (a *app) userHome() (string, error) {
+	if a.home != "" {
+		return a.home, nil
+	}
+	if h := os.Getenv("PRYTANY_HOME"); h != "" {
+		return h, nil
+	}
+	if h := os.Getenv("XDG_DATA_HOME"); h != "" {
+		return filepath.Join(h, "prytany"), nil
+	}
+	h, err := os.UserHomeDir()
+	return filepath.Join(h, ".local", "share", "prytany"), err
+}
+
+// configDir is where pinned networks are: no secrets.
+func configDir() (string, error) {
+	h, err := os.UserConfigDir()
+	return filepath.Join(h, "prytany"), err
+}
+
+// logger writes to stderr if asked to, and nowhere otherwise.
+func (a *app) logger() *slog.Logger {
+	if !a.verbose {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelInfo}))
+}
+
+// print writes a result to stdout: as JSON, or as text.
+func (a *app) print(v any, text string) error {
+	if a.json {
+		e := json.NewEncoder(a.out)
+		e.SetIndent("", "  ")
+		return e.Encode(v)
+	}
+	_, err := fmt.Fprint(a.out, text)
+	return err
+}
+
+// Colours of the terminal.
+const (
+	red   = "31"
+	green = "32"
+	amber = "33"
+	dim   = "2"
+	bold  = "1"
+)
+
+func (a *app) paint(colour, s string) string {
+	if !a.colour {
+		return s
+	}
+	return "\x1b[" + colour + "m" + s + "\x1b[0m"
+}
+
+// say writes a line of progress to stderr.
+func (a *app) say(format string, args ...any) {
+	if !a.quiet {
+		fmt.Fprintf(a.err, format+"\n", args...)
+	}
+}

@@ -1,0 +1,329 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/blob"
+	"github.com/prytany/prytany/chain"
+	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/p2p"
+	"github.com/prytany/prytany/seal"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
+)
+
+// network is a whole network in this process: one validator, some workers, a
+// key broker and a faucet. Only their number and their loopback addresses tell
+// it from many machines; every part is the one that a real network runs.
+type network struct {
+	chain   *chain.Node
+	client  chainEdge
+	params  ledger.Params
+	workers []*worker
+	broker  *service
+	keeper  *broker
+	faucet  ed25519.PrivateKey
+	log     *slog.Logger
+
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	closers []func() error
+}
+
+// service is a host with blobs, for an owner or a broker.
+type service struct {
+	host  *p2p.Host
+	blobs *blob.Store
+}
+
+func randomSeed() [32]byte {
+	var s [32]byte
+	if _, err := rand.Read(s[:]); err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// secretFile reads 32 secret bytes, or makes them, mode 0600.
+func secretFile(path string) ([32]byte, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		s := randomSeed()
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return s, err
+		}
+		return s, seal.WriteFileNew(path, s[:])
+	}
+	if err == nil && len(raw) != 32 {
+		err = task.Refuse("key-malformed", "%s holds %d bytes, not 32", path, len(raw))
+	}
+	if err != nil {
+		return [32]byte{}, err
+	}
+	return [32]byte(raw), nil
+}
+
+// networkOptions say what startNetwork builds.
+type networkOptions struct {
+	home    string // directory for everything
+	workers int
+	rpc     string         // host:port, "" for none
+	grants  []ledger.Grant // balances beside the faucet's
+	times   committee.Timeouts
+	params  func(*ledger.Params)
+	log     *slog.Logger
+}
+
+// startNetwork starts everything and waits for the first block.
+func startNetwork(ctx context.Context, o networkOptions) (n *network, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	n = &network{log: o.log, cancel: cancel}
+	defer func() {
+		if err != nil {
+			n.stop()
+		}
+	}()
+	measured := make(chan error, 1)
+	var measurement task.Hash
+	go func() {
+		var err error
+		measurement, err = tee.Measurement()
+		measured <- err
+	}()
+	if err := n.openWorkers(ctx, o); err != nil {
+		return n, err
+	}
+	seed, err := secretFile(filepath.Join(o.home, "faucet.key"))
+	if err != nil {
+		return n, err
+	}
+	n.faucet = ed25519.NewKeyFromSeed(seed[:])
+	identity, err := validatorIdentity(filepath.Join(o.home, "validator"))
+	if err != nil {
+		return n, err
+	}
+	if err := <-measured; err != nil {
+		return n, err
+	}
+	config := chain.Config{
+		Home: filepath.Join(o.home, "chain"), Identity: identity, RPCAddr: o.rpc, Logger: o.log,
+		Genesis: n.genesis(o, identity, measurement),
+	}
+	if config.Genesis, err = keptGenesis(filepath.Join(o.home, "genesis.json"), config.Genesis); err != nil {
+		return n, err
+	}
+	n.params = config.Genesis.Params
+	if n.chain, err = chain.Start(ctx, config); err != nil {
+		return n, fmt.Errorf("start the chain: %w", err)
+	}
+	n.closers = append(n.closers, n.chain.Stop)
+	if err := n.chain.WaitHeight(ctx, 1); err != nil {
+		return n, err
+	}
+	client, err := chain.Local(n.chain)
+	if err != nil {
+		return n, err
+	}
+	n.closers = append(n.closers, client.Close)
+	trust, err := config.Trust()
+	if err != nil {
+		return n, err
+	}
+	n.client = chainEdge{client, trust}
+	if err := n.run(ctx, o); err != nil {
+		return n, err
+	}
+	return n, n.startBroker(ctx, o)
+}
+
+func validatorIdentity(dir string) (chain.Identity, error) {
+	c, err := secretFile(filepath.Join(dir, "consensus.key"))
+	if err != nil {
+		return chain.Identity{}, err
+	}
+	v, err := secretFile(filepath.Join(dir, "vrf.key"))
+	return chain.Identity{Consensus: c, VRF: v}, err
+}
+
+// keptGenesis keeps the first genesis of a home: its chain goes on after a restart.
+func keptGenesis(path string, fresh ledger.Genesis) (ledger.Genesis, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		raw, err = json.MarshalIndent(fresh, "", "  ")
+		if err == nil {
+			err = os.WriteFile(path, raw, 0o600)
+		}
+		return fresh, err
+	}
+	if err != nil {
+		return fresh, err
+	}
+	var g ledger.Genesis
+	return g, json.Unmarshal(raw, &g)
+}
+
+// bonds are unequal on purpose: shares of the draw are shares of the stake.
+func bondOf(i int) task.Amount { return task.Amount(100+60*(i%7)+25*i) * task.PRY }
+
+func (n *network) genesis(o networkOptions, id chain.Identity, measurement task.Hash) ledger.Genesis {
+	var nonce [4]byte
+	_, _ = rand.Read(nonce[:])
+	p := ledger.Embedded(fmt.Sprintf("prytany-dev-%x", nonce))
+	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}}
+	if o.params != nil {
+		o.params(&p)
+	}
+	g := ledger.Genesis{
+		Params: p, Validators: []ledger.Validator{id.Validator()},
+		Accounts: append([]ledger.Grant{{Account: task.PublicKey(n.faucet), Balance: 1_000_000_000 * task.PRY}}, o.grants...),
+	}
+	for _, w := range n.workers {
+		g.Accounts = append(g.Accounts, ledger.Grant{Account: w.node.Operator, Balance: 10 * task.PRY})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: w.node, Bond: w.bond})
+	}
+	return g
+}
+
+// openWorkers opens all hosts at once: the genesis needs their addresses.
+func (n *network) openWorkers(ctx context.Context, o networkOptions) error {
+	n.workers = make([]*worker, o.workers)
+	errs := make([]error, o.workers)
+	var wg sync.WaitGroup
+	for i := range n.workers {
+		wg.Go(func() {
+			name := fmt.Sprintf("node%d", i)
+			n.workers[i], errs[i] = openWorker(ctx, filepath.Join(o.home, name), "", o.log.With("worker", name))
+			if errs[i] == nil {
+				n.workers[i].name, n.workers[i].bond = name, bondOf(i)
+			}
+		})
+	}
+	wg.Wait()
+	for _, w := range n.workers {
+		if w != nil {
+			n.closers = append(n.closers, w.close)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// run connects the workers and sets them to work.
+func (n *network) run(ctx context.Context, o networkOptions) error {
+	for i, w := range n.workers {
+		// A ring with chords: everyone is a few hops from everyone.
+		for _, j := range []int{i - 1, i - 3, i / 2} {
+			if j < 0 || j >= i {
+				continue
+			}
+			if err := w.host.Connect(ctx, n.workers[j].host.Addr()); err != nil {
+				return err
+			}
+		}
+		w.attach(n.client, o.times)
+		n.wg.Go(func() {
+			if err := w.Run(ctx); err != nil && ctx.Err() == nil {
+				n.log.Error("worker stopped", "worker", w.name, "err", err)
+			}
+		})
+	}
+	return nil
+}
+
+// openService opens a host and blobs for an owner or a broker.
+func openService(ctx context.Context, key ed25519.PrivateKey, dir string, near []string, log *slog.Logger) (*service, error) {
+	host, err := p2p.New(ctx, p2p.Config{Key: key, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	blobs, err := blob.Open(ctx, host.Libp2p(), dir)
+	if err != nil {
+		return nil, errors.Join(err, host.Close())
+	}
+	s := &service{host, blobs}
+	for _, addr := range near {
+		if err := host.Connect(ctx, addr); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+	}
+	return s, nil
+}
+
+func (s *service) close() error { return errors.Join(s.blobs.Close(), s.host.Close()) }
+
+// startBroker starts the devnet's key broker, which keeps the keys of anyone
+// who deposits them, and the faucet beside it.
+func (n *network) startBroker(ctx context.Context, o networkOptions) error {
+	dir := filepath.Join(o.home, "broker")
+	seed, err := secretFile(filepath.Join(dir, "broker.key"))
+	if err != nil {
+		return err
+	}
+	keys := seal.FromEntropy(seed)
+	if n.broker, err = openService(ctx, keys.Peer(), filepath.Join(dir, "blobs"), n.bootstrap(), o.log); err != nil {
+		return err
+	}
+	n.closers = append(n.closers, n.broker.close)
+	if n.keeper, err = startBroker(n.broker.host, n.client, n.broker.blobs, keys, filepath.Join(dir, "keys"), o.log.With("service", "broker")); err != nil {
+		return err
+	}
+	n.broker.host.Handle(protoFaucet, n.pour)
+	n.wg.Go(func() { _ = n.keeper.run(ctx) })
+	// The broker's account pays the fees of its releases.
+	return n.grant(ctx, task.PublicKey(keys.Account()), 10*task.PRY)
+}
+
+const protoFaucet = "/prytany/devnet-faucet/1"
+
+// faucetGift is what the devnet's faucet gives to an account that has nothing.
+const faucetGift = 1000 * task.PRY
+
+// pour answers the faucet's protocol: an account's address, and then nothing
+// or the reason why not.
+func (n *network) pour(ctx context.Context, _ task.Key, raw []byte) ([]byte, error) {
+	if len(raw) != 32 {
+		return []byte("want an address of 32 bytes"), nil
+	}
+	to := task.Address(raw)
+	have, err := n.client.Account(ctx, to)
+	if err != nil || have.Balance >= faucetGift {
+		return fmt.Appendf(nil, "the account holds %s already", have.Balance), nil
+	}
+	return []byte(text(n.grant(ctx, to, faucetGift))), nil
+}
+
+func (n *network) grant(ctx context.Context, to task.Address, a task.Amount) error {
+	_, err := n.client.Submit(ctx, n.faucet, task.Body{Transfer: &task.Transfer{To: to, Amount: a}})
+	return err
+}
+
+// bootstrap are addresses to join the network at.
+func (n *network) bootstrap() []string {
+	var addrs []string
+	for _, w := range n.workers[:min(3, len(n.workers))] {
+		addrs = append(addrs, w.host.Addr())
+	}
+	return addrs
+}
+
+// stop ends everything, last started first, and waits for it.
+func (n *network) stop() error {
+	n.cancel()
+	n.wg.Wait()
+	var errs []error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		errs = append(errs, n.closers[i]())
+	}
+	n.closers = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) nodeCommand() *cobra.Command {
+	var dir, listen, bond string
+	c := &cobra.Command{
+		Use:   "node",
+		Short: "Run a worker on a network, until Ctrl-C",
+		Long: "Registers this worker and bonds stake on first use. Its stake counts in the draw after a whole\n" +
+			"epoch. Its TEE is SIMULATED: hardware evidence comes with a later release.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.node(c.Context(), dir, listen, bond) },
+	}
+	c.Flags().StringVar(&dir, "dir", "", "the worker's home (default: worker in the user's directory)")
+	c.Flags().StringVar(&listen, "listen", "", "multiaddr to listen on (default: a free TCP port on loopback)")
+	c.Flags().StringVar(&bond, "bond", "200", "PRY to bond on first use")
+	return c
+}
+
+func (a *app) node(ctx context.Context, dir, listen, bond string) error {
+	amount, err := task.ParseAmount(bond)
+	if err != nil {
+		return usage("--bond: %v", err)
+	}
+	if dir == "" {
+		home, err := a.userHome()
+		if err != nil {
+			return err
+		}
+		dir = filepath.Join(home, "worker")
+	}
+	s, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	w, err := openWorker(ctx, dir, listen, a.logger())
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	for _, addr := range s.Bootstrap {
+		if err := w.host.Connect(ctx, addr); err != nil {
+			return err
+		}
+	}
+	if err := a.fund(ctx, s, &service{w.host, w.blobs}, w.node.Operator); err != nil {
+		return err
+	}
+	if err := a.register(ctx, s, w, amount); err != nil {
+		return err
+	}
+	w.attach(s.chain, committee.Embedded)
+	a.say("worker %s at %s follows chain %s", w.ID().Short(), w.host.Addr(), s.Chain)
+	if err := a.print(map[string]any{"node": w.ID()}, fmt.Sprintln(w.ID())); err != nil {
+		return err
+	}
+	return w.Run(ctx)
+}
+
+// register enters the worker, or its new address.
+func (a *app) register(ctx context.Context, s *session, w *worker, bond task.Amount) error {
+	id := w.node.ID()
+	rec, err := s.chain.Node(ctx, id)
+	switch {
+	case err == nil && rec.Node.Addr == w.node.Addr:
+		return nil
+	case err == nil:
+		bond = 0
+	case !errors.Is(err, task.Refuse("no-node", "")) && task.CodeOf(err) == "":
+		return err
+	}
+	r := task.Register{Node: w.node, Bond: bond, Possession: task.Sign(w.keys.peer, task.RegistrationHash(s.Chain, w.node))}
+	if _, err := s.chain.Submit(ctx, w.keys.operator, task.Body{Register: &r}); err != nil {
+		return err
+	}
+	if rec, err = s.chain.Node(ctx, id); err != nil {
+		return err
+	}
+	a.say("registered with a bond of %s; it counts from epoch %d on", rec.Bond, lastEpoch(rec))
+	return nil
+}
+
+func lastEpoch(n ledger.NodeRecord) uint64 {
+	if len(n.Stakes) == 0 {
+		return 0
+	}
+	return n.Stakes[len(n.Stakes)-1].Epoch
+}

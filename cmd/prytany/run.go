@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/owner"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
+	"github.com/spf13/cobra"
+)
+
+type runOptions struct {
+	input, output, receipt string
+	gas, price, fee        string
+	seats, minSeats        uint32
+	tier                   string
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var o runOptions
+	c := &cobra.Command{
+		Use:   "run FUNCTION [-- ARGUMENT...]",
+		Short: "Run a published function on a private file: Alice's side",
+		Long: "Encrypts the input, posts the task and locks the money, releases the key to the attested\n" +
+			"enclave only, and writes the result. FUNCTION is an id, or a name if only one has it.",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("prytany run takes a FUNCTION").WithNext("prytany func list")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error { return a.runTask(c.Context(), o, args) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.input, "input", "", "the private input file (needed)")
+	f.StringVar(&o.output, "output", "", "where to write the result: a file for one, a directory for several (needed)")
+	f.StringVar(&o.receipt, "receipt", "", "where to write the receipt (default: beside the output)")
+	f.StringVar(&o.gas, "gas", "", "the most gas to pay for, such as 20G (default: the function's own limit)")
+	f.StringVar(&o.price, "gas-price", fmt.Sprint(defaultGasPrice), "base units per million gas")
+	f.StringVar(&o.fee, "fee", "2", "PRY for the committee")
+	f.Uint32Var(&o.seats, "seats", task.DefaultSeats, "expected seats on the committee")
+	f.Uint32Var(&o.minSeats, "min-seats", defaultMinSeats, "the least that will do")
+	f.StringVar(&o.tier, "tier", "simulated", "the least protection to accept: simulated, measured or hardware-confidential")
+	return c
+}
+
+func (o runOptions) job(f ledger.FunctionRecord, args []string) (owner.Job, error) {
+	j := owner.Job{Function: f.Function.ID(), Args: args, Seats: o.seats, MinSeats: o.minSeats, GasLimit: f.Function.Manifest.Limits.Gas}
+	var err error
+	if o.gas != "" {
+		if j.GasLimit, err = parseQuantity(o.gas); err != nil {
+			return j, usage("--gas: %v", err)
+		}
+	}
+	price, err := parseQuantity(o.price)
+	if err != nil {
+		return j, usage("--gas-price: %v", err)
+	}
+	j.GasPrice = task.Amount(price)
+	if j.Fee, err = task.ParseAmount(o.fee); err != nil {
+		return j, usage("--fee: %v", err)
+	}
+	for _, t := range []task.Tier{task.TierSimulated, task.TierMeasured, task.TierConfidential} {
+		if t.String() == o.tier {
+			j.Policy.MinTier = t
+		}
+	}
+	if j.Policy.MinTier == 0 {
+		return j, usage("--tier: %q is none of simulated, measured, hardware-confidential", o.tier)
+	}
+	if o.input == "" || o.output == "" {
+		return j, usage("--input and --output are needed")
+	}
+	if j.Input, err = os.ReadFile(o.input); err != nil {
+		return j, task.Refuse("input-unreadable", "%v", err)
+	}
+	if len(j.Input) == 0 {
+		return j, task.Refuse("input-empty", "%s is empty", o.input)
+	}
+	return j, nil
+}
+
+func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
+	s, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	f, err := findFunction(ctx, s, args[0])
+	if err != nil {
+		return err
+	}
+	job, err := o.job(f, args[1:])
+	if err != nil {
+		return err
+	}
+	keys, err := a.keystore()
+	if err != nil {
+		return err
+	}
+	home, err := a.userHome()
+	if err != nil {
+		return err
+	}
+	me, err := openClient(ctx, s.chain, keys.Account(), keys.Peer(), filepath.Join(home, "blobs"), s.Bootstrap, a.logger())
+	if err != nil {
+		return err
+	}
+	defer me.close()
+	if err := a.fund(ctx, s, me.service, task.PublicKey(keys.Account())); err != nil {
+		return err
+	}
+	r, err := me.Post(ctx, job)
+	if err != nil {
+		return err
+	}
+	a.say("task %s posted; Ctrl-C leaves it to the chain, and with it Alice's part of the fault", r.ID)
+	each := func(e ledger.Event) { a.say("  block %d  %s", e.Height, e.What) }
+	result, runErr := r.Result(ctx, each)
+	if runErr != nil && result.Archive == nil && ctx.Err() != nil {
+		return runErr
+	}
+	c, err := r.Settled(ctx, each)
+	if err != nil {
+		return err
+	}
+	return a.finishRun(ctx, s, o, c, result, runErr)
+}
+
+// finishRun writes what there is: the output if the function gave one, its log
+// if it failed, and the receipt in every case.
+func (a *app) finishRun(ctx context.Context, s *session, o runOptions, c *ledger.Case, result owner.Outcome, runErr error) error {
+	raw, err := makeReceipt(ctx, s.chain, c)
+	if err != nil {
+		return err
+	}
+	if o.receipt == "" {
+		o.receipt = strings.TrimSuffix(o.output, filepath.Ext(o.output)) + ".receipt.cbor"
+	}
+	if err := os.WriteFile(o.receipt, raw, 0o644); err != nil {
+		return err
+	}
+	if runErr != nil {
+		return runErr
+	}
+	out, err := tee.Unpack(result.Archive)
+	if err != nil {
+		return err
+	}
+	if len(out.Log) > 0 {
+		a.say("the function's log:\n%s", strings.TrimRight(string(out.Log), "\n"))
+	}
+	if err := owner.Ended(c); err != nil {
+		if out.Reason != "" {
+			a.say("reason: %s", out.Reason)
+		}
+		return err
+	}
+	files, err := writeOutput(o.output, out.Files)
+	if err != nil {
+		return err
+	}
+	a.say("receipt: %s", o.receipt)
+	return a.print(map[string]any{"task": c.ID(), "files": files, "receipt": o.receipt, "gas": result.Result.Gas}, strings.Join(files, "\n")+"\n")
+}
+
+// writeOutput writes one file as path, several into it as a directory.
+func writeOutput(path string, files map[string][]byte) ([]string, error) {
+	if len(files) == 1 && !strings.HasSuffix(path, string(filepath.Separator)) {
+		for _, data := range files {
+			return []string{path}, os.WriteFile(path, data, 0o644)
+		}
+	}
+	var names []string
+	for name, data := range files {
+		to := filepath.Join(path, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return names, err
+		}
+		if err := os.WriteFile(to, data, 0o644); err != nil {
+			return names, err
+		}
+		names = append(names, to)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// findFunction finds by id, by the beginning of one, or by a name that only
+// one function has.
+func findFunction(ctx context.Context, s *session, name string) (ledger.FunctionRecord, error) {
+	list, err := s.chain.Functions(ctx)
+	if err != nil {
+		return ledger.FunctionRecord{}, err
+	}
+	var found []ledger.FunctionRecord
+	for _, f := range list {
+		if f.Function.Manifest.Name == name || len(name) >= 8 && strings.HasPrefix(f.Function.ID().String(), name) {
+			found = append(found, f)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return ledger.FunctionRecord{}, task.Refuse("no-function", "no function %q is published on %s", name, s.Chain).WithNext("prytany func list")
+	case 1:
+		return found[0], nil
+	}
+	return ledger.FunctionRecord{}, task.Refuse("function-ambiguous", "%d functions are called %q; name one by its id", len(found), name).WithNext("prytany func list")
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/owner"
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) taskCommand() *cobra.Command {
+	c := &cobra.Command{Use: "task", Short: "Look at tasks: what they wait for, whose fault it was, where the money is"}
+	c.AddCommand(
+		&cobra.Command{Use: "list", Short: "List this user's tasks", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return a.taskList(c.Context()) }},
+		&cobra.Command{Use: "show ID", Short: "Print all that the chain knows of a task", Args: exactly(1, "ID"), RunE: func(c *cobra.Command, args []string) error { return a.taskShow(c.Context(), args[0], false) }},
+		&cobra.Command{Use: "why ID", Short: "Say what a task waits for, or whose fault its end was and where the money is", Args: exactly(1, "ID"), RunE: func(c *cobra.Command, args []string) error { return a.taskShow(c.Context(), args[0], true) }},
+	)
+	return c
+}
+
+func (a *app) taskList(ctx context.Context) error {
+	keys, err := a.keystore()
+	if err != nil {
+		return err
+	}
+	s, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	ids, err := s.chain.Owned(ctx, task.PublicKey(keys.Account()))
+	if err != nil {
+		return err
+	}
+	type row struct {
+		ID      task.TaskID    `json:"id"`
+		Phase   string         `json:"phase"`
+		Outcome ledger.Outcome `json:"outcome,omitempty"`
+	}
+	rows, text := []row{}, strings.Builder{}
+	for _, id := range ids {
+		c, err := s.chain.Case(ctx, id)
+		if err != nil {
+			return err
+		}
+		r := row{ID: id, Phase: c.Phase.String()}
+		if c.Settlement != nil {
+			r.Outcome = c.Settlement.Outcome
+		}
+		rows = append(rows, r)
+		fmt.Fprintf(&text, "%s  %-10s %-16s %s\n", id, r.Phase, r.Outcome, c.Function.Manifest.Name)
+	}
+	return a.print(rows, text.String())
+}
+
+func (a *app) taskShow(ctx context.Context, name string, why bool) error {
+	var id task.TaskID
+	if err := id.UnmarshalText([]byte(name)); err != nil {
+		return usage("%q is not a task id: %v", name, err)
+	}
+	s, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	c, err := s.chain.Case(ctx, id)
+	if err != nil {
+		return err
+	}
+	meta := s.chain.Height()
+	text := explainCase(c, meta)
+	if why {
+		return a.print(map[string]any{"task": id, "phase": c.Phase.String(), "settlement": c.Settlement, "words": text}, text)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "task %s\nfunction %s %s (%s)\n", id, c.Function.Manifest.Name, c.Function.Manifest.Version, c.Task.Function.Short())
+	for _, h := range c.History {
+		fmt.Fprintf(&b, "  block %-6d %s\n", h.Height, h.What)
+	}
+	b.WriteString(text)
+	return a.print(c, b.String())
+}
+
+// explainCase says in words what a case waits for, or how it ended.
+func explainCase(c *ledger.Case, height uint64) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	for _, p := range c.Passed {
+		line("executor %s was passed over at block %d: %s; %s of its bond was slashed", p.Executor.Short(), p.Height, p.Why, p.Slashed)
+	}
+	if s := c.Settlement; s != nil {
+		line("settled at block %d: %s", s.Height, s.Outcome)
+		line("at fault: %s", s.Fault)
+		if e, ok := owner.Ended(c).(*task.Error); ok {
+			line("what happened: %s", e.What)
+		}
+		for _, p := range s.Payments {
+			who := p.To.Short()
+			switch {
+			case p.To == c.Task.Owner:
+				who = "Alice"
+			case p.To == c.Function.Owner:
+				who = "Bob"
+			}
+			line("  %s got %s as %s", who, p.Amount, p.Why)
+		}
+		if s.Kept > 0 {
+			line("  %s went back into the function's bond", s.Kept)
+		}
+		return b.String()
+	}
+	line("%s: %s", c.Phase, waitsFor(c))
+	line("at block %d; this phase ends at block %d at the latest", height, c.Deadline)
+	line("in escrow: %s of Alice's, %s of Bob's bond", c.Escrow.Alice, c.Escrow.Bob)
+	return b.String()
+}
+
+func waitsFor(c *ledger.Case) string {
+	need := sortition.Quorum(c.JudgeSeats())
+	switch c.Phase {
+	case ledger.Posted:
+		return "waits for the beacon of the next block, which seeds the draw"
+	case ledger.Electing:
+		return fmt.Sprintf("waits for workers that have drawn seats: %d of at least %d so far", c.TotalSeats(), c.Task.MinSeats)
+	case ledger.Attesting:
+		ok, bad := c.Tally(task.PreRun, c.View.Pre.Reveals)
+		return fmt.Sprintf("waits for verifiers to judge %s's enclave: OK %d, FAULT %d of %d seats, a quorum is %d", c.View.Executor.Short(), ok, bad, c.JudgeSeats(), need)
+	case ledger.Releasing:
+		missing := []string{}
+		for _, r := range []task.Role{task.Alice, task.Bob} {
+			if !c.Released(r) {
+				missing = append(missing, r.String())
+			}
+		}
+		return "waits for the key of " + strings.Join(missing, " and ")
+	case ledger.Running:
+		return fmt.Sprintf("waits for %s's enclave to run the function", c.View.Executor.Short())
+	case ledger.Reviewing:
+		return fmt.Sprintf("the result is there; waits for verifiers to judge the exit of %s's enclave", c.View.Executor.Short())
+	}
+	return ""
+}

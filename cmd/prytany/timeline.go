@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+)
+
+// timeline tells the story of one task on stderr, with the milliseconds since
+// the task was posted.
+type timeline struct {
+	a     *app
+	mu    sync.Mutex
+	begin time.Time
+	last  time.Time
+	steps []step
+	phase ledger.Phase
+}
+
+type step struct {
+	name string
+	took time.Duration
+}
+
+func newTimeline(a *app) *timeline {
+	now := time.Now()
+	return &timeline{a: a, begin: now, last: now}
+}
+
+func (l *timeline) line(colour, format string, args ...any) {
+	ms := time.Since(l.begin).Milliseconds()
+	l.a.say("%s %s", l.a.paint(dim, fmt.Sprintf("%7d ms", ms)), l.a.paint(colour, fmt.Sprintf(format, args...)))
+}
+
+func (l *timeline) say(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.line("0", format, args...)
+}
+
+func (l *timeline) warn(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.line(amber, format, args...)
+}
+
+// wait says what is being waited for, once it takes more than a second.
+func (l *timeline) wait(what string) {
+	time.AfterFunc(time.Second, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if len(l.steps) == 0 {
+			l.line(dim, "%s …", what)
+		}
+	})
+}
+
+// start sets the clock to zero: what came before is not part of the task.
+func (l *timeline) start() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begin, l.last = time.Now(), time.Now()
+	l.steps = append(l.steps, step{})[:0]
+}
+
+// mark ends a phase.
+func (l *timeline) mark(name, format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	l.steps = append(l.steps, step{name, now.Sub(l.last)})
+	l.last = now
+	l.line(bold, format, args...)
+}
+
+// event tells what the chain says of the task.
+func (l *timeline) event(ctx context.Context, n *network, e ledger.Event) {
+	l.mu.Lock()
+	if e.Phase != l.phase {
+		if name := phaseNames[e.Phase]; name != "" {
+			now := time.Now()
+			l.steps = append(l.steps, step{name, now.Sub(l.last)})
+			l.last = now
+		}
+		l.phase = e.Phase
+	} else if strings.Contains(e.What, "so far") {
+		l.mu.Unlock()
+		return // one line for each transaction would be too many
+	}
+	l.line("0", "block %d  %s", e.Height, e.What)
+	l.mu.Unlock()
+	if e.Phase == ledger.Attesting && strings.HasPrefix(e.What, "view 0") {
+		if c, err := n.client.Case(ctx, e.Task); err == nil {
+			l.election(ctx, c, n)
+		}
+	}
+}
+
+// phaseNames are the phases as the table of times calls what led to them.
+var phaseNames = map[ledger.Phase]string{
+	ledger.Electing: "beacon", ledger.Attesting: "election and attestation", ledger.Releasing: "verdicts",
+	ledger.Running: "key release", ledger.Reviewing: "run", ledger.Closed: "exit review and settlement",
+}
+
+// election shows every worker's draw against its threshold. The losers' draws
+// are known here only because all workers live in this process.
+func (l *timeline) election(ctx context.Context, c *ledger.Case, n *network) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rank := map[task.NodeID]int{}
+	for i, t := range c.Tickets() {
+		if _, ok := rank[task.NodeID(t.Node)]; !ok {
+			rank[task.NodeID(t.Node)] = i + 1
+		}
+	}
+	l.line(dim, "election: a worker wins seats if its draw is above its threshold; %d seats were expected, %d drawn", c.Seats, c.TotalSeats())
+	for _, w := range n.workers {
+		rec, err := n.client.Node(ctx, w.ID())
+		if err != nil {
+			continue
+		}
+		stake := rec.StakeAt(c.Epoch)
+		lambda := float64(c.Seats) * float64(stake) / float64(c.TotalStake)
+		beta := w.keys.vrf.Output(sortition.Alpha(c.Seed(), task.Hash(w.ID())))
+		draw := float64(beta[0])/256 + float64(beta[1])/65536 + float64(beta[2])/(1<<24)
+		seats := sortition.Seats(beta, c.Seats, uint64(stake), uint64(c.TotalStake))
+		mark, what := "  ", l.a.paint(dim, "no seat")
+		if seats > 0 {
+			what = fmt.Sprintf("%d seat%s, lowest ticket is number %d of %d", seats, plural(seats), rank[w.ID()], c.TotalSeats())
+		}
+		if c.View.Executor == w.ID() {
+			mark, what = "→ ", l.a.paint(green, what+": the executor")
+		}
+		l.a.say("             %s%-7s stake %5.1f %%  draw %.4f  threshold %.4f  %s", mark, w.name,
+			100*float64(stake)/float64(c.TotalStake), draw, math.Exp(-lambda), what)
+	}
+}
+
+func plural(n uint32) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}
+
+// settled says who was paid what.
+func (l *timeline) settled(c *ledger.Case, n *network) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	names := map[task.Address]string{c.Task.Owner: "Alice", c.Function.Owner: "Bob"}
+	for _, w := range n.workers {
+		names[w.node.Operator] = w.name
+	}
+	s := c.Settlement
+	l.line(bold, "settled: %s, at fault: %s", s.Outcome, s.Fault)
+	sort.SliceStable(s.Payments, func(i, j int) bool { return s.Payments[i].Why < s.Payments[j].Why })
+	for _, p := range s.Payments {
+		name := names[p.To]
+		if name == "" {
+			name = p.To.Short()
+		}
+		l.a.say("             %-8s %14s  %s", name, p.Amount, p.Why)
+	}
+}
+
+// phases says where the time went.
+func (l *timeline) phases() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var parts []string
+	var sum time.Duration
+	for _, s := range l.steps {
+		if s.took >= time.Millisecond/2 {
+			parts = append(parts, fmt.Sprintf("%s %d", s.name, s.took.Milliseconds()))
+		}
+		sum += s.took
+	}
+	l.a.say("time in ms: %s; together %d", strings.Join(parts, ", "), sum.Milliseconds())
+}
+
+func short(cid string) string {
+	if len(cid) > 16 {
+		return cid[:8] + "…" + cid[len(cid)-6:]
+	}
+	return cid
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/blob"
+	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/node"
+	"github.com/prytany/prytany/p2p"
+	"github.com/prytany/prytany/store"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// worker is one worker with its own home: keys, host, blobs and vote log.
+type worker struct {
+	*node.Worker
+	name    string
+	bond    task.Amount
+	keys    workerKeys
+	node    task.Node
+	host    *p2p.Host
+	blobs   *blob.Store
+	journal *store.Journal
+	log     *slog.Logger
+	hearing hearing
+}
+
+// hearing passes gossip on to a worker that is made after its host.
+type hearing struct {
+	mu sync.RWMutex
+	w  *node.Worker
+}
+
+func (h *hearing) set(w *node.Worker) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.w = w
+}
+
+func (h *hearing) get() *node.Worker {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.w
+}
+
+// openWorker opens a worker's home, making its keys on first use, and its
+// host. It does not work before attach and Run.
+func openWorker(ctx context.Context, home, listen string, log *slog.Logger) (*worker, error) {
+	seed, err := secretFile(filepath.Join(home, "worker.key"))
+	if err != nil {
+		return nil, err
+	}
+	w := &worker{keys: deriveKeys(seed[:]), log: log}
+	if w.journal, err = store.OpenJournal(filepath.Join(home, "votes.db")); err != nil {
+		return nil, err
+	}
+	w.host, err = p2p.New(ctx, p2p.Config{Key: w.keys.peer, Listen: listen, Log: log, Hear: func(ctx context.Context, data []byte) bool {
+		n := w.hearing.get()
+		return n != nil && n.HearClaim(ctx, data)
+	}})
+	if err != nil {
+		return nil, errors.Join(err, w.journal.Close())
+	}
+	if w.blobs, err = blob.Open(ctx, w.host.Libp2p(), filepath.Join(home, "blobs")); err != nil {
+		return nil, errors.Join(err, w.host.Close(), w.journal.Close())
+	}
+	w.node = w.keys.registration(w.host.Addr())
+	return w, nil
+}
+
+// attach gives the worker its chain.
+func (w *worker) attach(chain node.Chain, times committee.Timeouts) {
+	w.Worker = node.New(node.Config{
+		Node: w.node, Operator: w.keys.operator, Peer: w.keys.peer, VRF: w.keys.vrf, Chain: chain, Net: w.host,
+		Blobs: w.blobs, Journal: w.journal, Enclaves: simulatedEnclaves(w.keys.chip), Times: times, Slots: 2, Log: w.log,
+	})
+	w.hearing.set(w.Worker)
+	w.host.Receive(task.ProtoCommittee, w.HearMessage)
+}
+
+func (w *worker) close() error {
+	return errors.Join(w.blobs.Close(), w.host.Close(), w.journal.Close())
+}
+
+// workerKeys are a worker's secrets, all derived from one seed.
+type workerKeys struct {
+	operator, peer ed25519.PrivateKey
+	vrf            *vrf.PrivateKey
+	chip           [32]byte // the simulated platform's
+}
+
+func deriveKeys(seed []byte) workerKeys {
+	part := func(what string) [32]byte {
+		b, err := hkdf.Key(sha256.New, seed, nil, "prytany worker "+what, 32)
+		if err != nil {
+			panic(err) // only for lengths that no hash can give
+		}
+		return [32]byte(b)
+	}
+	op, peer := part("operator"), part("peer")
+	return workerKeys{
+		operator: ed25519.NewKeyFromSeed(op[:]), peer: ed25519.NewKeyFromSeed(peer[:]),
+		vrf: vrf.NewKey(part("vrf")), chip: part("simulated chip"),
+	}
+}
+
+// registration is the node's entry for the registry.
+func (k workerKeys) registration(addr string) task.Node {
+	return task.Node{
+		Operator: task.PublicKey(k.operator), VRF: task.Key(k.vrf.Public()), Peer: task.PublicKey(k.peer), Addr: addr,
+		Runtimes: []string{task.RuntimeWasm}, Arch: runtime.GOARCH,
+		TEE: task.TEE{Kind: string(attest.Simulated), Identity: task.PublicKey(ed25519.NewKeyFromSeed(k.chip[:]))},
+	}
+}

@@ -1,0 +1,328 @@
+package receipt_test
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/receipt"
+	"github.com/prytany/prytany/task"
+)
+
+// edit is one change of one place in a receipt.
+type edit struct {
+	path  string // "Case.Members[2].Stake"
+	what  string
+	apply func(root reflect.Value)
+}
+
+var index = regexp.MustCompile(`\[\d+\]`)
+
+// leaf is the edit's place with no index: one line of the list below.
+func (e edit) leaf() string { return index.ReplaceAllString(e.path, "[]") }
+
+// edits lists the changes of every leaf under v, and of the length of every
+// list. A place is found again, in a fresh copy, by at.
+func edits(v reflect.Value, path string, at func(reflect.Value) reflect.Value) (all []edit) {
+	add := func(what string, change func(reflect.Value)) {
+		all = append(all, edit{path, what, func(root reflect.Value) { change(at(root)) }})
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name := strings.TrimPrefix(path+"."+v.Type().Field(i).Name, ".")
+			all = append(all, edits(v.Field(i), name, func(r reflect.Value) reflect.Value { return at(r).Field(i) })...)
+		}
+	case reflect.Pointer:
+		if v.IsNil() {
+			add("made", func(v reflect.Value) { v.Set(reflect.New(v.Type().Elem())) })
+			return all
+		}
+		add("removed", reflect.Value.SetZero)
+		all = append(all, edits(v.Elem(), path, func(r reflect.Value) reflect.Value { return at(r).Elem() })...)
+	case reflect.Slice:
+		n := v.Len()
+		add("grown", func(v reflect.Value) { v.Set(reflect.Append(v, reflect.Zero(v.Type().Elem()))) })
+		if n > 0 {
+			add("emptied", func(v reflect.Value) { v.Set(reflect.MakeSlice(v.Type(), 0, 0)) })
+		}
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			bytewise(add, n)
+			return all
+		}
+		for i := range n {
+			add(fmt.Sprint("without ", i), func(v reflect.Value) { v.Set(reflect.AppendSlice(v.Slice(0, i), v.Slice(i+1, n))) })
+			add(fmt.Sprint("twice ", i), func(v reflect.Value) { v.Set(reflect.Append(v, v.Index(i))) })
+			all = append(all, edits(v.Index(i), fmt.Sprintf("%s[%d]", path, i), func(r reflect.Value) reflect.Value { return at(r).Index(i) })...)
+		}
+		if n > 1 {
+			path += " (order)"
+			add("swapped", func(v reflect.Value) { reflect.Swapper(v.Interface())(0, n-1) })
+		}
+	case reflect.Array:
+		bytewise(add, v.Len())
+	case reflect.String:
+		add("appended to", func(v reflect.Value) { v.SetString(v.String() + "x") })
+		add("emptied or filled", func(v reflect.Value) { v.SetString(map[bool]string{true: "y"}[v.Len() == 0]) })
+	case reflect.Bool:
+		add("negated", func(v reflect.Value) { v.SetBool(!v.Bool()) })
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		add("+1", func(v reflect.Value) { v.SetUint(v.Uint() + 1) })
+		add("-1", func(v reflect.Value) { v.SetUint(v.Uint() - 1) })
+		add("top bit", func(v reflect.Value) { v.SetUint(v.Uint() ^ 1<<(v.Type().Bits()-1)) })
+	default:
+		panic("no edit for " + v.Kind().String() + " at " + path)
+	}
+	return all
+}
+
+// bytewise flips bits of some eight bytes, the first and the last among them.
+func bytewise(add func(string, func(reflect.Value)), n int) {
+	for i := 0; i < n; i += max(1, n/7) {
+		add(fmt.Sprint("byte ", i), func(v reflect.Value) { v.Index(i).SetUint(v.Index(i).Uint() ^ 1) })
+	}
+	if n > 0 {
+		add("last byte", func(v reflect.Value) { v.Index(n - 1).SetUint(v.Index(n-1).Uint() ^ 0x80) })
+	}
+}
+
+// onlyTheChain lists every leaf of which some change is not caught by
+// arithmetic, and why. All other leaves are bound by a VRF proof, a signature,
+// a hash or a sum. The report's Vouched says the same to people.
+var onlyTheChain = map[string]string{
+	"Case.History":        "a narrative; what it tells stands in the case itself",
+	"Case.History[].What": "likewise",
+
+	"Case.History[].Height":    "when something happened: the chain's clock, checked for order only",
+	"Case.View.Pre.ClosedAt":   "likewise",
+	"Case.View.ResultAt":       "likewise",
+	"Case.View.Post.ClosedAt":  "likewise",
+	"Case.Passed[].Height":     "likewise, but for the last one before the view",
+	"Case.Settlement.Height":   "likewise",
+	"Case.Members[].Stake":     "the registry's snapshot; the draw does not change with every base unit",
+	"Case.TotalStake":          "likewise",
+	"Case.Members[].Node.Addr": "the registry's; nothing in a task depends on it",
+	"Case.Members[].Node.Arch": "likewise",
+
+	"Case.Members[].Node.Runtimes":     "the registry's, known ones only; it may say one twice",
+	"Case.Members[].Node.TEE.Kind":     "the registry's; only the executor shows evidence of it",
+	"Case.Members[].Node.TEE.Identity": "likewise; no two members may have the same",
+
+	"Case.Passed[].Why":     "the skip votes and timeouts of a view that failed are not in the case",
+	"Case.Passed[].Slashed": "the bond at that height is not in the case; half of it is in the pot, to a base unit",
+
+	"Case.View.Pre.Commitments (order)":  "the order of arrival; all that counts is who",
+	"Case.View.Pre.Reveals (order)":      "likewise",
+	"Case.View.Post.Commitments (order)": "likewise",
+	"Case.View.Post.Reveals (order)":     "likewise",
+	"Case.View.Releases (order)":         "likewise",
+	"Case.View.Releases":                 "an owner may hand its key to the executor directly; with a result, nothing follows from it",
+
+	"Case.View.Releases[].Sealed": "ciphertext for a dead enclave: nobody can open it",
+	"Case.View.Result.CID":        "where the output lies; what it is, is signed",
+}
+
+// The rules' numbers are the genesis's, and most leave no trace in a case that
+// kept them. Chain, ClaimBlocks, FixedPPM and AllowSimulated do.
+func init() {
+	for _, name := range []string{
+		"AttestBlocks", "CommitBlocks", "EpochBlocks", "IntervalMillis", "MaxAttempts", "MaxOpen", "MaxViews", "MinBond", "PostingFee",
+		"Reference.Measurements", "Reference.MinTCB", "ReleaseBlocks", "ReviewBlocks", "RunGraceBlocks", "SilentSlashPPM", "TxFee", "UnbondBlocks",
+	} {
+		onlyTheChain["Case.Params."+name] = "a rule's number"
+	}
+}
+
+// Change every field, every signature, every list of a receipt in turn. With
+// the chain's proof each change is found at once. Without it, every validator
+// being a liar, arithmetic alone must find all but what is listed above.
+func TestEveryFieldIsBound(t *testing.T) {
+	w := completed(t)
+	r, honest := w.receipt()
+	raw := r.Encode()
+	if rep := receipt.Verify(r, honest); !rep.Holds() {
+		t.Fatal(rep.Text())
+	}
+	root := reflect.ValueOf(&r).Elem()
+	free, bound := map[string][]string{}, map[string]bool{}
+	all := edits(root, "", func(v reflect.Value) reflect.Value { return v })
+	for _, e := range all {
+		bad, err := receipt.Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.apply(reflect.ValueOf(&bad).Elem())
+		if bytes.Equal(bad.Encode(), raw) {
+			continue // a swap of two equal elements
+		}
+		proven := errUnproven // of a receipt that is not even looked up
+		rep := receipt.Verify(bad, func(proof, key, value []byte) error {
+			proven = honest(proof, key, value)
+			return nil
+		})
+		if proven == nil {
+			t.Errorf("%s %s: the chain's proof holds for it", e.path, e.what)
+		}
+		if e.path == "Proof" {
+			continue // its arithmetic is the chain's
+		}
+		bound[e.leaf()] = true
+		if rep.Holds() {
+			free[e.leaf()] = append(free[e.leaf()], e.path+" "+e.what)
+			rep = receipt.Verify(bad, honest)
+		}
+		if task.CodeOf(rep.Err()) != "receipt-false" {
+			t.Errorf("%s %s fails for no reason: %v", e.path, e.what, rep.Err())
+		}
+	}
+	for leaf, changes := range free {
+		delete(bound, leaf)
+		if onlyTheChain[leaf] == "" {
+			t.Errorf("arithmetic does not bind %s: %s", leaf, strings.Join(changes, ", "))
+		}
+	}
+	for leaf := range onlyTheChain {
+		if free[leaf] == nil {
+			t.Errorf("%s is bound, or not there: take it off the list", leaf)
+		}
+	}
+	t.Logf("%d changes of %d leaves; arithmetic alone binds %d. By the chain's word alone:\n%s", len(all), len(bound)+len(free), len(bound),
+		strings.Join(slices.Sorted(maps.Keys(free)), "\n"))
+}
+
+// Evidence is bytes in the case. Its fields are bound as well, even if all who
+// quote its digest are made to follow: what it says was signed by the chip.
+func TestEveryFieldOfEvidenceIsBound(t *testing.T) {
+	w := completed(t)
+	r, _ := w.receipt()
+	raw := r.Encode()
+	for _, round := range []task.Round{task.PreRun, task.PostRun} {
+		ev, err := attest.ParseEvidence(r.Case.Round(round).Evidence)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range edits(reflect.ValueOf(&ev).Elem(), "", func(v reflect.Value) reflect.Value { return v }) {
+			bad, _ := receipt.Parse(raw)
+			changed, _ := attest.ParseEvidence(r.Case.Round(round).Evidence)
+			e.apply(reflect.ValueOf(&changed).Elem())
+			if reflect.DeepEqual(changed, ev) {
+				continue
+			}
+			w.rejudge(&bad.Case, round, changed)
+			if rep := receipt.Verify(bad, gullible); rep.Holds() {
+				t.Errorf("%s: %s %s\n%s", round, e.path, e.what, rep.Text())
+			}
+		}
+	}
+}
+
+// rejudge has all verifiers, conspiring, vote again for other evidence, and the
+// owners and the enclave refer to it.
+func (w *world) rejudge(c *ledger.Case, r task.Round, ev attest.Evidence) {
+	round, digest := c.Round(r), ev.Digest()
+	round.Evidence = task.Encode(ev)
+	for i := range round.Reveals {
+		v := &round.Reveals[i]
+		v.Evidence = digest
+		k := &round.Commitments[slices.IndexFunc(round.Commitments, func(k task.Commitment) bool { return k.Node == v.Node })]
+		k.Digest = v.Digest()
+		k.Signature = task.Sign(w.nodes[k.Node].peer, k.Hash())
+	}
+	if r == task.PreRun {
+		for i := range c.View.Releases {
+			c.View.Releases[i].Evidence = digest
+		}
+		s := c.View.Result
+		s.Result.Evidence = digest
+		s.Signature = task.Sign(keyOf(fmt.Sprint("enclave ", c.View.Number)), s.Result.Hash())
+	}
+}
+
+// The chain's word is not enough for a story that is consistent in itself but
+// breaks a rule: each of these has every signature and sum in place.
+func TestConsistentLies(t *testing.T) {
+	for _, row := range []struct {
+		row  string
+		bend func(*world, *ledger.Case)
+	}{
+		{"settlement", func(_ *world, c *ledger.Case) { // Alice is paid back, since it is said to be dirty
+			s := ledger.Settle(c, ledger.DirtyExit, c.Settlement.Height)
+			c.Settlement = &s
+		}},
+		{"settlement", func(_ *world, c *ledger.Case) { // one base unit from Alice to the executor
+			p := c.Settlement.Payments
+			p[0].Amount++
+			p[len(p)-1].Amount--
+		}},
+		{"escrow", func(_ *world, c *ledger.Case) { // more was locked, and paid back
+			c.Escrow.Alice++
+			s := ledger.Settle(c, ledger.Completed, c.Settlement.Height)
+			c.Settlement = &s
+		}},
+		{"escrow", func(_ *world, c *ledger.Case) { // part of the pot is gone
+			c.Escrow.Pot -= 10
+			s := ledger.Settle(c, ledger.Completed, c.Settlement.Height)
+			c.Settlement = &s
+		}},
+		{"pre-run verdicts", func(_ *world, c *ledger.Case) { // fewer than a quorum found it good
+			c.View.Pre.Commitments, c.View.Pre.Reveals = c.View.Pre.Commitments[:1], c.View.Pre.Reveals[:1]
+			s := ledger.Settle(c, ledger.Completed, c.Settlement.Height)
+			c.Settlement = &s
+		}},
+		{"result", func(w *world, c *ledger.Case) { // gas over the limit, signed
+			s := c.View.Result
+			s.Result.Gas = c.Task.GasLimit + 1
+			s.Signature = task.Sign(keyOf("enclave 2"), s.Result.Hash())
+			again := ledger.Settle(c, ledger.Completed, c.Settlement.Height)
+			c.Settlement = &again
+		}},
+		{"committee", func(_ *world, c *ledger.Case) { c.Members = append(c.Members, c.Members[0]) }},
+		{"course", func(_ *world, c *ledger.Case) { c.Seats = 100 }},
+	} {
+		w := completed(t)
+		r, _ := w.receipt()
+		row.bend(w, &r.Case)
+		rep := receipt.Verify(r, gullible)
+		if rep.Holds() || !strings.HasPrefix(words(rep, row.row), "failed") {
+			t.Errorf("%s does not fail\n%s", row.row, rep.Text())
+		}
+	}
+}
+
+// No byte of the file can be changed or cut off. That what is changed fails in
+// full is looked at now and then; that it is not what the chain proved, always.
+func TestEveryByteIsBound(t *testing.T) {
+	w := completed(t)
+	r, check := w.receipt()
+	raw := r.Encode()
+	accepted := func(b []byte, fully bool) bool {
+		p, err := receipt.Parse(b)
+		if err != nil {
+			return false
+		}
+		if fully {
+			return receipt.Verify(p, check).Holds()
+		}
+		return check(p.Proof, ledger.CaseKey(p.Case.ID()), task.Encode(p.Case.Hash())) == nil
+	}
+	if !accepted(raw, true) {
+		t.Fatal("the file itself is not accepted")
+	}
+	bad := bytes.Clone(raw)
+	for i := range raw {
+		if bad[i] ^= 1 << (i % 8); accepted(bad, i%17 == 0) {
+			t.Errorf("byte %d changed from %x to %x: accepted", i, raw[i], bad[i])
+		}
+		bad[i] = raw[i]
+		if i%7 == 0 && accepted(raw[:i], true) {
+			t.Errorf("cut at %d: accepted", i)
+		}
+	}
+}

@@ -1,0 +1,413 @@
+package receipt
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+)
+
+// exam is one verification under way.
+type exam struct {
+	receipt Receipt
+	c       *ledger.Case // the receipt's
+	check   func(proof, key, value []byte) error
+	report  Report
+}
+
+// finding is what a check says.
+type finding struct {
+	status Status
+	words  string
+}
+
+func holds(format string, args ...any) finding {
+	return finding{OK, fmt.Sprintf(format, args...)}
+}
+
+func fails(format string, args ...any) finding {
+	return finding{Failed, fmt.Sprintf(format, args...)}
+}
+
+func idle(format string, args ...any) finding {
+	return finding{NotApplicable, fmt.Sprintf(format, args...)}
+}
+
+// steps are the checks, in the order of the story. Each rests on at most one
+// before it: without a committee that holds, say, it cannot be computed whose
+// turn it was.
+var steps = []struct {
+	name, on string
+	check    func(*exam) finding
+}{
+	{"state proof", "", (*exam).stateProof},
+	{"task", "", (*exam).task},
+	{"course", "task", (*exam).course},
+	{"committee", "course", (*exam).committee},
+	{"executor", "committee", (*exam).executor},
+	{"pre-run verdicts", "executor", (*exam).preVerdicts},
+	{"pre-run evidence", "executor", (*exam).preEvidence},
+	{"key releases", "executor", (*exam).releases},
+	{"result", "executor", (*exam).result},
+	{"exit verdicts", "executor", (*exam).exitVerdicts},
+	{"exit evidence", "executor", (*exam).exitEvidence},
+	{"escrow", "task", (*exam).escrow},
+	{"settlement", "executor", (*exam).settlement},
+}
+
+// Verify does every check again, whatever the chain has said (spec §11). check
+// says whether proof shows that key had value in a state of the trusted chain,
+// such as proof.Check does with a trust that was pinned before.
+func Verify(r Receipt, check func(proof, key, value []byte) error) Report {
+	e := &exam{receipt: r, c: &r.Case, check: check}
+	c := e.c
+	e.report = Report{Task: c.ID(), Chain: plain(c.Task.Chain), Function: c.Task.Function, Executor: c.View.Executor, Vouched: vouched}
+	if c.Settlement != nil {
+		e.report.Outcome = ledger.Outcome(plain(string(c.Settlement.Outcome)))
+	}
+	if c.View.Result != nil {
+		e.report.Output = c.View.Result.Result.Output
+	}
+	broken := map[string]bool{}
+	for _, s := range steps {
+		f := idle("not checked, since %q does not hold", s.on)
+		if !broken[s.on] {
+			f = s.check(e)
+		}
+		broken[s.name] = broken[s.on] || f.status == Failed
+		e.report.Rows = append(e.report.Rows, Row{s.name, f.status, plain(f.words)})
+	}
+	return e.report
+}
+
+// vouched is what no arithmetic binds; a test holds the list complete.
+var vouched = []string{
+	"The beacons: that nobody knew the draw's seed, or the exit's nonce, before its block.",
+	"The stakes, each node's and the total: the draw was repeated with these figures. That none is above the total, and all together are not, was checked.",
+	"The rules' numbers and the reference values of good enclaves: they are the genesis's.",
+	"Which TEE each node registered, its address and architecture; that an executor who was passed over had earned it, and what it lost.",
+	"Heights, as far as one does not follow from another, and the history's text.",
+	"Where the output and the sealed keys lie, and what is in the latter. What the output is, the enclave has signed.",
+}
+
+func (e *exam) caveat(format string, args ...any) {
+	e.report.Caveats = append(e.report.Caveats, plain(fmt.Sprintf(format, args...)))
+}
+
+// stateProof: exactly this case stands on the chain.
+func (e *exam) stateProof() finding {
+	if err := e.receipt.checkVersion(); err != nil {
+		return fails("%v", err)
+	}
+	key, value := e.receipt.slot()
+	if e.check == nil {
+		return fails("nobody was given to check it")
+	}
+	if err := e.check(e.receipt.Proof, key, value); err != nil {
+		return fails("that this case stands on the chain is not proven: %v", err)
+	}
+	return holds("the validators of chain %s signed a state that holds this case, bit for bit", e.c.Task.Chain)
+}
+
+// task: what was posted is well-formed, and names this function and chain.
+func (e *exam) task() finding {
+	c := e.c
+	for _, err := range []error{c.Params.Check(), c.Task.Check(), c.Function.Check()} {
+		if err != nil {
+			return fails("%v", err)
+		}
+	}
+	switch id := c.Function.ID(); {
+	case c.Task.Function != id:
+		return fails("the task is for function %s, the receipt shows %s", c.Task.Function.Short(), id.Short())
+	case c.Task.Chain != c.Params.Chain:
+		return fails("the task is for chain %q, the rules are of %q", c.Task.Chain, c.Params.Chain)
+	}
+	return holds("task %s asks for function %s (%s %s) on chain %s, and both are well-formed",
+		c.ID().Short(), c.Task.Function.Short(), c.Function.Manifest.Name, c.Function.Manifest.Version, c.Task.Chain)
+}
+
+// course: the case is closed, and its heights are such as the rules make them
+// (spec §1.5, §4.2, §5.5).
+func (e *exam) course() finding {
+	c, v, s := e.c, &e.c.View, e.c.Settlement
+	if c.Phase != ledger.Closed || c.Deadline != 0 || s == nil {
+		return fails("the case is not closed: a receipt is of a settled task")
+	}
+	seats := c.Task.Seats
+	for range min(c.Attempt, task.MaxSeats) {
+		seats = min(seats+(seats+1)/2, task.MaxSeats)
+	}
+	claimed := c.SeededAt + c.Params.ClaimBlocks
+	ended := claimed // where the chain's word on the view began
+	if n := len(c.Passed); v.Number > 0 && n >= int(v.Number) {
+		ended = c.Passed[v.Number-1].Height
+	}
+	switch {
+	case c.Attempt >= c.Params.MaxAttempts || c.Seats != seats:
+		return fails("attempt %d with %d seats expected: the rules allow %d attempts, and this one has %d seats", c.Attempt, c.Seats, c.Params.MaxAttempts, seats)
+	case c.SeededAt != c.PostedAt+1+uint64(c.Attempt)*(c.Params.ClaimBlocks+1):
+		return fails("attempt %d was seeded at block %d; of a task of block %d that cannot be", c.Attempt, c.SeededAt, c.PostedAt)
+	case c.Epoch != c.SeededAt/c.Params.EpochBlocks:
+		return fails("the stakes are of epoch %d, the seed's block %d is not in it", c.Epoch, c.SeededAt)
+	case v.Executor.IsZero() && s.Height != claimed:
+		return fails("claims closed with block %d, the case ended in %d", claimed, s.Height)
+	case !v.Executor.IsZero() && v.StartedAt != ended:
+		return fails("view %d began in block %d and should have in %d", v.Number, v.StartedAt, ended)
+	case v.Result == nil && !blank(ledger.View{ResultAt: v.ResultAt, ExitNonce: v.ExitNonce, Post: v.Post}):
+		return fails("there is a review of an exit, but no result before it")
+	case v.Result != nil && (v.ResultAt == 0 || v.ExitNonce.IsZero()):
+		return fails("there is a result, but its block or the exit's nonce is missing")
+	case !ascending(c.PostedAt, c.SeededAt, v.StartedAt, v.Pre.ClosedAt, v.ResultAt, v.Post.ClosedAt, s.Height):
+		return fails("the blocks of the phases do not ascend")
+	}
+	told := []uint64{c.PostedAt}
+	for _, h := range c.History {
+		told = append(told, h.Height)
+	}
+	if !ascending(append(told, s.Height)...) {
+		return fails("the history's blocks do not ascend")
+	}
+	return holds("posted in block %d, settled in block %d, attempt %d; the blocks between are in order", c.PostedAt, s.Height, c.Attempt)
+}
+
+func blank(v ledger.View) bool { return bytes.Equal(task.Encode(v), task.Encode(ledger.View{})) }
+
+// ascending leaves out what did not happen, whose height is 0.
+func ascending(heights ...uint64) bool {
+	return slices.IsSorted(slices.DeleteFunc(heights, func(h uint64) bool { return h == 0 }))
+}
+
+// committee: every member won its seats, in a draw that anyone can repeat
+// (spec §5.4).
+func (e *exam) committee() finding {
+	c := e.c
+	nodes, chips := map[task.NodeID]bool{}, map[task.Key]bool{}
+	var stake task.Amount
+	for _, m := range c.Members {
+		id, fits := m.Claim.Node, true
+		if stake, fits = stake.Add(m.Stake); !fits || stake > c.TotalStake {
+			return fails("up to node %s, members stake %s of a total of %s", id.Short(), stake, c.TotalStake)
+		}
+		if nodes[id] || chips[m.Node.TEE.Identity] {
+			return fails("node %s, or its TEE, is there twice", id.Short())
+		}
+		nodes[id], chips[m.Node.TEE.Identity] = true, true
+		if err := drawn(c, m); err != nil {
+			return fails("%v", err)
+		}
+	}
+	n, enough := c.TotalSeats(), c.TotalSeats() >= c.Task.MinSeats && len(c.Members) >= 2
+	switch {
+	case c.View.Executor.IsZero() && enough:
+		return fails("the chain saw no committee; but %d nodes with %d seats are one", len(c.Members), n)
+	case c.View.Executor.IsZero():
+		return holds("in the last of %d attempts %d nodes with %d seats proved by VRF that they were drawn: too few, the task wants %d seats and two nodes",
+			c.Attempt+1, len(c.Members), n, c.Task.MinSeats)
+	case !enough:
+		return fails("%d nodes with %d seats; the task wants %d seats and two nodes", len(c.Members), n, c.Task.MinSeats)
+	}
+	return holds("%d nodes with %d seats proved by VRF that they were drawn; %d were expected, %d needed", len(c.Members), n, c.Seats, c.Task.MinSeats)
+}
+
+// drawn is the claim's validity, computed again.
+func drawn(c *ledger.Case, m ledger.Member) error {
+	id := m.Claim.Node
+	if err := m.Node.Check(); err != nil {
+		return fmt.Errorf("node %s: %w", id.Short(), err)
+	}
+	if m.Node.ID() != id || m.Claim.Task != c.ID() || m.Claim.Attempt != c.Attempt {
+		return fmt.Errorf("the claim of %s is of another node, task or attempt", id.Short())
+	}
+	again, err := c.Admit(m.Node, m.Stake, m.Claim)
+	switch {
+	case err != nil:
+		return fmt.Errorf("node %s was not drawn: %w", id.Short(), err)
+	case again.Seats != m.Seats || again.Beta != m.Beta:
+		return fmt.Errorf("node %s drew %d seats; the receipt gives it %d, or another draw", id.Short(), again.Seats, m.Seats)
+	}
+	return nil
+}
+
+// executor: it was the turn of whom the chain names, and of those before
+// (spec §5.3, §6.1).
+func (e *exam) executor() finding {
+	c, v := e.c, &e.c.View
+	if v.Executor.IsZero() {
+		rest := *v
+		rest.Pre.Commitments = nil // of the fast path, before claims closed
+		if !blank(rest) || len(c.Passed) > 0 {
+			return fails("there is work of an executor, but none is named")
+		}
+		return idle("no committee, so nobody executed")
+	}
+	// An executor who failed last is in the list too.
+	if n := uint32(len(c.Passed)); n != v.Number && n != v.Number+1 || v.Number >= c.Params.MaxViews {
+		return fails("view %d after %d executors were passed over", v.Number, n)
+	}
+	after := c.SeededAt + c.Params.ClaimBlocks
+	var gone []string
+	for i, p := range c.Passed {
+		if id, ok := c.ExecutorOf(p.View); !ok || id != p.Executor || p.View != uint32(i) || p.Height < after || p.Height > c.Settlement.Height {
+			return fails("%s is said to have been passed over in view %d, block %d; that was not its turn", p.Executor.Short(), p.View, p.Height)
+		}
+		after = p.Height
+		gone = append(gone, fmt.Sprintf("%s (%s)", p.Executor.Short(), p.Why))
+	}
+	if id, ok := c.ExecutorOf(v.Number); !ok || id != v.Executor {
+		return fails("%s executed, but the turn was %s's", v.Executor.Short(), id.Short())
+	}
+	if len(gone) > 0 {
+		return holds("%s had the ticket of view %d; passed over, says the chain: %s", v.Executor.Short(), v.Number, strings.Join(gone, ", "))
+	}
+	return holds("%s held the lowest ticket", v.Executor.Short())
+}
+
+// releases: the owners' keys went to this view's enclave (spec §8.2). What is
+// in them nobody can see here; that there is none is no fault once there is a
+// result, since an owner may hand its key to the executor directly.
+func (e *exam) releases() finding {
+	c, v := e.c, &e.c.View
+	digest := task.H(task.TagEvidence, v.Pre.Evidence)
+	var who []string
+	for i, r := range v.Releases {
+		twice := slices.ContainsFunc(v.Releases[:i], func(o task.Release) bool { return o.Role == r.Role })
+		switch {
+		case r.Role != task.Alice && r.Role != task.Bob || twice || len(r.Sealed) == 0 || len(r.Sealed) > task.MaxSealed:
+			return fails("a release of %s is malformed or stands twice", r.Role)
+		case r.Task != c.ID() || r.Attempt != c.Attempt || r.View != v.Number || r.Evidence != digest:
+			return fails("%s released the key for another view or to another enclave", r.Role)
+		}
+		who = append(who, r.Role.String())
+	}
+	switch {
+	case len(who) > 0:
+		return holds("sealed to the attested enclave: the key of %s", strings.Join(who, " and "))
+	case v.Result != nil:
+		return idle("no release is on the chain; the owners gave their keys to the executor directly")
+	}
+	return idle("no key was released")
+}
+
+// result: the attested enclave has signed it (spec §9.5).
+func (e *exam) result() finding {
+	c, s := e.c, e.c.View.Result
+	if s == nil {
+		return idle("the task ended without a result")
+	}
+	if err := c.CheckResult(*s); err != nil {
+		return fails("%v", err)
+	}
+	r := s.Result
+	clean := r.PreState == attest.EmptyState && r.PostState == attest.EmptyState
+	if !clean && c.Settlement.Outcome != ledger.DirtyExit {
+		return fails("the enclave itself says that its writable space was not empty")
+	}
+	return holds("the enclave signed: %s, exit code %d, %d of %d gas, output of %d bytes with SHA-256 %s", r.Outcome, r.ExitCode, r.Gas, c.Task.GasLimit, r.Size, r.Output)
+}
+
+// escrow: what was locked is what the rules say (spec §10.1).
+func (e *exam) escrow() finding {
+	c := e.c
+	gas, ok := task.GasCost(c.Task.GasLimit, c.Task.GasPrice)
+	alice, ok2 := task.Sum(gas, c.Task.Fee, c.Function.Manifest.Royalty)
+	fixed, ok3 := gas.MulDiv(c.Params.FixedPPM, 1_000_000)
+	bob, ok4 := fixed.Add(c.Task.Fee)
+	if !ok || !ok2 || !ok3 || !ok4 {
+		return fails("the task's amounts are over 2^64-1 base units")
+	}
+	var pot task.Amount // the verifiers' half of what was slashed
+	for _, p := range c.Passed {
+		if pot, ok = pot.Add(p.Slashed / 2); !ok {
+			return fails("the slashed amounts are over 2^64-1 base units")
+		}
+	}
+	if want := (ledger.Escrow{Alice: alice, Bob: bob, Pot: pot}); c.Escrow != want {
+		return fails("locked were %s, %s and %s; the rules ask for %s, %s and %s", c.Escrow.Alice, c.Escrow.Bob, c.Escrow.Pot, alice, bob, pot)
+	}
+	return holds("locked: %s", amounts(named{alice, "of Alice"}, named{bob, "of Bob's bond"}, named{pot, "from slashing"}))
+}
+
+// settlement: the end follows from the case, the payments follow from the end,
+// and they are all there was (spec §10.2).
+func (e *exam) settlement() finding {
+	c, s := e.c, *e.c.Settlement
+	end, err := ending(c)
+	if err != nil {
+		return fails("%v", err)
+	}
+	if s.Outcome != end {
+		return fails("the chain says %q, the case says %q", s.Outcome, end)
+	}
+	again := ledger.Settle(c, end, s.Height)
+	if !bytes.Equal(task.Encode(again), task.Encode(s)) {
+		return fails("the settlement, repeated, pays otherwise or faults another: %s", again.Fault)
+	}
+	paid := map[string]task.Amount{}
+	total := s.Kept
+	for _, p := range s.Payments {
+		sum, ok := total.Add(p.Amount)
+		if !ok {
+			return fails("the payments are over 2^64-1 base units")
+		}
+		total = sum
+		paid[p.Why] += p.Amount
+	}
+	if locked, ok := task.Sum(c.Escrow.Alice, c.Escrow.Bob, c.Escrow.Pot); !ok || locked != total {
+		return fails("%s were locked, %s were paid or kept", locked, total)
+	}
+	return holds("%s, at fault: %s. Paid: %s. To the last unit what was locked: %s", s.Outcome, s.Fault, amounts(
+		named{paid[ledger.WhyExecutor], "to the executor"}, named{paid[ledger.WhyVerifier], "to verifiers"},
+		named{paid[ledger.WhyRoyalty], "to Bob"}, named{paid[ledger.WhyRefund], "back to Alice"}, named{s.Kept, "back into Bob's bond"}), total)
+}
+
+// runs is how an enclave's outcome ends a case (spec §10.2).
+var runs = map[task.Outcome]ledger.Outcome{
+	task.RunOK:          ledger.Completed,
+	task.FunctionError:  ledger.FunctionFailed,
+	task.MemoryExceeded: ledger.FunctionFailed,
+	task.OutputExceeded: ledger.FunctionFailed,
+	task.WallExceeded:   ledger.FunctionFailed,
+	task.GasExhausted:   ledger.GasExhausted,
+	task.BadInputKey:    ledger.AliceSilent,
+	task.BadCodeKey:     ledger.BobSilent,
+}
+
+// ending is how the case must end, by what is in it.
+func ending(c *ledger.Case) (ledger.Outcome, error) {
+	v := &c.View
+	released := func(role task.Role) bool {
+		return slices.ContainsFunc(v.Releases, func(r task.Release) bool { return r.Role == role })
+	}
+	switch {
+	case v.Executor.IsZero():
+		if c.Attempt+1 != c.Params.MaxAttempts {
+			return "", fmt.Errorf("no committee after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
+		}
+		return ledger.NoCommittee, nil
+	case len(c.Passed) > int(v.Number):
+		next := v.Number + 1
+		if id, ok := c.ExecutorOf(next); ok && next < c.Params.MaxViews {
+			return "", fmt.Errorf("the last executor was passed over, but %s was not asked", id.Short())
+		}
+		if v.Result != nil || c.Passed[v.Number].Height != c.Settlement.Height {
+			return "", fmt.Errorf("the last executor was passed over, but that did not end the case")
+		}
+		return ledger.ExecutorsFailed, nil
+	case v.Result == nil && !released(task.Alice):
+		return ledger.AliceSilent, nil
+	case v.Result == nil && !released(task.Bob):
+		return ledger.BobSilent, nil
+	case v.Result == nil:
+		return "", fmt.Errorf("both keys were released and there is no result, yet nobody was passed over")
+	}
+	if _, bad := c.Tally(task.PostRun, v.Post.Reveals); bad >= sortition.Quorum(c.JudgeSeats()) {
+		return ledger.DirtyExit, nil
+	}
+	return runs[v.Result.Result.Outcome], nil
+}

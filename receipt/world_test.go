@@ -1,0 +1,307 @@
+package receipt_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/receipt"
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// world is a real ledger, with everyone's keys and no chain under it. Each
+// transaction has a block of its own.
+type world struct {
+	t      testing.TB
+	store  *ledger.MemStore
+	height uint64
+	block  *ledger.Block
+	nodes  map[task.NodeID]worker
+	val    *vrf.PrivateKey
+	id     task.TaskID
+	tk     task.Task
+	salt   byte
+
+	// What a story may bend.
+	tweak   func(*attest.Evidence)                          // before the chip signs
+	verdict func(task.Round, task.NodeID) task.Verdict      // 0: commits and does not reveal
+	signed  func(c *ledger.Case, r task.Result) task.Result // before the enclave signs
+}
+
+type worker struct {
+	node task.Node
+	vrf  *vrf.PrivateKey
+	peer ed25519.PrivateKey
+	chip ed25519.PrivateKey
+}
+
+const chainID = "test"
+
+var measurement = task.Hash{42}
+
+func seedOf(s string) [32]byte          { return task.H(task.TagSalt, []byte(s)) }
+func keyOf(s string) ed25519.PrivateKey { h := seedOf(s); return ed25519.NewKeyFromSeed(h[:]) }
+func address(name string) task.Address  { return task.PublicKey(keyOf(name)) }
+func enclaveKey(v uint32) (k attest.Keys) {
+	name := fmt.Sprint("enclave ", v)
+	h := seedOf(name + " vrf")
+	k = attest.Keys{Seal: bytes.Repeat([]byte(name+"."), 1216)[:1216], Sign: address(name), VRF: task.Key(vrf.NewKey(h).Public())}
+	return k
+}
+
+func newWorker(name string) worker {
+	w := worker{vrf: vrf.NewKey(seedOf(name + " vrf")), peer: keyOf(name + " peer"), chip: keyOf(name + " chip")}
+	w.node = task.Node{
+		Operator: address(name), VRF: task.Key(w.vrf.Public()), Peer: task.PublicKey(w.peer),
+		Addr: "/memory/" + name, Runtimes: []string{task.RuntimeWasm}, Arch: "any",
+		TEE: task.TEE{Kind: string(attest.Simulated), Identity: task.PublicKey(w.chip)},
+	}
+	return w
+}
+
+// newWorld posts one task on a chain of nine workers and brings it to its first
+// claims.
+func newWorld(t testing.TB) *world {
+	w := &world{t: t, store: ledger.NewMemStore(), nodes: map[task.NodeID]worker{}, val: vrf.NewKey(task.Hash{1})}
+	w.tweak = func(*attest.Evidence) {}
+	w.verdict = func(task.Round, task.NodeID) task.Verdict { return task.OK }
+	w.signed = func(_ *ledger.Case, r task.Result) task.Result { return r }
+	p := ledger.Embedded(chainID)
+	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}, MinTCB: 3}
+	g := ledger.Genesis{Params: p, Validators: []ledger.Validator{{Address: []byte("val"), VRF: task.Key(w.val.Public())}}}
+	for _, name := range []string{"alice", "bob", "carol"} {
+		g.Accounts = append(g.Accounts, ledger.Grant{Account: address(name), Balance: 1000 * task.PRY})
+	}
+	for i := range 9 {
+		k := newWorker(fmt.Sprint("n", i))
+		w.nodes[k.node.ID()] = k
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node, Bond: task.Amount(100*(i+1)) * task.PRY})
+	}
+	if err := ledger.Init(w.store, g); err != nil {
+		t.Fatal(err)
+	}
+	w.begin()
+	f := task.Function{
+		Owner: address("bob"), Code: task.Blob{CID: "code", Size: 10},
+		Manifest: task.Manifest{
+			Name: "sum", Version: "1", Description: "adds up", Runtime: task.RuntimeWasm, Args: []string{"-v"}, Royalty: task.PRY / 2,
+			Limits: task.Limits{Gas: 1e9, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 1000},
+		},
+		Broker: task.Endpoint{Addr: "/memory/broker", Account: address("bob")},
+	}
+	w.must("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}})
+	w.tk = task.Task{
+		Chain: chainID, Owner: address("alice"), Function: f.ID(), Args: []string{"all"},
+		Input: task.Blob{CID: "input", Size: 5}, Recipient: "age1", Endpoint: task.Endpoint{Addr: "/memory/alice", Account: address("alice")},
+		GasLimit: 1_000_000, GasPrice: 4 * task.PRY, Fee: 2 * task.PRY, Seats: 13, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated},
+	}
+	w.id = w.tk.ID()
+	w.must("alice", task.Body{Post: &w.tk})
+	return w
+}
+
+func (w *world) begin() {
+	w.height++
+	w.block = ledger.NewBlock(w.store, w.height)
+	var proof *vrf.Proof
+	if w.block.BeaconDue() {
+		p, _ := w.val.Prove(w.block.BeaconInput())
+		proof = &p
+	}
+	if err := w.block.Begin([]byte("val"), proof); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) next() {
+	w.block.End()
+	w.begin()
+}
+
+// must applies a transaction; with the next block it is done.
+func (w *world) must(name string, body task.Body) {
+	w.t.Helper()
+	nonce := ledger.Read(w.store).Account(address(name)).Nonce
+	tx, err := task.VerifyTx(task.SignTx(keyOf(name), chainID, nonce, body), chainID)
+	if err == nil {
+		err = w.block.Apply(tx)
+	}
+	if err != nil {
+		w.t.Fatalf("%s: %s: %v", name, body.Kind(), err)
+	}
+	w.next()
+}
+
+func (w *world) c() *ledger.Case {
+	c, ok := ledger.Read(w.store).Case(w.id)
+	if !ok {
+		w.t.Fatal("no case")
+	}
+	return c
+}
+
+// wait lets blocks pass until the case is in a phase, with nobody doing anything.
+func (w *world) wait(p ledger.Phase) *world {
+	w.t.Helper()
+	for range 3000 {
+		if w.c().Phase == p {
+			return w
+		}
+		w.next()
+	}
+	w.t.Fatalf("waiting for %s: %+v", p, w.c().History)
+	return w
+}
+
+// claim sends the winning claims of at most so many nodes.
+func (w *world) claim(most int) *world {
+	w.t.Helper()
+	w.wait(ledger.Electing)
+	c := w.c()
+	var set []task.Claim
+	for _, id := range slices.SortedFunc(maps.Keys(w.nodes), func(a, b task.NodeID) int { return bytes.Compare(a[:], b[:]) }) {
+		rec, _ := ledger.Read(w.store).Node(id)
+		won, ok := sortition.Win(w.nodes[id].vrf, task.Hash(id), c.Seed(), c.Seats, uint64(rec.StakeAt(c.Epoch)), uint64(c.TotalStake))
+		if ok && len(set) < most {
+			set = append(set, task.Claim{Task: w.id, Attempt: c.Attempt, Node: id, Proof: won.Proof()})
+		}
+	}
+	w.must("carol", task.Body{Claims: &task.Claims{Claims: set}})
+	return w
+}
+
+func (w *world) elect() *world { return w.claim(99).wait(ledger.Attesting) }
+
+// skip has the committee pass over its executor.
+func (w *world) skip() *world {
+	c := w.c()
+	var votes []task.SignedVote
+	for _, m := range c.Members {
+		v := task.Vote{Task: w.id, Attempt: c.Attempt, View: c.View.Number + 1, Stage: task.NewView, Node: m.Claim.Node}
+		votes = append(votes, task.SignedVote{Vote: v, Signature: task.Sign(w.nodes[v.Node].peer, v.Hash())})
+	}
+	w.must("carol", task.Body{Skip: &task.Skip{Task: w.id, Attempt: c.Attempt, View: c.View.Number + 1, Votes: votes}})
+	return w
+}
+
+// evidence is what the executor shows.
+func (w *world) evidence(r task.Round) attest.Evidence {
+	c := w.c()
+	k := w.nodes[c.View.Executor]
+	ev := attest.Evidence{
+		Kind: attest.Simulated, Round: r, Keys: enclaveKey(c.View.Number), State: attest.EmptyState, Chip: k.node.TEE.Identity,
+		Quote: attest.Quote{Measurement: measurement, TCB: 3},
+	}
+	for _, m := range c.Members {
+		ev.Nonces = append(ev.Nonces, attest.Nonce(m.Beta, m.Claim.Node))
+	}
+	if r == task.PostRun {
+		ev.Nonces = []task.Hash{c.View.ExitNonce}
+	}
+	w.tweak(&ev)
+	want := c.Expected(r, c.View.Number, k.node)
+	ev.Quote.ReportData = attest.ReportData(want.Context, ev.Keys, ev.State, attest.NonceRoot(ev.Nonces))
+	ev.Signature = task.Sign(k.chip, attest.QuoteHash(ev.Kind, ev.Quote))
+	return ev
+}
+
+// judge has every verifier commit, and reveal what the story wants of it.
+func (w *world) judge(r task.Round) *world {
+	w.t.Helper()
+	for r == task.PostRun && w.c().View.ExitNonce.IsZero() {
+		w.next()
+	}
+	c, ev := w.c(), w.evidence(r)
+	var commits []task.Commitment
+	var reveals []task.Reveal
+	for _, m := range c.Members {
+		id := m.Claim.Node
+		if id == c.View.Executor {
+			continue
+		}
+		w.salt++
+		v := task.Reveal{Ballot: c.Ballot(r), Node: id, Verdict: w.verdict(r, id), Evidence: ev.Digest(), Salt: task.Hash{w.salt}}
+		if v.Verdict == task.Fault {
+			v.Reason = attest.DebugEnclave
+		}
+		k := task.Commitment{Ballot: v.Ballot, Node: id, Digest: v.Digest()}
+		k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
+		commits = append(commits, k)
+		if v.Verdict != 0 {
+			reveals = append(reveals, v)
+		}
+	}
+	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
+	if len(reveals) > 0 {
+		w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(r), Evidence: task.Encode(ev), Reveals: reveals}})
+	}
+	return w
+}
+
+// smallest is the verifier with the fewest seats.
+func (w *world) smallest() task.NodeID {
+	c := w.c()
+	others := slices.DeleteFunc(c.Members, func(m ledger.Member) bool { return m.Claim.Node == c.View.Executor })
+	return slices.MinFunc(others, func(a, b ledger.Member) int { return int(a.Seats) - int(b.Seats) }).Claim.Node
+}
+
+func (w *world) release(roles ...task.Role) *world {
+	w.t.Helper()
+	c := w.c()
+	for _, role := range roles {
+		w.must(map[task.Role]string{task.Alice: "alice", task.Bob: "bob"}[role], task.Body{Release: &task.Release{
+			Task: w.id, Attempt: c.Attempt, View: c.View.Number, Role: role,
+			Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence), Sealed: []byte("sealed"),
+		}})
+	}
+	return w
+}
+
+// ran brings the case from a committee to a result under review.
+func (w *world) ran(o task.Outcome, gas uint64) *world {
+	w.t.Helper()
+	w.judge(task.PreRun).release(task.Alice, task.Bob)
+	c := w.c()
+	r := w.signed(c, task.Result{
+		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: o, Gas: gas, ExitCode: 2, Output: task.Hash{7}, Size: 99,
+		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence),
+	})
+	sig := task.Sign(keyOf(fmt.Sprint("enclave ", c.View.Number)), r.Hash())
+	w.must("carol", task.Body{Result: &task.SignedResult{Result: r, Signature: sig, CID: "out"}})
+	return w
+}
+
+// completed is a whole story, with something in every field: no committee at
+// first, then two executors who are silent, then one who does it.
+func completed(t testing.TB) *world {
+	w := newWorld(t)
+	for w.c().Attempt == 0 {
+		w.next()
+	}
+	return w.elect().skip().skip().ran(task.RunOK, 250_000).judge(task.PostRun).wait(ledger.Closed)
+}
+
+var errUnproven = errors.New("the state has another value")
+
+// proven stands in for the chain's proof: it vouches for the case as it is in
+// the ledger's state, and for its own bytes.
+func (w *world) receipt() (receipt.Receipt, func(proof, key, value []byte) error) {
+	r := receipt.New(w.c(), []byte("proof"))
+	return r, func(proof, key, value []byte) error {
+		if string(proof) != "proof" || !bytes.Equal(key, ledger.CaseKey(w.id)) || !bytes.Equal(value, w.store.Get(key)) {
+			return errUnproven
+		}
+		return nil
+	}
+}
+
+// gullible believes any state, like a chain all of whose validators conspire.
+func gullible(_, _, _ []byte) error { return nil }

@@ -1,0 +1,176 @@
+// Package sandbox runs Bob's function on Alice's data and lets neither of
+// them reach anything else (spec §9).
+//
+// # The contract
+//
+// It is the same for every runtime (spec §9.2). A function finds its input as
+// read-only files in /in and leaves its output as files in /out. It has
+// arguments, an exit code, and a standard error stream of which a bounded
+// part becomes a log for Alice. There is nothing else: no network, no other
+// file, no environment, no standard input; what it writes to standard output
+// is dropped. A Job says what to run and within which Limits, and a Result
+// says what came of it. Whatever the function does, Run gives a Result that
+// names it in words Alice can read; an error means that the host itself could
+// not do its part, and that the run must not be charged to anyone.
+//
+// # WebAssembly
+//
+// The embedded runtime, Wasm, runs WASI preview 1 modules. It has three
+// properties that the rest of the protocol builds on:
+//
+// A run is measured: package gas rewrites the module so that it counts its
+// own instructions, and calls of the host are charged by what they move.
+//
+// A run is repeatable: the same job gives the same result, gas included, on
+// every machine. Time is a shadow clock that moves by a microsecond each time
+// it is read and by the length of each sleep, which takes no time at all.
+// Random numbers come from a seed derived from the job; they are good enough
+// for hash tables, and no secret from whoever knows the job. Only the sign
+// and payload of a computed NaN are the processor's own, and code that looks
+// at these bits sees which it is.
+//
+// A run leaves nothing: the memory of the guest and the files it wrote are
+// overwritten with zeros when it ends, and a digest of the writable state,
+// taken before the run and again after the wiping, says so (spec §9.5). The
+// call stack of the guest is the engine's and goes with the process, which
+// lives for one task.
+//
+// # How a run is stopped
+//
+// By gas, always, exactly, and by nothing but the job itself. The wall limit
+// is for the case that a machine is slower than its owner thought. When it
+// has passed, the next check of the gas counter stops the guest, and so does
+// the next call of the host. Both need the Go scheduler to have a free
+// processor for the timer, and neither ends the compilation of a module,
+// which takes about as long as its size says. So whoever must be sure kills
+// the process: the enclave's parent does (spec §9.1).
+package sandbox
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prytany/prytany/task"
+)
+
+// What a job may ask for at most.
+const (
+	MaxFiles = 1024    // input files, and files and directories in /out
+	MaxArgs  = 1024    // arguments
+	MaxGas   = 1 << 62 // as a limit
+	maxArgs  = 1 << 20 // bytes of all arguments
+	maxPath  = 4096    // bytes of the path of a file
+	maxName  = 255     // bytes of each of its elements
+)
+
+// Limits are what a run may use. Nothing is unlimited, except by Wall 0.
+type Limits struct {
+	Gas         uint64        // counted instructions, see package gas; at most MaxGas
+	MemoryBytes uint64        // linear memory; rounded down to pages of 64 KiB, at most 4 GiB
+	OutputBytes uint64        // content of all files in /out together
+	LogBytes    uint64        // standard error; what comes after is dropped
+	Wall        time.Duration // 0: as long as the context allows
+}
+
+// A File is a regular file. Its name is a relative path with slashes, as in
+// package io/fs, below /in or /out.
+type File struct {
+	Name string
+	Data []byte
+}
+
+// A Job is one run of one function. Run reads Code and the data of Inputs
+// and keeps no reference to either.
+type Job struct {
+	Code   []byte
+	Args   []string // without the program's name, which is "function"
+	Inputs []File
+	Limits Limits
+}
+
+// An Outcome says in one word how a run ended (spec §10.2).
+type Outcome uint8
+
+const (
+	OK             Outcome = iota + 1 // exit code 0, output within its limit
+	FunctionError                     // not a module that can be run, a trap, or another exit code
+	GasExhausted                      // stopped at the gas limit
+	MemoryExceeded                    // failed after it was denied more memory
+	OutputExceeded                    // wrote more, or more files, than allowed
+	WallExceeded                      // took too long
+)
+
+var outcomes = [...]string{
+	OK: "ok", FunctionError: "function error", GasExhausted: "gas exhausted",
+	MemoryExceeded: "memory exceeded", OutputExceeded: "output exceeded", WallExceeded: "wall time exceeded",
+}
+
+func (o Outcome) String() string {
+	if o < OK || int(o) >= len(outcomes) {
+		return fmt.Sprintf("outcome %d", uint8(o))
+	}
+	return outcomes[o]
+}
+
+// A Result says what came of a run.
+type Result struct {
+	Outcome  Outcome
+	ExitCode uint32    // what the function said; 0 also where it did not come to say it
+	Gas      uint64    // used, at most Limits.Gas; exactly that if GasExhausted
+	Outputs  []File    // sorted by name, and none unless OK
+	Log      []byte    // at most Limits.LogBytes
+	Reason   string    // for Alice, in words; empty if OK
+	Before   task.Hash // StateDigest of the writable state when the run began
+	After    task.Hash // and when all was wiped
+}
+
+// EmptyState is the StateDigest of a writable state with nothing in it.
+var EmptyState = StateDigest(nil)
+
+// StateDigest is the digest of writable state: the hash over the name and
+// content of all files in the order of their names (spec §9.5). A directory
+// is a file without content whose name ends in a slash.
+func StateDigest(files []File) task.Hash {
+	files = slices.SortedFunc(slices.Values(files), func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	parts := make([][]byte, 0, 2*len(files))
+	for _, f := range files {
+		parts = append(parts, []byte(f.Name), f.Data)
+	}
+	return task.H(task.TagState, parts...)
+}
+
+// check finds what no runtime could run. It is the caller who is at fault
+// here, for he has read the manifest and packed the input.
+func (j *Job) check() error {
+	if len(j.Args) > MaxArgs {
+		return fmt.Errorf("%d arguments, more than %d", len(j.Args), MaxArgs)
+	}
+	size := 0
+	for _, a := range j.Args {
+		size += len(a) + 1
+		if strings.ContainsRune(a, 0) {
+			return fmt.Errorf("argument %q has a zero byte", a)
+		}
+	}
+	if size > maxArgs {
+		return fmt.Errorf("arguments of %d bytes, more than %d", size, maxArgs)
+	}
+	if len(j.Inputs) > MaxFiles {
+		return fmt.Errorf("%d input files, more than %d", len(j.Inputs), MaxFiles)
+	}
+	for _, f := range j.Inputs {
+		if !fs.ValidPath(f.Name) || f.Name == "." || len(f.Name) > maxPath {
+			return fmt.Errorf("input file has the name %q", f.Name)
+		}
+	}
+	if j.Limits.Gas > MaxGas {
+		return fmt.Errorf("a gas limit of %d, more than %d", j.Limits.Gas, uint64(MaxGas))
+	}
+	if j.Limits.Wall < 0 {
+		return fmt.Errorf("a wall limit of %v", j.Limits.Wall)
+	}
+	return nil
+}

@@ -1,0 +1,307 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+
+	"github.com/prytany/prytany/sandbox/gas"
+	"github.com/prytany/prytany/task"
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/experimental/sysfs"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+	"github.com/tetratelabs/wazero/sys"
+)
+
+// maxCompiled is how many modules an engine keeps compiled.
+const maxCompiled = 8
+
+// Wasm runs WebAssembly modules. Its methods may be called by several
+// goroutines at once.
+type Wasm struct {
+	runtime wazero.Runtime
+	wasi    map[string]api.FunctionDefinition
+
+	mu      sync.Mutex
+	modules map[task.Hash]*module
+	clock   uint64 // counts uses
+}
+
+// A module is compiled once and kept while it is in use or among the last.
+type module struct {
+	hash     task.Hash
+	once     sync.Once
+	info     *gas.Module
+	compiled wazero.CompiledModule
+	err      error // what is wrong with it
+	users    int
+	last     uint64
+}
+
+// NewWasm starts an engine. It fails where the processor has no compiler, for
+// an interpreter would call it a stack overflow much sooner.
+func NewWasm(ctx context.Context) (w *Wasm, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("no WebAssembly compiler here: %v", r)
+		}
+	}()
+	config := wazero.NewRuntimeConfigCompiler().
+		WithCoreFeatures(api.CoreFeaturesV2).
+		WithDebugInfoEnabled(false)
+	w = &Wasm{runtime: wazero.NewRuntimeWithConfig(ctx, config), modules: map[task.Hash]*module{}}
+	host, err := wasi_snapshot_preview1.NewBuilder(w.runtime).Compile(experimental.WithFunctionListenerFactory(ctx, meter{}))
+	if err != nil {
+		return nil, errors.Join(err, w.Close(ctx))
+	}
+	w.wasi = host.ExportedFunctions()
+	_, err = w.runtime.InstantiateModule(ctx, host, wazero.NewModuleConfig().WithName(wasi_snapshot_preview1.ModuleName))
+	if err != nil {
+		return nil, errors.Join(err, w.Close(ctx))
+	}
+	return w, nil
+}
+
+// Close frees all that the engine holds. No run may be under way.
+func (w *Wasm) Close(ctx context.Context) error { return w.runtime.Close(ctx) }
+
+// Compile prepares a module, which takes most of the time of a short run. The
+// error says what is wrong with the module; Run then says the same.
+func (w *Wasm) Compile(ctx context.Context, code []byte) error {
+	m := w.acquire(ctx, code)
+	defer w.release(ctx, m)
+	return m.err
+}
+
+func (w *Wasm) acquire(ctx context.Context, code []byte) *module {
+	hash := task.Hash(sha256.Sum256(code))
+	w.mu.Lock()
+	m := w.modules[hash]
+	if m == nil {
+		m = &module{hash: hash}
+		w.modules[hash] = m
+	}
+	m.users++
+	w.clock++
+	m.last = w.clock
+	w.mu.Unlock()
+	m.once.Do(func() { m.err = w.compile(ctx, m, code) })
+	return m
+}
+
+func (w *Wasm) release(ctx context.Context, m *module) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m.users--
+	for len(w.modules) > maxCompiled {
+		var oldest *module
+		for _, m := range w.modules {
+			if m.users == 0 && (oldest == nil || m.last < oldest.last) {
+				oldest = m
+			}
+		}
+		if oldest == nil {
+			return
+		}
+		delete(w.modules, oldest.hash)
+		if oldest.compiled != nil {
+			_ = oldest.compiled.Close(ctx)
+		}
+	}
+}
+
+func (w *Wasm) compile(ctx context.Context, m *module, code []byte) (err error) {
+	m.info, err = gas.Instrument(code)
+	if err != nil {
+		return err
+	}
+	if !m.info.Entry {
+		return errors.New("the module has no function _start without parameters and results")
+	}
+	for _, im := range m.info.Imports {
+		if im.Module != wasi_snapshot_preview1.ModuleName || w.wasi[im.Name] == nil {
+			return fmt.Errorf("the module wants %q from %q, which does not exist here", im.Name, im.Module)
+		}
+		if !m.info.Memory {
+			return errors.New("the module calls the host but has no memory")
+		}
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = errors.New("the engine cannot compile the module")
+		}
+	}()
+	m.compiled, err = w.runtime.CompileModule(ctx, m.info.Code)
+	if err != nil {
+		return errors.New("not a valid module: " + firstLine(err))
+	}
+	return nil
+}
+
+// Run runs a job to its end. It returns an error only if the job could not be
+// run, for reasons that lie with the host or the caller; a run that fails
+// gives a Result. It returns the context's error if that ended before the
+// wall limit did.
+func (w *Wasm) Run(ctx context.Context, job Job) (Result, error) {
+	if err := job.check(); err != nil {
+		return Result{}, fmt.Errorf("job: %w", err)
+	}
+	m := w.acquire(ctx, job.Code)
+	defer w.release(ctx, m)
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
+	nothing := Result{Outcome: FunctionError, Before: EmptyState, After: EmptyState}
+	if m.err != nil {
+		nothing.Reason = m.err.Error()
+		return nothing, nil
+	}
+	if need := uint64(m.info.MinPages) * gas.PageSize; need > job.Limits.MemoryBytes {
+		nothing.Outcome = MemoryExceeded
+		nothing.Reason = fmt.Sprintf("the module needs %d bytes of memory to begin with, and may have %d", need, job.Limits.MemoryBytes)
+		return nothing, nil
+	}
+	return w.start(ctx, m, &job)
+}
+
+func (w *Wasm) start(parent context.Context, m *module, job *Job) (Result, error) {
+	ctx := parent
+	if job.Limits.Wall > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(parent, job.Limits.Wall)
+		defer cancel()
+	}
+	r := &run{ctx: ctx, limit: job.Limits.Gas, random: rand.NewChaCha8(seed(m.hash, job))}
+	r.log = log{run: r, limit: job.Limits.LogBytes}
+	r.files = newFiles(min(job.Limits.OutputBytes, 1<<40), r.chargeBytes)
+	if err := r.files.load(job.Inputs); err != nil {
+		return Result{}, err
+	}
+	mem := &memory{limit: job.Limits.MemoryBytes &^ (gas.PageSize - 1)}
+	result := Result{Before: StateDigest(r.files.out.below(""))}
+
+	// The engine must not see that the context ends: it would then look at
+	// it on every turn of a loop.
+	inner := context.WithValue(context.WithoutCancel(parent), runKey{}, r)
+	guest, err := w.runtime.InstantiateModule(experimental.WithMemoryAllocator(inner, mem), m.compiled, r.config(job))
+	if mem.err != nil {
+		return Result{}, fmt.Errorf("no memory for the guest: %w", mem.err)
+	}
+	if err == nil {
+		err = r.call(inner, m, guest)
+		r.judge(&result, guest, err)
+		err = guest.Close(inner)
+	} else {
+		result.Outcome, result.Reason, err = FunctionError, "the module cannot be started: "+firstLine(err), nil
+	}
+	result.Log = r.log.bytes()
+	if result.Outcome == OK {
+		result.Outputs = r.files.take()
+	}
+	r.files.wipe()
+	result.After = StateDigest(r.files.out.below(""))
+	if e := mem.wipe(); err == nil {
+		err = e
+	}
+	if err == nil && result.Outcome == WallExceeded {
+		err = parent.Err()
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	return result, nil
+}
+
+func (r *run) config(job *Job) wazero.ModuleConfig {
+	files := wazero.NewFSConfig().(sysfs.FSConfig).WithSysFSMount(r.files, "/")
+	return wazero.NewModuleConfig().
+		WithName("").
+		WithStartFunctions().
+		WithArgs(append([]string{"function"}, job.Args...)...).
+		WithStdout(drop{r}).
+		WithStderr(&r.log).
+		WithFSConfig(files).
+		WithRandSource(r).
+		WithWalltime(r.walltime, tick).
+		WithNanotime(r.nanotime, tick).
+		WithNanosleep(r.sleep)
+}
+
+// call runs the guest until it returns, exits, traps or is stopped.
+func (r *run) call(ctx context.Context, m *module, guest api.Module) error {
+	r.used = guest.ExportedGlobal(gas.Used).(api.MutableGlobal)
+	limit := guest.ExportedGlobal(gas.Limit).(api.MutableGlobal)
+	limit.Set(r.limit)
+	// From here on the guest only reads its limit, and this only writes it.
+	stop := context.AfterFunc(r.ctx, func() {
+		r.expired.Store(true)
+		limit.Set(0)
+	})
+	defer stop()
+	for _, f := range []string{gas.Start, "_start"} {
+		if f == gas.Start && !m.info.Start {
+			continue
+		}
+		if _, err := guest.ExportedFunction(f).Call(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judge says how the run ended, given the error of its last call.
+func (r *run) judge(result *Result, guest api.Module, err error) {
+	used := r.used.Get()
+	result.Gas = min(used, r.limit)
+	var exit *sys.ExitError
+	if errors.As(err, &exit) {
+		result.ExitCode = exit.ExitCode()
+	}
+	failed := err != nil && (exit == nil || exit.ExitCode() != 0)
+	why := "the function crashed: " + trap(err)
+	switch {
+	case exit != nil:
+		why = fmt.Sprintf("the function ended with exit code %d", result.ExitCode)
+	case guest.ExportedGlobal(gas.Depth).Get() > gas.MaxDepth:
+		why = "the function crashed: its calls are nested too deep"
+	}
+	switch {
+	case r.files.exceeded != "":
+		result.Outcome = OutputExceeded
+		result.Reason = fmt.Sprintf("the output has too many %s", r.files.exceeded)
+	case used > r.limit:
+		result.Outcome = GasExhausted
+		result.Reason = fmt.Sprintf("the function was stopped when it had used all %d gas", r.limit)
+	case !failed:
+		result.Outcome = OK
+	case r.expired.Load():
+		result.Outcome = WallExceeded
+		result.Reason = "the function was stopped when its time was over"
+	case guest.ExportedGlobal(gas.Denied).Get() != 0:
+		result.Outcome = MemoryExceeded
+		result.Reason = why + ", after it was denied more memory"
+	default:
+		result.Outcome = FunctionError
+		result.Reason = why
+	}
+}
+
+// trap says in a word why a guest could not go on. What the engine adds about
+// the place is about Bob's code, and stays here.
+func trap(err error) string {
+	if err == nil {
+		return ""
+	}
+	return strings.TrimPrefix(firstLine(err), "wasm error: ")
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
