@@ -299,7 +299,7 @@ func (c *cluster) release(p *peer, a RequestKeys) {
 	k := c.theCase()
 	c.owners(k.Attempt, a.View, digest)
 	c.after(10, func() {
-		r := task.Result{Task: c.id, Attempt: k.Attempt, View: a.View, Node: p.id, Outcome: task.RunOK, Evidence: digest}
+		r := task.Result{Task: c.id, Attempt: k.Attempt, View: a.View, Node: p.id, Outcome: task.RunOK, Evidence: digest, PreState: attest.EmptyState, PostState: attest.EmptyState}
 		c.step(p, Ran{Result: task.SignedResult{Result: r, Signature: task.Sign(key("enclave"), r.Hash()), CID: "o"}})
 	})
 }

@@ -420,11 +420,14 @@ func (b *Block) verdicts(t task.Verdicts) error {
 			all = append(all, v)
 		}
 	}
-	if len(all) == len(round.Reveals) {
+	// Anyone may bring reveals, so anyone may bring them with other evidence than
+	// they speak of: the evidence that most seats speak of is the one.
+	better := c.speaking(all, t.Evidence) > c.speaking(all, round.Evidence)
+	decided := c.decided(t.Ballot.Round)
+	if len(all) == len(round.Reveals) && (!better || decided) {
 		return task.Refuse("nothing-new", "no new valid reveal among %d", len(t.Reveals))
 	}
-	decided := c.decided(t.Ballot.Round)
-	if !decided {
+	if better && !decided {
 		round.Evidence = t.Evidence
 	}
 	round.Reveals = all
@@ -449,6 +452,17 @@ func (b *Block) verdicts(t task.Verdicts) error {
 		b.settle(c, b.reviewed(c))
 	}
 	return nil
+}
+
+// speaking counts the seats whose reveals are about this evidence.
+func (c *Case) speaking(reveals []task.Reveal, evidence []byte) (seats uint32) {
+	digest := task.H(task.TagEvidence, evidence)
+	for _, v := range reveals {
+		if m := c.Member(v.Node); m != nil && v.Evidence == digest {
+			seats += m.Seats
+		}
+	}
+	return seats
 }
 
 // decided says whether the pre-run round has let the task pass already.
@@ -515,8 +529,10 @@ func (b *Block) release(from task.Address, r task.Release) error {
 	switch {
 	case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker:
 		return task.Refuse("not-owner", "%s does not speak for %s in this task", from.Short(), r.Role)
-	case c.Phase < Attesting || r.View != c.View.Number:
+	case c.Phase < Releasing || r.View != c.View.Number:
 		return task.Refuse("release-stale", "no release is awaited in phase %s, view %d", c.Phase, c.View.Number)
+	case r.Evidence != task.H(task.TagEvidence, c.View.Pre.Evidence):
+		return task.Refuse("release-mismatch", "the key is sealed to another enclave than the one that was found good")
 	case len(r.Sealed) == 0 || len(r.Sealed) > task.MaxSealed:
 		return task.Refuse("release-malformed", "a sealed key has 1 to %d bytes", task.MaxSealed)
 	case c.Released(r.Role):

@@ -208,8 +208,9 @@ func (b *Block) expire(c *Case) {
 			b.extend(c, c.View.ResultAt+b.Params.ReviewBlocks)
 			return
 		}
-		// Too few spoke: nothing is proven against the executor, so it is paid.
-		b.settle(c, outcomeOf(c.View.Result.Result.Outcome))
+		// Too few spoke to find a fault: nothing is proven against the executor,
+		// so it is paid.
+		b.settle(c, b.reviewed(c))
 	}
 }
 
@@ -227,10 +228,10 @@ func (b *Block) openRound(c *Case) task.Round {
 }
 
 // closeClaims fixes the committee, or starts the next attempt with a larger
-// one (spec §5.5). Two different members at least: an executor and a verifier.
+// one (spec §5.5).
 func (b *Block) closeClaims(c *Case) {
 	was := c.Deadline
-	if n := c.TotalSeats(); n >= c.Task.MinSeats && len(c.Members) >= 2 {
+	if c.enough() {
 		b.startView(c, 0, was)
 		return
 	}
@@ -244,10 +245,22 @@ func (b *Block) closeClaims(c *Case) {
 	b.saveCase(c, was, "too few seats: %d by %d nodes, the task wants %d; next attempt", c.TotalSeats(), len(c.Members), c.Task.MinSeats)
 }
 
+// enough says whether the committee is large enough: the task's minimum of
+// seats, and all but one of them in other hands than the executor's, or one
+// large worker would be judged by next to nobody.
+func (c *Case) enough() bool {
+	executor, ok := c.ExecutorOf(0)
+	if !ok {
+		return false
+	}
+	n := c.TotalSeats()
+	return n >= c.Task.MinSeats && n-c.Member(executor).Seats >= c.Task.MinSeats-1
+}
+
 // startView gives the task to the owner of the next ticket.
 func (b *Block) startView(c *Case, number uint32, was uint64) {
 	executor, ok := c.ExecutorOf(number)
-	if !ok || number >= b.Params.MaxViews || len(c.Members) < 2 {
+	if !ok || number >= b.Params.MaxViews {
 		b.settle(c, ExecutorsFailed)
 		return
 	}

@@ -260,6 +260,9 @@ func (c *Case) CheckResult(s task.SignedResult) error {
 	if r.Evidence != pre.Digest() || !s.Signature.Verify(pre.Keys.Sign, r.Hash()) {
 		return task.Refuse("result-forged", "the result is not signed by the attested enclave")
 	}
+	if r.PreState != attest.EmptyState || r.PostState != attest.EmptyState {
+		return task.Refuse("result-dirty", "the enclave itself says that its writable space was not empty")
+	}
 	if !r.Outcome.Known() || r.Gas > c.Task.GasLimit || len(s.CID) > 256 || r.Size > task.MaxBlob {
 		return task.Refuse("result-malformed", "unknown outcome, more gas than the limit, or a bad output reference")
 	}

@@ -3,6 +3,8 @@ package ledger
 import (
 	"testing"
 
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 )
 
@@ -124,4 +126,108 @@ func near(a, b string) bool {
 	x, err := task.ParseAmount(a)
 	y, err2 := task.ParseAmount(b)
 	return err == nil && err2 == nil && max(x, y)-min(x, y) <= 32
+}
+
+// An outsider brings everyone's reveals with other evidence than they speak of.
+// The honest evidence still counts when it comes.
+func TestForeignEvidenceDoesNotPoisonARound(t *testing.T) {
+	w := newWorld(t, 9)
+	w.post()
+	w.elect()
+	c := w.c()
+	_, raw := w.evidence(task.PreRun, nil)
+	junk, _ := w.evidence(task.PreRun, []task.Hash{{9}})
+	var commits []task.Commitment
+	var reveals []task.Reveal
+	for i, m := range c.Members {
+		if m.Claim.Node == c.View.Executor {
+			continue
+		}
+		r := task.Reveal{Ballot: c.Ballot(task.PreRun), Node: m.Claim.Node, Verdict: task.OK, Evidence: task.H(task.TagEvidence, raw), Salt: task.Hash{byte(i)}}
+		k := task.Commitment{Ballot: r.Ballot, Node: r.Node, Digest: r.Digest()}
+		k.Signature = task.Sign(w.nodes[r.Node].peer, k.Hash())
+		commits, reveals = append(commits, k), append(reveals, r)
+	}
+	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(task.PreRun), Evidence: task.Encode(junk), Reveals: reveals}})
+	if p := w.c().Phase; p != Attesting {
+		t.Fatalf("junk evidence was found good: %s", p)
+	}
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(task.PreRun), Evidence: raw, Reveals: reveals}})
+	if p := w.c().Phase; p != Releasing {
+		t.Fatalf("the honest evidence came too late: %s", p)
+	}
+	// A key sealed to another enclave is refused.
+	bad := task.Release{Task: w.id, View: 0, Role: task.Alice, Evidence: junk.Digest(), Sealed: []byte{1}}
+	if err := w.send("alice", task.Body{Release: &bad}); task.CodeOf(err) != "release-mismatch" {
+		t.Errorf("%v", err)
+	}
+}
+
+// One committer that never reveals does not save an executor whose exit a
+// quorum found dirty.
+func TestHiddenRevealDoesNotSaveADirtyExecutor(t *testing.T) {
+	w := ran(t, task.RunOK, 250_000)
+	c := w.c()
+	_, raw := w.evidence(task.PostRun, []task.Hash{c.View.ExitNonce})
+	var commits []task.Commitment
+	var reveals []task.Reveal
+	var hidden, seats uint32
+	for i, m := range c.Members {
+		if m.Claim.Node == c.View.Executor {
+			continue
+		}
+		r := task.Reveal{Ballot: c.Ballot(task.PostRun), Node: m.Claim.Node, Verdict: task.Fault, Reason: "dirty-state", Evidence: task.H(task.TagEvidence, raw), Salt: task.Hash{byte(i)}}
+		k := task.Commitment{Ballot: r.Ballot, Node: r.Node, Digest: r.Digest()}
+		k.Signature = task.Sign(w.nodes[r.Node].peer, k.Hash())
+		commits = append(commits, k)
+		seats += m.Seats
+		if hidden == 0 && m.Seats == 1 {
+			hidden = 1
+			continue
+		}
+		reveals = append(reveals, r)
+	}
+	if hidden == 0 || seats-1 < sortition.Quorum(seats) {
+		t.Skip("this draw has no small verifier")
+	}
+	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(task.PostRun), Evidence: raw, Reveals: reveals}})
+	w.wait(Closed)
+	if o := w.c().Settlement.Outcome; o != DirtyExit {
+		t.Errorf("settled as %s", o)
+	}
+}
+
+func TestOneTEEOneNode(t *testing.T) {
+	w := newWorld(t, 4)
+	thief := newWorker("thief")
+	w.keys["thief"] = seedKey("thief")
+	for _, k := range w.nodes {
+		thief.node.TEE = k.node.TEE
+		break
+	}
+	w.must("alice", task.Body{Transfer: &task.Transfer{To: thief.node.Operator, Amount: 500 * task.PRY}})
+	r := task.Register{Node: thief.node, Bond: 200 * task.PRY, Possession: task.Sign(thief.peer, task.RegistrationHash("test", thief.node))}
+	if err := w.send("thief", task.Body{Register: &r}); task.CodeOf(err) != "tee-taken" {
+		t.Errorf("%v", err)
+	}
+}
+
+// A result that says itself that the enclave is dirty is none.
+func TestDirtyResultIsRefused(t *testing.T) {
+	w := newWorld(t, 9)
+	w.post()
+	w.elect()
+	w.judge(task.PreRun, everyone(task.OK))
+	c := w.c()
+	pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
+	r := task.Result{
+		Task: w.id, Node: c.View.Executor, Outcome: task.RunOK, PreState: attest.EmptyState,
+		PostState: task.Hash{1}, Evidence: pre.Digest(),
+	}
+	err := w.send("carol", task.Body{Result: &task.SignedResult{Result: r, Signature: task.Sign(seedKey("enclave"), r.Hash())}})
+	if task.CodeOf(err) != "result-dirty" {
+		t.Errorf("%v", err)
+	}
 }

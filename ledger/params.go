@@ -47,14 +47,17 @@ func Embedded(chain string) Params {
 
 // Check refuses parameters under which some rule could not hold.
 func (p Params) Check() error {
-	for name, v := range map[string]uint64{
-		"interval_ms": p.IntervalMillis, "epoch_blocks": p.EpochBlocks, "claim_blocks": p.ClaimBlocks,
-		"commit_blocks": p.CommitBlocks, "attest_blocks": p.AttestBlocks, "release_blocks": p.ReleaseBlocks,
-		"run_grace_blocks": p.RunGraceBlocks, "review_blocks": p.ReviewBlocks, "max_attempts": uint64(p.MaxAttempts),
-		"max_views": uint64(p.MaxViews), "max_open": p.MaxOpen, "min_bond": uint64(p.MinBond),
+	for _, n := range []struct {
+		name  string
+		value uint64
+	}{
+		{"interval_ms", p.IntervalMillis}, {"epoch_blocks", p.EpochBlocks}, {"claim_blocks", p.ClaimBlocks},
+		{"commit_blocks", p.CommitBlocks}, {"attest_blocks", p.AttestBlocks}, {"release_blocks", p.ReleaseBlocks},
+		{"run_grace_blocks", p.RunGraceBlocks}, {"review_blocks", p.ReviewBlocks}, {"max_attempts", uint64(p.MaxAttempts)},
+		{"max_views", uint64(p.MaxViews)}, {"max_open", p.MaxOpen}, {"min_bond", uint64(p.MinBond)},
 	} {
-		if v == 0 || v > 1<<40 {
-			return fmt.Errorf("genesis: %s is %d, want 1 to 2^40", name, v)
+		if n.value == 0 || n.value > 1<<40 {
+			return fmt.Errorf("genesis: %s is %d, want 1 to 2^40", n.name, n.value)
 		}
 	}
 	if p.Chain == "" || len(p.Chain) > 48 {

@@ -148,8 +148,9 @@ func Settle(c *Case, o Outcome, height uint64) Settlement {
 func verdictShares(c *Case, o Outcome) map[task.NodeID]uint64 {
 	shares := map[task.NodeID]uint64{}
 	count := func(r task.Round, want task.Verdict, weight uint64) {
+		digest := task.H(task.TagEvidence, c.Round(r).Evidence)
 		for _, v := range c.Round(r).Reveals {
-			if m := c.Member(v.Node); m != nil && v.Verdict == want && v.Node != c.View.Executor {
+			if m := c.Member(v.Node); m != nil && v.Verdict == want && v.Evidence == digest && v.Node != c.View.Executor {
 				shares[v.Node] += weight * uint64(m.Seats)
 			}
 		}

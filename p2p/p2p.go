@@ -55,7 +55,10 @@ type Config struct {
 	// Hear is given each gossip message once, before it is passed on, and says
 	// whether it is valid. It is called concurrently; ctx bounds its waiting.
 	Hear func(ctx context.Context, data []byte) bool
-	Log  *slog.Logger
+	// Trace, if set, is shown every message that this host sends, before it is
+	// encrypted for its peer.
+	Trace func(proto string, msg []byte)
+	Log   *slog.Logger
 }
 
 // Host is one node's presence in the network. Safe for concurrent use.
@@ -64,6 +67,7 @@ type Host struct {
 	topic   *pubsub.Topic
 	sub     *pubsub.Subscription
 	log     *slog.Logger
+	trace   func(string, []byte)
 	mu      sync.Mutex
 	streams map[streamKey]*stream
 }
@@ -107,7 +111,10 @@ func New(ctx context.Context, c Config) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("p2p: %w", err)
 	}
-	p := &Host{host: h, log: c.Log, streams: map[streamKey]*stream{}}
+	if c.Trace == nil {
+		c.Trace = func(string, []byte) {}
+	}
+	p := &Host{host: h, log: c.Log, trace: c.Trace, streams: map[streamKey]*stream{}}
 	if err := p.joinTopic(ctx, c.Hear); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -211,7 +218,10 @@ func (p *Host) Connect(ctx context.Context, addr string) error {
 func (p *Host) Peers() int { return len(p.host.Network().Peers()) }
 
 // Publish gossips a message to everyone.
-func (p *Host) Publish(ctx context.Context, data []byte) error { return p.topic.Publish(ctx, data) }
+func (p *Host) Publish(ctx context.Context, data []byte) error {
+	p.trace(topicName, data)
+	return p.topic.Publish(ctx, data)
+}
 
 // Handle answers requests on a protocol. from is the remote's proven key. An
 // error closes the stream without an answer.
@@ -223,6 +233,7 @@ func (p *Host) Handle(proto string, answer func(ctx context.Context, from task.K
 			if err != nil {
 				return err
 			}
+			p.trace(proto, reply)
 			_ = s.SetWriteDeadline(time.Now().Add(ioTimeout))
 			return writeFrame(s, reply)
 		})
@@ -279,6 +290,7 @@ func (p *Host) Send(ctx context.Context, addr, proto string, msg []byte) error {
 	if err != nil {
 		return fmt.Errorf("p2p: address %q: %w", addr, err)
 	}
+	p.trace(proto, msg)
 	key := streamKey{info.ID, protocol.ID(proto)}
 	p.mu.Lock()
 	st := p.streams[key]
@@ -331,6 +343,7 @@ func (p *Host) Request(ctx context.Context, addr, proto string, msg []byte) ([]b
 		return nil, err
 	}
 	defer s.Close()
+	p.trace(proto, msg)
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(ioTimeout)

@@ -85,14 +85,15 @@ func Verify(r Receipt, check func(proof, key, value []byte) error) Report {
 	return e.report
 }
 
-// vouched is what no arithmetic binds; a test holds the list complete.
+// vouched is what no arithmetic binds, in words. Field by field it stands in
+// TestEveryFieldIsBound, which finds what is missing there.
 var vouched = []string{
 	"The beacons: that nobody knew the draw's seed, or the exit's nonce, before its block.",
 	"The stakes, each node's and the total: the draw was repeated with these figures. That none is above the total, and all together are not, was checked.",
 	"The rules' numbers and the reference values of good enclaves: they are the genesis's.",
 	"Which TEE each node registered, its address and architecture; that an executor who was passed over had earned it, and what it lost.",
 	"Heights, as far as one does not follow from another, and the history's text.",
-	"Where the output and the sealed keys lie, and what is in the latter. What the output is, the enclave has signed.",
+	"Where the output lies; what it is, the enclave has signed. What is in the sealed keys, which nobody can open any more.",
 }
 
 func (e *exam) caveat(format string, args ...any) {
@@ -139,14 +140,14 @@ func (e *exam) course() finding {
 	if c.Phase != ledger.Closed || c.Deadline != 0 || s == nil {
 		return fails("the case is not closed: a receipt is of a settled task")
 	}
-	seats := c.Task.Seats
+	seats := c.Task.Seats // of the first attempt; each next one asks for half as many more
 	for range min(c.Attempt, task.MaxSeats) {
 		seats = min(seats+(seats+1)/2, task.MaxSeats)
 	}
-	claimed := c.SeededAt + c.Params.ClaimBlocks
-	ended := claimed // where the chain's word on the view began
+	claimed := c.SeededAt + c.Params.ClaimBlocks // claims closed at its end
+	began := claimed
 	if n := len(c.Passed); v.Number > 0 && n >= int(v.Number) {
-		ended = c.Passed[v.Number-1].Height
+		began = c.Passed[v.Number-1].Height
 	}
 	switch {
 	case c.Attempt >= c.Params.MaxAttempts || c.Seats != seats:
@@ -157,8 +158,8 @@ func (e *exam) course() finding {
 		return fails("the stakes are of epoch %d, the seed's block %d is not in it", c.Epoch, c.SeededAt)
 	case v.Executor.IsZero() && s.Height != claimed:
 		return fails("claims closed with block %d, the case ended in %d", claimed, s.Height)
-	case !v.Executor.IsZero() && v.StartedAt != ended:
-		return fails("view %d began in block %d and should have in %d", v.Number, v.StartedAt, ended)
+	case !v.Executor.IsZero() && v.StartedAt != began:
+		return fails("view %d began in block %d and should have in %d", v.Number, v.StartedAt, began)
 	case v.Result == nil && !blank(ledger.View{ResultAt: v.ResultAt, ExitNonce: v.ExitNonce, Post: v.Post}):
 		return fails("there is a review of an exit, but no result before it")
 	case v.Result != nil && (v.ResultAt == 0 || v.ExitNonce.IsZero()):

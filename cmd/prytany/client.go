@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/prytany/prytany/chain"
 	"github.com/prytany/prytany/owner"
+	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
 	"golang.org/x/term"
@@ -35,13 +35,13 @@ type client struct {
 }
 
 // openClient opens a host for a person and connects it.
-func openClient(ctx context.Context, c chainEdge, account, peer ed25519.PrivateKey, dir string, near []string, log *slog.Logger) (*client, error) {
-	s, err := openService(ctx, peer, dir, near, log)
+func openClient(ctx context.Context, c chainEdge, account ed25519.PrivateKey, host p2p.Config, dir string, near []string) (*client, error) {
+	s, err := openService(ctx, host, dir, near)
 	if err != nil {
 		return nil, err
 	}
 	cl := &client{service: s, Client: &owner.Client{
-		Account: account, Endpoint: s.host.Addr(), Chain: c, Blobs: s.blobs, Vault: vault(), Log: log,
+		Account: account, Endpoint: s.host.Addr(), Chain: c, Blobs: s.blobs, Vault: vault(), Log: host.Log,
 		Policy: task.Policy{MinTier: task.TierSimulated},
 	}}
 	s.host.Handle(task.ProtoRelease, cl.AnswerRelease)

@@ -16,6 +16,7 @@ import (
 	"github.com/prytany/prytany/examples/poster/effect"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
+	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
@@ -112,7 +113,7 @@ func (a *app) demoPublish(ctx context.Context, n *network, line *timeline, build
 		return task.Function{}, b.err
 	}
 	line.say("compiled: %d KB of WASM", len(b.code)>>10)
-	bob, err := openService(ctx, key, "", n.bootstrap(), a.logger())
+	bob, err := openService(ctx, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, "", n.bootstrap())
 	if err != nil {
 		return task.Function{}, err
 	}
@@ -133,7 +134,7 @@ func (a *app) demoPublish(ctx context.Context, n *network, line *timeline, build
 
 // demoTask plays Alice.
 func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOptions, f task.Function, key ed25519.PrivateKey, input []byte) error {
-	alice, err := openClient(ctx, n.client, key, ed25519.NewKeyFromSeed(seedOf()), "", n.bootstrap(), a.logger())
+	alice, err := openClient(ctx, n.client, key, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, "", n.bootstrap())
 	if err != nil {
 		return err
 	}

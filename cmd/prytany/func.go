@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
 )
@@ -129,7 +130,7 @@ func (a *app) funcPublish(c *cobra.Command, dir, bond string) error {
 	if err != nil {
 		return err
 	}
-	me, err := openService(ctx, keys.Peer(), filepath.Join(home, "blobs"), s.Bootstrap, a.logger())
+	me, err := openService(ctx, p2p.Config{Key: keys.Peer(), Log: a.logger()}, filepath.Join(home, "blobs"), s.Bootstrap)
 	if err != nil {
 		return err
 	}

@@ -82,6 +82,7 @@ type networkOptions struct {
 	grants  []ledger.Grant // balances beside the faucet's
 	times   committee.Timeouts
 	params  func(*ledger.Params)
+	trace   func(proto string, msg []byte) // sees every message of workers and broker
 	log     *slog.Logger
 }
 
@@ -203,7 +204,7 @@ func (n *network) openWorkers(ctx context.Context, o networkOptions) error {
 	for i := range n.workers {
 		wg.Go(func() {
 			name := fmt.Sprintf("node%d", i)
-			n.workers[i], errs[i] = openWorker(ctx, filepath.Join(o.home, name), "", o.log.With("worker", name))
+			n.workers[i], errs[i] = openWorker(ctx, filepath.Join(o.home, name), "", o.trace, o.log.With("worker", name))
 			if errs[i] == nil {
 				n.workers[i].name, n.workers[i].bond = name, bondOf(i)
 			}
@@ -231,8 +232,10 @@ func (n *network) run(ctx context.Context, o networkOptions) error {
 			}
 		}
 		w.attach(n.client, o.times)
+		var own context.Context
+		own, w.cancel = context.WithCancel(ctx)
 		n.wg.Go(func() {
-			if err := w.Run(ctx); err != nil && ctx.Err() == nil {
+			if err := w.Run(own); err != nil && own.Err() == nil {
 				n.log.Error("worker stopped", "worker", w.name, "err", err)
 			}
 		})
@@ -241,8 +244,8 @@ func (n *network) run(ctx context.Context, o networkOptions) error {
 }
 
 // openService opens a host and blobs for an owner or a broker.
-func openService(ctx context.Context, key ed25519.PrivateKey, dir string, near []string, log *slog.Logger) (*service, error) {
-	host, err := p2p.New(ctx, p2p.Config{Key: key, Log: log})
+func openService(ctx context.Context, c p2p.Config, dir string, near []string) (*service, error) {
+	host, err := p2p.New(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +273,7 @@ func (n *network) startBroker(ctx context.Context, o networkOptions) error {
 		return err
 	}
 	keys := seal.FromEntropy(seed)
-	if n.broker, err = openService(ctx, keys.Peer(), filepath.Join(dir, "blobs"), n.bootstrap(), o.log); err != nil {
+	if n.broker, err = openService(ctx, p2p.Config{Key: keys.Peer(), Trace: o.trace, Log: o.log}, filepath.Join(dir, "blobs"), n.bootstrap()); err != nil {
 		return err
 	}
 	n.closers = append(n.closers, n.broker.close)

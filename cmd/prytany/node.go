@@ -45,7 +45,7 @@ func (a *app) node(ctx context.Context, dir, listen, bond string) error {
 		return err
 	}
 	defer s.close()
-	w, err := openWorker(ctx, dir, listen, a.logger())
+	w, err := openWorker(ctx, dir, listen, nil, a.logger())
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (a *app) node(ctx context.Context, dir, listen, bond string) error {
 			return err
 		}
 	}
-	if err := a.fund(ctx, s, &service{w.host, w.blobs}, w.node.Operator); err != nil {
+	if err := a.fund(ctx, s, &service{host: w.host, blobs: w.blobs}, w.node.Operator); err != nil {
 		return err
 	}
 	if err := a.register(ctx, s, w, amount); err != nil {

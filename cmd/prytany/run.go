@@ -10,6 +10,7 @@ import (
 
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
+	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 	"github.com/spf13/cobra"
@@ -108,7 +109,7 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	me, err := openClient(ctx, s.chain, keys.Account(), keys.Peer(), filepath.Join(home, "blobs"), s.Bootstrap, a.logger())
+	me, err := openClient(ctx, s.chain, keys.Account(), p2p.Config{Key: keys.Peer(), Log: a.logger()}, filepath.Join(home, "blobs"), s.Bootstrap)
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 
 	"github.com/prytany/prytany/attest"
@@ -33,6 +35,7 @@ type worker struct {
 	journal *store.Journal
 	log     *slog.Logger
 	hearing hearing
+	cancel  context.CancelFunc // ends its Run
 }
 
 // hearing passes gossip on to a worker that is made after its host.
@@ -54,8 +57,9 @@ func (h *hearing) get() *node.Worker {
 }
 
 // openWorker opens a worker's home, making its keys on first use, and its
-// host. It does not work before attach and Run.
-func openWorker(ctx context.Context, home, listen string, log *slog.Logger) (*worker, error) {
+// host, at the address of the last time if none is given. It does not work
+// before attach and Run.
+func openWorker(ctx context.Context, home, listen string, trace func(string, []byte), log *slog.Logger) (*worker, error) {
 	seed, err := secretFile(filepath.Join(home, "worker.key"))
 	if err != nil {
 		return nil, err
@@ -64,7 +68,11 @@ func openWorker(ctx context.Context, home, listen string, log *slog.Logger) (*wo
 	if w.journal, err = store.OpenJournal(filepath.Join(home, "votes.db")); err != nil {
 		return nil, err
 	}
-	w.host, err = p2p.New(ctx, p2p.Config{Key: w.keys.peer, Listen: listen, Log: log, Hear: func(ctx context.Context, data []byte) bool {
+	last := filepath.Join(home, "listen")
+	if raw, err := os.ReadFile(last); err == nil && listen == "" {
+		listen, _, _ = strings.Cut(string(raw), "/p2p/")
+	}
+	w.host, err = p2p.New(ctx, p2p.Config{Key: w.keys.peer, Listen: listen, Log: log, Trace: trace, Hear: func(ctx context.Context, data []byte) bool {
 		n := w.hearing.get()
 		return n != nil && n.HearClaim(ctx, data)
 	}})
@@ -75,7 +83,7 @@ func openWorker(ctx context.Context, home, listen string, log *slog.Logger) (*wo
 		return nil, errors.Join(err, w.host.Close(), w.journal.Close())
 	}
 	w.node = w.keys.registration(w.host.Addr())
-	return w, nil
+	return w, os.WriteFile(last, []byte(w.host.Addr()), 0o600)
 }
 
 // attach gives the worker its chain.

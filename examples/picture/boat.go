@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	boatX, boatY          = 236, 266 // the sprite's place in the picture
+	boatX, boatY          = 272, 268 // the sprite's place in the picture
 	boatWidth, boatHeight = 300, 150
 	waterline             = 132 // in the sprite
 
@@ -100,6 +100,7 @@ func (c canvas) boat() {
 			c.blend(boatX+x, at, p.mix(hex(0x16283a), one*45/100), mul(opacity, one*75/100))
 		}
 	}
+	s.letter(number, numberX, numberY) // only now, for the ripples leave no more than a smudge of it
 	for y := range waterline {
 		for x := range boatWidth {
 			p, opacity := s.pixel(x, y)
@@ -112,10 +113,10 @@ func paintBoat() *sprite {
 	s := &sprite{make([]color, fineWidth*fineHeight), make([]bool, fineWidth*fineHeight)}
 	pt := image.Pt
 
-	s.fill(flat(0x3a2f33), pt(118, 4), pt(121, 4), pt(122, 60), pt(118, 60))   // mast
-	s.fill(flat(0xd24a34), pt(121, 5), pt(146, 10), pt(121, 18))               // pennant
-	s.fill(flat(0x4a3b3e), pt(119, 14), pt(34, 82), pt(33, 82), pt(119, 12))   // stays
-	s.fill(flat(0x4a3b3e), pt(120, 12), pt(280, 68), pt(280, 69), pt(120, 14)) //
+	s.fill(flat(0x3a2f33), pt(118, 4), pt(121, 4), pt(122, 60), pt(118, 60)) // mast
+	s.fill(flat(0xd24a34), pt(121, 5), pt(146, 10), pt(121, 18))             // pennant
+	s.fill(flat(0x4a3b3e), pt(119, 14), pt(34, 82), pt(33, 82), pt(119, 12)) // stays
+	s.fill(flat(0x4a3b3e), pt(120, 12), pt(280, 68), pt(280, 69), pt(120, 14))
 
 	s.fill(upright(46, 88, 0xf3e3cd, 0xc9b09c), pt(84, 46), pt(166, 46), pt(180, 88), pt(82, 88)) // cabin
 	s.fill(upright(38, 48, 0xb4482f, 0x7e2f26), pt(76, 44), pt(82, 38), pt(168, 38), pt(178, 46), pt(176, 49), pt(76, 49))
@@ -133,8 +134,22 @@ func paintBoat() *sprite {
 	s.fill(upright(120, 132, 0x9c3328, 0x5e1f1f), // below the waterline
 		pt(20, 120), pt(120, 123), pt(200, 122), pt(260, 119), pt(250, 132), pt(24, 132))
 
-	s.letter(number, numberX, numberY)
+	for _, y := range []int{100, 109} { // planks
+		s.fill(flat(0xb9ab9c), pt(15, y), pt(120, y+3), pt(200, y+2), pt(278, y-12), pt(200, y+3), pt(120, y+4))
+	}
+	s.angler()
 	return s
+}
+
+// angler stands in the stern.
+func (s *sprite) angler() {
+	pt := image.Pt
+	s.fill(flat(0x2c3550), pt(42, 68), pt(55, 68), pt(56, 84), pt(50, 84), pt(49, 73), pt(47, 84), pt(41, 84))
+	s.fill(upright(48, 70, 0xe0a83c, 0xb0752c), pt(44, 49), pt(53, 49), pt(57, 54), pt(56, 70), pt(41, 70), pt(40, 54))
+	s.fill(flat(0xc98d2e), pt(41, 53), pt(45, 54), pt(40, 62), pt(31, 58), pt(32, 56), pt(38, 58)) // arm
+	s.fill(flat(0xd8a184), pt(45, 41), pt(52, 41), pt(52, 47), pt(50, 50), pt(46, 50), pt(44, 47)) // head
+	s.fill(flat(0x33405c), pt(42, 42), pt(45, 37), pt(52, 37), pt(54, 42))                         // hat
+	s.fill(flat(0x2b2226), pt(33, 58), pt(1, 20), pt(2, 20), pt(34, 57))                           // rod
 }
 
 // font has the letters of the number, 5×7, a row in 5 bits.

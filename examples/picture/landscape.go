@@ -20,7 +20,7 @@ func (c canvas) sky() {
 			cover := step(one*44/100, one*70/100, cloud)
 			lit := clamp(one/2 + 4*(cloud-clouds(x+(sunX-x)/28, y+8)))
 			tint := hex(0x6a5a86).mix(hex(0xffb48a), lit).mix(hex(0xffe3b8), mul(glow, lit))
-			c[y*width+x] = p.mix(tint, mul(cover, one*82/100))
+			c[y*width+x] = p.mix(tint, mul(cover, one*82/100-glow*6/10))
 		}
 	}
 }
@@ -106,7 +106,7 @@ func (c canvas) shore() {
 		}
 	}
 	for i, t := range []struct{ x, top, foot, spread int }{
-		{150, 262, 437, 36}, {14, 150, 452, 62}, {96, 178, 448, 52}, {52, 66, 470, 84}, {628, 214, 480, 58},
+		{132, 254, 462, 62}, {608, 318, 462, 48}, {634, 214, 470, 84}, {8, 130, 440, 100}, {92, 176, 456, 88}, {48, 48, 470, 128},
 	} {
 		c.fir(t.x, t.top, t.foot, t.spread, i)
 	}
@@ -114,8 +114,8 @@ func (c canvas) shore() {
 
 // bank is the height of the shore, and how the grass on it ends.
 func bank(x int) int {
-	left, right := max(250-x, 0), max(x-520, 0)
-	y := (486 - left*left/900 - right*right/420) << shift
+	left, right := max(230-x, 0), max(x-500, 0)
+	y := (488 - left*left/340 - right*right/210) << shift
 	return y - mul(noise(x*one/40, 0, 71), 14*one) - mul(noise(x*one/2, 0, 72), 9*one)
 }
 
@@ -123,18 +123,27 @@ func bank(x int) int {
 func (c canvas) fir(x0, top, foot, spread, seed int) {
 	for y := max(top, 0); y < min(foot, height); y++ {
 		down := (y - top) * one / (foot - top)
-		tiers := (y - top) * one / (9 + mul(down, 22*one)>>shift)
-		half := mul(spread*one/2, mul(down, one*55/100+(tiers&(one-1))*45/100)) + one
+		tiers := (y-top)*one/14 + noise(y*one/20, 0, 79+seed)/2
+		half := mul(spread*one/2, mul(down, one*62/100+(tiers&(one-1))*38/100)) + one*3/2
 		for x := max(x0-spread, 0); x < min(x0+spread, width); x++ {
 			off := (x - x0) * one
-			ragged := fractal(x*one/4, y*one/3-max(off, -off)/6, 2, 80+seed)
-			inside := mul(half, one*55/100+ragged) - max(off, -off)
+			aside := max(off, -off)
+			ragged := fractal(x*one/5, y*one/3-aside/5, 2, 80+seed) // branches hang down
+			inside := mul(half, one*45/100+ragged) - aside
 			if inside <= -one {
 				continue
 			}
-			p := hex(0x0b1516).mix(hex(0x1e2c22), ragged)
-			p = p.mix(hex(0x8a5a3c), mul(step(8*one, 0, inside), step(0, half, off)))
+			p := hex(0x0c1719).mix(hex(0x3a5140), mul(ragged, ragged)*2)
+			p = p.mix(hex(0x9a683f), mul(step(7*one, 0, inside), step(-half, half, mul(off, c.sunward(x0)))))
 			c.blend(x, y, p, clamp(inside+one))
 		}
 	}
+}
+
+// sunward is one to the left of the sun, and minus one to its right.
+func (c canvas) sunward(x int) int {
+	if x < sunX {
+		return one
+	}
+	return -one
 }

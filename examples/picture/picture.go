@@ -14,7 +14,7 @@ import (
 const (
 	width, height = 640, 480
 	horizon       = 272
-	sunX, sunY    = 462, 196
+	sunX, sunY    = 258, 181
 )
 
 // Number is where in the picture the boat's number stands.
@@ -57,7 +57,7 @@ func (c canvas) develop() *image.NRGBA {
 		dx, dy := x-width/2, y-height/2
 		p = p.scale(one - (dx*dx+dy*dy)*one*38/100/(width*width/4+height*height/4))
 		h := hash(x, y, 99)
-		grain := (int(h&255) + int(h>>8&255) - 255) * 9
+		grain := (int(h&255) + int(h>>8&255) - 255) * 7
 		for k, v := range []int{p.r, p.g, p.b} {
 			img.Pix[4*i+k] = byte(clamp(v+grain) * 255 >> shift)
 		}

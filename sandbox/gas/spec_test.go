@@ -57,7 +57,7 @@ func forms(code []byte) (three [3][]byte, err error) {
 		return three, err
 	}
 	dull, err := naive(code)
-	return [3][]byte{code, m.Code, dull}, err
+	return [3][]byte{withoutNames(code), m.Code, dull}, err
 }
 
 // load instantiates all three forms. Of the original it runs the start function by hand as well.

@@ -9,14 +9,14 @@ func (p *picture) hide(r image.Rectangle) {
 	if r.Empty() {
 		return
 	}
-	radius := max(8, min(r.Dx(), r.Dy())/2)
+	rx, ry := max(8, r.Dx()/2), max(8, r.Dy()/2)
 	line := make([]byte, 4*max(r.Dx(), r.Dy()))
 	for range 3 { // three box blurs come close to a Gaussian one
 		for y := r.Min.Y; y < r.Max.Y; y++ {
-			boxBlur(p.pix[4*(y*p.w+r.Min.X):], 4, r.Dx(), radius, line)
+			boxBlur(p.pix[4*(y*p.w+r.Min.X):], 4, r.Dx(), rx, line)
 		}
 		for x := r.Min.X; x < r.Max.X; x++ {
-			boxBlur(p.pix[4*(r.Min.Y*p.w+x):], 4*p.w, r.Dy(), radius, line)
+			boxBlur(p.pix[4*(r.Min.Y*p.w+x):], 4*p.w, r.Dy(), ry, line)
 		}
 	}
 }

@@ -26,20 +26,35 @@ func Apply(src image.Image, o Options) *image.NRGBA {
 		for _, r := range o.Blur { // first, so that nothing can seep out
 			p.hide(r)
 		}
+		p.smooth((o.Radius + 1) / 2)
+		lines := p.outline() // while there is still detail
 		p.smooth(o.Radius)
+		p.unmultiply()
 		p.posterize(o.Levels)
+		p.shade(lines)
 	}
 	return &image.NRGBA{Pix: p.pix, Stride: premultiplied.Stride, Rect: b}
 }
 
 // A picture has rows of w pixels with 4 bytes each. Its colours are
-// premultiplied by alpha until smooth has divided by it.
+// premultiplied by alpha until unmultiply.
 type picture struct {
 	pix  []byte
 	w, h int
 }
 
 func (p *picture) row(y int) []byte { return p.pix[4*y*p.w:][:4*p.w] }
+
+// unmultiply divides the colours by alpha.
+func (p *picture) unmultiply() {
+	for i := 0; i < len(p.pix); i += 4 {
+		if a := int(p.pix[i+3]); a > 0 && a < 255 {
+			for c := range 3 {
+				p.pix[i+c] = byte((int(p.pix[i+c])*255 + a/2) / a)
+			}
+		}
+	}
+}
 
 // luma is how bright a colour looks, 0 to 255.
 func luma(c []byte) uint32 {

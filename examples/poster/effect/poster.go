@@ -1,14 +1,13 @@
 package effect
 
 // posterize reduces the picture to some levels of brightness with few hues
-// each, and draws dark lines along edges.
+// each.
 func (p *picture) posterize(levels int) {
-	lumas := make([]byte, p.w*p.h)
+	lumas := p.lumas()
 	var histogram [256]int
-	for i := range lumas {
-		lumas[i] = byte(luma(p.pix[4*i : 4*i+4]))
+	for i, y := range lumas {
 		if p.pix[4*i+3] > 0 {
-			histogram[lumas[i]]++
+			histogram[y]++
 		}
 	}
 	level := quantize(&histogram, levels)
@@ -20,14 +19,10 @@ func (p *picture) posterize(levels int) {
 	for i := range inks {
 		inks[i].settle()
 	}
-	for y := range p.h {
-		for x := range p.w {
-			i := y*p.w + x
-			c := p.pix[4*i : 4*i+4]
-			t := &inks[cell(c, int(lumas[i]), int(level[lumas[i]]))]
-			light := 256 - edge(lumas, p.w, p.h, x, y)
-			c[0], c[1], c[2] = byte(t.r*light>>8), byte(t.g*light>>8), byte(t.b*light>>8)
-		}
+	for i, y := range lumas {
+		c := p.pix[4*i : 4*i+4]
+		t := &inks[cell(c, int(y), int(level[y]))]
+		c[0], c[1], c[2] = byte(t.r), byte(t.g), byte(t.b)
 	}
 }
 
@@ -35,9 +30,16 @@ func (p *picture) posterize(levels int) {
 // k-means of its histogram, which takes the place of equal steps, since these
 // would waste levels on tones that hardly occur.
 func quantize(histogram *[256]int, levels int) (level [256]byte) {
+	darkest, lightest := 0, 255
+	for darkest < lightest && histogram[darkest] == 0 {
+		darkest++
+	}
+	for lightest > darkest && histogram[lightest] == 0 {
+		lightest--
+	}
 	centers := make([]int, levels)
 	for i := range centers {
-		centers[i] = (2*i + 1) * 255 / (2 * levels)
+		centers[i] = darkest + (2*i+1)*(lightest-darkest)/(2*levels)
 	}
 	for range 16 {
 		sums, counts := make([]int, levels), make([]int, levels)
@@ -92,12 +94,39 @@ func (t *ink) settle() {
 	}
 }
 
-// edge is how much ink an edge line leaves at a place, 0 to 255.
-func edge(lumas []byte, w, h, x, y int) int {
-	left, right := max(x-1, 0), min(x+1, w-1)
-	up, mid, down := lumas[max(y-1, 0)*w:][:w], lumas[y*w:][:w], lumas[min(y+1, h-1)*w:][:w]
-	dx := int(up[right]) + 2*int(mid[right]) + int(down[right]) - int(up[left]) - 2*int(mid[left]) - int(down[left])
-	dy := int(down[left]) + 2*int(down[x]) + int(down[right]) - int(up[left]) - 2*int(up[x]) - int(up[right])
-	slope := max(dx, -dx) + max(dy, -dy)
-	return min(max(slope-60, 0), 160)
+// outline finds the edges: for every pixel, how dark a line to draw there.
+func (p *picture) outline() []byte {
+	lumas := p.lumas()
+	lines := make([]byte, len(lumas))
+	for y := range p.h {
+		up, mid, down := lumas[max(y-1, 0)*p.w:][:p.w], lumas[y*p.w:][:p.w], lumas[min(y+1, p.h-1)*p.w:][:p.w]
+		for x := range p.w {
+			l, r := max(x-1, 0), min(x+1, p.w-1)
+			dx := int(up[r]) + 2*int(mid[r]) + int(down[r]) - int(up[l]) - 2*int(mid[l]) - int(down[l])
+			dy := int(down[l]) + 2*int(down[x]) + int(down[r]) - int(up[l]) - 2*int(up[x]) - int(up[r])
+			slope := max(dx, -dx) + max(dy, -dy)
+			lines[y*p.w+x] = byte(min(max(slope-64, 0), 160) &^ 31) // few shades, that few colours come of it
+		}
+	}
+	return lines
+}
+
+// shade draws the lines.
+func (p *picture) shade(lines []byte) {
+	for i, ink := range lines {
+		if ink > 0 {
+			for c := range 3 {
+				p.pix[4*i+c] = byte(int(p.pix[4*i+c]) * (256 - int(ink)) >> 8)
+			}
+		}
+	}
+}
+
+// lumas are those of all pixels.
+func (p *picture) lumas() []byte {
+	lumas := make([]byte, p.w*p.h)
+	for i := range lumas {
+		lumas[i] = byte(luma(p.pix[4*i : 4*i+4]))
+	}
+	return lumas
 }

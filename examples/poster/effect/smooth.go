@@ -1,59 +1,39 @@
 package effect
 
-// A window is what is known of a square of pixels: their number, the sums of
-// their channels, of their luma and of its square, and what the square counts.
+// A sum is what is known of some pixels, packed so that all of it is added
+// at once: their red, green and blue, and their alpha, luma and its square.
+// No window is so large that a field overflows into the next.
+type sum struct{ colors, rest uint64 }
+
+const (
+	greenAt, blueAt  = 21, 42 // red is at 0
+	lumaAt, squareAt = 18, 36 // alpha is at 0
+	colorMask        = 1<<21 - 1
+	restMask         = 1<<18 - 1
+)
+
+// one is the sum of one pixel.
+func one(c *[4]byte) sum {
+	r, g, b, a := uint64(c[0]), uint64(c[1]), uint64(c[2]), uint64(c[3])
+	y := (77*r + 150*g + 29*b) >> 8
+	return sum{r | g<<greenAt | b<<blueAt, a | y<<lumaAt | y*y<<squareAt}
+}
+
+// A window is the sum of a square of pixels, and what the square counts.
 type window struct {
-	r, g, b, a, y, yy uint32
-	weight            uint64
+	sum
+	weight uint64
 }
 
-func (s *window) addPixel(c []byte) {
-	y := luma(c)
-	s.r += uint32(c[0])
-	s.g += uint32(c[1])
-	s.b += uint32(c[2])
-	s.a += uint32(c[3])
-	s.y += y
-	s.yy += y * y
-}
-
-func (s *window) removePixel(c []byte) {
-	y := luma(c)
-	s.r -= uint32(c[0])
-	s.g -= uint32(c[1])
-	s.b -= uint32(c[2])
-	s.a -= uint32(c[3])
-	s.y -= y
-	s.yy -= y * y
-}
-
-func (s *window) add(t *window) {
-	s.r += t.r
-	s.g += t.g
-	s.b += t.b
-	s.a += t.a
-	s.y += t.y
-	s.yy += t.yy
-}
-
-func (s *window) remove(t *window) {
-	s.r -= t.r
-	s.g -= t.g
-	s.b -= t.b
-	s.a -= t.a
-	s.y -= t.y
-	s.yy -= t.yy
-}
-
-// weigh makes a window of n pixels count the more the more even it is.
-func (s *window) weigh(n uint64) {
-	y, yy := uint64(s.y), uint64(s.yy)
+// evenness is the larger the less n pixels differ.
+func (s *sum) evenness(n uint64) uint64 {
+	y, yy := s.rest>>lumaAt&restMask, s.rest>>squareAt
 	variance := 16 * (n*yy - y*y) / (n * n) // in sixteenths
-	w := (1 << 24) / (variance + 16)
-	s.weight = w * w >> 10
+	w := (1 << 27) / (variance + 128)       // as much as grain has does not matter
+	return w * w >> 10
 }
 
-// smooth is a Kuwahara filter, and divides the colours by alpha. Of the four
+// smooth is a Kuwahara filter. Of the four
 // squares that have a pixel in a corner, one that reaches over an edge is
 // uneven. So the pixel becomes the mean of the four, but the even ones count
 // for far more, and an edge stays where and as sharp as it was.
@@ -62,7 +42,7 @@ func (s *window) weigh(n uint64) {
 // columns, which slide down, sums of squares slide to the right. Those are
 // kept for radius+1 rows, as long as they are needed.
 func (p *picture) smooth(radius int) {
-	columns := make([]window, p.w)
+	columns := make([]sum, p.w)
 	rows := make([][]window, radius+1) // rows[y%len] are squares with top row y-radius
 	for i := range rows {
 		rows[i] = make([]window, p.w+radius)
@@ -71,7 +51,9 @@ func (p *picture) smooth(radius int) {
 		if bottom := top + radius; bottom < p.h {
 			row := p.row(bottom)
 			for x := range columns {
-				columns[x].addPixel(row[4*x : 4*x+4])
+				s := one((*[4]byte)(row[4*x:]))
+				columns[x].colors += s.colors
+				columns[x].rest += s.rest
 			}
 		}
 		here := rows[(top+radius)%len(rows)]
@@ -81,41 +63,49 @@ func (p *picture) smooth(radius int) {
 		}
 		row := p.row(top) // is needed no more when the columns have left it
 		for x := range columns {
-			columns[x].removePixel(row[4*x : 4*x+4])
+			s := one((*[4]byte)(row[4*x:]))
+			columns[x].colors -= s.colors
+			columns[x].rest -= s.rest
 		}
 		above := rows[top%len(rows)]
-		for x := range p.w {
-			mix(row[4*x:4*x+4], &above[x], &above[x+radius], &here[x], &here[x+radius])
-		}
+		mix(row, above, above[radius:], here, here[radius:])
 	}
 }
 
 // slide sums columns of some height to squares: squares[i] has its right
 // side in column i.
-func slide(columns, squares []window, radius, height int) {
-	var s window
+func slide(columns []sum, squares []window, radius, height int) {
+	var s sum
 	for right := range squares {
 		left := right - radius
 		if right < len(columns) {
-			s.add(&columns[right])
+			s.colors += columns[right].colors
+			s.rest += columns[right].rest
 		}
-		s.weigh(uint64(height * (min(right, len(columns)-1) - max(left, 0) + 1)))
-		squares[right] = s
+		n := height * (min(right, len(columns)-1) - max(left, 0) + 1)
+		squares[right] = window{s, s.evenness(uint64(n))}
 		if left >= 0 {
-			s.remove(&columns[left])
+			s.colors -= columns[left].colors
+			s.rest -= columns[left].rest
 		}
 	}
 }
 
-// mix sets a pixel's colour to the weighted mean of four squares, and leaves
-// its alpha.
-func mix(c []byte, s, t, u, v *window) {
-	a := uint64(s.a)*s.weight + uint64(t.a)*t.weight + uint64(u.a)*u.weight + uint64(v.a)*v.weight
-	if a == 0 {
-		return
+// mix sets the colours of a row to the weighted means of four squares each,
+// and leaves its alpha.
+func mix(row []byte, ss, ts, us, vs []window) {
+	for x := range len(row) / 4 {
+		c := (*[4]byte)(row[4*x:])
+		s, t, u, v := &ss[x], &ts[x], &us[x], &vs[x]
+		sw, tw, uw, vw := s.weight, t.weight, u.weight, v.weight
+		a := s.rest&restMask*sw + t.rest&restMask*tw + u.rest&restMask*uw + v.rest&restMask*vw
+		if a == 0 {
+			continue
+		}
+		r := s.colors&colorMask*sw + t.colors&colorMask*tw + u.colors&colorMask*uw + v.colors&colorMask*vw
+		g := s.colors>>greenAt&colorMask*sw + t.colors>>greenAt&colorMask*tw + u.colors>>greenAt&colorMask*uw + v.colors>>greenAt&colorMask*vw
+		b := s.colors>>blueAt*sw + t.colors>>blueAt*tw + u.colors>>blueAt*uw + v.colors>>blueAt*vw
+		alpha := uint64(c[3])
+		c[0], c[1], c[2] = byte((r*alpha+a/2)/a), byte((g*alpha+a/2)/a), byte((b*alpha+a/2)/a)
 	}
-	r := uint64(s.r)*s.weight + uint64(t.r)*t.weight + uint64(u.r)*u.weight + uint64(v.r)*v.weight
-	g := uint64(s.g)*s.weight + uint64(t.g)*t.weight + uint64(u.g)*u.weight + uint64(v.g)*v.weight
-	b := uint64(s.b)*s.weight + uint64(t.b)*t.weight + uint64(u.b)*u.weight + uint64(v.b)*v.weight
-	c[0], c[1], c[2] = byte(255*r/a), byte(255*g/a), byte(255*b/a)
 }
