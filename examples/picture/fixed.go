@@ -1,7 +1,7 @@
 package picture
 
 // A number with a fraction is an integer that counts 1/65536, so that the
-// picture is the same on every processor.
+// picture is the same on every 64-bit processor.
 const (
 	shift = 16
 	one   = 1 << shift

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-const golden = "?"
+const golden = "11c9db9fa64aaa90a7310e495b6838da52d7885a16f315366252d12ec4be04f9"
 
 func TestRender(t *testing.T) {
 	img := Render()

@@ -39,7 +39,8 @@ func run(in, out string, args []string) error {
 		return err
 	}
 	var buf bytes.Buffer
-	if err := png.Encode(&buf, effect.Apply(src, options)); err != nil {
+	encoder := png.Encoder{CompressionLevel: png.BestSpeed} // whoever waits pays by the instruction
+	if err := encoder.Encode(&buf, effect.Apply(src, options)); err != nil {
 		return err
 	}
 	return os.WriteFile(out, buf.Bytes(), 0o600)

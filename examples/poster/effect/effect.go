@@ -43,6 +43,9 @@ type picture struct {
 	w, h int
 }
 
+// at is pixel number i.
+func (p *picture) at(i int) *[4]byte { return (*[4]byte)(p.pix[4*i:]) }
+
 func (p *picture) row(y int) []byte { return p.pix[4*y*p.w:][:4*p.w] }
 
 // unmultiply divides the colours by alpha.
@@ -57,6 +60,6 @@ func (p *picture) unmultiply() {
 }
 
 // luma is how bright a colour looks, 0 to 255.
-func luma(c []byte) uint32 {
+func luma(c *[4]byte) uint32 {
 	return (77*uint32(c[0]) + 150*uint32(c[1]) + 29*uint32(c[2])) >> 8
 }

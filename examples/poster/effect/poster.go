@@ -4,24 +4,26 @@ package effect
 // each.
 func (p *picture) posterize(levels int) {
 	lumas := p.lumas()
-	var histogram [256]int
+	var histogram [256]int64
 	for i, y := range lumas {
-		if p.pix[4*i+3] > 0 {
+		if p.at(i)[3] > 0 {
 			histogram[y]++
 		}
 	}
 	level := quantize(&histogram, levels)
 	inks := make([]ink, levels<<(2*hueBits))
+	cells := make([]uint16, len(lumas))
 	for i, y := range lumas {
-		c := p.pix[4*i : 4*i+4]
-		inks[cell(c, int(y), int(level[y]))].add(c)
+		c := p.at(i)
+		cells[i] = cell(c, int(y), int(level[y]))
+		inks[cells[i]].add(c)
 	}
 	for i := range inks {
 		inks[i].settle()
 	}
-	for i, y := range lumas {
-		c := p.pix[4*i : 4*i+4]
-		t := &inks[cell(c, int(y), int(level[y]))]
+	for i, cell := range cells {
+		t := &inks[cell]
+		c := p.at(i)
 		c[0], c[1], c[2] = byte(t.r), byte(t.g), byte(t.b)
 	}
 }
@@ -29,7 +31,7 @@ func (p *picture) posterize(levels int) {
 // quantize finds the levels that are nearest to the picture's own tones: a
 // k-means of its histogram, which takes the place of equal steps, since these
 // would waste levels on tones that hardly occur.
-func quantize(histogram *[256]int, levels int) (level [256]byte) {
+func quantize(histogram *[256]int64, levels int) (level [256]byte) {
 	darkest, lightest := 0, 255
 	for darkest < lightest && histogram[darkest] == 0 {
 		darkest++
@@ -42,19 +44,19 @@ func quantize(histogram *[256]int, levels int) (level [256]byte) {
 		centers[i] = darkest + (2*i+1)*(lightest-darkest)/(2*levels)
 	}
 	for range 16 {
-		sums, counts := make([]int, levels), make([]int, levels)
+		sums, counts := make([]int64, levels), make([]int64, levels)
 		k := 0
 		for y, n := range histogram {
 			for k+1 < levels && centers[k]+centers[k+1] < 2*y {
 				k++
 			}
 			level[y] = byte(k)
-			sums[k] += y * n
+			sums[k] += int64(y) * n
 			counts[k] += n
 		}
 		for i := range centers {
 			if counts[i] > 0 {
-				centers[i] = sums[i] / counts[i]
+				centers[i] = int(sums[i] / counts[i])
 			}
 		}
 	}
@@ -65,20 +67,20 @@ func quantize(histogram *[256]int, levels int) (level [256]byte) {
 const hueBits = 4
 
 // cell is the number of the ink for a colour with a luma on a level.
-func cell(c []byte, luma, level int) int {
+func cell(c *[4]byte, luma, level int) uint16 {
 	const shift, half = 9 - hueBits, 1 << (8 - hueBits) // differences have 9 bits
 	blue := (int(c[2]) - luma + 256 + half) >> shift & (1<<hueBits - 1)
 	red := (int(c[0]) - luma + 256 + half) >> shift & (1<<hueBits - 1)
-	return (level<<hueBits|blue)<<hueBits | red
+	return uint16((level<<hueBits|blue)<<hueBits | red)
 }
 
 // An ink is the mean of the colours it stands for.
-type ink struct{ r, g, b, n int }
+type ink struct{ r, g, b, n int64 }
 
-func (t *ink) add(c []byte) {
-	t.r += int(c[0])
-	t.g += int(c[1])
-	t.b += int(c[2])
+func (t *ink) add(c *[4]byte) {
+	t.r += int64(c[0])
+	t.g += int64(c[1])
+	t.b += int64(c[2])
 	t.n++
 }
 
@@ -87,10 +89,10 @@ func (t *ink) settle() {
 	if t.n == 0 {
 		return
 	}
-	c := []byte{byte(t.r / t.n), byte(t.g / t.n), byte(t.b / t.n)}
-	y := int(luma(c))
-	for i, v := range []*int{&t.r, &t.g, &t.b} {
-		*v = min(max(y+(int(c[i])-y)*5/4, 0), 255)
+	c := &[4]byte{byte(t.r / t.n), byte(t.g / t.n), byte(t.b / t.n)}
+	y := int64(luma(c))
+	for i, v := range []*int64{&t.r, &t.g, &t.b} {
+		*v = min(max(y+(int64(c[i])-y)*5/4, 0), 255)
 	}
 }
 
@@ -115,9 +117,8 @@ func (p *picture) outline() []byte {
 func (p *picture) shade(lines []byte) {
 	for i, ink := range lines {
 		if ink > 0 {
-			for c := range 3 {
-				p.pix[4*i+c] = byte(int(p.pix[4*i+c]) * (256 - int(ink)) >> 8)
-			}
+			c, light := p.at(i), 256-uint32(ink)
+			c[0], c[1], c[2] = byte(uint32(c[0])*light>>8), byte(uint32(c[1])*light>>8), byte(uint32(c[2])*light>>8)
 		}
 	}
 }
@@ -126,7 +127,7 @@ func (p *picture) shade(lines []byte) {
 func (p *picture) lumas() []byte {
 	lumas := make([]byte, p.w*p.h)
 	for i := range lumas {
-		lumas[i] = byte(luma(p.pix[4*i : 4*i+4]))
+		lumas[i] = byte(luma(p.at(i)))
 	}
 	return lumas
 }

@@ -33,17 +33,17 @@ func (s *sum) evenness(n uint64) uint64 {
 	return w * w >> 10
 }
 
-// smooth is a Kuwahara filter. Of the four
-// squares that have a pixel in a corner, one that reaches over an edge is
-// uneven. So the pixel becomes the mean of the four, but the even ones count
-// for far more, and an edge stays where and as sharp as it was.
+// smooth is a Kuwahara filter. Of the four squares that have a pixel in a
+// corner, one that reaches over an edge is uneven. So the pixel becomes the
+// mean of the four, but the even ones count for far more, and an edge stays
+// where and as sharp as it was.
 //
 // Every square serves four pixels, and is counted once: from the sums of
 // columns, which slide down, sums of squares slide to the right. Those are
 // kept for radius+1 rows, as long as they are needed.
 func (p *picture) smooth(radius int) {
 	columns := make([]sum, p.w)
-	rows := make([][]window, radius+1) // rows[y%len] are squares with top row y-radius
+	rows := make([][]window, radius+1) // rows[y%len(rows)] are the squares with bottom row y
 	for i := range rows {
 		rows[i] = make([]window, p.w+radius)
 	}
