@@ -35,10 +35,10 @@ import (
 	"github.com/prytany/prytany/vrf"
 )
 
-// Measurement is the simulated measurement of this program: the SHA-256 of its
-// executable file.
-func Measurement() (task.Hash, error) {
-	f, err := os.Open("/proc/self/exe")
+// Measure is what the simulated platform does before it starts an enclave: the
+// SHA-256 of the program's executable file.
+func Measure(program string) (task.Hash, error) {
+	f, err := os.Open(program)
 	if err != nil {
 		return task.Hash{}, err
 	}
@@ -133,28 +133,20 @@ func (e *enclave) start(b *Begin) (Response, error) {
 
 // quote makes the pre-run evidence over the verifiers' nonces.
 func (e *enclave) quote(nonces []task.Hash) (Response, error) {
-	ev, err := quote(e.begin.ChipSeed, e.begin.Context, e.evidence.Keys, nonces, attest.EmptyState)
-	if err != nil {
-		return Response{}, err
-	}
-	e.evidence = ev
-	return Response{Evidence: task.Encode(ev)}, nil
+	e.evidence = e.begin.quote(e.begin.Context, e.evidence.Keys, nonces, attest.EmptyState)
+	return Response{Evidence: task.Encode(e.evidence)}, nil
 }
 
 // quote is the simulated platform's one operation.
-func quote(chipSeed [32]byte, c attest.Context, k attest.Keys, nonces []task.Hash, state task.Hash) (attest.Evidence, error) {
-	m, err := Measurement()
-	if err != nil {
-		return attest.Evidence{}, err
-	}
-	chip := ed25519.NewKeyFromSeed(chipSeed[:])
+func (b *Begin) quote(c attest.Context, k attest.Keys, nonces []task.Hash, state task.Hash) attest.Evidence {
+	chip := ed25519.NewKeyFromSeed(b.ChipSeed[:])
 	ev := attest.Evidence{
 		Kind: attest.Simulated, Round: c.Round, Keys: k, Nonces: nonces, State: state,
-		Quote: attest.Quote{Measurement: m, ReportData: attest.ReportData(c, k, state, attest.NonceRoot(nonces))},
+		Quote: attest.Quote{Measurement: b.Measurement, ReportData: attest.ReportData(c, k, state, attest.NonceRoot(nonces))},
 		Chip:  task.PublicKey(chip),
 	}
 	ev.Signature = task.Sign(chip, attest.QuoteHash(ev.Kind, ev.Quote))
-	return ev, nil
+	return ev
 }
 
 // take opens an owner's release. One that does not open is remembered: it is
@@ -211,8 +203,8 @@ func (e *enclave) exit(q Exit) (Response, error) {
 	if q.Context != c {
 		return Response{}, errors.New("the exit is of another context")
 	}
-	ev, err := quote(e.begin.ChipSeed, c, e.evidence.Keys, []task.Hash{q.Nonce}, e.state)
-	return Response{Evidence: task.Encode(ev)}, err
+	ev := e.begin.quote(c, e.evidence.Keys, []task.Hash{q.Nonce}, e.state)
+	return Response{Evidence: task.Encode(ev)}, nil
 }
 
 // execute runs the sandbox, unless a key opens nothing. An error is the host's

@@ -31,6 +31,8 @@ type Begin struct {
 	// hardware; a simulated one has it from its host, which is why simulated
 	// evidence protects nothing.
 	ChipSeed [32]byte `cbor:"5,keyasint"`
+	// Measurement is the platform's, of the program that it started as enclave.
+	Measurement task.Hash `cbor:"6,keyasint"`
 }
 
 // Quote asks for the pre-run evidence again, over other nonces.

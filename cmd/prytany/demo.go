@@ -43,8 +43,15 @@ type demoOptions struct {
 	workers          int
 }
 
-// demoArgs are what Alice asks of Bob's function.
-var demoArgs = []string{"--levels", "6", "--radius", "4"}
+// demoArgs are what Alice asks of Bob's function. In the built-in picture she
+// also hides the number on the boat.
+func demoArgs(o demoOptions) []string {
+	args := []string{"--levels", "6", "--radius", "4"}
+	if r := picture.Number; o.input == "" {
+		args = append(args, "--blur", fmt.Sprintf("%d,%d,%d,%d", r.Min.X, r.Min.Y, r.Dx(), r.Dy()))
+	}
+	return args
+}
 
 func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	if o.workers < 4 || o.workers > 64 {
@@ -141,7 +148,7 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	defer alice.close()
 	line.start()
 	r, err := alice.Post(ctx, owner.Job{
-		Function: f.ID(), Input: input, Args: demoArgs, GasLimit: f.Manifest.Limits.Gas, GasPrice: defaultGasPrice,
+		Function: f.ID(), Input: input, Args: demoArgs(o), GasLimit: f.Manifest.Limits.Gas, GasPrice: defaultGasPrice,
 		Fee: defaultFee, Seats: task.DefaultSeats, MinSeats: defaultMinSeats, Policy: task.Policy{MinTier: task.TierSimulated},
 	})
 	if err != nil {
@@ -169,7 +176,7 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	if err != nil {
 		return err
 	}
-	same, err := sameAsDirect(input, out.Files["out.png"])
+	same, err := sameAsDirect(input, out.Files["out.png"], demoArgs(o))
 	if err != nil {
 		return err
 	}
@@ -221,7 +228,7 @@ func makeReceipt(ctx context.Context, c chainEdge, k *ledger.Case) ([]byte, erro
 }
 
 // sameAsDirect runs the function's own code natively on the same input.
-func sameAsDirect(input, got []byte) (bool, error) {
+func sameAsDirect(input, got []byte, args []string) (bool, error) {
 	src, _, err := image.Decode(bytes.NewReader(input))
 	if err != nil {
 		return false, err
@@ -230,7 +237,7 @@ func sameAsDirect(input, got []byte) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	options, err := effect.ParseArgs(append(exampleArgs("poster"), demoArgs...))
+	options, err := effect.ParseArgs(append(exampleArgs("poster"), args...))
 	if err != nil {
 		return false, err
 	}

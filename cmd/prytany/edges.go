@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"os"
+	"sync"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/chain"
@@ -50,29 +51,90 @@ var (
 	_ owner.Chain = chainEdge{}
 )
 
+// platform is the simulated platform of this process: it measures this same
+// program once and starts it as the enclave of each task. One enclave stands by,
+// started and without any key, since starting takes longer than an agreement.
+type platform struct {
+	program     string
+	measurement task.Hash
+	ctx         context.Context
+	stop        context.CancelFunc
+
+	mu    sync.Mutex
+	spare *tee.Enclave
+	wg    sync.WaitGroup
+}
+
+func openPlatform() (*platform, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &platform{program: self}
+	if p.measurement, err = tee.Measure(self); err != nil {
+		return nil, err
+	}
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	p.wg.Go(p.prepare)
+	return p, nil
+}
+
+// prepare starts the next enclave ahead of its task.
+func (p *platform) prepare() {
+	e, err := tee.Start(p.ctx, p.program, enclaveCommand)
+	if err != nil {
+		return // the task that needs it will say why
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.spare != nil || p.ctx.Err() != nil {
+		e.Close()
+		return
+	}
+	p.spare = e
+}
+
+func (p *platform) take() *tee.Enclave {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.spare
+	p.spare = nil
+	return e
+}
+
+// enclaves gives a worker its enclaves, signed for by its own simulated chip.
+func (p *platform) enclaves(chip [32]byte) func(context.Context) (node.Enclave, error) {
+	return func(context.Context) (node.Enclave, error) {
+		e := p.take()
+		if e == nil {
+			var err error
+			if e, err = tee.Start(p.ctx, p.program, enclaveCommand); err != nil {
+				return nil, err
+			}
+		}
+		p.wg.Go(p.prepare)
+		return enclaveEdge{e, p.measurement, chip}, nil
+	}
+}
+
+func (p *platform) close() error {
+	p.stop()
+	p.wg.Wait()
+	if e := p.take(); e != nil {
+		e.Close()
+	}
+	return nil
+}
+
 // enclaveEdge is an enclave process on the simulated platform.
 type enclaveEdge struct {
 	*tee.Enclave
-	chip [32]byte
+	measurement task.Hash
+	chip        [32]byte
 }
 
 func (e enclaveEdge) Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash) ([]byte, error) {
-	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, ChipSeed: e.chip})
-}
-
-// simulatedEnclaves starts this same program as the enclave of each task.
-func simulatedEnclaves(chip [32]byte) func(context.Context) (node.Enclave, error) {
-	return func(ctx context.Context) (node.Enclave, error) {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, err
-		}
-		e, err := tee.Start(ctx, self, enclaveCommand)
-		if err != nil {
-			return nil, err
-		}
-		return enclaveEdge{e, chip}, nil
-	}
+	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, ChipSeed: e.chip, Measurement: e.measurement})
 }
 
 // vault makes a task's secrets with package seal.

@@ -20,21 +20,21 @@ import (
 	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
-	"github.com/prytany/prytany/tee"
 )
 
 // network is a whole network in this process: one validator, some workers, a
 // key broker and a faucet. Only their number and their loopback addresses tell
 // it from many machines; every part is the one that a real network runs.
 type network struct {
-	chain   *chain.Node
-	client  chainEdge
-	params  ledger.Params
-	workers []*worker
-	broker  *service
-	keeper  *broker
-	faucet  ed25519.PrivateKey
-	log     *slog.Logger
+	chain    *chain.Node
+	client   chainEdge
+	params   ledger.Params
+	workers  []*worker
+	broker   *service
+	keeper   *broker
+	faucet   ed25519.PrivateKey
+	platform *platform
+	log      *slog.Logger
 
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
@@ -96,10 +96,9 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 		}
 	}()
 	measured := make(chan error, 1)
-	var measurement task.Hash
 	go func() {
 		var err error
-		measurement, err = tee.Measurement()
+		n.platform, err = openPlatform()
 		measured <- err
 	}()
 	if err := n.openWorkers(ctx, o); err != nil {
@@ -117,9 +116,10 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 	if err := <-measured; err != nil {
 		return n, err
 	}
+	n.closers = append(n.closers, n.platform.close)
 	config := chain.Config{
 		Home: filepath.Join(o.home, "chain"), Identity: identity, RPCAddr: o.rpc, Logger: o.log,
-		Genesis: n.genesis(o, identity, measurement),
+		Genesis: n.genesis(o, identity, n.platform.measurement),
 	}
 	if config.Genesis, err = keptGenesis(filepath.Join(o.home, "genesis.json"), config.Genesis); err != nil {
 		return n, err
@@ -231,7 +231,7 @@ func (n *network) run(ctx context.Context, o networkOptions) error {
 				return err
 			}
 		}
-		w.attach(n.client, o.times)
+		w.attach(n.client, n.platform, o.times)
 		var own context.Context
 		own, w.cancel = context.WithCancel(ctx)
 		n.wg.Go(func() {

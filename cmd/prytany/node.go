@@ -61,7 +61,12 @@ func (a *app) node(ctx context.Context, dir, listen, bond string) error {
 	if err := a.register(ctx, s, w, amount); err != nil {
 		return err
 	}
-	w.attach(s.chain, committee.Embedded)
+	p, err := openPlatform()
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	w.attach(s.chain, p, committee.Embedded)
 	a.say("worker %s at %s follows chain %s", w.ID().Short(), w.host.Addr(), s.Chain)
 	if err := a.print(map[string]any{"node": w.ID()}, fmt.Sprintln(w.ID())); err != nil {
 		return err

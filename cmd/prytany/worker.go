@@ -86,11 +86,11 @@ func openWorker(ctx context.Context, home, listen string, trace func(string, []b
 	return w, os.WriteFile(last, []byte(w.host.Addr()), 0o600)
 }
 
-// attach gives the worker its chain.
-func (w *worker) attach(chain node.Chain, times committee.Timeouts) {
+// attach gives the worker its chain and its platform.
+func (w *worker) attach(chain node.Chain, p *platform, times committee.Timeouts) {
 	w.Worker = node.New(node.Config{
 		Node: w.node, Operator: w.keys.operator, Peer: w.keys.peer, VRF: w.keys.vrf, Chain: chain, Net: w.host,
-		Blobs: w.blobs, Journal: w.journal, Enclaves: simulatedEnclaves(w.keys.chip), Times: times, Slots: 2, Log: w.log,
+		Blobs: w.blobs, Journal: w.journal, Enclaves: p.enclaves(w.keys.chip), Times: times, Slots: 2, Log: w.log,
 	})
 	w.hearing.set(w.Worker)
 	w.host.Receive(task.ProtoCommittee, w.HearMessage)

@@ -35,7 +35,7 @@ func (b *body) settle(l *loop) {
 	move := func() {
 		cost := b.regions[l.head]
 		b.regions[l.head] = 0
-		
+		b.regions[l.entry] += cost
 		for _, back := range l.backs {
 			b.regions[back] += cost
 		}
