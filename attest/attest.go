@@ -35,6 +35,9 @@ func (k Kind) Tier() (tier task.Tier, ok bool) {
 	return 0, false
 }
 
+// BestTier is the best that any known kind of evidence shows.
+const BestTier = task.TierSimulated
+
 // Keys are the enclave's, born with the task (spec §2.3).
 type Keys struct {
 	Seal []byte   `cbor:"1,keyasint" json:"-"`    // HPKE public key, MLKEM768-X25519

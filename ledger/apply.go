@@ -249,6 +249,9 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if err := p.Check(); err != nil {
 		return refuse("task-malformed", "%v", err)
 	}
+	if p.Policy.MinTier > attest.BestTier {
+		return refuse("tier-unavailable", "the task wants %s evidence or better; this chain knows %s at best", p.Policy.MinTier, attest.BestTier)
+	}
 	if !known {
 		return refuse("no-function", "function %s is not published here", p.Function.Short())
 	}
@@ -346,9 +349,12 @@ func (b *Block) claims(set []task.Claim) error {
 	return nil
 }
 
-// Admit verifies a claim for the present attempt (spec §5.4). The offline
-// verifier calls it again.
+// Admit verifies that a node may claim and has won its seats in the present
+// attempt (spec §5.4). The offline verifier calls it again.
 func (c *Case) Admit(n task.Node, stake task.Amount, k task.Claim) (Member, error) {
+	if tier, ok := attest.Kind(n.TEE.Kind).Tier(); !ok || tier < c.Task.Policy.MinTier {
+		return Member{}, task.Refuse("tier-low", "node %s has %s evidence, the task wants %s or better", k.Node.Short(), n.TEE.Kind, c.Task.Policy.MinTier)
+	}
 	won, err := sortition.Unverified{Node: task.Hash(k.Node), Proof: vrf.Proof(k.Proof)}.
 		Verify(c.Seed(), vrf.PublicKey(n.VRF), c.Seats, uint64(stake), uint64(c.TotalStake))
 	if err != nil {

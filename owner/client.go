@@ -299,7 +299,7 @@ func Ended(c *ledger.Case) error {
 	}
 	e := task.Refuse("task-"+string(s.Outcome), "%s", sentence[s.Outcome])
 	e.Fault = string(s.Fault)
-	return e.WithMoney("%s of the %s in escrow came back to Alice", back, c.Escrow.Alice).
+	return e.WithMoney("%s came back to Alice, who had %s in escrow", back, c.Escrow.Alice).
 		WithNext("prytany task why %s", c.ID())
 }
 

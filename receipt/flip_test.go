@@ -112,7 +112,6 @@ var onlyTheChain = map[string]string{
 	"Case.Members[].Node.Arch": "likewise",
 
 	"Case.Members[].Node.Runtimes":     "the registry's, known ones only; it may say one twice",
-	"Case.Members[].Node.TEE.Kind":     "the registry's; only the executor shows evidence of it",
 	"Case.Members[].Node.TEE.Identity": "likewise; no two members may have the same",
 
 	"Case.Passed[].Why":     "the skip votes and timeouts of a view that failed are not in the case",

@@ -85,7 +85,7 @@ func (a *app) verify(path, trustFile string) error {
 	}
 	r, err := receipt.Parse(raw)
 	if err != nil {
-		return task.Refuse("receipt-malformed", "%s is not a receipt, or was changed: %v", path, err)
+		return err
 	}
 	trust, err := loadTrust(trustFile, r.Case.Task.Chain)
 	if err != nil {
