@@ -69,7 +69,7 @@ func Open(ctx context.Context, h host.Host, dir string) (*Store, error) {
 			return nil, fmt.Errorf("blob: %w", err)
 		}
 	}
-	blocks := blockstore.NewBlockstoreNoPrefix(data)
+	blocks := blockstore.NewBlockstore(data, blockstore.NoPrefix())
 	swap := bitswap.New(ctx, bsnet.NewFromIpfsHost(h), nil, blocks)
 	return &Store{
 		host: h, blocks: blocks, data: data, swap: swap,

@@ -132,6 +132,7 @@ func (m *Machine) Step(e Event) []Action {
 		return nil
 	}
 	switch e := e.(type) {
+	case ChainMoved: // taken above
 	case Won:
 		m.won(e.Self)
 	case ClaimHeard:

@@ -51,6 +51,7 @@ type Keeper struct {
 	mu       sync.Mutex
 	released map[task.Ballot]task.Release
 	judged   map[task.Ballot]attest.Evidence // what each was released to
+	said     map[task.TaskID]string          // the last refusal
 }
 
 // Answer is the handler of the release protocol. It never returns an error:
@@ -236,12 +237,30 @@ func (k *Keeper) record(ctx context.Context, id task.TaskID, mine func(*ledger.C
 	}
 	r, err := k.Decide(ctx, c, c.View.Pre.Evidence, c.View.Pre.Reveals)
 	if err != nil {
-		k.Log.Warn("key refused", "owner", k.Role.String(), "task", id.Short(), "reason", err)
-		return true
+		if k.complain(id, err) {
+			k.Log.Warn("key refused", "owner", k.Role.String(), "task", id.Short(), "reason", err)
+		}
+		return false // what comes later may change it: more verdicts, the next view
 	}
 	_, err = k.Chain.Submit(ctx, k.Account, task.Body{Release: &r})
-	if code := task.CodeOf(err); err != nil && code != "nothing-new" && code != "task-closed" && ctx.Err() == nil {
-		k.Log.Warn("release not recorded", "task", id.Short(), "err", err)
+	switch task.CodeOf(err) {
+	case "nothing-new", "task-closed", "release-stale":
+		return true // it is there already, or no longer asked for
 	}
-	return true
+	if err != nil && ctx.Err() == nil {
+		k.Log.Warn("release not recorded", "owner", k.Role.String(), "task", id.Short(), "err", err)
+	}
+	return err == nil
+}
+
+// complain says whether this refusal is a new one for the task.
+func (k *Keeper) complain(id task.TaskID, err error) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.said == nil {
+		k.said = map[task.TaskID]string{}
+	}
+	again := k.said[id] == err.Error()
+	k.said[id] = err.Error()
+	return !again
 }

@@ -191,7 +191,8 @@ func (e *exam) committee() finding {
 	nodes, chips := map[task.NodeID]bool{}, map[task.Key]bool{}
 	var stake task.Amount
 	for _, m := range c.Members {
-		id, fits := m.Claim.Node, true
+		id := m.Claim.Node
+		var fits bool
 		if stake, fits = stake.Add(m.Stake); !fits || stake > c.TotalStake {
 			return fails("up to node %s, members stake %s of a total of %s", id.Short(), stake, c.TotalStake)
 		}

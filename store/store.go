@@ -15,6 +15,7 @@ import (
 
 	"github.com/prytany/prytany/task"
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Journal is the vote log of one node. Safe for concurrent use; a second
@@ -29,7 +30,7 @@ var (
 // OpenJournal opens or makes the file, mode 0600.
 func OpenJournal(path string) (*Journal, error) {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, task.Refuse("journal-busy", "%s is open in another process: a node's votes are kept by one process only", path)
 	}
 	if err != nil {

@@ -152,12 +152,16 @@ func configDir() (string, error) {
 	return filepath.Join(h, "prytany"), err
 }
 
-// logger writes to stderr if asked to, and nowhere otherwise.
+// logger writes warnings to stderr, and with --verbose everything.
 func (a *app) logger() *slog.Logger {
-	if !a.verbose {
-		return slog.New(slog.DiscardHandler)
+	level := slog.LevelWarn
+	if a.verbose {
+		level = slog.LevelInfo
 	}
-	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	if a.quiet {
+		level = slog.LevelError
+	}
+	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
 }
 
 // print writes a result to stdout: as JSON, or as text.

@@ -92,7 +92,7 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 	n = &network{log: o.log, cancel: cancel}
 	defer func() {
 		if err != nil {
-			n.stop()
+			_ = n.stop() // err says more
 		}
 	}()
 	measured := make(chan error, 1)

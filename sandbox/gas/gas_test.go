@@ -511,24 +511,58 @@ func TestEndless(t *testing.T) {
 			    local.set 0
 			    br 0
 			  end`,
-		"switch with the selector set elsewhere": `
+		"switch with another local set": `
 			func f : i32 i32
 			  loop
 			    block
-			      local.get 0
-			      br_table 0
+			      block
+			        local.get 0
+			        br_table 0 1
+			      end
+			      i32.const 1
+			      local.set 1
+			      br 1
 			    end
-			    i32.const 0
-			    local.set 1
-			    br 0
 			  end`,
-		"switch out of its range": `
+		"switch that goes back from inside a block where its case was": `
 			func f : i32
 			  loop
 			    block
 			      block
 			        local.get 0
-			        br_table 0 1 0
+			        br_table 0 1
+			      end
+			      block
+			        i32.const 0
+			        local.set 0
+			        br 2
+			      end
+			    end
+			  end`,
+		"switch of another loop": `
+			func f : i32
+			  loop
+			    block
+			      local.get 0
+			      br_table 0
+			    end
+			    loop
+			      block
+			        i32.const 0
+			        local.set 0
+			        br 2
+			      end
+			    end
+			  end`,
+		"switch out of its range": `
+			func f : i32
+			  i32.const 5
+			  local.set 0
+			  loop
+			    block
+			      block
+			        local.get 0
+			        br_table 1 0
 			      end
 			      i32.const -1
 			      local.set 0

@@ -61,7 +61,7 @@ func (b *body) unfork(from int) {
 
 // watch follows the head of a loop: blocks, and what a table is to select by.
 func (b *body) watch(op byte) {
-	if op != opBlock && op != opLocalGet && op != opBrTable || op == opBlock && b.last[1].op == opLocalGet {
+	if op != opBlock && op != opLocalGet && op != opBrTable {
 		b.opening = 0
 	}
 }
@@ -69,7 +69,7 @@ func (b *body) watch(op byte) {
 // dispatch notes which frames the head of a loop leads to, where it is but
 // blocks and a table.
 func (b *body) dispatch() {
-	if b.opening == 0 || b.last[1].op != opLocalGet || b.last[0].op == opLocalGet {
+	if b.opening == 0 || b.last[1].op != opLocalGet {
 		return
 	}
 	id := b.frames[b.opening].loop
