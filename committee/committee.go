@@ -55,7 +55,7 @@ func MemberOf(m *ledger.Member) Member {
 	}
 }
 
-// Timeouts, in milliseconds of the node's own waiting; no rule of the chain
+// Timeouts are in milliseconds of the node's own waiting; no rule of the chain
 // depends on them.
 type Timeouts struct {
 	Collect uint64 // from one's own claim to the first prepare

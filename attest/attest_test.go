@@ -1,0 +1,151 @@
+package attest
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"testing"
+
+	"github.com/prytany/prytany/task"
+)
+
+func chip(seed byte) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, 32))
+}
+
+// scene is good evidence, all that a verifier expects of it, and the rules.
+type scene struct {
+	ev     Evidence
+	want   Expected
+	policy task.Policy
+	ref    Reference
+	chip   ed25519.PrivateKey
+}
+
+func newScene() *scene {
+	s := &scene{chip: chip(1), policy: task.Policy{MinTier: task.TierSimulated}}
+	s.ref = Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}, MinTCB: 3}
+	s.want = Expected{
+		Context: Context{Chain: "c", Task: task.TaskID{1}, Attempt: 1, View: 2, Node: task.NodeID{3}, Round: task.PreRun, Function: task.FunctionID{4}, CodeCID: "code", InputCID: "input"},
+		Chip:    task.PublicKey(s.chip), Kind: string(Simulated), Nonces: []task.Hash{{5}}, State: EmptyState,
+	}
+	s.ev = Evidence{
+		Kind: Simulated, Round: task.PreRun, Keys: Keys{Seal: make([]byte, sealKeySize), Sign: task.Key{1}, VRF: task.Key{2}},
+		Nonces: []task.Hash{{4}, {5}, {6}}, State: EmptyState, Chip: task.PublicKey(s.chip),
+		Quote: Quote{Measurement: task.Hash{7}, TCB: 3},
+	}
+	return s.bind().sign()
+}
+
+// bind makes the report data fit, as an honest enclave would.
+func (s *scene) bind() *scene {
+	s.ev.Quote.ReportData = ReportData(s.want.Context, s.ev.Keys, s.ev.State, NonceRoot(s.ev.Nonces))
+	return s
+}
+
+func (s *scene) sign() *scene {
+	s.ev.Signature = task.Sign(s.chip, QuoteHash(s.ev.Kind, s.ev.Quote))
+	return s
+}
+
+func (s *scene) appraise() Appraisal { return Appraise(s.ev, s.want, s.policy, s.ref) }
+
+// Each way in which evidence can be bad has its own reason code (spec §7.4).
+func TestAppraise(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		reason string // "" is OK
+		change func(*scene)
+	}{
+		{"honest", "", func(*scene) {}},
+		{"unknown kind", UnknownKind, func(s *scene) { s.ev.Kind = "magic"; s.sign() }},
+		{"simulated evidence on a real chain", SimulatedRefused, func(s *scene) { s.ref.AllowSimulated = false }},
+		{"tier too low", TierTooLow, func(s *scene) { s.policy.MinTier = task.TierMeasured }},
+		{"of the other round", WrongRound, func(s *scene) { s.ev.Round = task.PostRun; s.bind().sign() }},
+		{"foreign chip (cuckoo)", ForeignChip, func(s *scene) { s.chip = chip(9); s.ev.Chip = task.PublicKey(s.chip); s.sign() }},
+		{"other kind than registered", ForeignChip, func(s *scene) { s.want.Kind = "tpm" }},
+		{"another's signature", BadSignature, func(s *scene) { s.chip = chip(9); s.sign() }},
+		{"quote changed after signing", BadSignature, func(s *scene) { s.ev.Quote.TCB++ }},
+		{"debug enclave", DebugEnclave, func(s *scene) { s.ev.Quote.Debug = true; s.sign() }},
+		{"old TCB by the chain's rule", StaleTCB, func(s *scene) { s.ev.Quote.TCB = 2; s.sign() }},
+		{"old TCB by the task's policy", StaleTCB, func(s *scene) { s.policy.MinTCB = 4 }},
+		{"swapped program", WrongMeasurement, func(s *scene) { s.ev.Quote.Measurement = task.Hash{8}; s.sign() }},
+		{"program not on the task's list", WrongMeasurement, func(s *scene) { s.policy.Measurements = []task.Hash{{8}} }},
+		{"program on the task's list only", "", func(s *scene) { s.policy.Measurements = []task.Hash{{7}}; s.ref.Measurements = nil }},
+		{"short key", BadKeys, func(s *scene) { s.ev.Keys.Seal = s.ev.Keys.Seal[1:]; s.bind().sign() }},
+		{"keys changed at the exit", KeysChanged, func(s *scene) { k := s.ev.Keys; k.Sign = task.Key{9}; s.want.Keys = &k }},
+		{"dirty state", DirtyState, func(s *scene) { s.ev.State = task.Hash{1}; s.bind().sign() }},
+		{"replayed: my nonce is not in it", NonceMissing, func(s *scene) { s.want.Nonces = []task.Hash{{9}} }},
+		{"nonce added without a quote over it", NotBound, func(s *scene) { s.want.Nonces = []task.Hash{{9}}; s.ev.Nonces = append(s.ev.Nonces, task.Hash{9}) }},
+		{"relayed: of another task", NotBound, func(s *scene) { s.want.Context.Task = task.TaskID{9} }},
+		{"of another attempt", NotBound, func(s *scene) { s.want.Context.Attempt++ }},
+		{"of another view", NotBound, func(s *scene) { s.want.Context.View++ }},
+		{"of another node", NotBound, func(s *scene) { s.want.Context.Node[0]++ }},
+		{"of another chain", NotBound, func(s *scene) { s.want.Context.Chain = "d" }},
+		{"of another function", NotBound, func(s *scene) { s.want.Context.Function[0]++ }},
+		{"of other code", NotBound, func(s *scene) { s.want.Context.CodeCID = "x" }},
+		{"of other input", NotBound, func(s *scene) { s.want.Context.InputCID = "x" }},
+		{"sealing key swapped", NotBound, func(s *scene) { s.ev.Keys.Seal = bytes.Repeat([]byte{1}, sealKeySize) }},
+		{"signing key swapped", NotBound, func(s *scene) { s.ev.Keys.Sign = task.Key{9} }},
+		{"VRF key swapped", NotBound, func(s *scene) { s.ev.Keys.VRF = task.Key{9} }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newScene()
+			row.change(s)
+			a := s.appraise()
+			if (a.Verdict == task.OK) != (row.reason == "") || a.Reason != row.reason {
+				t.Errorf("%s, reason %q (%s); want %q", a.Verdict, a.Reason, a.Detail, row.reason)
+			}
+			if a.Verdict == task.Fault && a.Detail == "" {
+				t.Error("no word of explanation")
+			}
+		})
+	}
+}
+
+func TestNoncesBelongToTheirNodes(t *testing.T) {
+	if Nonce([64]byte{1}, task.NodeID{1}) == Nonce([64]byte{1}, task.NodeID{2}) || Nonce([64]byte{1}, task.NodeID{1}) == Nonce([64]byte{2}, task.NodeID{1}) {
+		t.Error("two verifiers share a nonce")
+	}
+	if ExitNonce(task.Hash{1}, task.Hash{2}) == ExitNonce(task.Hash{1}, task.Hash{3}) {
+		t.Error("the exit nonce does not depend on the beacon")
+	}
+	if NonceRoot([]task.Hash{{1}, {2}}) == NonceRoot([]task.Hash{{2}, {1}}) {
+		t.Error("the root does not depend on the order")
+	}
+}
+
+// Every bit of accepted evidence counts.
+func TestEvidenceIsBoundBitByBit(t *testing.T) {
+	s := newScene()
+	raw := task.Encode(s.ev)
+	for i := range raw {
+		bad := bytes.Clone(raw)
+		bad[i] ^= 1 << (i % 8)
+		ev, err := ParseEvidence(bad)
+		if err != nil {
+			continue
+		}
+		s.ev = ev
+		if a := s.appraise(); a.Verdict == task.OK {
+			t.Fatalf("byte %d changed and still OK", i)
+		}
+	}
+}
+
+func FuzzParseEvidence(f *testing.F) {
+	f.Add(task.Encode(newScene().ev))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		ev, err := ParseEvidence(raw)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(task.Encode(ev), raw) {
+			t.Fatal("accepted bytes that are not its encoding")
+		}
+		s := newScene()
+		s.want.Context.Task = task.TaskID{0xff} // nothing is bound to this
+		if Appraise(ev, s.want, s.policy, s.ref).Verdict == task.OK {
+			t.Fatal("evidence of something else was found good")
+		}
+	})
+}

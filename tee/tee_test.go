@@ -1,0 +1,253 @@
+package tee
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/ed25519"
+	"encoding/binary"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/seal"
+	"github.com/prytany/prytany/task"
+)
+
+// noop is the smallest WASI module: a _start that returns.
+var noop = []byte("\x00asm\x01\x00\x00\x00" + "\x01\x04\x01\x60\x00\x00" + "\x03\x02\x01\x00" +
+	"\x07\x0a\x01\x06_start\x00\x00" + "\x0a\x04\x01\x02\x00\x0b")
+
+// stage is an enclave served over pipes, and both owners' secrets.
+type stage struct {
+	t                   *testing.T
+	in                  io.WriteCloser
+	out                 io.Reader
+	ended               chan error
+	alice, bob, results seal.Identity
+	begin               Begin
+	code, input         []byte
+}
+
+func newStage(t *testing.T) *stage {
+	s := &stage{t: t, ended: make(chan error, 1)}
+	s.alice, _ = seal.NewIdentity()
+	s.bob, _ = seal.NewIdentity()
+	s.results, _ = seal.NewIdentity()
+	s.code, _ = seal.Encrypt(s.bob.Recipient(), noop)
+	s.input, _ = seal.Encrypt(s.alice.Recipient(), []byte("picture"))
+	f := task.Function{Manifest: task.Manifest{Runtime: "wasm", Limits: task.Limits{Gas: 1e6, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 5000}}}
+	tk := task.Task{Function: f.ID(), Recipient: s.results.Recipient(), GasLimit: 1e6}
+	s.begin = Begin{Task: tk, Function: f, ChipSeed: [32]byte{1}, Measurement: task.Hash{7}, Nonces: []task.Hash{{5}},
+		Context: attest.Context{Task: tk.ID(), Function: f.ID(), Node: task.NodeID{3}, Round: task.PreRun}}
+	qr, qw := io.Pipe()
+	ar, aw := io.Pipe()
+	s.in, s.out = qw, ar
+	go func() {
+		err := Serve(qr, aw)
+		_ = aw.CloseWithError(io.EOF)
+		s.ended <- err
+	}()
+	t.Cleanup(func() { _ = qw.Close() })
+	return s
+}
+
+func (s *stage) ask(q Request) Response {
+	s.t.Helper()
+	if err := writeFrame(s.in, q); err != nil {
+		s.t.Fatal(err)
+	}
+	a, err := readFrame[Response](s.out)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return a
+}
+
+func (s *stage) start() attest.Evidence {
+	s.t.Helper()
+	a := s.ask(Request{Begin: &s.begin})
+	ev, err := attest.ParseEvidence(a.Evidence)
+	if err != nil {
+		s.t.Fatalf("%v %s", err, a.Error)
+	}
+	return ev
+}
+
+func (s *stage) release(ev attest.Evidence, role task.Role, id seal.Identity) {
+	s.t.Helper()
+	r, err := seal.Seal(task.Release{Task: s.begin.Context.Task, Role: role, Evidence: ev.Digest()}, ev.Keys.Seal, id)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if a := s.ask(Request{Release: &r}); a.Error != "" {
+		s.t.Fatal(a.Error)
+	}
+}
+
+func (s *stage) run() Response { return s.ask(Request{Run: &Run{Code: s.code, Input: s.input}}) }
+
+func TestOneTaskInAnEnclave(t *testing.T) {
+	s := newStage(t)
+	ev := s.start()
+	want := attest.Expected{
+		Context: s.begin.Context, Chip: task.PublicKey(ed25519.NewKeyFromSeed(s.begin.ChipSeed[:])), Kind: string(attest.Simulated),
+		Nonces: s.begin.Nonces, State: attest.EmptyState,
+	}
+	ref := attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}}
+	policy := task.Policy{MinTier: task.TierSimulated}
+	if a := attest.Appraise(ev, want, policy, ref); a.Verdict != task.OK {
+		t.Fatalf("%s: %s", a.Reason, a.Detail)
+	}
+	// Evidence over other nonces is of the same enclave.
+	again, _ := attest.ParseEvidence(s.ask(Request{Quote: &Quote{Nonces: []task.Hash{{5}, {6}}}}).Evidence)
+	want.Nonces = []task.Hash{{6}}
+	want.Keys = &ev.Keys
+	if a := attest.Appraise(again, want, policy, ref); a.Verdict != task.OK {
+		t.Fatalf("%s: %s", a.Reason, a.Detail)
+	}
+	s.release(again, task.Alice, s.alice)
+	s.release(again, task.Bob, s.bob)
+	a := s.run()
+	if a.Error != "" || a.Result.Result.Outcome != task.RunOK || !a.Result.Signature.Verify(again.Keys.Sign, a.Result.Result.Hash()) {
+		t.Fatalf("%+v", a)
+	}
+	if a.Result.Result.Evidence != again.Digest() || a.Result.Result.PostState != attest.EmptyState {
+		t.Error("the result is not bound to the evidence, or the space is not empty")
+	}
+	archive, err := s.results.Decrypt(a.Output, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Unpack(archive); err != nil {
+		t.Fatal(err)
+	}
+	c := s.begin.Context
+	c.Round = task.PostRun
+	exit, _ := attest.ParseEvidence(s.ask(Request{Exit: &Exit{Context: c, Nonce: task.Hash{9}}}).Evidence)
+	want.Context, want.Nonces = c, []task.Hash{{9}}
+	if a := attest.Appraise(exit, want, policy, ref); a.Verdict != task.OK {
+		t.Errorf("exit: %s: %s", a.Reason, a.Detail)
+	}
+	if err := <-s.ended; err != nil {
+		t.Errorf("the enclave did not end well: %v", err)
+	}
+}
+
+// A key that opens nothing is its owner's fault, and the signed result says so.
+func TestWrongKeys(t *testing.T) {
+	for name, c := range map[string]struct {
+		alice, bob bool // releases the wrong key
+		want       task.Outcome
+	}{
+		"alice": {alice: true, want: task.BadInputKey},
+		"bob":   {bob: true, want: task.BadCodeKey},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			ev := s.start()
+			wrong, _ := seal.NewIdentity()
+			a, b := s.alice, s.bob
+			if c.alice {
+				a = wrong
+			}
+			if c.bob {
+				b = wrong
+			}
+			s.release(ev, task.Alice, a)
+			s.release(ev, task.Bob, b)
+			if got := s.run().Result.Result.Outcome; got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// The node cannot make the enclave do things out of order, or for another task.
+func TestOutOfOrder(t *testing.T) {
+	s := newStage(t)
+	exit := Request{Exit: &Exit{Context: s.begin.Context}}
+	for name, q := range map[string]Request{
+		"nothing": {}, "run before begin": {Run: &Run{}}, "release before begin": {Release: &task.Release{}}, "quote before begin": {Quote: &Quote{}},
+	} {
+		if a := s.ask(q); a.Error == "" {
+			t.Errorf("%s was answered", name)
+		}
+	}
+	foreign := s.begin
+	foreign.Context.Task[0]++
+	if a := s.ask(Request{Begin: &foreign}); a.Error == "" {
+		t.Error("began for another task than it was given")
+	}
+	s.start()
+	if a := s.ask(Request{Begin: &s.begin}); a.Error == "" {
+		t.Error("began twice")
+	}
+	if a := s.run(); a.Error == "" {
+		t.Error("ran without keys")
+	}
+	if a := s.ask(exit); a.Error == "" {
+		t.Error("left before it ran")
+	}
+}
+
+func TestFramesAreBounded(t *testing.T) {
+	if _, err := readFrame[Request](bytes.NewReader(binary.BigEndian.AppendUint32(nil, MaxFrame+1))); !errors.Is(err, task.ErrTooLarge) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestUnpackRefusesWhatPackNeverMakes(t *testing.T) {
+	good, err := pack(sandbox.Result{Outputs: []sandbox.File{{Name: "a/b", Data: []byte("x")}}, Log: []byte("log"), Reason: "why"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := Unpack(good)
+	if err != nil || string(out.Files["a/b"]) != "x" || string(out.Log) != "log" || out.Reason != "why" {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	for _, h := range []tar.Header{
+		{Name: "out/../../etc/passwd", Typeflag: tar.TypeReg}, {Name: "/etc/passwd", Typeflag: tar.TypeReg}, {Name: "out//etc/x", Typeflag: tar.TypeReg},
+		{Name: "out/link", Typeflag: tar.TypeSymlink, Linkname: "/etc"}, {Name: "out/dev", Typeflag: tar.TypeChar}, {Name: "other", Typeflag: tar.TypeReg},
+	} {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		_ = w.WriteHeader(&h)
+		_ = w.Close()
+		if _, err := Unpack(b.Bytes()); err == nil {
+			t.Errorf("%q was unpacked", h.Name)
+		}
+	}
+}
+
+func FuzzReadFrame(f *testing.F) {
+	var b bytes.Buffer
+	_ = writeFrame(&b, Request{Quote: &Quote{Nonces: []task.Hash{{1}}}})
+	f.Add(b.Bytes())
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if len(raw) > 4 && binary.BigEndian.Uint32(raw) > uint32(len(raw)) {
+			return // a short frame; only its allocation would be measured
+		}
+		if q, err := readFrame[Request](bytes.NewReader(raw)); err == nil {
+			var again bytes.Buffer
+			if writeFrame(&again, q) != nil || !bytes.HasPrefix(raw, again.Bytes()) {
+				t.Fatal("accepted bytes that are not its encoding")
+			}
+		}
+	})
+}
+
+func FuzzUnpack(f *testing.F) {
+	good, _ := pack(sandbox.Result{Outputs: []sandbox.File{{Name: "a", Data: []byte("x")}}})
+	f.Add(good)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		out, err := Unpack(raw)
+		for name := range out.Files {
+			if err == nil && (strings.HasPrefix(name, "/") || strings.Contains(name, "..") && !strings.Contains(name, "...") && strings.HasPrefix(name, "../")) {
+				t.Fatalf("name %q", name)
+			}
+		}
+	})
+}
