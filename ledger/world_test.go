@@ -204,6 +204,9 @@ func (w *world) elect() {
 func (w *world) evidence(r task.Round, nonces []task.Hash) (attest.Evidence, []byte) {
 	c := w.c()
 	k := w.nodes[c.View.Executor]
+	if k == nil {
+		k = newWorker("nobody") // no executor yet
+	}
 	want := c.Expected(r, c.View.Number, k.node)
 	keys := attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(seedKey("enclave"))}
 	ev := attest.Evidence{

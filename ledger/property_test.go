@@ -1,0 +1,138 @@
+package ledger
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/prytany/prytany/task"
+	"pgregory.net/rapid"
+)
+
+// Whatever transactions come in whatever order, no money comes or goes, and a
+// refused one changes nothing but its sender's fee and nonce.
+func TestSupplyIsConserved(t *testing.T) {
+	verbs := []string{"transfer", "bond", "unbond", "publish", "post", "claims", "commit", "reveal", "release", "result", "skip"}
+	people := []string{"alice", "bob", "carol", "n0", "n1", "n5"}
+	froms := []string{"all", "forged", "stale", "none", "executor", "stranger"}
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWorld(t, 9)
+		w.post()
+		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
+			switch rapid.IntRange(0, 9).Draw(rt, "kind") {
+			case 0, 1:
+				w.next()
+			case 2:
+				w.stride()
+			default:
+				who := rapid.SampledFrom(people).Draw(rt, "who")
+				with := map[string]string{
+					"to": rapid.SampledFrom(people).Draw(rt, "to"), "node": rapid.SampledFrom([]string{"n0", "n1", "n8"}).Draw(rt, "node"),
+					"amount": fmt.Sprint(rapid.IntRange(0, 1500).Draw(rt, "amount")), "bond": fmt.Sprint(rapid.IntRange(0, 1500).Draw(rt, "bond")),
+					"fee": fmt.Sprint(rapid.IntRange(0, 60).Draw(rt, "fee")), "from": rapid.SampledFrom(froms).Draw(rt, "from"),
+					"role": rapid.SampledFrom([]string{"alice", "bob"}).Draw(rt, "role"), "votes": rapid.SampledFrom([]string{"all", "few"}).Draw(rt, "votes"),
+					"gas": fmt.Sprint(rapid.IntRange(1, 1_000_000).Draw(rt, "gas")),
+				}
+				if w.c().Phase == Closed {
+					w.id = task.TaskID{}
+					w.post()
+				}
+				body := w.body(who, rapid.SampledFrom(verbs).Draw(rt, "verb"), with)
+				before := w.state().Account(task.PublicKey(w.keys[who]))
+				err := w.send(who, body)
+				after := w.state().Account(task.PublicKey(w.keys[who]))
+				if err != nil && before.Balance-after.Balance > w.block.Params.TxFee {
+					rt.Fatalf("%s: refused (%v) and still cost %s", body.Kind(), err, before.Balance-after.Balance)
+				}
+			}
+			save(w.block.state, []byte(keyMeta), w.block.meta)
+			if r := w.state(); r.Held() != r.Meta().Supply {
+				rt.Fatalf("%d held of %d", r.Held(), r.Meta().Supply)
+			}
+		}
+	})
+}
+
+// stride helps the case along, so that late phases are reached too.
+func (w *world) stride() {
+	switch c := w.c(); c.Phase {
+	case Electing:
+		if len(c.Members) == 0 {
+			_ = w.send("carol", task.Body{Claims: &task.Claims{Claims: w.allClaims()}})
+		}
+	case Attesting:
+		if len(c.View.Pre.Commitments) == 0 {
+			w.judge(task.PreRun, everyone(task.OK))
+		}
+	case Releasing:
+		_, _ = w.release(task.Alice), w.release(task.Bob)
+	case Running:
+		_ = w.result(task.RunOK, 5)
+	case Reviewing:
+		if len(c.View.Post.Commitments) == 0 {
+			w.judge(task.PostRun, everyone(task.OK))
+		}
+	}
+}
+
+// BenchmarkApply measures each kind of transaction on a small state, its
+// signature check included.
+func BenchmarkApply(b *testing.B) {
+	for _, row := range []struct {
+		verb, who string
+		with      map[string]string
+	}{
+		{"transfer", "alice", map[string]string{"to": "bob", "amount": "0"}},
+		{"bond", "n0", map[string]string{"node": "n0", "amount": "0"}},
+		{"publish", "bob", map[string]string{"bond": "0"}},
+		{"post", "alice", map[string]string{"fee": "0", "gas": "1"}},
+	} {
+		b.Run(row.verb, func(b *testing.B) {
+			w := newWorld(b, 9)
+			w.block.Params.MaxOpen = 1 << 30
+			w.publish()
+			for b.Loop() {
+				if err := w.send(row.who, w.body(row.who, row.verb, row.with)); err != nil && task.CodeOf(err) != "escrow-low" && task.CodeOf(err) != "no-fee" && task.CodeOf(err) != "function-bond-low" {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	// The kinds of a committee change the case once; each runs on a fresh copy
+	// of the state in which it is due.
+	for verb, prepare := range map[string]func(*world) (string, task.Body){
+		"claims": func(w *world) (string, task.Body) { return "carol", w.claimsRow("all") },
+		"skip": func(w *world) (string, task.Body) {
+			w.elect()
+			return "carol", w.skipRow("all")
+		},
+		"release": func(w *world) (string, task.Body) {
+			w.elect()
+			w.judge(task.PreRun, everyone(task.OK))
+			return "alice", w.body("alice", "release", nil)
+		},
+		"result": func(w *world) (string, task.Body) {
+			w.elect()
+			w.judge(task.PreRun, everyone(task.OK))
+			return "carol", w.resultRow(nil)
+		},
+	} {
+		b.Run(verb, func(b *testing.B) {
+			w := newWorld(b, 9)
+			w.post()
+			who, body := prepare(w)
+			key := w.keys[who]
+			raw := task.SignTx(key, "test", w.state().Account(task.PublicKey(key)).Nonce, body)
+			for b.Loop() {
+				fork := *w.block
+				fork.state = newOverlay(w.block.state)
+				tx, err := task.VerifyTx(raw, "test")
+				if err == nil {
+					err = fork.Apply(tx)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
