@@ -316,10 +316,13 @@ func plainPairs(db dbm.DB, prefix []byte) (list []pair) {
 	return list
 }
 
-// after is the first key behind all that begin with a prefix. No prefix of the
-// state ends in 0xff.
+// after is the first key behind all that begin with a prefix: nil, the end of
+// everything, for a prefix of 0xff alone.
 func after(prefix []byte) []byte {
-	end := slices.Clone(prefix)
+	end := bytes.TrimRight(slices.Clone(prefix), "\xff")
+	if len(end) == 0 {
+		return nil
+	}
 	end[len(end)-1]++
 	return end
 }

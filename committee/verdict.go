@@ -51,7 +51,7 @@ func (m *Machine) evidenceHeard(e EvidenceHeard) {
 // it knows who executes and the evidence is not to be outdated at once.
 func (m *Machine) tryAppraise(view uint32, which task.Round) {
 	r := m.round(view, which)
-	if r.mine != nil || !m.isMember() || !m.decided || view != m.view || m.executor == m.self {
+	if r.mine != nil || !m.isMember() || !m.decided || view != m.view || m.executor == m.self || m.confirmed && !m.c.Judges(m.self) {
 		return
 	}
 	if raw := r.offered[m.executor]; raw != nil && !bytes.Equal(raw, r.evidence) {
@@ -170,7 +170,12 @@ func (m *Machine) flush(view uint32, which task.Round) {
 	if m.executor != m.self || !m.decided || view != m.view || r.evidence == nil {
 		return
 	}
-	others := len(m.members) - 1
+	others := 0
+	for id := range m.members {
+		if id != m.self && (!m.confirmed || m.c.Judges(id)) {
+			others++
+		}
+	}
 	if n := len(r.commitments); n > r.submitted && (n >= others || r.late) && m.closedAt(which) == 0 {
 		r.submitted = n
 		var set []task.Commitment
@@ -247,6 +252,12 @@ func (m *Machine) follow(which task.Round) {
 		m.flushTimer(m.view, which)
 	}
 	m.revealsLeftOut(which)
+	// What others brought to the chain counts as heard.
+	for _, v := range m.c.Round(which).Reveals {
+		if _, ok := r.reveals[v.Node]; !ok {
+			r.reveals[v.Node] = v
+		}
+	}
 	m.flush(m.view, which)
 }
 

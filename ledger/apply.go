@@ -222,6 +222,9 @@ func (b *Block) publish(from task.Address, p task.Publish) error {
 	if err := p.Function.Check(); err != nil {
 		return task.Refuse("function-malformed", "%v", err)
 	}
+	if wall, window := b.Params.Blocks(p.Function.Manifest.Limits.WallMillis), b.Params.window(); wall+window >= b.Params.UnbondBlocks {
+		return task.Refuse("wall-too-long", "a run of %d blocks and %d for its disputes outlast the %d that a bond is held; shorten limits.wall", wall, window, b.Params.UnbondBlocks)
+	}
 	if err := b.debit(from, p.Bond); err != nil {
 		return err
 	}
@@ -254,6 +257,9 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	}
 	if !known {
 		return refuse("no-function", "function %s is not published here", p.Function.Short())
+	}
+	if want := p.Policy.Measurements; len(want) > 0 && !slices.ContainsFunc(want, func(m task.Hash) bool { return slices.Contains(b.Params.Reference.Measurements, m) }) || p.Policy.MinTCB > b.Params.Reference.MinTCB {
+		return refuse("policy-unmeetable", "no enclave that this chain knows meets the task's measurements and TCB floor")
 	}
 	if b.meta.Open >= b.Params.MaxOpen {
 		return refuse("chain-full", "%d tasks are open, the most this chain takes; try again later", b.meta.Open)
@@ -387,7 +393,7 @@ func (b *Block) commitments(set []task.Commitment) error {
 	for _, k := range set {
 		m := c.Member(k.Node)
 		known := slices.ContainsFunc(round.Commitments, func(o task.Commitment) bool { return o.Node == k.Node })
-		if k.Ballot != ballot || m == nil || known || k.Node == c.View.Executor || !k.Signature.Verify(m.Node.Peer, k.Hash()) {
+		if k.Ballot != ballot || m == nil || known || !c.Judges(k.Node) || !k.Signature.Verify(m.Node.Peer, k.Hash()) {
 			continue
 		}
 		round.Commitments = append(round.Commitments, k)
@@ -441,10 +447,7 @@ func (b *Block) verdicts(t task.Verdicts) error {
 	need := sortition.Quorum(c.JudgeSeats())
 	b.saveCase(c, c.Deadline, "%s verdicts: OK %d, FAULT %d of %d seats, a quorum is %d", t.Ballot.Round, ok, bad, c.JudgeSeats(), need)
 	if decided {
-		if c.Phase == Reviewing && ok+bad == c.committedSeats(task.PostRun) {
-			b.settle(c, b.reviewed(c))
-		}
-		return nil
+		return nil // late words are paid for, and change nothing
 	}
 	switch {
 	case ok >= need && t.Ballot.Round == task.PreRun:
@@ -464,8 +467,8 @@ func (b *Block) verdicts(t task.Verdicts) error {
 func (c *Case) speaking(reveals []task.Reveal, evidence []byte) (seats uint32) {
 	digest := task.H(task.TagEvidence, evidence)
 	for _, v := range reveals {
-		if m := c.Member(v.Node); m != nil && v.Evidence == digest {
-			seats += m.Seats
+		if c.Judges(v.Node) && v.Evidence == digest {
+			seats += c.Member(v.Node).Seats
 		}
 	}
 	return seats

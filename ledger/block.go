@@ -231,7 +231,7 @@ func (b *Block) openRound(c *Case) task.Round {
 // one (spec §5.5).
 func (b *Block) closeClaims(c *Case) {
 	was := c.Deadline
-	if c.enough() {
+	if c.Enough() {
 		b.startView(c, 0, was)
 		return
 	}
@@ -245,10 +245,10 @@ func (b *Block) closeClaims(c *Case) {
 	b.saveCase(c, was, "too few seats: %d by %d nodes, the task wants %d; next attempt", c.TotalSeats(), len(c.Members), c.Task.MinSeats)
 }
 
-// enough says whether the committee is large enough: the task's minimum of
+// Enough says whether the committee is large enough: the task's minimum of
 // seats, and all but one of them in other hands than the executor's, or one
 // large worker would be judged by next to nobody.
-func (c *Case) enough() bool {
+func (c *Case) Enough() bool {
 	executor, ok := c.ExecutorOf(0)
 	if !ok {
 		return false
@@ -259,8 +259,8 @@ func (c *Case) enough() bool {
 
 // startView gives the task to the owner of the next ticket.
 func (b *Block) startView(c *Case, number uint32, was uint64) {
-	executor, ok := c.ExecutorOf(number)
-	if !ok || number >= b.Params.MaxViews {
+	executor, ok := c.TurnOf(number)
+	if !ok {
 		b.settle(c, ExecutorsFailed)
 		return
 	}
@@ -312,10 +312,21 @@ func (b *Block) slashSilent(c *Case, id task.NodeID) task.Amount {
 	if !ok {
 		return 0
 	}
-	cut, _ := n.Bond.MulDiv(b.Params.SilentSlashPPM, million)
-	n.Bond -= cut
+	// What is on its way out is at stake as well: leaving saves nobody.
+	all := n.Bond
+	for _, u := range n.Unbonding {
+		all += u.Amount
+	}
+	cut, _ := all.MulDiv(b.Params.SilentSlashPPM, million)
+	bonded := min(cut, n.Bond)
+	n.Bond -= bonded
+	for i, left := 0, cut-bonded; i < len(n.Unbonding) && left > 0; i++ {
+		part := min(left, n.Unbonding[i].Amount)
+		n.Unbonding[i].Amount -= part
+		left -= part
+	}
 	n.setStake(b.epoch())
-	b.meta.addStake(b.epoch(), b.epoch()+activationEpochs, 0, cut)
+	b.meta.addStake(b.epoch(), b.epoch()+activationEpochs, 0, bonded)
 	save(b.state, join(keyNode, id[:]), n)
 	b.meta.Burned += cut - cut/2
 	c.Escrow.Pot += cut / 2

@@ -159,13 +159,34 @@ func (c *Case) ExecutorOf(view uint32) (task.NodeID, bool) {
 	return task.NodeID(id), ok
 }
 
-// JudgeSeats is the number of verifiers' seats: all but the executor's own.
-func (c *Case) JudgeSeats() uint32 {
-	n := c.TotalSeats()
-	if m := c.Member(c.View.Executor); m != nil {
-		n -= m.Seats
+// Judges says whether a member judges the present executor: everyone does but
+// itself, and those who were passed over before it, whose silence would
+// otherwise count against every later quorum.
+func (c *Case) Judges(id task.NodeID) bool {
+	return c.Member(id) != nil && id != c.View.Executor &&
+		!slices.ContainsFunc(c.Passed, func(p Pass) bool { return p.Executor == id })
+}
+
+// JudgeSeats is the number of the judges' seats.
+func (c *Case) JudgeSeats() (n uint32) {
+	for _, m := range c.Members {
+		if c.Judges(m.Claim.Node) {
+			n += m.Seats
+		}
 	}
 	return n
+}
+
+// TurnOf is who executes in a view, if there is such a view: a ticket's owner,
+// within the chain's limit of views, and somebody left to judge it.
+func (c *Case) TurnOf(view uint32) (task.NodeID, bool) {
+	executor, ok := c.ExecutorOf(view)
+	if !ok || view >= c.Params.MaxViews {
+		return task.NodeID{}, false
+	}
+	next := *c
+	next.View.Executor = executor
+	return executor, next.JudgeSeats() > 0
 }
 
 // Round returns the present view's record of a round.
@@ -184,8 +205,8 @@ func (c *Case) Ballot(r task.Round) task.Ballot {
 // committedSeats counts the verifiers' seats that have committed.
 func (c *Case) committedSeats(r task.Round) (n uint32) {
 	for _, k := range c.Round(r).Commitments {
-		if m := c.Member(k.Node); m != nil && k.Node != c.View.Executor {
-			n += m.Seats
+		if c.Judges(k.Node) {
+			n += c.Member(k.Node).Seats
 		}
 	}
 	return n
@@ -197,7 +218,7 @@ func (c *Case) Tally(r task.Round, reveals []task.Reveal) (ok, fault uint32) {
 	for _, v := range reveals {
 		m := c.Member(v.Node)
 		switch {
-		case m == nil || v.Node == c.View.Executor:
+		case !c.Judges(v.Node):
 		case v.Verdict == task.OK && v.Evidence == digest:
 			ok += m.Seats
 		case v.Verdict == task.Fault:
@@ -263,8 +284,29 @@ func (c *Case) CheckResult(s task.SignedResult) error {
 	if r.PreState != attest.EmptyState || r.PostState != attest.EmptyState {
 		return task.Refuse("result-dirty", "the enclave itself says that its writable space was not empty")
 	}
+	if err := c.checkBlame(r); err != nil {
+		return err
+	}
 	if !r.Outcome.Known() || r.Gas > c.Task.GasLimit || len(s.CID) > 256 || r.Size > task.MaxBlob {
 		return task.Refuse("result-malformed", "unknown outcome, more gas than the limit, or a bad output reference")
+	}
+	return nil
+}
+
+// checkBlame lets an enclave blame an owner for a key that opens nothing only
+// if it is the key that the owner put on the chain: what a host hands to its
+// enclave is not the owner's word.
+func (c *Case) checkBlame(r task.Result) error {
+	role, used := task.Alice, r.InputKey
+	switch r.Outcome {
+	case task.BadInputKey:
+	case task.BadCodeKey:
+		role, used = task.Bob, r.CodeKey
+	default:
+		return nil
+	}
+	if !slices.ContainsFunc(c.View.Releases, func(o task.Release) bool { return o.Role == role && o.Hash() == used }) {
+		return task.Refuse("blame-unfounded", "the key that opened nothing is not the one that %s put on the chain", role)
 	}
 	return nil
 }

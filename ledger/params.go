@@ -37,7 +37,7 @@ const million = 1_000_000
 // Embedded are the parameters of a network in one process: 25 ms blocks.
 func Embedded(chain string) Params {
 	return Params{
-		Chain: chain, IntervalMillis: 25, EpochBlocks: 40, UnbondBlocks: 4000,
+		Chain: chain, IntervalMillis: 25, EpochBlocks: 40, UnbondBlocks: 40_000,
 		ClaimBlocks: 2, CommitBlocks: 6, AttestBlocks: 80, ReleaseBlocks: 200, RunGraceBlocks: 80, ReviewBlocks: 80,
 		MaxAttempts: 5, MaxViews: 5, MaxOpen: 1024,
 		MinBond: 100 * task.PRY, TxFee: 100, PostingFee: 10_000,
@@ -66,10 +66,15 @@ func (p Params) Check() error {
 	if p.FixedPPM > million || p.SilentSlashPPM > million {
 		return fmt.Errorf("genesis: a share is over a million parts per million")
 	}
-	if longest := p.AttestBlocks + p.ReleaseBlocks + p.RunGraceBlocks + p.ReviewBlocks; p.UnbondBlocks <= longest {
+	if longest := p.window(); p.UnbondBlocks <= longest {
 		return fmt.Errorf("genesis: unbond_blocks %d must be longer than the longest dispute window, %d (spec §3.3)", p.UnbondBlocks, longest)
 	}
 	return nil
+}
+
+// window is the longest that an executor can owe something, but for the run.
+func (p Params) window() uint64 {
+	return p.ClaimBlocks + p.AttestBlocks + p.ReleaseBlocks + p.RunGraceBlocks + p.ReviewBlocks
 }
 
 // Blocks turns milliseconds into heights by the nominal interval, rounded up.

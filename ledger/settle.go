@@ -40,7 +40,8 @@ type Settlement struct {
 	Fault    Party       `cbor:"2,keyasint" json:"fault"`
 	Height   uint64      `cbor:"3,keyasint" json:"height"`
 	Payments []Payment   `cbor:"4,keyasint" json:"payments"`
-	Kept     task.Amount `cbor:"5,keyasint" json:"kept"` // of Bob's lock, back in the function's bond
+	Kept     task.Amount `cbor:"5,keyasint" json:"kept"`   // of Bob's lock, back in the function's bond
+	Burned   task.Amount `cbor:"6,keyasint" json:"burned"` // of what was slashed, and nobody earned
 }
 
 // Payment is one account's part.
@@ -135,10 +136,10 @@ func Settle(c *Case, o Outcome, height uint64) Settlement {
 		bonus, _ := pot.MulDiv(share, 2*uint64(c.JudgeSeats()))
 		pay(&purse.Pot, m.Node.Operator, m.Claim.Node, bonus, WhyVerifier)
 	}
-	// The remainder of every split, and all that nobody earned, is Alice's.
-	rest, _ := purse.Alice.Add(purse.Pot)
-	pay(&rest, c.Task.Owner, task.NodeID{}, rest, WhyRefund)
-	s.Kept = purse.Bob
+	// The remainder of every split is Alice's; that of the pot is nobody's, or
+	// she could earn by tasks that make executors fail.
+	pay(&purse.Alice, c.Task.Owner, task.NodeID{}, purse.Alice, WhyRefund)
+	s.Kept, s.Burned = purse.Bob, purse.Pot
 	return s
 }
 
@@ -150,8 +151,8 @@ func verdictShares(c *Case, o Outcome) map[task.NodeID]uint64 {
 	count := func(r task.Round, want task.Verdict, weight uint64) {
 		digest := task.H(task.TagEvidence, c.Round(r).Evidence)
 		for _, v := range c.Round(r).Reveals {
-			if m := c.Member(v.Node); m != nil && v.Verdict == want && v.Evidence == digest && v.Node != c.View.Executor {
-				shares[v.Node] += weight * uint64(m.Seats)
+			if c.Judges(v.Node) && v.Verdict == want && v.Evidence == digest {
+				shares[v.Node] += weight * uint64(c.Member(v.Node).Seats)
 			}
 		}
 	}
@@ -183,6 +184,7 @@ func (b *Block) settle(c *Case, o Outcome) {
 	for _, p := range s.Payments {
 		b.credit(p.To, p.Amount)
 	}
+	b.meta.Burned += s.Burned
 	if s.Kept > 0 {
 		key := join(keyFunction, c.Task.Function[:])
 		f, _ := load[FunctionRecord](b.state, key)

@@ -270,6 +270,13 @@ func (w *world) result(o task.Outcome, gas uint64) error {
 		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: o, Gas: gas,
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest(),
 	}
+	for _, o := range c.View.Releases {
+		if o.Role == task.Alice {
+			r.InputKey = o.Hash()
+		} else {
+			r.CodeKey = o.Hash()
+		}
+	}
 	return w.send("carol", task.Body{Result: &task.SignedResult{Result: r, Signature: task.Sign(seedKey("enclave"), r.Hash()), CID: "out"}})
 }
 

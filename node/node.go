@@ -245,15 +245,18 @@ func (w *Worker) peerKey(ctx context.Context) func(task.NodeID) (task.Key, bool)
 	}
 }
 
-// HearClaim judges a claim from gossip and takes it: the return value says
-// whether it may be passed on (spec §5.5).
-func (w *Worker) HearClaim(ctx context.Context, data []byte) bool {
+// HearClaim judges a claim from gossip and takes it: pass says whether it may
+// be passed on, junk that nobody honest would have sent it (spec §5.5).
+func (w *Worker) HearClaim(ctx context.Context, data []byte) (pass, junk bool) {
 	k, err := task.Decode[task.Claim](data, task.MaxClaim)
 	if err != nil {
-		return false
+		return false, true
 	}
 	s := w.session(ctx, k.Task)
-	return s != nil && s.hearClaim(ctx, k)
+	if s == nil {
+		return false, false
+	}
+	return s.hearClaim(ctx, k)
 }
 
 // HearMessage takes a committee message from a peer's stream.

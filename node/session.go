@@ -271,21 +271,22 @@ func (s *session) salt(view uint32, r task.Round) task.Hash {
 
 // hearClaim judges a claim against the case; it waits for the block that
 // opens the attempt.
-func (s *session) hearClaim(ctx context.Context, k task.Claim) bool {
+func (s *session) hearClaim(ctx context.Context, k task.Claim) (pass, junk bool) {
 	for {
 		s.mu.Lock()
 		c, seen := s.state, s.seen
 		s.mu.Unlock()
 		if c != nil && (c.Attempt > k.Attempt || c.Phase > ledger.Electing) {
-			return false // late: the chain has closed these claims
+			return false, false // late: the chain has closed these claims
 		}
 		if c != nil && c.Attempt == k.Attempt && c.Phase == ledger.Electing {
-			return s.admit(ctx, c, k)
+			pass = s.admit(ctx, c, k)
+			return pass, !pass
 		}
 		select {
 		case <-seen:
 		case <-ctx.Done():
-			return false
+			return false, false
 		}
 	}
 }

@@ -64,7 +64,7 @@ func (k *Keeper) Answer(ctx context.Context, _ task.Key, raw []byte) ([]byte, er
 	c, err := k.awaitClosed(ctx, q.Ballot)
 	var r task.Release
 	if err == nil {
-		r, err = k.Decide(ctx, c, q.Evidence, q.Reveals)
+		r, err = k.Decide(c, q.Evidence, q.Reveals)
 	}
 	if err != nil {
 		k.Log.Warn("key refused", "owner", k.Role.String(), "task", q.Ballot.Task.Short(), "view", q.Ballot.View, "reason", err)
@@ -111,7 +111,7 @@ func (k *Keeper) awaitClosed(ctx context.Context, b task.Ballot) (*ledger.Case, 
 // Decide checks everything and releases the key, once for each view of each
 // attempt: asked again for the same enclave it gives the same answer, for
 // another one a refusal.
-func (k *Keeper) Decide(ctx context.Context, c *ledger.Case, evidence []byte, reveals []task.Reveal) (task.Release, error) {
+func (k *Keeper) Decide(c *ledger.Case, evidence []byte, reveals []task.Reveal) (task.Release, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.released == nil {
@@ -125,7 +125,7 @@ func (k *Keeper) Decide(ctx context.Context, c *ledger.Case, evidence []byte, re
 		}
 		return r, nil
 	}
-	ev, err := k.check(ctx, c, evidence, reveals)
+	ev, err := k.check(c, evidence, reveals)
 	if err != nil {
 		return task.Release{}, err
 	}
@@ -139,7 +139,7 @@ func (k *Keeper) Decide(ctx context.Context, c *ledger.Case, evidence []byte, re
 }
 
 // check is spec §8.1, in its order.
-func (k *Keeper) check(ctx context.Context, c *ledger.Case, evidence []byte, reveals []task.Reveal) (attest.Evidence, error) {
+func (k *Keeper) check(c *ledger.Case, evidence []byte, reveals []task.Reveal) (attest.Evidence, error) {
 	if err := CheckCommittee(c); err != nil {
 		return attest.Evidence{}, err
 	}
@@ -158,16 +158,12 @@ func (k *Keeper) check(ctx context.Context, c *ledger.Case, evidence []byte, rev
 	if err != nil {
 		return ev, task.Refuse("evidence-malformed", "%v", err)
 	}
-	params, err := k.Chain.Params(ctx)
-	if err != nil {
-		return ev, err
-	}
 	want := c.Expected(task.PreRun, c.View.Number, c.Member(c.View.Executor).Node)
 	for _, v := range reveals {
 		want.Nonces = append(want.Nonces, attest.Nonce(c.Member(v.Node).Beta, v.Node))
 	}
 	for _, p := range []task.Policy{c.Task.Policy, k.Policy} {
-		if a := attest.Appraise(ev, want, p, params.Reference); a.Verdict != task.OK {
+		if a := attest.Appraise(ev, want, p, c.Params.Reference); a.Verdict != task.OK {
 			return ev, task.Refuse("evidence-"+a.Reason, "%s", a.Detail)
 		}
 	}
@@ -235,7 +231,7 @@ func (k *Keeper) record(ctx context.Context, id task.TaskID, mine func(*ledger.C
 	if c.Phase != ledger.Releasing || !mine(c) {
 		return true
 	}
-	r, err := k.Decide(ctx, c, c.View.Pre.Evidence, c.View.Pre.Reveals)
+	r, err := k.Decide(c, c.View.Pre.Evidence, c.View.Pre.Reveals)
 	if err != nil {
 		if k.complain(id, err) {
 			k.Log.Warn("key refused", "owner", k.Role.String(), "task", id.Short(), "reason", err)

@@ -53,8 +53,9 @@ type Config struct {
 	Key    ed25519.PrivateKey // the identity; also signs votes
 	Listen string             // multiaddr; default: a free TCP port on loopback
 	// Hear is given each gossip message once, before it is passed on, and says
-	// whether it is valid. It is called concurrently; ctx bounds its waiting.
-	Hear func(ctx context.Context, data []byte) bool
+	// whether to pass it on. What is junk counts against who sent it; what is
+	// only late does not. It is called concurrently; ctx bounds its waiting.
+	Hear func(ctx context.Context, data []byte) (pass, junk bool)
 	// Trace, if set, is shown every message that this host sends, before it is
 	// encrypted for its peer.
 	Trace func(proto string, msg []byte)
@@ -136,7 +137,7 @@ func resources() (network.ResourceManager, error) {
 		rcmgr.WithMetricsDisabled())
 }
 
-func (p *Host) joinTopic(ctx context.Context, hear func(context.Context, []byte) bool) error {
+func (p *Host) joinTopic(ctx context.Context, hear func(context.Context, []byte) (pass, junk bool)) error {
 	params := pubsub.DefaultGossipSubParams()
 	params.IDontWantMessageThreshold = 16 << 10
 	ps, err := pubsub.NewGossipSub(ctx, p.host,
@@ -149,10 +150,16 @@ func (p *Host) joinTopic(ctx context.Context, hear func(context.Context, []byte)
 	}
 	if hear != nil {
 		err := ps.RegisterTopicValidator(topicName, func(ctx context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
-			if from == p.host.ID() || hear(ctx, m.Data) {
+			if from == p.host.ID() {
 				return pubsub.ValidationAccept
 			}
-			return pubsub.ValidationReject
+			switch pass, junk := hear(ctx, m.Data); {
+			case pass:
+				return pubsub.ValidationAccept
+			case junk:
+				return pubsub.ValidationReject
+			}
+			return pubsub.ValidationIgnore
 		}, pubsub.WithValidatorTimeout(time.Second))
 		if err != nil {
 			return err

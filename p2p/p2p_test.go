@@ -13,7 +13,7 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-func start(t *testing.T, seed byte, hear func(context.Context, []byte) bool) *Host {
+func start(t *testing.T, seed byte, hear func(context.Context, []byte) (bool, bool)) *Host {
 	t.Helper()
 	h, err := New(t.Context(), Config{Key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, 32)), Hear: hear})
 	if err != nil {
@@ -27,8 +27,11 @@ func start(t *testing.T, seed byte, hear func(context.Context, []byte) bool) *Ho
 func TestGossipIsValidatedBeforeItIsPassedOn(t *testing.T) {
 	heard := make(chan string, 16)
 	a := start(t, 1, nil)
-	b := start(t, 2, func(_ context.Context, d []byte) bool { return !bytes.HasPrefix(d, []byte("bad")) })
-	c := start(t, 3, func(_ context.Context, d []byte) bool { heard <- string(d); return true })
+	b := start(t, 2, func(_ context.Context, d []byte) (bool, bool) {
+		bad := bytes.HasPrefix(d, []byte("bad"))
+		return !bad, bad
+	})
+	c := start(t, 3, func(_ context.Context, d []byte) (bool, bool) { heard <- string(d); return true, false })
 	for _, link := range [][2]*Host{{a, b}, {b, c}} {
 		if err := link[0].Connect(t.Context(), link[1].Addr()); err != nil {
 			t.Fatal(err)

@@ -126,6 +126,7 @@ var onlyTheChain = map[string]string{
 
 	"Case.View.Releases[].Sealed": "ciphertext for a dead enclave: nobody can open it",
 	"Case.View.Result.CID":        "where the output lies; what it is, is signed",
+	"Case.Members (order)":        "in which claims came; the draw goes by ticket",
 }
 
 // The rules' numbers are the genesis's, and most leave no trace in a case that

@@ -270,7 +270,12 @@ func (w *world) ran(o task.Outcome, gas uint64) *world {
 	w.t.Helper()
 	w.judge(task.PreRun).release(task.Alice, task.Bob)
 	c := w.c()
+	keys := map[task.Role]task.Hash{}
+	for _, o := range c.View.Releases {
+		keys[o.Role] = o.Hash()
+	}
 	r := w.signed(c, task.Result{
+		InputKey: keys[task.Alice], CodeKey: keys[task.Bob],
 		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: o, Gas: gas, ExitCode: 2, Output: task.Hash{7}, Size: 99,
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence),
 	})

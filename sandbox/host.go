@@ -58,12 +58,12 @@ func (r *run) chargeBytes(n int) { r.charge((uint64(n) + bytesPerGas - 1) / byte
 // sizes says for each function of WASI which parameters are lengths that the
 // host works through, and of how many bytes each unit is.
 var sizes = map[string][]struct{ param, unit uint64 }{
-	"fd_pread":                {{2, 8}},
+	"fd_pread":                {{2, 64}},
 	"fd_prestat_dir_name":     {{2, 1}},
-	"fd_pwrite":               {{2, 8}},
-	"fd_read":                 {{2, 8}},
+	"fd_pwrite":               {{2, 64}},
+	"fd_read":                 {{2, 64}},
 	"fd_readdir":              {{2, 1}},
-	"fd_write":                {{2, 8}},
+	"fd_write":                {{2, 64}},
 	"path_create_directory":   {{2, 1}},
 	"path_filestat_get":       {{3, 1}},
 	"path_filestat_set_times": {{3, 1}},
@@ -76,8 +76,8 @@ var sizes = map[string][]struct{ param, unit uint64 }{
 	"path_unlink_file":        {{2, 1}},
 	"poll_oneoff":             {{2, 48}},
 	"random_get":              {{1, 1}},
-	"sock_recv":               {{2, 8}},
-	"sock_send":               {{2, 8}},
+	"sock_recv":               {{2, 64}},
+	"sock_send":               {{2, 64}},
 }
 
 // meter has every call of the host pass by beforeCall.

@@ -113,9 +113,10 @@ func NewEnclaveKey() (EnclaveKey, error) {
 // Public is what goes into the evidence: 1,216 bytes.
 func (e EnclaveKey) Public() []byte { return e.k.PublicKey().Bytes() }
 
-// Seal fills in the release's sealed key: a blob identity for the enclave key,
-// bound to the task, attempt, view, role and evidence (spec §8.2).
-func Seal(r task.Release, enclave []byte, secret Identity) (task.Release, error) {
+// Seal fills in the release's sealed key: for the enclave key, a blob identity
+// and the SHA-256 of the one file it is for, bound to the task, attempt, view,
+// role and evidence (spec §8.2).
+func Seal(r task.Release, enclave []byte, secret Identity, file task.Hash) (task.Release, error) {
 	pk, err := kem.NewPublicKey(enclave)
 	if err != nil {
 		return r, fmt.Errorf("enclave key: %w", err)
@@ -124,7 +125,7 @@ func Seal(r task.Release, enclave []byte, secret Identity) (task.Release, error)
 	if err != nil {
 		return r, err
 	}
-	ct, err := s.Seal(r.AAD(), secret.Secret())
+	ct, err := s.Seal(r.AAD(), append(file[:], secret.Secret()...))
 	if err != nil {
 		return r, err
 	}
@@ -134,18 +135,23 @@ func Seal(r task.Release, enclave []byte, secret Identity) (task.Release, error)
 
 const encSize = 1120 // of MLKEM768-X25519, in bytes
 
-// Open opens a release inside the enclave.
-func (e EnclaveKey) Open(r task.Release) (Identity, error) {
+// Open opens a release inside the enclave: the identity, and the digest of the
+// file that it is for.
+func (e EnclaveKey) Open(r task.Release) (Identity, task.Hash, error) {
 	if len(r.Sealed) < encSize || len(r.Sealed) > task.MaxSealed {
-		return Identity{}, fmt.Errorf("sealed key of %d bytes", len(r.Sealed))
+		return Identity{}, task.Hash{}, fmt.Errorf("sealed key of %d bytes", len(r.Sealed))
 	}
 	rc, err := hpke.NewRecipient(r.Sealed[:encSize], e.k, kdf, aead, info)
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, task.Hash{}, err
 	}
 	secret, err := rc.Open(r.AAD(), r.Sealed[encSize:])
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, task.Hash{}, err
 	}
-	return ParseIdentity(secret)
+	if len(secret) < len(task.Hash{}) {
+		return Identity{}, task.Hash{}, errors.New("the sealed secret is too short")
+	}
+	id, err := ParseIdentity(secret[len(task.Hash{}):])
+	return id, task.Hash(secret[:len(task.Hash{})]), err
 }

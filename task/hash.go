@@ -49,6 +49,7 @@ const (
 	TagNonce        Tag = "verifier-nonce"
 	TagNonceRoot    Tag = "root-of-nonces"
 	TagRegistration Tag = "registration"
+	TagRelease      Tag = "release"
 	TagReportData   Tag = "report-data"
 	TagResult       Tag = "result"
 	TagSalt         Tag = "salt"

@@ -161,8 +161,10 @@ type Result struct {
 	Gas       uint64  `cbor:"8,keyasint" json:"gas"`
 	PreState  Hash    `cbor:"9,keyasint" json:"pre_state"`
 	PostState Hash    `cbor:"10,keyasint" json:"post_state"`
-	Evidence  Hash    `cbor:"11,keyasint" json:"evidence"` // the pre-run evidence that names the signing key
-	Size      uint64  `cbor:"12,keyasint" json:"size"`     // of the age file, in bytes
+	Evidence  Hash    `cbor:"11,keyasint" json:"evidence"`  // the pre-run evidence that names the signing key
+	Size      uint64  `cbor:"12,keyasint" json:"size"`      // of the age file, in bytes
+	InputKey  Hash    `cbor:"13,keyasint" json:"input_key"` // the release of Alice's that the enclave opened
+	CodeKey   Hash    `cbor:"14,keyasint" json:"code_key"`  // and of Bob's
 }
 
 // Hash is what the enclave key signs.
@@ -206,6 +208,9 @@ type Release struct {
 	Evidence Hash   `cbor:"5,keyasint" json:"evidence"`
 	Sealed   []byte `cbor:"6,keyasint" json:"-"`
 }
+
+// Hash names the release.
+func (r Release) Hash() Hash { return H(TagRelease, Encode(r)) }
 
 // AAD binds the sealed key to what it was released for (spec §8.2).
 func (r Release) AAD() []byte {

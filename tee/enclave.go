@@ -82,12 +82,31 @@ type enclave struct {
 	evidence attest.Evidence
 	sealKey  seal.EnclaveKey
 	signKey  ed25519.PrivateKey
-	input    *seal.Identity // Alice's
-	code     *seal.Identity // Bob's
-	badInput bool
-	badCode  bool
+	input    *secret // Alice's
+	code     *secret // Bob's
 	ran      bool
 	state    task.Hash // of the writable space, after the run
+}
+
+// secret is an owner's release, opened.
+type secret struct {
+	release task.Hash // which one it was
+	id      seal.Identity
+	file    task.Hash // SHA-256 of the one file that it is for
+	bad     bool      // it could not be opened
+}
+
+// decrypt opens the owner's file. blame says that the owner's key opens
+// nothing; an error, that the node brought another file than the owner means.
+func (s *secret) decrypt(file []byte) (plain []byte, blame bool, err error) {
+	if s.bad {
+		return nil, true, nil
+	}
+	if sha256.Sum256(file) != s.file {
+		return nil, false, errors.New("this is not the file that the owner released the key for")
+	}
+	plain, err = s.id.Decrypt(file, task.MaxBlob)
+	return plain, err != nil, nil
 }
 
 func (e *enclave) answer(q Request) (Response, error) {
@@ -152,12 +171,13 @@ func (b *Begin) quote(c attest.Context, k attest.Keys, nonces []task.Hash, state
 // take opens an owner's release. One that does not open is remembered: it is
 // the owner's fault, and the result says so.
 func (e *enclave) take(r task.Release) error {
-	id, err := e.sealKey.Open(r)
+	id, file, err := e.sealKey.Open(r)
+	s := &secret{release: r.Hash(), id: id, file: file, bad: err != nil}
 	switch r.Role {
 	case task.Alice:
-		e.input, e.badInput = &id, err != nil
+		e.input = s
 	case task.Bob:
-		e.code, e.badCode = &id, err != nil
+		e.code = s
 	default:
 		return errors.New("a release is Alice's or Bob's")
 	}
@@ -170,8 +190,8 @@ func (e *enclave) run(q Run) (Response, error) {
 	if e.input == nil || e.code == nil {
 		return Response{}, errors.New("both owners' releases come before the run")
 	}
-	e.ran = true
 	res := task.Result{
+		InputKey: e.input.release, CodeKey: e.code.release,
 		Task: e.begin.Context.Task, Attempt: e.begin.Context.Attempt, View: e.begin.Context.View,
 		Node: e.begin.Context.Node, Evidence: e.evidence.Digest(), PreState: e.evidence.State,
 	}
@@ -179,6 +199,7 @@ func (e *enclave) run(q Run) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
+	e.ran = true
 	res.Outcome, res.ExitCode, res.Gas = outcome, ran.ExitCode, ran.Gas
 	archive, err := pack(ran)
 	if err != nil {
@@ -210,19 +231,13 @@ func (e *enclave) exit(q Exit) (Response, error) {
 // execute runs the sandbox, unless a key opens nothing. An error is the host's
 // failure, for which nobody signs a result.
 func (e *enclave) execute(q Run) (sandbox.Result, task.Outcome, error) {
-	if e.badCode {
-		return failed("Bob released a key that opens nothing"), task.BadCodeKey, nil
+	code, blame, err := e.code.decrypt(q.Code)
+	if blame || err != nil {
+		return failed("Bob's key does not open his code"), task.BadCodeKey, err
 	}
-	code, err := e.code.Decrypt(q.Code, task.MaxBlob)
-	if err != nil {
-		return failed("Bob's key does not open his code"), task.BadCodeKey, nil
-	}
-	if e.badInput {
-		return failed("Alice released a key that opens nothing"), task.BadInputKey, nil
-	}
-	input, err := e.input.Decrypt(q.Input, task.MaxBlob)
-	if err != nil {
-		return failed("Alice's key does not open her input"), task.BadInputKey, nil
+	input, blame, err := e.input.decrypt(q.Input)
+	if blame || err != nil {
+		return failed("Alice's key does not open her input"), task.BadInputKey, err
 	}
 	l := e.begin.Function.Manifest.Limits
 	ctx := context.Background()

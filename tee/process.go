@@ -17,17 +17,18 @@ import (
 // Enclave is the node's end of the pipe. Its methods wait for the enclave's
 // answer; one call at a time. It holds ciphertext only.
 type Enclave struct {
-	mu  sync.Mutex
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out io.Reader
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  io.Reader
+	done chan struct{} // closed when the process has ended
 }
 
 // Start runs the enclave program as a process of its own: no argument beyond
 // args, an empty environment, its own process group, killed if this process
 // dies. ctx bounds its life.
 func Start(ctx context.Context, program string, args ...string) (*Enclave, error) {
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := exec.Command(program, args...)
 	cmd.Env = []string{"GODEBUG=madvdontneed=1", "GOTRACEBACK=none"}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -42,11 +43,24 @@ func Start(ctx context.Context, program string, args ...string) (*Enclave, error
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("enclave: %w", err)
 	}
-	return &Enclave{cmd: cmd, in: in, out: out}, nil
+	e := &Enclave{cmd: cmd, in: in, out: out, done: make(chan struct{})}
+	go func() {
+		_, _ = cmd.Process.Wait()
+		close(e.done)
+	}()
+	context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+	return e, nil
 }
 
-// PID is the enclave's process.
-func (e *Enclave) PID() int { return e.cmd.Process.Pid }
+// Alive says whether the process has not ended yet.
+func (e *Enclave) Alive() bool {
+	select {
+	case <-e.done:
+		return false
+	default:
+		return true
+	}
+}
 
 func (e *Enclave) call(q Request) (Response, error) {
 	e.mu.Lock()
@@ -105,7 +119,7 @@ func (e *Enclave) Exit(c attest.Context, nonce task.Hash) ([]byte, error) {
 func (e *Enclave) Close() {
 	_ = e.in.Close()
 	_ = e.cmd.Process.Kill()
-	_ = e.cmd.Wait()
+	<-e.done
 }
 
 // harden keeps what the enclave holds out of core files, debuggers and swap as

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -78,7 +79,11 @@ func (s *stage) start() attest.Evidence {
 
 func (s *stage) release(ev attest.Evidence, role task.Role, id seal.Identity) {
 	s.t.Helper()
-	r, err := seal.Seal(task.Release{Task: s.begin.Context.Task, Role: role, Evidence: ev.Digest()}, ev.Keys.Seal, id)
+	file := s.input
+	if role == task.Bob {
+		file = s.code
+	}
+	r, err := seal.Seal(task.Release{Task: s.begin.Context.Task, Role: role, Evidence: ev.Digest()}, ev.Keys.Seal, id, sha256.Sum256(file))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -190,6 +195,26 @@ func TestOutOfOrder(t *testing.T) {
 	}
 	if a := s.ask(exit); a.Error == "" {
 		t.Error("left before it ran")
+	}
+}
+
+// A node that brings other files, or rubbish, gets no result, and cannot make
+// it look like the owner's fault.
+func TestSwappedFilesBlameNobody(t *testing.T) {
+	s := newStage(t)
+	ev := s.start()
+	s.release(ev, task.Alice, s.alice)
+	s.release(ev, task.Bob, s.bob)
+	good := s.input
+	for _, bad := range [][]byte{nil, []byte("rubbish"), s.code} {
+		s.input = bad
+		if a := s.run(); a.Error == "" || a.Result != nil {
+			t.Errorf("a swapped file gave %+v", a)
+		}
+	}
+	s.input = good
+	if a := s.run(); a.Error != "" {
+		t.Error(a.Error)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -29,13 +30,22 @@ type broker struct {
 	log    *slog.Logger
 
 	mu      sync.Mutex
-	secrets map[string]seal.Identity // by the CID of the code they open
+	secrets map[string]kept
 }
+
+// kept is the key to one function's code. It is filed under its owner and the
+// code's CID: whoever publishes another's code as his own gets no key for it.
+type kept struct {
+	ID   seal.Identity
+	File task.Hash // SHA-256 of the encrypted code
+}
+
+func fileName(owner task.Address, cid string) string { return owner.String() + "-" + cid }
 
 // startBroker opens the broker on a host: it answers for every function whose
 // code was deposited with it.
 func startBroker(host *p2p.Host, chain chainEdge, blobs *blob.Store, keys seal.Keystore, dir string, log *slog.Logger) (*broker, error) {
-	b := &broker{keys: keys, dir: dir, log: log, secrets: map[string]seal.Identity{}}
+	b := &broker{keys: keys, dir: dir, log: log, secrets: map[string]kept{}}
 	if err := b.load(); err != nil {
 		return nil, err
 	}
@@ -49,24 +59,24 @@ func startBroker(host *p2p.Host, chain chainEdge, blobs *blob.Store, keys seal.K
 
 // run records releases on the chain until ctx ends.
 func (b *broker) run(ctx context.Context) error {
-	return b.keeper.Follow(ctx, func(c *ledger.Case) bool { return b.has(c.Function.Code.CID) })
+	return b.keeper.Follow(ctx, func(c *ledger.Case) bool { return b.has(fileName(c.Function.Owner, c.Function.Code.CID)) })
 }
 
-func (b *broker) has(cid string) bool {
+func (b *broker) has(name string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	_, ok := b.secrets[cid]
+	_, ok := b.secrets[name]
 	return ok
 }
 
 func (b *broker) seal(c *ledger.Case, r task.Release, enclave []byte) (task.Release, error) {
 	b.mu.Lock()
-	id, ok := b.secrets[c.Function.Code.CID]
+	k, ok := b.secrets[fileName(c.Function.Owner, c.Function.Code.CID)]
 	b.mu.Unlock()
 	if !ok {
 		return r, task.Refuse("no-key", "this broker has no key for function %s", c.Task.Function.Short())
 	}
-	return seal.Seal(r, enclave, id)
+	return seal.Seal(r, enclave, k.ID, k.File)
 }
 
 // deposit is what Bob hands to a broker: where his encrypted code is, and the
@@ -108,33 +118,35 @@ func (b *broker) deposit(ctx context.Context, blobs *blob.Store, raw []byte) err
 	if err != nil {
 		return err
 	}
-	if _, err := blobs.Get(ctx, d.Code, d.From); err != nil {
+	file, err := blobs.Get(ctx, d.Code, d.From)
+	if err != nil {
 		return err
 	}
-	if b.has(d.Code.CID) {
+	name, k := fileName(d.Owner, d.Code.CID), kept{id, sha256.Sum256(file)}
+	if b.has(name) {
 		return task.Refuse("deposit-known", "there is a key for %s already", d.Code.CID)
 	}
 	if b.dir != "" {
-		if err := b.save(d.Code.CID, id); err != nil {
+		if err := b.save(name, k); err != nil {
 			return err
 		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.secrets[d.Code.CID] = id
+	b.secrets[name] = k
 	b.log.Info("key deposited", "owner", d.Owner.Short(), "code", d.Code.CID)
 	return nil
 }
 
-func (b *broker) save(cid string, id seal.Identity) error {
-	file, err := b.keys.SealSecret(id.Secret())
+func (b *broker) save(name string, k kept) error {
+	file, err := b.keys.SealSecret(append(k.File[:], k.ID.Secret()...))
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return err
 	}
-	return seal.WriteFileNew(filepath.Join(b.dir, cid+".age"), file)
+	return seal.WriteFileNew(filepath.Join(b.dir, name+".age"), file)
 }
 
 func (b *broker) load() error {
@@ -154,11 +166,14 @@ func (b *broker) load() error {
 		if err != nil {
 			return err
 		}
-		id, err := seal.ParseIdentity(secret)
+		if len(secret) < len(task.Hash{}) {
+			return task.Refuse("key-malformed", "%s holds no key", e.Name())
+		}
+		id, err := seal.ParseIdentity(secret[len(task.Hash{}):])
 		if err != nil {
 			return err
 		}
-		b.secrets[strings.TrimSuffix(e.Name(), ".age")] = id
+		b.secrets[strings.TrimSuffix(e.Name(), ".age")] = kept{id, task.Hash(secret[:len(task.Hash{})])}
 	}
 	return err
 }

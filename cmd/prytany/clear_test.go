@@ -189,7 +189,11 @@ func TestNodeProcessNeverHoldsTheSecrets(t *testing.T) {
 	write("f/"+manifestName, manifest)
 	write("in", []byte(inputMarker()))
 
-	devnet := command("devnet", "--workers", "6", "--rpc", "127.0.0.1:26759")
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	devnet := command("devnet", "--workers", "6", "--rpc", fmt.Sprintf("127.0.0.1:%d", port))
 	up, err := devnet.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

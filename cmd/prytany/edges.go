@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"os"
 	"sync"
 
@@ -87,7 +88,7 @@ func (p *platform) prepare() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.spare != nil || p.ctx.Err() != nil {
+	if p.spare != nil && p.spare.Alive() || p.ctx.Err() != nil {
 		e.Close()
 		return
 	}
@@ -99,6 +100,9 @@ func (p *platform) take() *tee.Enclave {
 	defer p.mu.Unlock()
 	e := p.spare
 	p.spare = nil
+	if e != nil && !e.Alive() {
+		return nil
+	}
 	return e
 }
 
@@ -146,7 +150,8 @@ func vault() owner.Vault {
 				return nil, nil, err
 			}
 			file, err := seal.Encrypt(id.Recipient(), plain)
-			return file, func(r task.Release, enclave []byte) (task.Release, error) { return seal.Seal(r, enclave, id) }, err
+			digest := task.Hash(sha256.Sum256(file))
+			return file, func(r task.Release, enclave []byte) (task.Release, error) { return seal.Seal(r, enclave, id, digest) }, err
 		},
 		Box: func() (string, func([]byte, int) ([]byte, error), error) {
 			id, err := seal.NewIdentity()

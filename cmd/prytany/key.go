@@ -42,7 +42,7 @@ func (a *app) keyNew() error {
 	if err := a.keySave(path, k); err != nil {
 		return err
 	}
-	a.say("these 24 words are the key; write them down, they are not shown again:\n  %s", k.Mnemonic())
+	fmt.Fprintf(a.err, "these 24 words are the key; write them down, they are not shown again:\n  %s\n", k.Mnemonic())
 	return nil
 }
 

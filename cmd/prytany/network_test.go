@@ -229,7 +229,7 @@ func TestBadFunctions(t *testing.T) {
 }
 
 // slashedPot is what verifiers got from slashed executors, and not from Alice.
-func slashedPot(c *ledger.Case) task.Amount { return c.Escrow.Pot }
+func slashedPot(c *ledger.Case) task.Amount { return c.Escrow.Pot - c.Settlement.Burned }
 
 func TestTooLittleEscrow(t *testing.T) {
 	w := newTown(t, networkOptions{workers: 4})
@@ -330,7 +330,11 @@ func TestSilentOwners(t *testing.T) {
 		secrets := w.keeper.secrets
 		w.keeper.secrets = nil // his broker has lost its keys
 		w.keeper.mu.Unlock()
-		defer func() { w.keeper.secrets = secrets }()
+		defer func() {
+			w.keeper.mu.Lock()
+			defer w.keeper.mu.Unlock()
+			w.keeper.secrets = secrets
+		}()
 		r, err := w.alice.Post(t.Context(), w.job(f, "x"))
 		if err != nil {
 			t.Fatal(err)

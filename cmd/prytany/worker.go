@@ -72,9 +72,11 @@ func openWorker(ctx context.Context, home, listen string, trace func(string, []b
 	if raw, err := os.ReadFile(last); err == nil && listen == "" {
 		listen, _, _ = strings.Cut(string(raw), "/p2p/")
 	}
-	w.host, err = p2p.New(ctx, p2p.Config{Key: w.keys.peer, Listen: listen, Log: log, Trace: trace, Hear: func(ctx context.Context, data []byte) bool {
-		n := w.hearing.get()
-		return n != nil && n.HearClaim(ctx, data)
+	w.host, err = p2p.New(ctx, p2p.Config{Key: w.keys.peer, Listen: listen, Log: log, Trace: trace, Hear: func(ctx context.Context, data []byte) (pass, junk bool) {
+		if n := w.hearing.get(); n != nil {
+			return n.HearClaim(ctx, data)
+		}
+		return false, false
 	}})
 	if err != nil {
 		return nil, errors.Join(err, w.journal.Close())

@@ -1,0 +1,621 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prytany/prytany/sandbox/internal/wat"
+	"github.com/tetratelabs/wazero/experimental/sys"
+)
+
+// guestCode is testdata/guest, compiled.
+var guestCode = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "guest")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	out := filepath.Join(dir, "guest.wasm")
+	build := exec.Command("go", "build", "-trimpath", "-o", out, "./testdata/guest")
+	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
+	if text, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, text)
+	}
+	return os.ReadFile(out)
+})
+
+var sharedEngine = sync.OnceValues(func() (*Wasm, error) { return NewWasm(context.Background()) })
+
+func engine(t testing.TB) *Wasm {
+	t.Helper()
+	w, err := sharedEngine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+var ample = Limits{Gas: 1 << 40, MemoryBytes: 256 << 20, OutputBytes: 16 << 20, LogBytes: 64 << 10, Wall: time.Minute}
+
+// guest is a job for the guest, with room for everything.
+func guest(t testing.TB, args ...string) Job {
+	t.Helper()
+	code, err := guestCode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Job{Code: code, Args: args, Limits: ample, Inputs: []File{
+		{Name: "data", Data: []byte("Alice's data")},
+		{Name: "more/empty"},
+		{Name: "more/of/it", Data: []byte{0, 1, 2}},
+	}}
+}
+
+func small(text string) Job { return Job{Code: wat.Module(text), Limits: ample} }
+
+func runJob(t testing.TB, job Job) Result {
+	t.Helper()
+	r, err := engine(t).Run(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Before != EmptyState || r.After != EmptyState {
+		t.Errorf("the state was %v before the run and is %v after", r.Before, r.After)
+	}
+	if r.Gas > job.Limits.Gas {
+		t.Errorf("used %d gas of %d", r.Gas, job.Limits.Gas)
+	}
+	if uint64(len(r.Log)) > job.Limits.LogBytes {
+		t.Errorf("a log of %d bytes of %d", len(r.Log), job.Limits.LogBytes)
+	}
+	if r.Outcome != OK && len(r.Outputs) > 0 {
+		t.Errorf("%v, but with output", r.Outcome)
+	}
+	if (r.Outcome == OK) != (r.Reason == "") {
+		t.Errorf("%v for the reason %q", r.Outcome, r.Reason)
+	}
+	return r
+}
+
+func want(t testing.TB, r Result, outcome Outcome, reason string) {
+	t.Helper()
+	if r.Outcome != outcome || !strings.Contains(r.Reason, reason) {
+		t.Errorf("%v (%q), want %v (%q); log:\n%s", r.Outcome, r.Reason, outcome, reason, r.Log)
+	}
+}
+
+// Functions that fail, and what Alice is told.
+func TestOutcomes(t *testing.T) {
+	with := func(j Job, change func(l *Limits)) Job {
+		change(&j.Limits)
+		return j
+	}
+	for _, c := range []struct {
+		name    string
+		job     Job
+		outcome Outcome
+		exit    uint32
+		reason  string
+	}{
+		{"nothing to do", small("func _start"), OK, 0, ""},
+		{"no module", Job{Limits: ample}, FunctionError, 0, "the module is empty"},
+		{"a shell script", Job{Code: []byte("#!/bin/sh"), Limits: ample}, FunctionError, 0, "not a WebAssembly module"},
+		{"an ELF file", Job{Code: []byte("\x7fELF\x02\x01\x01"), Limits: ample}, FunctionError, 0, "not a WebAssembly module"},
+		{"no _start", small("func main"), FunctionError, 0, "no function _start"},
+		{"_start with parameters", small("func _start i32"), FunctionError, 0, "no function _start"},
+		{"an unknown import", small("memory 1\nimport fork -> i32\nfunc _start"), FunctionError, 0, `wants "fork" from "wasi_snapshot_preview1"`},
+		{"an import of the wrong type", small("memory 1\nimport fd_close i64 -> i32\nfunc _start"), FunctionError, 0, "cannot be started"},
+		{"imports but no memory", small("import fd_write i32 i32 i32 i32 -> i32\nfunc _start"), FunctionError, 0, "has no memory"},
+		{"types that do not fit", small("func _start\n i32.const 1"), FunctionError, 0, "not a valid module"},
+		{"unreachable", small("func _start\n unreachable"), FunctionError, 0, "crashed: unreachable"},
+		{"division by zero", small("func _start\n i32.const 1\n i32.const 0\n i32.div_u\n drop"), FunctionError, 0, "divide by zero"},
+		{"out of bounds", small("memory 1\nfunc _start\n i32.const 65536\n i32.load\n drop"), FunctionError, 0, "out of bounds memory"},
+		{"a call of nothing", small("table 1\nfunc _start\n i32.const 0\n call_indirect 0"), FunctionError, 0, "table"},
+		{"a float too large", small("func _start\n f64.const 1e30\n i32.trunc_f64_s\n drop"), FunctionError, 0, "integer overflow"},
+		{"data out of bounds", small("memory 1\ndata 65535 xx\nfunc _start"), FunctionError, 0, "cannot be started"},
+		{"endless recursion", small("func _start\n call _start"), FunctionError, 0, "nested too deep"},
+		{"a start function that traps", small("func _start\nfunc s\n unreachable\nstart s"), FunctionError, 0, "unreachable"},
+		{"an endless loop", small("func _start\n loop\n br 0\n end"), GasExhausted, 0, "had used all"},
+		{"an endless start function", small("func _start\nfunc s\n loop\n br 0\n end\nstart s"), GasExhausted, 0, "had used all"},
+		{"a memory that begins too large", with(small("memory 5\nfunc _start"), func(l *Limits) { l.MemoryBytes = 4*65536 + 65535 }), MemoryExceeded, 0, "needs 327680 bytes"},
+		{"a memory that fits", with(small("memory 5\nfunc _start"), func(l *Limits) { l.MemoryBytes = 5 * 65536 }), OK, 0, ""},
+		{"exit 3", guest(t, "exit", "3"), FunctionError, 3, "exit code 3"},
+		{"exit 0", guest(t, "exit", "0"), OK, 0, ""},
+		{"a panic in Go", guest(t, "panic"), FunctionError, 2, "exit code 2"},
+		{"a nil pointer in Go", guest(t, "crash"), FunctionError, 2, "exit code 2"},
+		{"endless recursion in Go", guest(t, "recurse"), FunctionError, 0, "nested too deep"},
+		{"an endless loop in Go", guest(t, "loop"), GasExhausted, 0, "had used all"},
+		{"memory without end in Go", guest(t, "hog"), MemoryExceeded, 2, "denied more memory"},
+		{"too much output", guest(t, "bomb"), OutputExceeded, 0, "too many bytes"},
+		{"1025 files", guest(t, "flood", "1025"), OutputExceeded, 0, "too many files"},
+		{"1024 files", guest(t, "flood", "1024"), OK, 0, ""},
+		{"output that fits", with(guest(t, "write", "1000"), func(l *Limits) { l.OutputBytes = 1000 }), OK, 0, ""},
+		{"output that does not", with(guest(t, "write", "1001"), func(l *Limits) { l.OutputBytes = 1000 }), OutputExceeded, 1, "too many bytes"},
+		{"no output allowed", with(guest(t, "write", "1"), func(l *Limits) { l.OutputBytes = 0 }), OutputExceeded, 1, "too many bytes"},
+		{"no gas", with(small("func _start\n nop"), func(l *Limits) { l.Gas = 0 }), GasExhausted, 0, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if c.outcome == GasExhausted && c.job.Limits.Gas > 0 {
+				c.job.Limits.Gas = 50_000_000
+			}
+			r := runJob(t, c.job)
+			want(t, r, c.outcome, c.reason)
+			if r.ExitCode != c.exit {
+				t.Errorf("exit code %d, want %d", r.ExitCode, c.exit)
+			}
+			if r.Outcome == GasExhausted && r.Gas != c.job.Limits.Gas {
+				t.Errorf("gas exhausted at %d of %d", r.Gas, c.job.Limits.Gas)
+			}
+			if strings.Contains(r.Reason, "\n") || strings.Contains(r.Reason, "wasm stack trace") {
+				t.Errorf("the reason says too much: %s", r.Reason)
+			}
+		})
+	}
+}
+
+func TestCopies(t *testing.T) {
+	job := guest(t, "copy")
+	r := runJob(t, job)
+	want(t, r, OK, "")
+	if !slices.EqualFunc(r.Outputs, job.Inputs, func(a, b File) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) }) {
+		t.Errorf("copied %v", r.Outputs)
+	}
+	r.Outputs[0].Data[0] = 'X'
+	if job.Inputs[0].Data[0] == 'X' {
+		t.Error("input and output share memory")
+	}
+}
+
+// A transcript of what the file system says, to be read and to stay so.
+func TestFiles(t *testing.T) {
+	r := runJob(t, guest(t, "files"))
+	want(t, r, OK, "")
+	golden(t, "files.txt", r.Log)
+	if len(r.Outputs) != 1 || r.Outputs[0].Name != "a" || string(r.Outputs[0].Data) != "Hi t\x00\x00" {
+		t.Errorf("left %q", r.Outputs)
+	}
+}
+
+func TestForbidden(t *testing.T) {
+	r := runJob(t, guest(t, "forbidden"))
+	want(t, r, OK, "")
+	if bytes.Contains(r.Log, []byte("WORKED")) || !bytes.Contains(r.Log, []byte("dial tcp: refused")) {
+		t.Errorf("%s", r.Log)
+	}
+	if len(r.Outputs) != 1 || r.Outputs[0].Name != "y" {
+		t.Errorf("left %v", r.Outputs)
+	}
+}
+
+func TestWorld(t *testing.T) {
+	t.Setenv("SECRET", "of the host")
+	job := guest(t, "world", "a b", "ü")
+	r := runJob(t, job)
+	want(t, r, OK, "")
+	const saw = `args ["function" "world" "a b" "ü"]
+env []
+stdin "" <nil>
+dir / <nil>
+`
+	if !strings.HasPrefix(string(r.Log), saw) || strings.Contains(string(r.Log), "dropped") {
+		t.Errorf("%s", r.Log)
+	}
+}
+
+func TestNames(t *testing.T) {
+	r := runJob(t, guest(t, "names"))
+	want(t, r, OutputExceeded, "too many files")
+	const said = "255: <nil>\n256: false\na million: false\nodd: <nil>\n1022 deep\n"
+	if string(r.Log) != said {
+		t.Errorf("%s", r.Log)
+	}
+}
+
+func TestDescriptors(t *testing.T) {
+	r := runJob(t, guest(t, "open"))
+	want(t, r, OK, "")
+	if !strings.HasPrefix(string(r.Log), "1023 open\nthen <nil>") {
+		t.Errorf("%s", r.Log)
+	}
+	// One that is far away would have the engine make room for all before it.
+	r = runJob(t, small(`
+		import fd_renumber i32 i32 -> i32
+		memory 1
+		func _start
+		  i32.const 2
+		  i32.const 2000000000
+		  call fd_renumber
+		  drop`))
+	want(t, r, FunctionError, "descriptor")
+}
+
+func TestLog(t *testing.T) {
+	job := guest(t, "log", "1000")
+	r := runJob(t, job)
+	want(t, r, OK, "")
+	if !strings.HasPrefix(string(r.Log), "line 0\nline 1\n") || !strings.HasSuffix(string(r.Log), "line 999\n") {
+		t.Errorf("%s", r.Log)
+	}
+	job.Limits.LogBytes = 100
+	r = runJob(t, job)
+	if len(r.Log) != 100 || !strings.HasPrefix(string(r.Log), "line 0\n") || !strings.HasSuffix(string(r.Log), cut) {
+		t.Errorf("%d: %s", len(r.Log), r.Log)
+	}
+	job.Limits.LogBytes = 10
+	if r = runJob(t, job); string(r.Log) != "line 0\nlin" {
+		t.Errorf("%q", r.Log)
+	}
+	job.Limits.LogBytes = 0
+	if r = runJob(t, job); len(r.Log) != 0 {
+		t.Errorf("%q", r.Log)
+	}
+}
+
+func TestTime(t *testing.T) {
+	r := runJob(t, guest(t, "time"))
+	if !strings.HasPrefix(string(r.Log), "2000-01-01 00:00:00.0") || !strings.Contains(string(r.Log), "µs later") {
+		t.Errorf("%s", r.Log)
+	}
+	start := time.Now()
+	r = runJob(t, guest(t, "sleep"))
+	if string(r.Log) != "slept 1000h0m0s\nin all 1001h9m0s\n" {
+		t.Errorf("%s", r.Log)
+	}
+	if d := time.Since(start); d > 30*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}
+
+// The same job has the same result, also with one processor or many and in
+// any engine; another job has another.
+func TestRepeats(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, args := range [][]string{{"random"}, {"time"}, {"sleep"}, {"files"}, {"copy"}, {"panic"}, {"hog"}, {"bomb"}, {"recurse"}, {"map", "1000"}, {"sort", "1000"}} {
+		job := guest(t, args...)
+		first := runJob(t, job)
+		for i := range 5 {
+			runtime.GOMAXPROCS(1 + i)
+			again := runJob(t, job)
+			if fmt.Sprint(again) != fmt.Sprint(first) {
+				t.Errorf("%v: %v the first time, then %v\n%s\n%s", args, first, again, first.Log, again.Log)
+			}
+		}
+	}
+	job := guest(t, "random")
+	a := runJob(t, job)
+	job.Inputs = job.Inputs[:1]
+	if b := runJob(t, job); bytes.Equal(a.Log, b.Log) {
+		t.Errorf("another job, but the same random numbers: %s", b.Log)
+	}
+	other, err := NewWasm(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(t.Context())
+	if b, err := other.Run(t.Context(), guest(t, "random")); err != nil || !bytes.Equal(a.Log, b.Log) {
+		t.Errorf("another engine: %s, %v", b.Log, err)
+	}
+}
+
+// A run succeeds with exactly the gas it costs, and fails with less.
+func TestGasIsExact(t *testing.T) {
+	job := guest(t, "copy")
+	r := runJob(t, job)
+	want(t, r, OK, "")
+	job.Limits.Gas = r.Gas
+	want(t, runJob(t, job), OK, "")
+	job.Limits.Gas = r.Gas - 1
+	again := runJob(t, job)
+	want(t, again, GasExhausted, fmt.Sprint(r.Gas-1))
+	if again.Gas != r.Gas-1 {
+		t.Errorf("used %d of %d", again.Gas, r.Gas-1)
+	}
+}
+
+// Calls of the host cost a fixed sum and what they move, so that none of
+// these can go on for longer than its gas says.
+func TestHostCallsAreCharged(t *testing.T) {
+	for name, text := range map[string]string{
+		"clock": `
+			import clock_time_get i32 i64 i32 -> i32
+			memory 1
+			func _start
+			  loop
+			    i32.const 0
+			    i64.const 0
+			    i32.const 0
+			    call clock_time_get
+			    drop
+			    br 0
+			  end`,
+		"random": `
+			import random_get i32 i32 -> i32
+			memory 1024
+			func _start
+			  loop
+			    i32.const 0
+			    i32.const 67108864
+			    call random_get
+			    drop
+			    br 0
+			  end`,
+		"many empty buffers": `
+			import fd_write i32 i32 i32 i32 -> i32
+			memory 1024
+			func _start
+			  loop
+			    i32.const 2
+			    i32.const 0
+			    i32.const 8388607
+			    i32.const 0
+			    call fd_write
+			    drop
+			    br 0
+			  end`,
+		"a long path": `
+			import path_unlink_file i32 i32 i32 -> i32
+			memory 1024
+			func _start
+			  loop
+			    i32.const 3
+			    i32.const 0
+			    i32.const 67108864
+			    call path_unlink_file
+			    drop
+			    br 0
+			  end`,
+		"many subscriptions": `
+			import poll_oneoff i32 i32 i32 i32 -> i32
+			memory 1024
+			func _start
+			  loop
+			    i32.const 0
+			    i32.const 0
+			    i32.const 1000000
+			    i32.const 0
+			    call poll_oneoff
+			    drop
+			    br 0
+			  end`,
+	} {
+		job := small(text)
+		job.Limits.Gas = 100_000_000
+		start := time.Now()
+		r := runJob(t, job)
+		if r.Outcome != GasExhausted {
+			t.Errorf("%s: %v %s", name, r.Outcome, r.Reason)
+		}
+		if d := time.Since(start); d > 20*time.Second {
+			t.Errorf("%s: %v", name, d)
+		} else {
+			t.Logf("%s: %v", name, d)
+		}
+	}
+	// The engine loses count of its bytes here, and the guest gets the blame.
+	r := runJob(t, small(`
+		import poll_oneoff i32 i32 i32 i32 -> i32
+		memory 1
+		func _start
+		  i32.const 0
+		  i32.const 0
+		  i32.const 268435456
+		  i32.const 0
+		  call poll_oneoff
+		  drop`))
+	want(t, r, FunctionError, "crashed")
+}
+
+func TestWall(t *testing.T) {
+	// A collection that begins while the guest is busy would wait for it, and the timer with it.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	for name, job := range map[string]Job{
+		"a loop":      guest(t, "loop"),
+		"a tiny loop": small("func _start\n loop\n br 0\n end"),
+		"host calls": small(`
+			import sched_yield -> i32
+			memory 1
+			func _start
+			  loop
+			    call sched_yield
+			    drop
+			    br 0
+			  end`),
+	} {
+		job.Limits.Gas = MaxGas
+		job.Limits.Wall = 100 * time.Millisecond
+		if err := engine(t).Compile(t.Context(), job.Code); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		r := runJob(t, job)
+		want(t, r, WallExceeded, "its time was over")
+		if d := time.Since(start); d < job.Limits.Wall || d > 20*time.Second {
+			t.Errorf("%s: stopped after %v", name, d)
+		}
+		if r.Gas == 0 {
+			t.Errorf("%s: no gas", name)
+		}
+	}
+}
+
+// When the caller no longer wants the result, that is not the function's doing.
+func TestCancel(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	job := guest(t, "loop")
+	job.Limits.Gas = MaxGas
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if r, err := engine(t).Run(ctx, job); err != context.DeadlineExceeded || r.Outcome != 0 {
+		t.Errorf("%v, %v", r, err)
+	}
+	if _, err := engine(t).Run(ctx, small("func _start")); err != context.DeadlineExceeded {
+		t.Error(err)
+	}
+}
+
+// What no runtime could run is an error, not a result.
+func TestBadJobs(t *testing.T) {
+	for name, change := range map[string]func(*Job){
+		"zero byte":      func(j *Job) { j.Args = []string{"a\x00b"} },
+		"many arguments": func(j *Job) { j.Args = make([]string, MaxArgs+1) },
+		"long arguments": func(j *Job) { j.Args = []string{strings.Repeat("x", maxArgs)} },
+		"many inputs":    func(j *Job) { j.Inputs = make([]File, MaxFiles+1) },
+		"no name":        func(j *Job) { j.Inputs = []File{{}} },
+		"a dot":          func(j *Job) { j.Inputs = []File{{Name: "."}} },
+		"rooted":         func(j *Job) { j.Inputs = []File{{Name: "/etc/passwd"}} },
+		"upwards":        func(j *Job) { j.Inputs = []File{{Name: "../x"}} },
+		"twice":          func(j *Job) { j.Inputs = []File{{Name: "x"}, {Name: "x"}} },
+		"file and dir":   func(j *Job) { j.Inputs = []File{{Name: "x"}, {Name: "x/y"}} },
+		"dir and file":   func(j *Job) { j.Inputs = []File{{Name: "x/y"}, {Name: "x"}} },
+		"gas":            func(j *Job) { j.Limits.Gas = MaxGas + 1 },
+		"wall":           func(j *Job) { j.Limits.Wall = -1 },
+	} {
+		job := small("func _start")
+		change(&job)
+		if r, err := engine(t).Run(t.Context(), job); err == nil {
+			t.Errorf("%s: %v", name, r)
+		}
+	}
+}
+
+func TestStateDigest(t *testing.T) {
+	files := []File{{Name: "b", Data: []byte("1")}, {Name: "a/"}, {Name: "a/c"}}
+	d := StateDigest(files)
+	slices.Reverse(files)
+	if StateDigest(files) != d {
+		t.Error("depends on the order")
+	}
+	seen := map[string]string{EmptyState.String(): "nothing", d.String(): "all"}
+	for name, other := range map[string][]File{
+		"content":   {{Name: "b", Data: []byte("2")}, {Name: "a/"}, {Name: "a/c"}},
+		"name":      {{Name: "B", Data: []byte("1")}, {Name: "a/"}, {Name: "a/c"}},
+		"less":      {{Name: "b", Data: []byte("1")}, {Name: "a/"}},
+		"directory": {{Name: "a/"}},
+		"file":      {{Name: "a"}},
+		"split":     {{Name: "a/c"}, {Name: "a/"}, {Name: "b1"}},
+	} {
+		if was, same := seen[StateDigest(other).String()]; same {
+			t.Errorf("%s has the digest of %s", name, was)
+		}
+		seen[StateDigest(other).String()] = name
+	}
+}
+
+// Wiping is what makes the state empty, and overwrites.
+func TestWipe(t *testing.T) {
+	f := newFiles(1000, func(int) {})
+	kept, errno := f.OpenFile("out/kept", sys.O_CREAT|sys.O_RDWR, 0)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	if _, errno := kept.Write([]byte("secret")); errno != 0 {
+		t.Fatal(errno)
+	}
+	data := f.out.children["kept"].data
+	if StateDigest(f.out.below("")) == EmptyState {
+		t.Error("empty before it was wiped")
+	}
+	f.wipe()
+	if StateDigest(f.out.below("")) != EmptyState || !bytes.Equal(data, make([]byte, 6)) {
+		t.Errorf("left %q", data)
+	}
+	m := &memory{limit: 1 << 20}
+	m.Allocate(0, 1<<32)
+	copy(m.Reallocate(65536), "secret")
+	if m.Reallocate(1<<20+1) != nil {
+		t.Error("grew above its limit")
+	}
+	grown := m.Reallocate(1 << 20)
+	if string(grown[:6]) != "secret" {
+		t.Error("forgot")
+	}
+	if err := m.wipe(); err != nil || m.reserved != nil {
+		t.Error(err)
+	}
+}
+
+// Many at once, more than are kept compiled.
+func TestConcurrent(t *testing.T) {
+	w, err := NewWasm(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			job := small(strings.Repeat("global i32 0\n", i%20) + "func _start\n" + strings.Repeat("nop\n", i%20))
+			r, err := w.Run(context.Background(), job)
+			if err != nil || r.Outcome != OK || r.Gas != uint64(i%20) {
+				t.Errorf("%v, %v", r, err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(w.modules); n > maxCompiled {
+		t.Errorf("%d modules kept", n)
+	}
+	if err := w.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOutcomeString(t *testing.T) {
+	if OK.String() != "ok" || WallExceeded.String() != "wall time exceeded" || Outcome(0).String() != "outcome 0" || Outcome(200).String() != "outcome 200" {
+		t.Error("wrong words")
+	}
+}
+
+// Modules by other compilers, from the engine's own tests.
+func TestOtherCompilers(t *testing.T) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/tetratelabs/wazero").Output()
+	if err != nil {
+		t.Skip(err)
+	}
+	dir := filepath.Join(strings.TrimSpace(string(out)), "imports/wasi_snapshot_preview1")
+	for _, compiler := range []string{"cargo-wasi", "tinygo", "zig", "zig-cc"} {
+		code, err := os.ReadFile(filepath.Join(dir, "example/testdata", compiler, "cat.wasm"))
+		if err != nil {
+			t.Log(err)
+			continue
+		}
+		job := guest(t, "in/data")
+		job.Code = code
+		r := runJob(t, job)
+		want(t, r, OK, "")
+		job.Args = []string{"in/none"}
+		r = runJob(t, job)
+		if r.Outcome == OK && compiler != "zig-cc" { // that one does not look at what open says
+			t.Errorf("%s: found what is not there", compiler)
+		}
+	}
+}
+
+// golden compares with a file in testdata, or writes it if UPDATE is set.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	have, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(have, got) {
+		t.Errorf("not as in %s:\n%s", path, got)
+	}
+}
