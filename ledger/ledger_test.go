@@ -231,3 +231,93 @@ func TestDirtyResultIsRefused(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A pre-run reveal that comes during the review is paid for, and settles nothing.
+func TestLateRevealDoesNotEndTheReview(t *testing.T) {
+	w := newWorld(t, 9)
+	w.post()
+	w.elect()
+	c := w.c()
+	_, raw := w.evidence(task.PreRun, nil)
+	var commits []task.Commitment
+	var reveals []task.Reveal
+	for i, m := range c.Members {
+		if m.Claim.Node == c.View.Executor {
+			continue
+		}
+		r := task.Reveal{Ballot: c.Ballot(task.PreRun), Node: m.Claim.Node, Verdict: task.OK, Evidence: task.H(task.TagEvidence, raw), Salt: task.Hash{byte(i)}}
+		k := task.Commitment{Ballot: r.Ballot, Node: r.Node, Digest: r.Digest()}
+		k.Signature = task.Sign(w.nodes[r.Node].peer, k.Hash())
+		commits, reveals = append(commits, k), append(reveals, r)
+	}
+	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
+	// One small verifier holds its word back; the others are a quorum.
+	late := 0
+	for i, r := range reveals {
+		if c.Member(r.Node).Seats < c.Member(reveals[late].Node).Seats {
+			late = i
+		}
+	}
+	early := append(append([]task.Reveal{}, reveals[:late]...), reveals[late+1:]...)
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(task.PreRun), Evidence: raw, Reveals: early}})
+	if w.c().Phase != Releasing {
+		t.Skip("this draw has no small verifier")
+	}
+	_, _ = w.release(task.Alice), w.release(task.Bob)
+	if err := w.result(task.RunOK, 5); err != nil {
+		t.Fatal(err)
+	}
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(task.PreRun), Evidence: raw, Reveals: reveals[late : late+1]}})
+	if p := w.c().Phase; p != Reviewing {
+		t.Errorf("the review was ended by a late word: %s", p)
+	}
+}
+
+// The enclave's word that a key opens nothing counts only against the key that
+// the owner put on the chain.
+func TestBlameNeedsTheOwnersOwnRelease(t *testing.T) {
+	w := newWorld(t, 9)
+	w.post()
+	w.elect()
+	w.judge(task.PreRun, everyone(task.OK))
+	blame := func() error {
+		c := w.c()
+		pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
+		r := task.Result{
+			Task: w.id, Node: c.View.Executor, Outcome: task.BadInputKey, Evidence: pre.Digest(),
+			PreState: attest.EmptyState, PostState: attest.EmptyState, InputKey: task.Hash{1}, // rubbish from its host
+		}
+		return w.send("carol", task.Body{Result: &task.SignedResult{Result: r, Signature: task.Sign(seedKey("enclave"), r.Hash())}})
+	}
+	if err := blame(); task.CodeOf(err) != "blame-unfounded" {
+		t.Errorf("blamed before any release: %v", err)
+	}
+	if err := w.release(task.Alice); err != nil {
+		t.Fatal(err)
+	}
+	if err := blame(); task.CodeOf(err) != "blame-unfounded" {
+		t.Errorf("blamed for another release: %v", err)
+	}
+}
+
+// What is on its way out of a bond is slashed with it.
+func TestUnbondingIsAtStake(t *testing.T) {
+	w := newWorld(t, 9)
+	w.post()
+	w.elect()
+	id := w.c().View.Executor
+	name := w.names[id]
+	n, _ := w.state().Node(id)
+	w.must(name, task.Body{Unbond: &task.Bond{Node: id, Amount: n.Bond}})
+	w.wait(Attesting)
+	for range 200 {
+		if len(w.c().Passed) > 0 {
+			break
+		}
+		w.next()
+	}
+	want, _ := n.Bond.MulDiv(w.block.Params.SilentSlashPPM, million)
+	if got := w.c().Passed[0].Slashed; got != want {
+		t.Errorf("slashed %s after unbonding everything, want %s", got, want)
+	}
+}

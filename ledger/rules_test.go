@@ -94,6 +94,7 @@ func (w *world) body(who, verb string, with map[string]string) task.Body {
 	case "publish":
 		f := w.function()
 		f.Manifest.Limits.Gas = number(with, "gas", f.Manifest.Limits.Gas)
+		f.Manifest.Limits.WallMillis = number(with, "wall", f.Manifest.Limits.WallMillis)
 		if r := with["runtime"]; r != "" {
 			f.Manifest.Runtime = r
 		}
@@ -141,6 +142,10 @@ func (w *world) postRow(with map[string]string) task.Body {
 	p.Seats = uint32(number(with, "seats", uint64(p.Seats)))
 	p.MinSeats = uint32(number(with, "min", uint64(p.MinSeats)))
 	p.Policy.MinTier = task.Tier(number(with, "tier", uint64(p.Policy.MinTier)))
+	p.Policy.MinTCB = number(with, "tcb", 0)
+	if with["measurement"] != "" {
+		p.Policy.Measurements = []task.Hash{{99}}
+	}
 	if with["function"] != "" {
 		p.Function[0]++
 	}

@@ -97,6 +97,9 @@ var work = []struct{ name, size string }{
 
 // Counting changes nothing but the time.
 func TestCountedIsTheSame(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles the guest once more")
+	}
 	jobs := []Job{
 		guest(t, "copy"), guest(t, "files"), guest(t, "forbidden"), guest(t, "world"), guest(t, "time"), guest(t, "sleep"),
 		guest(t, "random"), guest(t, "names"), guest(t, "open"), guest(t, "log", "100"), guest(t, "exit", "7"), guest(t, "panic"),

@@ -136,7 +136,6 @@ func (f *files) find(path string) (*node, sys.Errno) {
 // split follows a path up to its last element, which need not exist. The name
 // is empty if the path is the root.
 func (f *files) split(path string) (*node, string, sys.Errno) {
-	f.charge(len(path))
 	if len(path) > maxPath {
 		return nil, "", sys.ENAMETOOLONG
 	}

@@ -37,6 +37,7 @@ type run struct {
 	expired atomic.Bool // the context ended and the guest was told to stop
 	files   *files
 	log     log
+	args    int   // bytes of all arguments
 	now     int64 // nanoseconds of the shadow clock since epoch
 	random  *rand.ChaCha8
 }
@@ -53,10 +54,12 @@ func (r *run) charge(gas uint64) {
 	}
 }
 
-func (r *run) chargeBytes(n int) { r.charge((uint64(n) + bytesPerGas - 1) / bytesPerGas) }
+func (r *run) chargeBytes(n int) { r.charge(perBytes(uint64(n))) }
+
+func perBytes(n uint64) uint64 { return (n + bytesPerGas - 1) / bytesPerGas }
 
 // sizes says for each function of WASI which parameters are lengths that the
-// host works through, and of how many bytes each unit is.
+// host works through, and for how many bytes each unit counts.
 var sizes = map[string][]struct{ param, unit uint64 }{
 	"fd_pread":                {{2, 64}},
 	"fd_prestat_dir_name":     {{2, 1}},
@@ -95,12 +98,15 @@ func beforeCall(ctx context.Context, _ api.Module, def api.FunctionDefinition, p
 		r.expired.Store(true)
 		panic(errStopped)
 	}
-	cost := uint64(callGas)
-	for _, s := range sizes[def.Name()] {
-		cost += (uint64(uint32(params[s.param]))*s.unit + bytesPerGas - 1) / bytesPerGas
+	name, cost := def.Name(), uint64(callGas)
+	for _, s := range sizes[name] {
+		cost += perBytes(uint64(uint32(params[s.param])) * s.unit)
+	}
+	if name == "args_get" {
+		cost += perBytes(uint64(r.args))
 	}
 	r.charge(cost)
-	if def.Name() == "fd_renumber" && uint32(params[1]) > maxDescriptor {
+	if name == "fd_renumber" && uint32(params[1]) > maxDescriptor {
 		panic(errors.New("a file descriptor that is too large")) // the engine would make room for all below
 	}
 }

@@ -40,10 +40,13 @@
 // By gas, always, exactly, and by nothing but the job itself. The wall limit
 // is for the case that a machine is slower than its owner thought. When it
 // has passed, the next check of the gas counter stops the guest, and so does
-// the next call of the host. Both need the Go scheduler to have a free
-// processor for the timer, and neither ends the compilation of a module,
-// which takes about as long as its size says. So whoever must be sure kills
-// the process: the enclave's parent does (spec §9.1).
+// its next call of the host. But the timer is Go's: on a single processor it
+// does not fire while the guest computes, and a garbage collection that
+// begins meanwhile waits for the guest, and all the process with it. So a
+// process for guests has two processors and the collector off, and whoever
+// must be sure kills it: the enclave's parent does (spec §9.1). Nothing
+// but that stops the compilation of a module, which takes about half a second
+// for a megabyte.
 package sandbox
 
 import (

@@ -304,8 +304,30 @@ func TestRepeats(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close(t.Context())
-	if b, err := other.Run(t.Context(), guest(t, "random")); err != nil || !bytes.Equal(a.Log, b.Log) {
-		t.Errorf("another engine: %s, %v", b.Log, err)
+	dice := small(`
+		import random_get i32 i32 -> i32
+		import fd_write i32 i32 i32 i32 -> i32
+		memory 1
+		func _start
+		  i32.const 100
+		  i32.const 16
+		  call random_get
+		  drop
+		  i32.const 4
+		  i32.const 16
+		  i32.store
+		  i32.const 0
+		  i32.const 100
+		  i32.store
+		  i32.const 2
+		  i32.const 0
+		  i32.const 1
+		  i32.const 8
+		  call fd_write
+		  drop`)
+	a = runJob(t, dice)
+	if b, err := other.Run(t.Context(), dice); err != nil || len(a.Log) != 16 || fmt.Sprint(a) != fmt.Sprint(b) {
+		t.Errorf("another engine: %v, then %v, %v", a, b, err)
 	}
 }
 

@@ -178,6 +178,9 @@ func (w *Wasm) start(parent context.Context, m *module, job *Job) (Result, error
 		defer cancel()
 	}
 	r := &run{ctx: ctx, limit: job.Limits.Gas, random: rand.NewChaCha8(seed(m.hash, job))}
+	for _, a := range job.Args {
+		r.args += len(a) + 1
+	}
 	r.log = log{run: r, limit: job.Limits.LogBytes}
 	r.files = newFiles(min(job.Limits.OutputBytes, 1<<40), r.chargeBytes)
 	if err := r.files.load(job.Inputs); err != nil {

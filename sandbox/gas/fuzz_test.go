@@ -17,7 +17,8 @@ func FuzzRewrite(f *testing.F) {
 	for _, c := range counts {
 		f.Add(wat.Module(c.module))
 	}
-	if dir := engineSource(f); dir != "" {
+	if !testing.Short() {
+		dir := engineSource(f)
 		seeds, _ := filepath.Glob(filepath.Join(dir, "internal/integration_test/fuzzcases/testdata/*.wasm"))
 		more, _ := filepath.Glob(filepath.Join(dir, "internal/integration_test/spectest/v2/testdata/*.0.wasm"))
 		for _, s := range append(seeds, more...) {

@@ -445,6 +445,21 @@ func TestCounts(t *testing.T) {
 	}
 }
 
+// The count is the module's own, not the engine's.
+func TestSameInAnotherEngine(t *testing.T) {
+	interpreter := wazero.NewRuntimeWithConfig(t.Context(), wazero.NewRuntimeConfigInterpreter())
+	defer interpreter.Close(t.Context())
+	for _, c := range counts {
+		m, err := interpreter.InstantiateWithConfig(t.Context(), counted(t, wat.Module(c.module)), wazero.NewModuleConfig().WithName(""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, used, err := (guest{m, t}).run(1<<40, "f", c.args...); err != nil || used != c.gas {
+			t.Errorf("%s: counted %d, want %d: %v", c.name, used, c.gas, err)
+		}
+	}
+}
+
 // A run that costs n gas succeeds with a limit of n. With less it may run to
 // its end where nothing checks, but it is over its limit then.
 func TestLimitIsExact(t *testing.T) {

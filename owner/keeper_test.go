@@ -1,0 +1,197 @@
+package owner
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+func keyOf(s string) ed25519.PrivateKey {
+	h := task.H(task.TagSalt, []byte(s))
+	return ed25519.NewKeyFromSeed(h[:])
+}
+
+// request is a case in which an enclave has been found good, and what its
+// executor shows an owner.
+type request struct {
+	c        *ledger.Case
+	ev       attest.Evidence
+	evidence []byte
+	reveals  []task.Reveal
+	chips    map[task.NodeID]ed25519.PrivateKey
+}
+
+func newRequest(t *testing.T) *request {
+	q := &request{chips: map[task.NodeID]ed25519.PrivateKey{}}
+	f := task.Function{Manifest: task.Manifest{Name: "f"}, Code: task.Blob{CID: "code", Size: 1}}
+	q.c = &ledger.Case{
+		Task:     task.Task{Chain: "c", Function: f.ID(), Input: task.Blob{CID: "input", Size: 1}, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated}},
+		Function: f, Params: ledger.Embedded("c"), Seats: 20, TotalStake: 6, Beacon: task.Hash{1}, Phase: ledger.Attesting,
+	}
+	q.c.Params.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}}
+	for i := range 6 {
+		name := string(rune('a' + i))
+		sk := vrf.NewKey(task.H(task.TagSalt, []byte(name)))
+		chip := keyOf(name + " chip")
+		n := task.Node{Operator: task.PublicKey(keyOf(name)), VRF: task.Key(sk.Public()), Peer: task.PublicKey(keyOf(name + " peer")), TEE: task.TEE{Kind: string(attest.Simulated), Identity: task.PublicKey(chip)}}
+		won, ok := sortition.Win(sk, task.Hash(n.ID()), q.c.Seed(), q.c.Seats, 1, 6)
+		if !ok {
+			continue
+		}
+		m, err := q.c.Admit(n, 1, task.Claim{Task: q.c.ID(), Node: n.ID(), Proof: won.Proof()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.c.Members = append(q.c.Members, m)
+		q.chips[n.ID()] = chip
+	}
+	q.c.View.Executor, _ = q.c.ExecutorOf(0)
+	q.c.View.Pre.ClosedAt = 9
+	q.quote()
+	q.judge(task.OK)
+	return q
+}
+
+// quote makes the executor's evidence for the case as it is.
+func (q *request) quote() {
+	x := q.c.Member(q.c.View.Executor)
+	want := q.c.Expected(task.PreRun, q.c.View.Number, x.Node)
+	keys := attest.Keys{Seal: make([]byte, 1216)}
+	var nonces []task.Hash
+	for _, m := range q.c.Members {
+		nonces = append(nonces, attest.Nonce(m.Beta, m.Claim.Node))
+	}
+	q.ev = attest.Evidence{
+		Kind: attest.Simulated, Round: task.PreRun, Keys: keys, Nonces: nonces, State: attest.EmptyState, Chip: x.Node.TEE.Identity,
+		Quote: attest.Quote{Measurement: task.Hash{7}, ReportData: attest.ReportData(want.Context, keys, attest.EmptyState, attest.NonceRoot(nonces))},
+	}
+	q.sign()
+}
+
+func (q *request) sign() {
+	q.ev.Signature = task.Sign(q.chips[q.c.View.Executor], attest.QuoteHash(q.ev.Kind, q.ev.Quote))
+	q.evidence = task.Encode(q.ev)
+}
+
+// judge lets every judge say the same of the evidence.
+func (q *request) judge(v task.Verdict) {
+	q.c.View.Pre.Commitments, q.reveals = nil, nil
+	for _, m := range q.c.Members {
+		if !q.c.Judges(m.Claim.Node) {
+			continue
+		}
+		r := task.Reveal{Ballot: q.c.Ballot(task.PreRun), Node: m.Claim.Node, Verdict: v, Evidence: task.H(task.TagEvidence, q.evidence)}
+		if v == task.Fault {
+			r.Reason = "x"
+		}
+		q.reveals = append(q.reveals, r)
+		q.c.View.Pre.Commitments = append(q.c.View.Pre.Commitments, task.Commitment{Ballot: r.Ballot, Node: r.Node, Digest: r.Digest()})
+	}
+}
+
+func keeper(policy task.Policy) *Keeper {
+	return &Keeper{
+		Role: task.Alice, Policy: policy, Log: slog.New(slog.DiscardHandler),
+		Seal: func(_ *ledger.Case, r task.Release, enclave []byte) (task.Release, error) {
+			if len(enclave) != 1216 {
+				return r, errors.New("not an enclave's key")
+			}
+			r.Sealed = []byte("sealed")
+			return r, nil
+		},
+	}
+}
+
+// The checks of spec §8.1: an owner that skips one of them releases its key
+// where it must not.
+func TestKeeperRefuses(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		code   string // what the refusal begins with; "" is a release
+		policy task.Policy
+		change func(*request)
+	}{
+		{name: "all is well", change: func(*request) {}},
+		{name: "a claim that was not drawn", code: "claim-false", change: func(q *request) { q.c.Members[0].Claim.Proof[5]++ }},
+		{name: "seats that were not won", code: "claim-false", change: func(q *request) { q.c.Members[0].Seats++ }},
+		{name: "another's claim", code: "claim-mismatch", change: func(q *request) { q.c.Members[0].Claim.Node = q.c.Members[1].Claim.Node }},
+		{name: "an executor whose turn it is not", code: "executor-false", change: func(q *request) {
+			q.c.View.Executor, _ = q.c.ExecutorOf(1)
+			q.quote()
+			q.judge(task.OK)
+		}},
+		{name: "commitments still open", code: "commits-open", change: func(q *request) { q.c.View.Pre.ClosedAt = 0 }},
+		{name: "a verdict that nobody committed to", code: "reveal-uncommitted", change: func(q *request) { q.reveals[0].Salt[0]++ }},
+		{name: "a stranger's verdict", code: "reveal-uncommitted", change: func(q *request) { q.reveals[0].Node[0]++ }},
+		{name: "one verdict many times", code: "verdicts-weak", change: func(q *request) {
+			q.reveals = []task.Reveal{q.reveals[0], q.reveals[0], q.reveals[0], q.reveals[0], q.reveals[0], q.reveals[0]}
+		}},
+		{name: "no verdicts", code: "verdicts-weak", change: func(q *request) { q.reveals = nil }},
+		{name: "verdicts of FAULT", code: "verdicts-weak", change: func(q *request) { q.judge(task.Fault) }},
+		{name: "verdicts on other evidence", code: "verdicts-weak", change: func(q *request) { q.ev.Keys.VRF[0]++; q.sign() }},
+		{name: "a quorum that lies about a debug enclave", code: "evidence-debug-enclave", change: func(q *request) {
+			q.ev.Quote.Debug = true
+			q.sign()
+			q.judge(task.OK)
+		}},
+		{name: "a quorum that lies about a foreign program", code: "evidence-wrong-measurement", change: func(q *request) {
+			q.ev.Quote.Measurement[0]++
+			q.sign()
+			q.judge(task.OK)
+		}},
+		{name: "a quorum that lies about a replayed quote", code: "evidence-nonce-missing", change: func(q *request) {
+			q.ev.Nonces = q.ev.Nonces[:1]
+			q.sign()
+			q.judge(task.OK)
+		}},
+		{name: "evidence of another task", code: "evidence-report-data-mismatch", change: func(q *request) {
+			q.ev.Quote.ReportData[0]++
+			q.sign()
+			q.judge(task.OK)
+		}},
+		{name: "good for the task, too weak for the owner", code: "evidence-tier-too-low", policy: task.Policy{MinTier: task.TierConfidential}, change: func(*request) {}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			q := newRequest(t)
+			row.change(q)
+			r, err := keeper(row.policy).Decide(q.c, q.evidence, q.reveals)
+			if row.code == "" {
+				if err != nil || !bytes.Equal(r.Sealed, []byte("sealed")) || r.Evidence != q.ev.Digest() {
+					t.Fatalf("%+v, %v", r, err)
+				}
+				return
+			}
+			if !strings.HasPrefix(task.CodeOf(err), row.code) || len(r.Sealed) != 0 {
+				t.Errorf("%v, want %s", err, row.code)
+			}
+		})
+	}
+}
+
+// One key, one enclave: the same answer for the same evidence, none for another.
+func TestKeeperReleasesOnce(t *testing.T) {
+	q, k := newRequest(t), keeper(task.Policy{})
+	first, err := k.Decide(q.c, q.evidence, q.reveals)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := k.Decide(q.c, q.evidence, q.reveals)
+	if err != nil || again.Hash() != first.Hash() {
+		t.Errorf("asked again: %v", err)
+	}
+	q.ev.Keys.VRF[0]++
+	q.sign()
+	q.judge(task.OK)
+	if _, err := k.Decide(q.c, q.evidence, q.reveals); task.CodeOf(err) != "release-twice" {
+		t.Errorf("a second enclave: %v", err)
+	}
+}
