@@ -80,8 +80,16 @@ func agreement(t testing.TB, seed uint64, silent bool) float64 {
 	return c.now - start
 }
 
+// seeds is how many to try: a few where the race detector makes each slow.
+func seeds(n uint64) uint64 {
+	if testing.Short() {
+		return n / 5
+	}
+	return n
+}
+
 func TestAgreementWithinItsMarks(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range seeds(20) {
 		if ms := agreement(t, seed, false); ms > 80 {
 			t.Errorf("seed %d: %0.1f ms of virtual time, the mark is 80", seed, ms)
 		}
@@ -106,7 +114,7 @@ func BenchmarkAgreement(b *testing.B) {
 // Whatever the network does for a while, every task ends, money is conserved
 // (the cluster checks it at every block), and an honest executor's task ends well.
 func TestTasksEndUnderFaults(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range seeds(30) {
 		c := newCluster(t, seed, 10, 13, Embedded, 100)
 		c.oneWay, c.jitter, c.loss = 2, 40, 0.1
 		if seed%3 == 0 {

@@ -316,8 +316,12 @@ func TestEveryByteIsBound(t *testing.T) {
 		t.Fatal("the file itself is not accepted")
 	}
 	bad := bytes.Clone(raw)
+	every := 17 // bytes between two that get the full check
+	if testing.Short() {
+		every = 211
+	}
 	for i := range raw {
-		if bad[i] ^= 1 << (i % 8); accepted(bad, i%17 == 0) {
+		if bad[i] ^= 1 << (i % 8); accepted(bad, i%every == 0) {
 			t.Errorf("byte %d changed from %x to %x: accepted", i, raw[i], bad[i])
 		}
 		bad[i] = raw[i]
