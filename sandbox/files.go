@@ -251,7 +251,9 @@ func (f *files) OpenFile(path string, flag sys.Oflag, _ fs.FileMode) (sys.File, 
 		return nil, sys.EROFS
 	}
 	if flag&sys.O_TRUNC != 0 {
-		f.resize(n, 0)
+		if errno := f.resize(n, 0); errno != 0 {
+			return nil, errno
+		}
 	}
 	f.open++
 	n.open++
