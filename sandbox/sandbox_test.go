@@ -241,6 +241,43 @@ func TestDescriptors(t *testing.T) {
 	want(t, r, FunctionError, "descriptor")
 }
 
+// What a guest does to its descriptors is no failure of the host.
+func TestRenumberToItself(t *testing.T) {
+	r := runJob(t, small(`
+		import path_open i32 i32 i32 i32 i32 i64 i64 i32 i32 -> i32
+		import fd_renumber i32 i32 -> i32
+		import fd_close i32 -> i32
+		memory 1
+		data 0 out/x
+		func _start
+		  i32.const 3
+		  i32.const 0
+		  i32.const 0
+		  i32.const 5
+		  i32.const 1
+		  i64.const 66
+		  i64.const 0
+		  i32.const 0
+		  i32.const 100
+		  call path_open
+		  i32.const 100
+		  i32.load
+		  i32.const 100
+		  i32.load
+		  call fd_renumber
+		  i32.or
+		  if
+		    unreachable
+		  end
+		  i32.const 3
+		  call fd_close
+		  drop`))
+	want(t, r, OK, "")
+	if len(r.Outputs) != 1 || r.Outputs[0].Name != "x" {
+		t.Errorf("left %v", r.Outputs)
+	}
+}
+
 func TestLog(t *testing.T) {
 	job := guest(t, "log", "1000")
 	r := runJob(t, job)

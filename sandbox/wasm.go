@@ -197,11 +197,10 @@ func (w *Wasm) start(parent context.Context, m *module, job *Job) (Result, error
 		return Result{}, fmt.Errorf("no memory for the guest: %w", mem.err)
 	}
 	if err == nil {
-		err = r.call(inner, m, guest)
-		r.judge(&result, guest, err)
-		err = guest.Close(inner)
+		r.judge(&result, guest, r.call(inner, m, guest))
+		_ = guest.Close(inner) // what can go wrong there is up to the guest
 	} else {
-		result.Outcome, result.Reason, err = FunctionError, "the module cannot be started: "+firstLine(err), nil
+		result.Outcome, result.Reason = FunctionError, "the module cannot be started: "+firstLine(err)
 	}
 	result.Log = r.log.bytes()
 	if result.Outcome == OK {
@@ -209,13 +208,10 @@ func (w *Wasm) start(parent context.Context, m *module, job *Job) (Result, error
 	}
 	r.files.wipe()
 	result.After = StateDigest(r.files.out.below(""))
-	if e := mem.wipe(); err == nil {
-		err = e
+	if err := mem.wipe(); err != nil {
+		return Result{}, fmt.Errorf("the guest's memory: %w", err)
 	}
-	if err == nil && result.Outcome == WallExceeded {
-		err = parent.Err()
-	}
-	if err != nil {
+	if err := parent.Err(); err != nil && result.Outcome == WallExceeded {
 		return Result{}, err
 	}
 	return result, nil

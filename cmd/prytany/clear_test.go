@@ -71,9 +71,10 @@ func TestNothingInTheClear(t *testing.T) {
 	home, tmp := t.TempDir(), t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	wire, logs := &recorder{}, &recorder{}
+	log := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w := newTown(t, networkOptions{
 		home: home, trace: func(_ string, msg []byte) { _, _ = wire.Write(msg) },
-		log: slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		log: log, engine: log,
 	})
 	code := secretive(t)
 	if !bytes.Contains(code, []byte(codeMarker())) {

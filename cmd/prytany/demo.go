@@ -79,7 +79,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	}()
 	aliceKey, bobKey := ed25519.NewKeyFromSeed(seedOf()), ed25519.NewKeyFromSeed(seedOf())
 	n, err := startNetwork(ctx, networkOptions{
-		home: home, workers: o.workers, times: committee.Embedded, log: a.logger(),
+		home: home, workers: o.workers, times: committee.Embedded, log: a.logger(), engine: a.engineLogger(),
 		grants: []ledger.Grant{{Account: task.PublicKey(aliceKey), Balance: 1000 * task.PRY}, {Account: task.PublicKey(bobKey), Balance: 1000 * task.PRY}},
 	})
 	if err != nil {
@@ -159,7 +159,7 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	if err != nil {
 		return err
 	}
-	line.mark("result", "Alice has her result, signed by the enclave and opened with her key")
+	line.mark("run", "Alice has her result, signed by the enclave and opened with her key")
 	c, err := r.Settled(ctx, func(e ledger.Event) { line.event(ctx, n, e) })
 	if err != nil {
 		return err

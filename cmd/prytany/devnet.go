@@ -42,7 +42,7 @@ func (a *app) devnet(ctx context.Context, workers int, dir, rpc string) error {
 		defer os.RemoveAll(tmp)
 		dir = tmp
 	}
-	n, err := startNetwork(ctx, networkOptions{home: dir, workers: workers, rpc: rpc, times: committee.Embedded, log: a.logger()})
+	n, err := startNetwork(ctx, networkOptions{home: dir, workers: workers, rpc: rpc, times: committee.Embedded, log: a.logger(), engine: a.engineLogger()})
 	if err != nil {
 		return err
 	}

@@ -164,6 +164,15 @@ func (a *app) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
 }
 
+// engineLogger is for the chain's engine, which warns of every connection that
+// ends; its failures are errors of the command.
+func (a *app) engineLogger() *slog.Logger {
+	if a.verbose {
+		return a.logger()
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
 // print writes a result to stdout: as JSON, or as text.
 func (a *app) print(v any, text string) error {
 	if a.json {

@@ -84,6 +84,7 @@ type networkOptions struct {
 	params  func(*ledger.Params)
 	trace   func(proto string, msg []byte) // sees every message of workers and broker
 	log     *slog.Logger
+	engine  *slog.Logger // the chain engine's; nil is silent
 }
 
 // startNetwork starts everything and waits for the first block.
@@ -118,7 +119,7 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 	}
 	n.closers = append(n.closers, n.platform.close)
 	config := chain.Config{
-		Home: filepath.Join(o.home, "chain"), Identity: identity, RPCAddr: o.rpc, Logger: o.log,
+		Home: filepath.Join(o.home, "chain"), Identity: identity, RPCAddr: o.rpc, Logger: o.engine,
 		Genesis: n.genesis(o, identity, n.platform.measurement),
 	}
 	if config.Genesis, err = keptGenesis(filepath.Join(o.home, "genesis.json"), config.Genesis); err != nil {

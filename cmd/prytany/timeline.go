@@ -107,7 +107,7 @@ func (l *timeline) event(ctx context.Context, n *network, e ledger.Event) {
 // phaseNames are the phases as the table of times calls what led to them.
 var phaseNames = map[ledger.Phase]string{
 	ledger.Electing: "beacon", ledger.Attesting: "election and attestation", ledger.Releasing: "verdicts",
-	ledger.Running: "key release", ledger.Reviewing: "run", ledger.Closed: "exit review and settlement",
+	ledger.Running: "key release", ledger.Reviewing: "result on the chain", ledger.Closed: "exit review and settlement",
 }
 
 // election shows every worker's draw against its threshold. The losers' draws
@@ -133,7 +133,10 @@ func (l *timeline) election(ctx context.Context, c *ledger.Case, n *network) {
 		draw := float64(beta[0])/256 + float64(beta[1])/65536 + float64(beta[2])/(1<<24)
 		seats := sortition.Seats(beta, c.Seats, uint64(stake), uint64(c.TotalStake))
 		mark, what := "  ", l.a.paint(dim, "no seat")
-		if seats > 0 {
+		switch {
+		case seats > 0 && rank[w.ID()] == 0:
+			what = fmt.Sprintf("%d seat%s, but its claim came too late", seats, plural(seats))
+		case seats > 0:
 			what = fmt.Sprintf("%d seat%s, lowest ticket is number %d of %d", seats, plural(seats), rank[w.ID()], c.TotalSeats())
 		}
 		if c.View.Executor == w.ID() {
