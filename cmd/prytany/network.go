@@ -274,10 +274,13 @@ func (n *network) startBroker(ctx context.Context, o networkOptions) error {
 		return err
 	}
 	keys := seal.FromEntropy(seed)
-	if n.broker, err = openService(ctx, p2p.Config{Key: keys.Peer(), Trace: o.trace, Log: o.log}, filepath.Join(dir, "blobs"), n.bootstrap()); err != nil {
+	if n.broker, err = openService(ctx, p2p.Config{Key: keys.Peer(), Listen: lastAddress(dir), Trace: o.trace, Log: o.log}, filepath.Join(dir, "blobs"), n.bootstrap()); err != nil {
 		return err
 	}
 	n.closers = append(n.closers, n.broker.close)
+	if err := keepAddress(dir, n.broker.host); err != nil {
+		return err
+	}
 	if n.keeper, err = startBroker(n.broker.host, n.client, n.broker.blobs, keys, filepath.Join(dir, "keys"), o.log.With("service", "broker")); err != nil {
 		return err
 	}

@@ -68,9 +68,8 @@ func openWorker(ctx context.Context, home, listen string, trace func(string, []b
 	if w.journal, err = store.OpenJournal(filepath.Join(home, "votes.db")); err != nil {
 		return nil, err
 	}
-	last := filepath.Join(home, "listen")
-	if raw, err := os.ReadFile(last); err == nil && listen == "" {
-		listen, _, _ = strings.Cut(string(raw), "/p2p/")
+	if listen == "" {
+		listen = lastAddress(home)
 	}
 	w.host, err = p2p.New(ctx, p2p.Config{Key: w.keys.peer, Listen: listen, Log: log, Trace: trace, Hear: func(ctx context.Context, data []byte) (pass, junk bool) {
 		if n := w.hearing.get(); n != nil {
@@ -85,7 +84,19 @@ func openWorker(ctx context.Context, home, listen string, trace func(string, []b
 		return nil, errors.Join(err, w.host.Close(), w.journal.Close())
 	}
 	w.node = w.keys.registration(w.host.Addr())
-	return w, os.WriteFile(last, []byte(w.host.Addr()), 0o600)
+	return w, keepAddress(home, w.host)
+}
+
+// lastAddress is where a host of this home listened the last time: what is
+// published about it stays true.
+func lastAddress(home string) string {
+	raw, _ := os.ReadFile(filepath.Join(home, "listen"))
+	addr, _, _ := strings.Cut(string(raw), "/p2p/")
+	return addr
+}
+
+func keepAddress(home string, h *p2p.Host) error {
+	return os.WriteFile(filepath.Join(home, "listen"), []byte(h.Addr()), 0o600)
 }
 
 // attach gives the worker its chain and its platform.
