@@ -148,3 +148,25 @@ func TestKilledExecutorIsReplaced(t *testing.T) {
 		t.Errorf("settled as %s, passed over %v", k.Settlement.Outcome, k.Passed)
 	}
 }
+
+// Reveals are unsigned: what opens no commitment is nobody's word, whoever
+// sends it and however early.
+func TestForgedRevealsAreIgnored(t *testing.T) {
+	c := newCluster(t, 7, 10, 13, Embedded, 100)
+	c.oneWay = 1
+	c.run(func() bool { return c.theCase().Phase == ledger.Attesting })
+	for _, p := range c.order {
+		for _, m := range c.theCase().Members {
+			forged := task.Reveal{Ballot: c.theCase().Ballot(task.PreRun), Node: m.Claim.Node, Verdict: task.Fault, Reason: "x"}
+			c.step(p, RevealHeard{Reveal: forged})
+		}
+	}
+	if !c.run(c.closed) {
+		c.dump()
+		t.Fatal("not settled")
+	}
+	if k := c.theCase(); k.Settlement.Outcome != ledger.Completed || len(k.Passed) != 0 {
+		c.dump()
+		t.Errorf("settled as %s, passed over %v", k.Settlement.Outcome, k.Passed)
+	}
+}

@@ -41,7 +41,7 @@ func (m *Machine) evidenceHeard(e EvidenceHeard) {
 	if r.offered == nil {
 		r.offered = map[task.NodeID][]byte{}
 	}
-	if _, known := r.offered[e.From]; known || len(r.offered) < 8 {
+	if _, known := r.offered[e.From]; known || len(r.offered) < 8 || m.decided && e.From == m.executor {
 		r.offered[e.From] = e.Evidence
 	}
 	m.tryAppraise(e.View, e.Round)
@@ -144,6 +144,16 @@ func (m *Machine) commitmentHeard(k task.Commitment) {
 	m.flush(b.View, b.Round)
 }
 
+// opens says whether a reveal opens a commitment that this node knows, from its
+// maker or from the chain: that is its only proof of who speaks.
+func (m *Machine) opens(v task.Reveal) bool {
+	digest := v.Digest()
+	if k, ok := m.round(v.Ballot.View, v.Ballot.Round).commitments[v.Node]; ok && k.Digest == digest {
+		return true
+	}
+	return m.confirmed && m.c.CheckReveal(v) == nil
+}
+
 func (m *Machine) flushTimer(view uint32, which task.Round) {
 	m.do(SetTimer{Timer: Timer{Kind: FlushTimer, Attempt: m.c.Attempt, View: view, Round: which}, Millis: m.times.Flush})
 }
@@ -154,7 +164,7 @@ func (m *Machine) revealHeard(v task.Reveal) {
 		return
 	}
 	r := m.round(b.View, b.Round)
-	if _, ok := r.reveals[v.Node]; ok || m.members[v.Node].Seats == 0 {
+	if _, ok := r.reveals[v.Node]; ok || !m.opens(v) {
 		return
 	}
 	r.reveals[v.Node] = v
@@ -254,9 +264,7 @@ func (m *Machine) follow(which task.Round) {
 	m.revealsLeftOut(which)
 	// What others brought to the chain counts as heard.
 	for _, v := range m.c.Round(which).Reveals {
-		if _, ok := r.reveals[v.Node]; !ok {
-			r.reveals[v.Node] = v
-		}
+		r.reveals[v.Node] = v
 	}
 	m.flush(m.view, which)
 }

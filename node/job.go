@@ -17,13 +17,12 @@ import (
 type job struct {
 	s       *session
 	ctx     context.Context
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 	view    uint32
 	of      *ledger.Case
 	context attest.Context
 
 	ready   chan struct{} // closed when the enclave and the blobs are there, or failed
-	err     error
 	enclave Enclave
 	code    []byte
 	input   []byte
@@ -39,7 +38,7 @@ func (s *session) startJob(a committee.StartEnclave) {
 	s.mu.Lock()
 	c := s.state
 	s.mu.Unlock()
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancelCause(s.ctx)
 	j := &job{
 		s: s, ctx: ctx, cancel: cancel, view: a.View, of: c, ready: make(chan struct{}),
 		context: c.Expected(task.PreRun, a.View, s.w.Node).Context,
@@ -51,7 +50,7 @@ func (s *session) startJob(a committee.StartEnclave) {
 
 func (s *session) stopJob() {
 	if s.job != nil {
-		s.job.cancel()
+		s.job.cancel(nil)
 		s.job = nil
 	}
 }
@@ -64,7 +63,6 @@ func (j *job) begin(members []committee.Member) {
 	select {
 	case w.slots <- struct{}{}:
 	case <-j.ctx.Done():
-		j.err = j.ctx.Err()
 		return
 	}
 	enclave, err := w.Enclaves(j.ctx)
@@ -121,34 +119,45 @@ func (j *job) requote(a committee.Requote) {
 
 // fail ends the job: the heartbeats stop, and the others pass this node over.
 func (j *job) fail(err error) {
-	j.err = err
 	if j.ctx.Err() == nil {
 		j.s.w.Log.Error("cannot execute", "task", j.s.id.Short(), "err", err)
 	}
-	j.cancel()
+	j.cancel(err)
 }
 
 // beat tells the members that this executor is at work, while it is.
 func (j *job) beat() {
-	tick := time.NewTicker(time.Duration(j.s.w.Times.Silence) * time.Millisecond / heartbeats)
+	period := time.Duration(j.s.w.Times.Silence) * time.Millisecond / heartbeats
+	tick := time.NewTicker(period)
 	defer tick.Stop()
 	b := task.Ballot{Task: j.s.id, Attempt: j.of.Attempt, View: j.view, Round: task.PreRun}
+	raw := task.Encode(Message{Alive: &b})
 	for {
 		select {
 		case <-tick.C:
-			raw := task.Encode(Message{Alive: &b})
 			j.s.mu.Lock()
 			c := j.s.state
 			j.s.mu.Unlock()
 			for i := range c.Members {
-				if m := &c.Members[i]; m.Claim.Node != j.s.w.id {
-					_ = j.s.w.Net.Send(j.ctx, m.Node.Addr, task.ProtoCommittee, raw)
-				}
+				j.alive(&c.Members[i], raw, period)
 			}
 		case <-j.ctx.Done():
 			return
 		}
 	}
+}
+
+// alive sends one sign of life on its own way: a member that cannot be reached
+// must not keep it from the others.
+func (j *job) alive(m *ledger.Member, raw []byte, within time.Duration) {
+	if m.Claim.Node == j.s.w.id {
+		return
+	}
+	j.s.w.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(j.ctx, within)
+		defer cancel()
+		_ = j.s.w.Net.Send(ctx, m.Node.Addr, task.ProtoCommittee, raw)
+	})
 }
 
 // keys asks both owners for their keys, runs, and brings the result.
@@ -158,7 +167,7 @@ func (j *job) keys(a committee.RequestKeys) {
 	}
 	j.s.w.wg.Go(func() {
 		<-j.ready
-		if j.err != nil {
+		if j.ctx.Err() != nil {
 			return
 		}
 		if err := j.execute(a); err != nil {
@@ -255,7 +264,7 @@ func (j *job) exit(a committee.QuoteExit) {
 	}
 	j.s.w.wg.Go(func() {
 		<-j.ready
-		if j.err != nil {
+		if j.ctx.Err() != nil {
 			return
 		}
 		c := j.context

@@ -3,7 +3,7 @@ package node
 import "github.com/prytany/prytany/task"
 
 // Message is what members of a committee send each other: exactly one field is
-// set. Votes, commitments and reveals prove their sender themselves; evidence
+// set. Votes and commitments prove their sender themselves, reveals by the commitment that they open; evidence
 // and signs of life count only from the executor's own peer key.
 type Message struct {
 	Vote       *task.SignedVote `cbor:"1,keyasint,omitempty"`

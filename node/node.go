@@ -40,7 +40,7 @@ type Chain interface {
 	Watch(ctx context.Context, each func(height uint64, events []ledger.Event)) error
 }
 
-// Net carries messages. Protocol names are those of message.go.
+// Net carries messages. Protocol names are task's.
 type Net interface {
 	Publish(ctx context.Context, data []byte) error
 	Send(ctx context.Context, addr, proto string, msg []byte) error
@@ -98,7 +98,8 @@ type Worker struct {
 
 	mu       sync.Mutex
 	sessions map[task.TaskID]*session
-	changed  chan struct{} // closed and replaced when sessions changes
+	changed  chan struct{}        // closed and replaced when sessions changes
+	closed   map[task.TaskID]bool // lately: stragglers' messages are not waited for
 	nodes    map[task.NodeID]ledger.NodeRecord
 	wg       sync.WaitGroup
 }
@@ -108,6 +109,7 @@ func New(c Config) *Worker {
 	return &Worker{
 		Config: c, id: c.Node.ID(), slots: make(chan struct{}, max(c.Slots, 1)),
 		sessions: map[task.TaskID]*session{}, changed: make(chan struct{}), nodes: map[task.NodeID]ledger.NodeRecord{},
+		closed: map[task.TaskID]bool{},
 	}
 }
 
@@ -165,6 +167,7 @@ func (w *Worker) open(ctx context.Context, c *ledger.Case) *session {
 	if err != nil {
 		// Without its own record it must not vote: it might contradict itself.
 		w.Log.Error("cannot read the vote journal; this task is left to others", "task", id.Short(), "err", err)
+		s.cancel()
 		return nil
 	}
 	s.machine.Restore(c.Attempt, votes, reveals)
@@ -174,8 +177,12 @@ func (w *Worker) open(ctx context.Context, c *ledger.Case) *session {
 	w.wg.Go(func() {
 		s.loop()
 		w.mu.Lock()
+		defer w.mu.Unlock()
 		delete(w.sessions, id)
-		w.mu.Unlock()
+		if len(w.closed) > 4096 {
+			clear(w.closed)
+		}
+		w.closed[id] = true
 	})
 	return s
 }
@@ -190,9 +197,9 @@ func (w *Worker) session(ctx context.Context, id task.TaskID) *session {
 	defer timeout.Stop()
 	for {
 		w.mu.Lock()
-		s, changed := w.sessions[id], w.changed
+		s, changed, closed := w.sessions[id], w.changed, w.closed[id]
 		w.mu.Unlock()
-		if s != nil {
+		if s != nil || closed {
 			return s
 		}
 		select {
@@ -206,7 +213,7 @@ func (w *Worker) session(ctx context.Context, id task.TaskID) *session {
 }
 
 // record is a node's registration, remembered: keys never change under a name.
-// Stakes do, so a record for a draw is read afresh when the epoch is newer.
+// Stakes do, so draws ask the chain.
 func (w *Worker) record(ctx context.Context, id task.NodeID) (ledger.NodeRecord, error) {
 	w.mu.Lock()
 	rec, ok := w.nodes[id]
@@ -215,16 +222,19 @@ func (w *Worker) record(ctx context.Context, id task.NodeID) (ledger.NodeRecord,
 		return rec, nil
 	}
 	rec, err := w.Chain.Node(ctx, id)
-	if err != nil {
-		return rec, err
+	if err == nil {
+		w.keep(id, rec)
 	}
+	return rec, err
+}
+
+func (w *Worker) keep(id task.NodeID, rec ledger.NodeRecord) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if len(w.nodes) > 1<<14 {
 		clear(w.nodes)
 	}
 	w.nodes[id] = rec
-	w.mu.Unlock()
-	return rec, nil
 }
 
 // remember keeps the registrations that stand in a case.

@@ -280,8 +280,7 @@ func (s *session) hearClaim(ctx context.Context, k task.Claim) (pass, junk bool)
 			return false, false // late: the chain has closed these claims
 		}
 		if c != nil && c.Attempt == k.Attempt && c.Phase == ledger.Electing {
-			pass = s.admit(ctx, c, k)
-			return pass, !pass
+			return s.admit(ctx, c, k)
 		}
 		select {
 		case <-seen:
@@ -291,21 +290,18 @@ func (s *session) hearClaim(ctx context.Context, k task.Claim) (pass, junk bool)
 	}
 }
 
-func (s *session) admit(ctx context.Context, c *ledger.Case, k task.Claim) bool {
-	rec, err := s.w.record(ctx, k.Node)
+// admit verifies a claim with the stake that the chain holds now. That the chain
+// cannot be asked is not the sender's fault.
+func (s *session) admit(ctx context.Context, c *ledger.Case, k task.Claim) (pass, junk bool) {
+	rec, err := s.w.Chain.Node(ctx, k.Node)
 	if err != nil {
-		return false
+		return false, task.CodeOf(err) != "" && ctx.Err() == nil
 	}
 	m, err := c.Admit(rec.Node, rec.StakeAt(c.Epoch), k)
 	if err != nil {
-		// The remembered stake may be of an older epoch.
-		if rec, err = s.w.Chain.Node(ctx, k.Node); err != nil {
-			return false
-		}
-		if m, err = c.Admit(rec.Node, rec.StakeAt(c.Epoch), k); err != nil {
-			return false
-		}
+		return false, true
 	}
+	s.w.keep(k.Node, rec)
 	key := claimKey{k.Attempt, k.Node}
 	s.mu.Lock()
 	known := s.heard[key]
@@ -314,7 +310,7 @@ func (s *session) admit(ctx context.Context, c *ledger.Case, k task.Claim) bool 
 	if !known {
 		s.post(committee.ClaimHeard{Member: committee.MemberOf(&m)})
 	}
-	return true
+	return true, false
 }
 
 // hear verifies a message and hands it to the machine.
@@ -335,8 +331,10 @@ func (s *session) hear(from task.Key, m Message) {
 	case m.Reveal != nil:
 		s.post(committee.RevealHeard{Reveal: *m.Reveal})
 	case m.Evidence != nil:
-		b := m.Evidence.Ballot
-		s.post(committee.EvidenceHeard{From: s.nameOf(from), Round: b.Round, View: b.View, Evidence: m.Evidence.Evidence})
+		b, name := m.Evidence.Ballot, s.nameOf(from)
+		if !name.IsZero() && (b.Round == task.PreRun || b.Round == task.PostRun) {
+			s.post(committee.EvidenceHeard{From: name, Round: b.Round, View: b.View, Evidence: m.Evidence.Evidence})
+		}
 	case m.Alive != nil:
 		s.post(committee.AliveHeard{View: m.Alive.View, Node: s.nameOf(from)})
 	}

@@ -157,12 +157,13 @@ func (c *Client) HearResult(_ task.Key, raw []byte) {
 // each hears of every change of the case. If the task is settled without a
 // result, the error says whose fault it was and where the money is.
 func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, error) {
+	// The keeper outlives this call, as long as ctx: Alice's release must get on
+	// the chain even if the executor brought her the result and then died.
+	go func() { _ = r.keeper.Follow(ctx, func(k *ledger.Case) bool { return k.ID() == r.ID }) }()
 	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop()
-	wg.Go(func() { _ = r.keeper.Follow(ctx, func(k *ledger.Case) bool { return k.ID() == r.ID }) })
 	changed := make(chan struct{}, 1)
 	wg.Go(func() {
 		_ = r.c.Chain.Watch(ctx, func(_ uint64, events []ledger.Event) {
@@ -178,24 +179,39 @@ func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, err
 		})
 	})
 	changed <- struct{}{}
+	again := time.NewTicker(2 * time.Second) // a peer or a node may only be busy
+	defer again.Stop()
 	tried := map[task.Hash]bool{}
+	failures := 0
 	for {
 		var s *task.SignedResult
 		select {
 		case d := <-r.direct:
 			s = &d
 		case <-changed:
-			c, err := r.c.Chain.Case(ctx, r.ID)
-			if err != nil {
-				return Outcome{}, err
-			}
-			if s = c.View.Result; s == nil && c.Phase == ledger.Closed {
-				return Outcome{}, Ended(c)
-			}
+		case <-again.C:
 		case <-ctx.Done():
 			return Outcome{}, ctx.Err()
 		}
-		if s == nil || tried[s.Result.Hash()] {
+		closed := false
+		if s == nil {
+			c, err := r.c.Chain.Case(ctx, r.ID)
+			if err != nil {
+				r.c.Log.Warn("cannot read the task", "task", r.ID.Short(), "err", err)
+				continue
+			}
+			closed = c.Phase == ledger.Closed
+			if s = c.View.Result; s == nil && closed {
+				return Outcome{}, Ended(c)
+			}
+		}
+		if s == nil {
+			continue
+		}
+		// Named by all its bytes: another's copy with a bad signature or CID
+		// must not stand for the real one.
+		name := task.H(task.TagResult, task.Encode(*s))
+		if tried[name] {
 			continue
 		}
 		o, err := r.take(ctx, *s)
@@ -203,9 +219,16 @@ func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, err
 			return o, nil
 		}
 		r.c.Log.Warn("result not taken", "task", r.ID.Short(), "err", err)
-		tried[s.Result.Hash()] = task.CodeOf(err) != ""
+		code := task.CodeOf(err)
+		tried[name] = code == "result-forged" || code == "output-false"
+		if failures++; closed && failures >= attemptsAfterEnd {
+			return Outcome{}, err
+		}
 	}
 }
+
+// attemptsAfterEnd is how often a result is fetched after the task has ended.
+const attemptsAfterEnd = 10
 
 // take checks a result and opens its output.
 func (r *Run) take(ctx context.Context, s task.SignedResult) (Outcome, error) {

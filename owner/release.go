@@ -6,7 +6,7 @@
 // executor itself, opens the verdicts against the closed commit set, appraises
 // the evidence under its owner's own policy, and only then seals the blob's key
 // to the enclave key in that evidence. Each release and each refusal is logged
-// with its reason. Alice runs a Keeper inside [Client.Run]; Bob's key broker
+// with its reason. Alice runs a Keeper inside [Run.Result]; Bob's key broker
 // is nothing but a Keeper that stays up.
 package owner
 

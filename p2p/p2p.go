@@ -221,9 +221,6 @@ func (p *Host) Connect(ctx context.Context, addr string) error {
 	return nil
 }
 
-// Peers is the number of connected peers.
-func (p *Host) Peers() int { return len(p.host.Network().Peers()) }
-
 // Publish gossips a message to everyone.
 func (p *Host) Publish(ctx context.Context, data []byte) error {
 	p.trace(topicName, data)
@@ -270,7 +267,10 @@ func (p *Host) serve(s network.Stream, each func(context.Context, task.Key, []by
 		if err != nil {
 			return
 		}
-		if err := each(context.Background(), from, msg); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), ioTimeout)
+		err = each(ctx, from, msg)
+		cancel()
+		if err != nil {
 			p.log.Debug("stream refused", "proto", s.Protocol(), "from", from.Short(), "err", err)
 			_ = s.Reset()
 			return

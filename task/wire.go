@@ -5,7 +5,7 @@ const (
 	ProtoCommittee = "/prytany/committee/1" // one-way, between members
 	ProtoRelease   = "/prytany/release/1"   // KeyRequest → KeyReply, executor to owner
 	ProtoResult    = "/prytany/result/1"    // one-way, executor to Alice: SignedResult
-	ProtoDeposit   = "/prytany/deposit/1"   // Deposit → Receipt, Bob to his broker
+	ProtoDeposit   = "/prytany/deposit/1"   // a deposit → its refusal, Bob to his broker
 )
 
 // MaxClaim bounds a gossiped claim, in bytes.

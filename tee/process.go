@@ -20,7 +20,7 @@ type Enclave struct {
 	mu   sync.Mutex
 	cmd  *exec.Cmd
 	in   io.WriteCloser
-	out  io.Reader
+	out  io.ReadCloser
 	done chan struct{} // closed when the process has ended
 }
 
@@ -47,11 +47,12 @@ func Start(ctx context.Context, program string, args ...string) (*Enclave, error
 		return nil, fmt.Errorf("enclave: %w", err)
 	}
 	e := &Enclave{cmd: cmd, in: in, out: out, done: make(chan struct{})}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
 	go func() {
 		_, _ = cmd.Process.Wait()
+		stop()
 		close(e.done)
 	}()
-	context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
 	return e, nil
 }
 
@@ -123,6 +124,7 @@ func (e *Enclave) Close() {
 	_ = e.in.Close()
 	_ = e.cmd.Process.Kill()
 	<-e.done
+	_ = e.out.Close()
 }
 
 // harden keeps what the enclave holds out of core files, debuggers and swap as

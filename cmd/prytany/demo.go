@@ -67,6 +67,9 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 		}
 		defer os.RemoveAll(home)
 	}
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return err
+	}
 	input, err := demoInput(o.input)
 	if err != nil {
 		return err
@@ -114,8 +117,9 @@ func demoInput(path string) ([]byte, error) {
 
 // demoPublish plays Bob.
 func (a *app) demoPublish(ctx context.Context, n *network, line *timeline, building chan built, key ed25519.PrivateKey) (task.Function, error) {
-	line.wait("waiting for the compiler")
+	done := line.wait("waiting for the compiler")
 	b := <-building
+	done()
 	if b.err != nil {
 		return task.Function{}, b.err
 	}

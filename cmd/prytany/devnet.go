@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -57,7 +58,7 @@ func (a *app) devnet(ctx context.Context, workers int, dir, rpc string) error {
 		}
 	}
 	if err := writeNetwork(path, f); err != nil {
-		return err
+		return errors.Join(err, n.stop())
 	}
 	a.say("up: chain %s; other terminals find it through %s", f.Chain, path)
 	a.say("try: prytany key new; prytany func init hello; prytany func publish hello; prytany run hello --input FILE --output out.txt")

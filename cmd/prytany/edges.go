@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/prytany/prytany/attest"
@@ -101,6 +102,7 @@ func (p *platform) take() *tee.Enclave {
 	e := p.spare
 	p.spare = nil
 	if e != nil && !e.Alive() {
+		e.Close()
 		return nil
 	}
 	return e
@@ -119,6 +121,16 @@ func (p *platform) enclaves(chip [32]byte) func(context.Context) (node.Enclave, 
 		p.wg.Go(p.prepare)
 		return enclaveEdge{e, p.measurement, chip}, nil
 	}
+}
+
+// known says whether the chain takes this program for an enclave: a worker of
+// another build would only lose its bond.
+func (p *platform) known(params ledger.Params) error {
+	if slices.Contains(params.Reference.Measurements, p.measurement) {
+		return nil
+	}
+	return task.Refuse("measurement-unknown", "chain %s does not know this build of prytany (%s) as an enclave", params.Chain, p.measurement.Short()).
+		WithMoney("nothing was bonded").WithNext("run the same binary as the network's, or start the devnet anew without --dir")
 }
 
 func (p *platform) close() error {

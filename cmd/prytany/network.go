@@ -126,6 +126,9 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 		return n, err
 	}
 	n.params = config.Genesis.Params
+	if err := n.platform.known(n.params); err != nil {
+		return n, err
+	}
 	if n.chain, err = chain.Start(ctx, config); err != nil {
 		return n, fmt.Errorf("start the chain: %w", err)
 	}
@@ -172,7 +175,8 @@ func keptGenesis(path string, fresh ledger.Genesis) (ledger.Genesis, error) {
 		return fresh, err
 	}
 	var g ledger.Genesis
-	return g, json.Unmarshal(raw, &g)
+	err = json.Unmarshal(raw, &g)
+	return g, err
 }
 
 // bonds are unequal on purpose: shares of the draw are shares of the stake.
@@ -292,7 +296,7 @@ func (n *network) startBroker(ctx context.Context, o networkOptions) error {
 
 const protoFaucet = "/prytany/devnet-faucet/1"
 
-// faucetGift is what the devnet's faucet gives to an account that has nothing.
+// faucetGift is what the devnet's faucet gives to an account that has less.
 const faucetGift = 1000 * task.PRY
 
 // pour answers the faucet's protocol: an account's address, and then nothing
@@ -303,7 +307,10 @@ func (n *network) pour(ctx context.Context, _ task.Key, raw []byte) ([]byte, err
 	}
 	to := task.Address(raw)
 	have, err := n.client.Account(ctx, to)
-	if err != nil || have.Balance >= faucetGift {
+	if err != nil {
+		return []byte(text(err)), nil
+	}
+	if have.Balance >= faucetGift {
 		return fmt.Appendf(nil, "the account holds %s already", have.Balance), nil
 	}
 	return []byte(text(n.grant(ctx, to, faucetGift))), nil

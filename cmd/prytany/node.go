@@ -45,6 +45,18 @@ func (a *app) node(ctx context.Context, dir, listen, bond string) error {
 		return err
 	}
 	defer s.close()
+	p, err := openPlatform()
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	params, err := s.chain.Params(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.known(params); err != nil {
+		return err
+	}
 	w, err := openWorker(ctx, dir, listen, nil, a.logger())
 	if err != nil {
 		return err
@@ -61,11 +73,6 @@ func (a *app) node(ctx context.Context, dir, listen, bond string) error {
 	if err := a.register(ctx, s, w, amount); err != nil {
 		return err
 	}
-	p, err := openPlatform()
-	if err != nil {
-		return err
-	}
-	defer p.close()
 	w.attach(s.chain, p, committee.Embedded)
 	a.say("worker %s at %s follows chain %s", w.ID().Short(), w.host.Addr(), s.Chain)
 	if err := a.print(map[string]any{"node": w.ID()}, fmt.Sprintln(w.ID())); err != nil {

@@ -117,6 +117,11 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 	if err := a.fund(ctx, s, me.service, task.PublicKey(keys.Account())); err != nil {
 		return err
 	}
+	for _, file := range []string{o.output, o.receiptPath()} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			return err
+		}
+	}
 	r, err := me.Post(ctx, job)
 	if err != nil {
 		return err
@@ -124,67 +129,77 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 	a.say("task %s posted; Ctrl-C leaves it to the chain, and with it Alice's part of the fault", r.ID)
 	each := func(e ledger.Event) { a.say("  block %d  %s", e.Height, e.What) }
 	result, runErr := r.Result(ctx, each)
-	if runErr != nil && result.Archive == nil && ctx.Err() != nil {
+	if runErr != nil && ctx.Err() != nil {
 		return runErr
+	}
+	// The result first: it is paid for, and nothing that follows may lose it.
+	var out tee.Output
+	var files []string
+	if runErr == nil {
+		if out, err = tee.Unpack(result.Archive); err != nil {
+			return err
+		}
+		if files, err = writeOutput(o.output, out.Files); err != nil {
+			return err
+		}
 	}
 	c, err := r.Settled(ctx, each)
 	if err != nil {
 		return err
 	}
-	return a.finishRun(ctx, s, o, c, result, runErr)
-}
-
-// finishRun writes what there is: the output if the function gave one, its log
-// if it failed, and the receipt in every case.
-func (a *app) finishRun(ctx context.Context, s *session, o runOptions, c *ledger.Case, result owner.Outcome, runErr error) error {
-	raw, err := makeReceipt(ctx, s.chain, c)
-	if err != nil {
-		return err
-	}
-	if o.receipt == "" {
-		o.receipt = strings.TrimSuffix(o.output, filepath.Ext(o.output)) + ".receipt.cbor"
-	}
-	if err := os.WriteFile(o.receipt, raw, 0o644); err != nil {
+	if err := a.finishRun(ctx, s, o, c, out); err != nil {
 		return err
 	}
 	if runErr != nil {
 		return runErr
 	}
-	out, err := tee.Unpack(result.Archive)
+	return a.print(map[string]any{"task": c.ID(), "files": files, "receipt": o.receiptPath(), "gas": result.Result.Gas}, strings.Join(files, "\n")+"\n")
+}
+
+// receiptPath is beside the output if nothing else was said.
+func (o runOptions) receiptPath() string {
+	if o.receipt != "" {
+		return o.receipt
+	}
+	return strings.TrimSuffix(strings.TrimRight(o.output, "/"), filepath.Ext(o.output)) + ".receipt.cbor"
+}
+
+// finishRun writes the receipt, which there is in every case, and tells what the
+// function said and how the task ended.
+func (a *app) finishRun(ctx context.Context, s *session, o runOptions, c *ledger.Case, out tee.Output) error {
+	raw, err := makeReceipt(ctx, s.chain, c)
 	if err != nil {
 		return err
 	}
+	if err := os.WriteFile(o.receiptPath(), raw, 0o644); err != nil {
+		return err
+	}
+	a.say("receipt: %s", o.receiptPath())
 	if len(out.Log) > 0 {
 		a.say("the function's log:\n%s", strings.TrimRight(string(out.Log), "\n"))
 	}
-	if err := owner.Ended(c); err != nil {
-		if out.Reason != "" {
-			a.say("reason: %s", out.Reason)
-		}
-		return err
+	if out.Reason != "" {
+		a.say("reason: %s", out.Reason)
 	}
-	files, err := writeOutput(o.output, out.Files)
-	if err != nil {
-		return err
-	}
-	a.say("receipt: %s", o.receipt)
-	return a.print(map[string]any{"task": c.ID(), "files": files, "receipt": o.receipt, "gas": result.Result.Gas}, strings.Join(files, "\n")+"\n")
+	return owner.Ended(c)
 }
 
 // writeOutput writes one file as path, several into it as a directory.
 func writeOutput(path string, files map[string][]byte) ([]string, error) {
-	if len(files) == 1 && !strings.HasSuffix(path, string(filepath.Separator)) {
+	st, err := os.Stat(path)
+	dir := err == nil && st.IsDir() || strings.HasSuffix(path, string(filepath.Separator))
+	if len(files) == 1 && !dir {
 		for _, data := range files {
-			return []string{path}, os.WriteFile(path, data, 0o644)
+			return []string{path}, os.WriteFile(path, data, 0o600)
 		}
 	}
 	var names []string
 	for name, data := range files {
 		to := filepath.Join(path, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 			return names, err
 		}
-		if err := os.WriteFile(to, data, 0o644); err != nil {
+		if err := os.WriteFile(to, data, 0o600); err != nil {
 			return names, err
 		}
 		names = append(names, to)

@@ -53,14 +53,12 @@ func (l *timeline) warn(format string, args ...any) {
 }
 
 // wait says what is being waited for, once it takes more than a second.
-func (l *timeline) wait(what string) {
-	time.AfterFunc(time.Second, func() {
+func (l *timeline) wait(what string) (done func() bool) {
+	return time.AfterFunc(time.Second, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if len(l.steps) == 0 {
-			l.line(dim, "%s …", what)
-		}
-	})
+		l.line(dim, "%s …", what)
+	}).Stop
 }
 
 // start sets the clock to zero: what came before is not part of the task.
@@ -68,7 +66,7 @@ func (l *timeline) start() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.begin, l.last = time.Now(), time.Now()
-	l.steps = append(l.steps, step{})[:0]
+	l.steps = l.steps[:0]
 }
 
 // mark ends a phase.
