@@ -41,12 +41,12 @@ func TestFilesRandomly(t *testing.T) {
 					open = append(open, o)
 				}
 			case 2:
-				f.Mkdir(path.Draw(t, "path"), 0)
+				_ = f.Mkdir(path.Draw(t, "path"), 0)
 			case 3:
-				f.Rename(path.Draw(t, "from"), path.Draw(t, "to"))
+				_ = f.Rename(path.Draw(t, "from"), path.Draw(t, "to"))
 			case 4:
 				if f.Unlink(path.Draw(t, "path")) != 0 {
-					f.Rmdir(path.Draw(t, "path"))
+					_ = f.Rmdir(path.Draw(t, "path"))
 				}
 			default:
 				if len(open) == 0 {
@@ -59,19 +59,19 @@ func TestFilesRandomly(t *testing.T) {
 					o.Close()
 					open = append(open[:i], open[i+1:]...)
 				case 1:
-					o.Truncate(offset.Draw(t, "length"))
+					_ = o.Truncate(offset.Draw(t, "length"))
 				case 2:
-					o.Seek(offset.Draw(t, "offset"), rapid.IntRange(0, 3).Draw(t, "whence"))
+					_, _ = o.Seek(offset.Draw(t, "offset"), rapid.IntRange(0, 3).Draw(t, "whence"))
 				case 3:
-					o.Pwrite(buf, offset.Draw(t, "offset"))
+					_, _ = o.Pwrite(buf, offset.Draw(t, "offset"))
 				case 4:
-					o.Pread(buf, offset.Draw(t, "offset"))
+					_, _ = o.Pread(buf, offset.Draw(t, "offset"))
 				case 5:
-					o.Read(buf)
+					_, _ = o.Read(buf)
 				case 6:
-					o.Readdir(rapid.IntRange(-1, 3).Draw(t, "entries"))
+					_, _ = o.Readdir(rapid.IntRange(-1, 3).Draw(t, "entries"))
 				default:
-					o.Write(buf)
+					_, _ = o.Write(buf)
 				}
 			}
 			check(t, f, open, limit)
