@@ -159,7 +159,7 @@ func (c *Client) HearResult(_ task.Key, raw []byte) {
 func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, error) {
 	// The keeper outlives this call, as long as ctx: Alice's release must get on
 	// the chain even if the executor brought her the result and then died.
-	go func() { _ = r.keeper.Follow(ctx, func(k *ledger.Case) bool { return k.ID() == r.ID }) }()
+	go r.keep(ctx)
 	ctx, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -225,6 +225,11 @@ func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, err
 			return Outcome{}, err
 		}
 	}
+}
+
+// keep lets the keeper follow this run until ctx ends.
+func (r *Run) keep(ctx context.Context) {
+	_ = r.keeper.Follow(ctx, func(k *ledger.Case) bool { return k.ID() == r.ID })
 }
 
 // attemptsAfterEnd is how often a result is fetched after the task has ended.
