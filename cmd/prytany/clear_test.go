@@ -146,6 +146,7 @@ func recordArguments(ctx context.Context, to io.Writer) {
 // The memory of the node's process never holds a marker; that of the enclave
 // does, while it runs. Alice and Bob are processes of their own here.
 func TestNodeProcessNeverHoldsTheSecrets(t *testing.T) {
+	skipInShort(t)
 	if _, err := os.Open("/proc/self/mem"); err != nil || os.Geteuid() != 0 {
 		t.Skip("reading another process's memory needs root and /proc")
 	}

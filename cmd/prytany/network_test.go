@@ -79,6 +79,14 @@ func newTown(t testing.TB, o networkOptions) *town {
 	return w
 }
 
+// skipInShort leaves out tests that count blocks while the whole stack runs:
+// beside the race detector, on two cores, they take minutes.
+func skipInShort(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long; run without -short")
+	}
+}
+
 // small limits, so that a bad function meets them soon.
 var small = task.Limits{Gas: 1_000_000_000, MemoryBytes: 16 << 20, OutputBytes: 1 << 20, WallMillis: 20_000}
 
@@ -257,6 +265,7 @@ if err := os.WriteFile("/out/out.txt", append([]byte("hello "), in...), 0o600); 
 // The enclave is killed in the middle of the run; or the node falls silent with
 // it. The next ticket's owner does the work.
 func TestKilledExecutor(t *testing.T) {
+	skipInShort(t)
 	limits := small
 	limits.Gas = 20_000_000_000
 	w := newTown(t, networkOptions{})
@@ -323,6 +332,7 @@ func killEnclaves(t *testing.T) {
 
 // A silent owner pays, the other gets its money back.
 func TestSilentOwners(t *testing.T) {
+	skipInShort(t)
 	w := newTown(t, networkOptions{params: func(p *ledger.Params) { p.ReleaseBlocks = 20 }})
 	f := w.publish("greet", goFunction(t, greet), small)
 	t.Run("Bob", func(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 // line. exits N COMMAND runs a command that must end with exit code N; await
 // FILE waits until a file is there and is not empty.
 func TestScripts(t *testing.T) {
+	skipInShort(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
