@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -314,7 +315,9 @@ func TestKilledExecutor(t *testing.T) {
 			if string(out.Files["out.txt"]) != "hello alice" || c.Settlement.Outcome != ledger.Completed {
 				t.Errorf("ended as %s", c.Settlement.Outcome)
 			}
-			if len(c.Passed) == 0 || c.Passed[0].Executor != first || c.View.Executor == first || c.Passed[0].Slashed == 0 {
+			// On a busy machine others may have been late before it.
+			lost := slices.ContainsFunc(c.Passed, func(p ledger.Pass) bool { return p.Executor == first && p.Slashed > 0 })
+			if !lost || c.View.Executor == first {
 				t.Errorf("killed %s, passed over %v, executed by %s", first.Short(), c.Passed, c.View.Executor.Short())
 			}
 		})
