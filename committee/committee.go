@@ -82,12 +82,11 @@ type (
 	ClaimHeard struct{ Member Member }
 	// VoteHeard brings a verified vote, this node's own included.
 	VoteHeard struct{ Vote Verified }
-	// EvidenceHeard brings the executor's evidence, not yet appraised.
+	// EvidenceHeard brings evidence, not yet appraised, under the signature of
+	// the node that shows it.
 	EvidenceHeard struct {
-		From     task.NodeID
-		Round    task.Round
-		View     uint32
-		Evidence []byte
+		From  task.NodeID
+		Shown task.Showing
 	}
 	// Appraised brings this node's own appraisal, with the salt for the commitment.
 	Appraised struct {
@@ -107,11 +106,14 @@ type (
 		View uint32
 		Node task.NodeID
 	}
-	// Quoted says that this node's enclave has made evidence.
-	Quoted struct {
-		Round    task.Round
-		View     uint32
-		Evidence []byte
+	// Quoted says that this node's enclave has made evidence, which this node
+	// has signed.
+	Quoted struct{ Shown task.Showing }
+	// Unveiled answers Unveil: with the proof of a canary, or nil if the evidence
+	// was in earnest.
+	Unveiled struct {
+		View   uint32
+		Canary *task.Canary
 	}
 	// Ran says that this node's enclave has signed a result.
 	Ran struct{ Result task.SignedResult }
@@ -129,6 +131,7 @@ func (CommitmentHeard) event() {}
 func (RevealHeard) event()     {}
 func (AliveHeard) event()      {}
 func (Quoted) event()          {}
+func (Unveiled) event()        {}
 func (Ran) event()             {}
 func (TimedOut) event()        {}
 
@@ -156,11 +159,7 @@ type (
 	// SendReveal sends this node's reveal to the members.
 	SendReveal struct{ Reveal task.Reveal }
 	// SendEvidence sends this node's evidence to the members.
-	SendEvidence struct {
-		Round    task.Round
-		View     uint32
-		Evidence []byte
-	}
+	SendEvidence struct{ Shown task.Showing }
 	// Appraise asks for an appraisal of the executor's evidence; answer with
 	// Appraised.
 	Appraise struct {
@@ -178,6 +177,12 @@ type (
 	// Requote asks the running enclave for its pre-run evidence again, over the
 	// nonces of members who were not known before; answer with Quoted.
 	Requote struct {
+		View    uint32
+		Members []Member
+	}
+	// Unveil asks the enclave, once the commitments are closed, whether its
+	// evidence was a canary; answer with Unveiled (spec §7.6).
+	Unveil struct {
 		View    uint32
 		Members []Member
 	}
@@ -216,6 +221,7 @@ func (Appraise) action()      {}
 func (StartEnclave) action()  {}
 func (Requote) action()       {}
 func (StopEnclave) action()   {}
+func (Unveil) action()        {}
 func (RequestKeys) action()   {}
 func (QuoteExit) action()     {}
 func (Submit) action()        {}
@@ -231,6 +237,7 @@ const (
 	ViewTimer
 	SilenceTimer
 	FlushTimer
+	StallTimer
 )
 
 // Timer names one waiting: of a kind, in one view of one attempt, and where it

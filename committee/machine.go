@@ -36,7 +36,8 @@ type Machine struct {
 	skipSent  map[uint32]bool
 	claimSent bool
 
-	rounds map[roundKey]*round
+	rounds  map[roundKey]*round
+	accused map[task.NodeID]bool // of two words
 }
 
 type castKey struct {
@@ -58,16 +59,21 @@ type roundKey struct {
 
 // round is this node's knowledge of one verdict.
 type round struct {
-	offered     map[task.NodeID][]byte // evidence, by who sent it: the executor may not be known yet
-	evidence    []byte                 // the executor's
-	asked       bool                   // for this evidence's appraisal, or for the enclave's quote
+	offered     map[task.NodeID]task.Showing // by who sent it: the executor may not be known yet
+	shown       task.Showing                 // the executor's evidence
+	asked       bool                         // for this evidence's appraisal, or for the enclave's quote
 	mine        *task.Reveal
 	revealed    bool
 	commitments map[task.NodeID]task.Commitment
 	reveals     map[task.NodeID]task.Reveal
 	keysAsked   bool
-	submitted   int // commitments, at the last submission
-	reported    int // reveals, at the last submission
+	unveiling   bool         // the enclave was asked whether this was a canary
+	earnest     bool         // and it was not
+	canary      *task.Canary // or it was
+	told        bool         // and the chain has been told
+	accused     bool         // the executor, of other evidence than the chain has
+	submitted   int          // commitments, at the last submission
+	reported    int          // reveals, at the last submission
 	late        bool
 }
 
@@ -83,6 +89,7 @@ func (m *Machine) reset() {
 	m.drawn, m.mine, m.members, m.confirmed = false, nil, map[task.NodeID]Member{}, false
 	m.ordered, m.tickets = nil, nil
 	m.cast, m.skipSent, m.rounds = map[castKey]bool{}, map[uint32]bool{}, map[roundKey]*round{}
+	m.accused = map[task.NodeID]bool{}
 	m.votes = map[task.Stage]map[uint32]map[task.NodeID]task.SignedVote{task.Prepare: {}, task.Commit: {}, task.NewView: {}}
 	m.view, m.ready, m.lock, m.decided, m.executor, m.alive, m.claimSent = 0, false, nil, false, task.NodeID{}, false, false
 }
@@ -153,6 +160,8 @@ func (m *Machine) Step(e Event) []Action {
 		}
 	case Quoted:
 		m.quoted(e)
+	case Unveiled:
+		m.unveiled(e)
 	case Ran:
 		m.ran(e.Result)
 	case TimedOut:
@@ -225,7 +234,7 @@ func (m *Machine) chainMoved(c *ledger.Case) {
 		m.commitmentsLeftOut(task.PreRun)
 	case ledger.Attesting, ledger.Releasing, ledger.Running, ledger.Reviewing:
 		m.confirm()
-		m.follow(task.PreRun)
+		m.follow(m.c.PreRound())
 		if c.Phase == ledger.Reviewing {
 			m.review()
 		}
@@ -386,11 +395,25 @@ func (m *Machine) voteHeard(s task.SignedVote) {
 	if views[v.View] == nil {
 		views[v.View] = map[task.NodeID]task.SignedVote{}
 	}
-	if _, ok := views[v.View][v.Node]; ok {
-		return // the first counts; two different ones are evidence against their sender
+	if first, ok := views[v.View][v.Node]; ok { // the first counts
+		if first.Vote != v {
+			first.Lock, s.Lock = nil, nil
+			m.accuse(v.Node, task.Accusation{Votes: []task.SignedVote{first, s}})
+		}
+		return
 	}
 	views[v.View][v.Node] = s
 	m.countVotes()
+}
+
+// accuse brings a node's two words that exclude each other to the chain.
+func (m *Machine) accuse(id task.NodeID, a task.Accusation) {
+	if !m.isMember() || m.accused[id] || id == m.self {
+		return
+	}
+	m.accused[id] = true
+	a.Accused, a.Ballot = id, task.Ballot{Task: m.c.ID(), Attempt: m.c.Attempt}
+	m.submit(task.Body{Accuse: &a})
 }
 
 // weigh adds the seats of those who voted in a stage and view and whom keep accepts.
@@ -547,7 +570,14 @@ func (m *Machine) timedOut(t Timer) {
 			m.round(t.View, t.Round).late = true
 			m.flush(t.View, t.Round)
 		}
+	case StallTimer:
+		m.stalled(t.Round)
 	}
+}
+
+// awaited says whether the chain waits for words of a round.
+func (m *Machine) awaited(r task.Round) bool {
+	return m.c.Phase == ledger.Attesting && r == m.c.PreRound() || m.c.Phase == ledger.Reviewing && r == task.PostRun
 }
 
 // silence asks for the next executor if the decided one gave no sign of life.

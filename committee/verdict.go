@@ -23,28 +23,54 @@ func (m *Machine) bounded(view uint32) bool { return view <= m.view+8 }
 
 // quoted sends this node's own evidence to those who judge it.
 func (m *Machine) quoted(e Quoted) {
-	if e.View != m.view || m.executor != m.self {
+	b := e.Shown.Ballot
+	if b.View != m.view || b.Attempt != m.c.Attempt || m.executor != m.self {
 		return
 	}
-	m.round(e.View, e.Round).evidence = e.Evidence
-	m.do(SendEvidence{Round: e.Round, View: e.View, Evidence: e.Evidence})
-	if e.Round == task.PreRun {
+	m.round(b.View, b.Round).shown = e.Shown
+	m.do(SendEvidence(e))
+	m.stallTimer(b.Round)
+	if b.Round == task.PreRun {
 		m.tryRequote()
 	}
 }
 
+// stallTimer gives a round time to come to the chain by its usual way.
+func (m *Machine) stallTimer(which task.Round) {
+	m.do(SetTimer{Timer: Timer{Kind: StallTimer, Attempt: m.c.Attempt, View: m.view, Round: which}, Millis: m.times.Silence / 2})
+}
+
+// stalled brings this node's own part of a round to the chain, when nobody else
+// has. An executor shows its evidence to all: then the silence is its
+// committee's, and not its own. A verifier brings its word.
+func (m *Machine) stalled(which task.Round) {
+	switch {
+	case !m.decided || !m.isMember():
+	case m.c.Phase == ledger.Electing:
+		m.stallTimer(which)
+	case m.c.View.Number != m.view || !m.awaited(which):
+	case m.executor != m.self:
+		m.round(m.view, which).late = true
+		m.commitmentsLeftOut(which)
+		m.revealsLeftOut(which)
+	case m.closedAt(which) == 0 && len(m.c.Round(which).Evidence) == 0:
+		m.submit(task.Body{Show: &m.round(m.view, which).shown})
+	}
+}
+
 func (m *Machine) evidenceHeard(e EvidenceHeard) {
-	if !m.bounded(e.View) {
+	b := e.Shown.Ballot
+	if b.Task != m.c.ID() || b.Attempt != m.c.Attempt || !m.bounded(b.View) {
 		return
 	}
-	r := m.round(e.View, e.Round)
+	r := m.round(b.View, b.Round)
 	if r.offered == nil {
-		r.offered = map[task.NodeID][]byte{}
+		r.offered = map[task.NodeID]task.Showing{}
 	}
 	if _, known := r.offered[e.From]; known || len(r.offered) < 8 || m.decided && e.From == m.executor {
-		r.offered[e.From] = e.Evidence
+		r.offered[e.From] = e.Shown
 	}
-	m.tryAppraise(e.View, e.Round)
+	m.tryAppraise(b.View, b.Round)
 }
 
 // tryAppraise asks for this node's appraisal of the executor's evidence, once
@@ -54,14 +80,18 @@ func (m *Machine) tryAppraise(view uint32, which task.Round) {
 	if r.mine != nil || !m.isMember() || !m.decided || view != m.view || m.executor == m.self || m.confirmed && !m.c.Judges(m.self) {
 		return
 	}
-	if raw := r.offered[m.executor]; raw != nil && !bytes.Equal(raw, r.evidence) {
-		r.evidence, r.asked, m.alive = raw, false, true
+	offered := r.offered[m.executor]
+	if m.confirmed && m.c.View.Number == view && (offered.Evidence == nil || which == task.Recheck) {
+		offered = m.c.Shown(which) // it was not sent to this node, but everyone can see it
 	}
-	if r.evidence == nil || r.asked || !m.ripe(r.evidence, which) {
+	if offered.Evidence != nil && !bytes.Equal(offered.Evidence, r.shown.Evidence) {
+		r.shown, r.asked, m.alive = offered, false, true
+	}
+	if r.shown.Evidence == nil || r.asked || !m.ripe(r.shown.Evidence, which) {
 		return
 	}
 	r.asked = true
-	m.do(Appraise{Round: which, View: view, Executor: m.executor, Evidence: r.evidence})
+	m.do(Appraise{Round: which, View: view, Executor: m.executor, Evidence: r.shown.Evidence})
 }
 
 // ripe says whether to judge evidence now. While claims are open, only what
@@ -104,10 +134,10 @@ func covers(evidence []byte, members []Member) bool {
 // before, as long as nobody has committed to what there is.
 func (m *Machine) tryRequote() {
 	r := m.round(m.view, task.PreRun)
-	if !m.decided || m.executor != m.self || r.evidence == nil || len(r.commitments) > 0 || covers(r.evidence, m.sorted()) {
+	if !m.decided || m.executor != m.self || r.shown.Evidence == nil || len(r.commitments) > 0 || covers(r.shown.Evidence, m.sorted()) {
 		return
 	}
-	r.evidence = nil
+	r.shown = task.Showing{}
 	m.do(Requote{View: m.view, Members: m.Members()})
 }
 
@@ -123,6 +153,7 @@ func (m *Machine) appraised(e Appraised) {
 		Evidence: task.H(task.TagEvidence, e.Evidence), Salt: e.Salt,
 	}
 	m.do(CommitVerdict{Reveal: *r.mine})
+	m.stallTimer(e.Round)
 }
 
 func (m *Machine) commitmentHeard(k task.Commitment) {
@@ -134,7 +165,10 @@ func (m *Machine) commitmentHeard(k task.Commitment) {
 		return
 	}
 	r := m.round(b.View, b.Round)
-	if _, ok := r.commitments[k.Node]; ok {
+	if first, ok := r.commitments[k.Node]; ok {
+		if first.Digest != k.Digest {
+			m.accuse(k.Node, task.Accusation{Commitments: []task.Commitment{first, k}})
+		}
 		return
 	}
 	r.commitments[k.Node] = k
@@ -177,7 +211,11 @@ func (m *Machine) revealHeard(v task.Reveal) {
 // left out goes by itself (commitmentsLeftOut, revealsLeftOut).
 func (m *Machine) flush(view uint32, which task.Round) {
 	r := m.round(view, which)
-	if m.executor != m.self || !m.decided || view != m.view || r.evidence == nil {
+	if m.confirmed && which == task.Recheck {
+		r.shown = m.c.Shown(which)
+	}
+	over := which == task.PreRun && m.c.View.Canary != nil
+	if m.executor != m.self || !m.decided || view != m.view || r.shown.Evidence == nil || over {
 		return
 	}
 	others := 0
@@ -201,20 +239,56 @@ func (m *Machine) flush(view uint32, which task.Round) {
 	}
 	set := m.validReveals(which)
 	ok, _ := m.tally(which, set)
-	good := ok >= sortition.Quorum(m.c.JudgeSeats())
-	if which == task.PreRun && good && !r.keysAsked {
+	good := which != task.PostRun && ok >= sortition.Quorum(m.c.JudgeSeats())
+	complete := len(set) >= len(m.c.Round(which).Commitments) || r.late
+	if good && !r.keysAsked && m.inEarnest(which) {
 		r.keysAsked = true
-		m.do(RequestKeys{View: view, Evidence: r.evidence, Reveals: set})
+		m.do(RequestKeys{View: view, Evidence: r.shown.Evidence, Reveals: set})
 	}
-	if n := len(set); n > r.reported && (n >= len(m.c.Round(which).Commitments) || r.late || good && which == task.PreRun && r.reported == 0) {
+	if n := len(set); n > r.reported && (complete || good && r.reported == 0) {
 		r.reported = n
 		m.submitVerdicts(which, set)
 	}
+	if complete && r.canary != nil && !r.told {
+		r.told = true
+		if r.reported == 0 {
+			m.submit(task.Body{Show: &r.shown})
+		}
+		m.submit(task.Body{Canary: r.canary})
+	}
+}
+
+// inEarnest says whether the evidence that was judged was no canary. The enclave
+// is asked once the commitments are closed, and not before (spec §7.6).
+func (m *Machine) inEarnest(which task.Round) bool {
+	r := m.round(m.view, which)
+	return which == task.Recheck || r.earnest || m.c.Params.CanaryPPM == 0
+}
+
+// unveil asks the enclave whether its evidence was a canary.
+func (m *Machine) unveil() {
+	r := m.round(m.view, task.PreRun)
+	if m.executor == m.self && m.decided && m.closedAt(task.PreRun) != 0 && m.c.View.Canary == nil && !r.unveiling && m.c.Params.CanaryPPM > 0 {
+		r.unveiling = true
+		m.do(Unveil{View: m.view, Members: m.Members()})
+	}
+}
+
+func (m *Machine) unveiled(e Unveiled) {
+	if e.View != m.view || m.executor != m.self {
+		return
+	}
+	r := m.round(m.view, task.PreRun)
+	r.earnest, r.canary = e.Canary == nil, e.Canary
+	m.flush(m.view, task.PreRun)
 }
 
 func (m *Machine) submitVerdicts(which task.Round, set []task.Reveal) {
-	b := m.c.Ballot(which)
-	m.submit(task.Body{Verdicts: &task.Verdicts{Ballot: b, Evidence: m.round(b.View, which).evidence, Reveals: set}})
+	shown := m.round(m.view, which).shown
+	if shown.Evidence == nil { // after a restart
+		shown = m.c.Shown(which)
+	}
+	m.submit(task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: set}})
 }
 
 // closedAt is the height at which the chain closed this view's commit set.
@@ -239,7 +313,7 @@ func (m *Machine) validReveals(which task.Round) []task.Reveal {
 // tally counts reveals for the evidence that this node holds.
 func (m *Machine) tally(which task.Round, set []task.Reveal) (ok, fault uint32) {
 	c := *m.c
-	c.Round(which).Evidence = m.round(m.view, which).evidence
+	c.Round(which).Evidence = m.round(m.view, which).shown.Evidence
 	return c.Tally(which, set)
 }
 
@@ -260,8 +334,11 @@ func (m *Machine) follow(which task.Round) {
 		m.do(SendReveal{Reveal: *r.mine})
 		r.late = false
 		m.flushTimer(m.view, which)
+		m.stallTimer(which)
 	}
+	m.unveil()
 	m.revealsLeftOut(which)
+	m.otherEvidence(which)
 	// What others brought to the chain counts as heard.
 	for _, v := range m.c.Round(which).Reveals {
 		r.reveals[v.Node] = v
@@ -304,6 +381,19 @@ func (m *Machine) revealsLeftOut(which task.Round) {
 	}
 	r.reported = 1
 	m.submitVerdicts(which, []task.Reveal{*r.mine})
+}
+
+// otherEvidence accuses an executor that showed this node faulty evidence and
+// the chain something else.
+func (m *Machine) otherEvidence(which task.Round) {
+	r := m.round(m.view, which)
+	onChain := m.c.Round(which).Evidence
+	if r.mine == nil || r.mine.Verdict != task.Fault || r.mine.Reason == attest.NonceMissing || r.accused || !r.late ||
+		onChain == nil || task.H(task.TagEvidence, onChain) == r.mine.Evidence || task.H(task.TagEvidence, r.shown.Evidence) != r.mine.Evidence {
+		return
+	}
+	r.accused = true
+	m.submit(task.Body{Accuse: &task.Accusation{Ballot: m.c.Ballot(which), Accused: m.executor, Shown: &r.shown}})
 }
 
 // ran brings the enclave's result to the chain.

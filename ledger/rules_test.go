@@ -110,8 +110,7 @@ func (w *world) body(who, verb string, with map[string]string) task.Body {
 		return w.commitRow(with["from"])
 	case "reveal":
 		c := w.c()
-		_, raw := w.evidence(task.PreRun, nil)
-		return task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(task.PreRun), Evidence: raw, Reveals: []task.Reveal{{Ballot: c.Ballot(task.PreRun), Node: task.NodeID{1}, Verdict: task.OK}}}}
+		return task.Body{Verdicts: &task.Verdicts{Shown: w.shown(task.PreRun, w.quote(task.PreRun)), Reveals: []task.Reveal{{Ballot: c.Ballot(task.PreRun), Node: task.NodeID{1}, Verdict: task.OK}}}}
 	case "release":
 		c := w.c()
 		r := task.Release{Task: w.id, View: c.View.Number, Role: task.Alice, Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence), Sealed: []byte{1}}

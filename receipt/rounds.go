@@ -10,8 +10,44 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-func (e *exam) preVerdicts() finding  { return e.verdicts(task.PreRun) }
+func (e *exam) preVerdicts() finding  { return e.verdicts(e.c.PreRound()) }
 func (e *exam) exitVerdicts() finding { return e.verdicts(task.PostRun) }
+
+// canary: the first evidence was faulty because the enclave's VRF said so, and
+// who said what to it (spec §7.6).
+func (e *exam) canary() finding {
+	c, past := e.c, e.c.View.Canary
+	if past == nil {
+		if c.View.Opening != nil {
+			return fails("a canary was revealed and never settled")
+		}
+		return idle("the first evidence was in earnest")
+	}
+	if _, err := commitments(c, task.PreRun); err != nil {
+		return fails("%v", err)
+	}
+	if err := reveals(c, task.PreRun); err != nil {
+		return fails("%v", err)
+	}
+	if err := c.CheckShowing(c.Shown(task.PreRun)); err != nil {
+		return fails("%v", err)
+	}
+	if err := c.CheckCanary(task.Canary{Ballot: c.Ballot(task.PreRun), Proof: past.Proof, Genuine: c.Shown(task.Recheck)}); err != nil {
+		return fails("%v", err)
+	}
+	ok, bad := c.Tally(task.PreRun, past.Round.Reveals)
+	if own := c.Appraise(task.PreRun, past.Round.Evidence); own.Reason != past.Round.Faulty {
+		return fails("the fault was %s; the chain says %q", own.Reason, past.Round.Faulty)
+	}
+	var bonus task.Amount
+	for _, p := range past.Bonus {
+		bonus += p.Amount
+	}
+	if bonus > c.Params.Bonus || bonus > 0 && bad == 0 {
+		return fails("a bonus of %s; the rules allow %s for those who saw it", bonus, c.Params.Bonus)
+	}
+	return holds("the enclave's own VRF asked for faulty evidence, and it was: %s. FAULT said %d seats, who shared %s; OK, unread, %d", past.Round.Faulty, bad, bonus, ok)
+}
 
 // verdicts: each was signed unread, opens what was signed, and a quorum found
 // the enclave good before it got a key (spec §7.5).
@@ -25,14 +61,14 @@ func (e *exam) verdicts(r task.Round) finding {
 		return fails("%v", err)
 	}
 	ok, bad := c.Tally(r, round.Reveals)
-	if need := sortition.Quorum(c.JudgeSeats()); r == task.PreRun && trusted(c) && ok < need {
+	if need := sortition.Quorum(c.JudgeSeats()); r != task.PostRun && trusted(c) && ok < need {
 		return fails("%d of %d seats found the enclave good; a quorum is %d", ok, c.JudgeSeats(), need)
 	}
 	switch {
 	case r == task.PostRun && c.View.Result == nil:
 		return idle("nothing had run")
 	case len(round.Reveals) == 0 && r == task.PostRun:
-		e.caveat("Nobody judged how the enclave ended. The executor is paid, but that nothing was left behind is not shown.")
+		e.caveat("No verifier judged how the enclave ended; the chain looked itself.")
 		return idle("%d verifiers committed, none revealed", len(committed))
 	case len(round.Reveals) == 0:
 		return idle("%d verifiers committed, none revealed", len(committed))
@@ -43,7 +79,25 @@ func (e *exam) verdicts(r task.Round) finding {
 
 // trusted says whether the case went on to the owners' keys.
 func trusted(c *ledger.Case) bool {
-	return c.View.Result != nil || !c.View.Executor.IsZero() && len(c.Passed) <= int(c.View.Number)
+	return c.View.Result != nil || !c.View.Executor.IsZero() && len(passed(c)) <= int(c.View.Number) && !undecided(c)
+}
+
+// undecided says whether the last committee came to nothing: it is then as if
+// there had been none.
+func undecided(c *ledger.Case) bool {
+	ok, _ := c.Tally(c.PreRound(), c.View.Pre.Reveals)
+	return c.View.Result == nil && len(c.View.Pre.Evidence) > 0 && c.View.Pre.Faulty == "" && len(c.View.Releases) == 0 &&
+		ok < sortition.Quorum(c.JudgeSeats()) && len(passed(c)) == int(c.View.Number)
+}
+
+// passed are the executors that the last committee passed over.
+func passed(c *ledger.Case) (all []ledger.Pass) {
+	for _, p := range c.Passed {
+		if p.Attempt == c.Attempt {
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 // commitments checks who committed, and that they did.
@@ -87,7 +141,7 @@ func (e *exam) preEvidence() finding {
 	case !shown:
 		return idle("no evidence is on the chain")
 	}
-	a, f := e.evidence(task.PreRun)
+	a, f := e.evidence(c.PreRound())
 	e.report.Tier = a.Tier
 	return f
 }
@@ -111,11 +165,17 @@ func (e *exam) exitEvidence() finding {
 // A false verdict of a minority changed nothing: it is named, and the row holds.
 func (e *exam) evidence(r task.Round) (attest.Appraisal, finding) {
 	c := e.c
-	ev, err := attest.ParseEvidence(c.Round(r).Evidence)
-	if err != nil {
+	if err := c.CheckShowing(c.Shown(r)); err != nil {
 		return attest.Appraisal{}, fails("%v", err)
 	}
-	own := appraise(c, ev, r)
+	own := c.Appraise(r, c.Round(r).Evidence)
+	if said := c.Round(r).Faulty; said != "" && said != own.Reason {
+		return own, fails("the chain says it is faulty: %s; appraised again: %s %s", said, own.Verdict, own.Reason)
+	}
+	ev, err := attest.ParseEvidence(c.Round(r).Evidence)
+	if err != nil {
+		return own, faulty(c, r, own, nil)
+	}
 	e.protection(r, ev.Kind, own)
 	truthful, wrong := compare(c, ev, r)
 	var f finding
@@ -130,21 +190,12 @@ func (e *exam) evidence(r task.Round) (attest.Appraisal, finding) {
 	return own, f
 }
 
-// condemned says whether the verifiers' FAULTs decided the round.
-func condemned(c *ledger.Case, r task.Round) bool {
-	_, bad := c.Tally(r, c.Round(r).Reveals)
-	need := sortition.Quorum(c.JudgeSeats())
-	return bad >= need || r == task.PreRun && bad > c.JudgeSeats()-need
-}
-
 // good is the finding on evidence that holds.
 func good(c *ledger.Case, r task.Round, ev attest.Evidence, truthful uint32, wrong []string) finding {
 	need := sortition.Quorum(c.JudgeSeats())
 	tier, _ := ev.Kind.Tier()
 	what := fmt.Sprintf("appraised again: good, %s evidence of chip %s, measurement %s", tier, ev.Chip.Short(), ev.Quote.Measurement.Short())
 	switch {
-	case condemned(c, r):
-		return fails("%s; yet verifiers condemned it: %s", what, strings.Join(wrong, ", "))
 	case r == task.PostRun:
 		return holds("%s, by the enclave that ran, its writable space empty, answering a nonce that came after the result", what)
 	case trusted(c) && truthful < need:
@@ -159,22 +210,14 @@ func faulty(c *ledger.Case, r task.Round, own attest.Appraisal, wrong []string) 
 	ok, _ := c.Tally(r, c.Round(r).Reveals)
 	passed := r == task.PostRun || trusted(c) || ok >= sortition.Quorum(c.JudgeSeats())
 	switch {
-	case condemned(c, r):
-		return holds("%s; the verifiers said so", what)
+	case c.Round(r).Faulty != "":
+		return holds("%s; the chain said so", what)
 	case !passed:
 		return holds("%s; no quorum found it good", what)
 	case len(wrong) > 0:
 		return fails("%s; false verdicts: %s", what, strings.Join(wrong, ", "))
 	}
 	return fails("%s; and it had no consequence", what)
-}
-
-// appraise is the verifier's own judgement; with nonces, that of who asked
-// for them.
-func appraise(c *ledger.Case, ev attest.Evidence, r task.Round, nonces ...task.Hash) attest.Appraisal {
-	want := c.Expected(r, c.View.Number, c.Member(c.View.Executor).Node)
-	want.Nonces = append(want.Nonces, nonces...)
-	return attest.Appraise(ev, want, c.Task.Policy, c.Params.Reference)
 }
 
 // compare repeats each verifier's appraisal, with its own nonce (spec §7.3),
@@ -186,11 +229,7 @@ func compare(c *ledger.Case, ev attest.Evidence, r task.Round) (truthful uint32,
 		if m == nil || v.Evidence != ev.Digest() {
 			continue
 		}
-		var nonce []task.Hash
-		if r == task.PreRun {
-			nonce = []task.Hash{attest.Nonce(m.Beta, v.Node)}
-		}
-		a := appraise(c, ev, r, nonce...)
+		a := c.Truth(r, c.Round(r).Evidence, v.Node)
 		switch {
 		case a.Verdict != v.Verdict:
 			wrong = append(wrong, fmt.Sprintf("%s said %s, the evidence says %s %s", v.Node.Short(), v.Verdict, a.Verdict, a.Reason))
@@ -204,7 +243,7 @@ func compare(c *ledger.Case, ev attest.Evidence, r task.Round) (truthful uint32,
 // protection says what evidence of this kind does not protect (spec §7.1).
 func (e *exam) protection(r task.Round, kind attest.Kind, own attest.Appraisal) {
 	switch {
-	case r != task.PreRun:
+	case r == task.PostRun:
 	case kind == attest.Simulated:
 		e.caveat("THE TEE WAS SIMULATED: nothing was protected. Whoever owned the machine could read everything: the code, the data and the result; and could have made up any result.")
 	case own.Tier == task.TierMeasured:

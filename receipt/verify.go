@@ -49,6 +49,7 @@ var steps = []struct {
 	{"course", "task", (*exam).course},
 	{"committee", "course", (*exam).committee},
 	{"executor", "committee", (*exam).executor},
+	{"canary", "executor", (*exam).canary},
 	{"pre-run verdicts", "executor", (*exam).preVerdicts},
 	{"pre-run evidence", "executor", (*exam).preEvidence},
 	{"key releases", "executor", (*exam).releases},
@@ -56,6 +57,7 @@ var steps = []struct {
 	{"exit verdicts", "executor", (*exam).exitVerdicts},
 	{"exit evidence", "executor", (*exam).exitEvidence},
 	{"escrow", "task", (*exam).escrow},
+	{"slashes", "executor", (*exam).slashes},
 	{"settlement", "executor", (*exam).settlement},
 }
 
@@ -145,14 +147,14 @@ func (e *exam) course() finding {
 	}
 	claimed := c.SeededAt + c.Params.ClaimBlocks // claims closed at its end
 	began := claimed
-	if n := len(c.Passed); v.Number > 0 && n >= int(v.Number) {
-		began = c.Passed[v.Number-1].Height
+	if gone := passed(c); v.Number > 0 && len(gone) >= int(v.Number) {
+		began = gone[v.Number-1].Height
 	}
 	switch {
 	case c.Attempt >= c.Params.MaxAttempts || c.Seats != seats:
 		return fails("attempt %d with %d seats expected: the rules allow %d attempts, and this one has %d seats", c.Attempt, c.Seats, c.Params.MaxAttempts, seats)
-	case c.SeededAt != c.PostedAt+1+uint64(c.Attempt)*(c.Params.ClaimBlocks+1):
-		return fails("attempt %d was seeded at block %d; of a task of block %d that cannot be", c.Attempt, c.SeededAt, c.PostedAt)
+	case c.SeededAt != c.Began+1 || c.Began < c.PostedAt+uint64(c.Attempt)*(c.Params.ClaimBlocks+1) || c.Attempt == 0 && c.Began != c.PostedAt:
+		return fails("attempt %d was called for in block %d and seeded in block %d; of a task of block %d that cannot be", c.Attempt, c.Began, c.SeededAt, c.PostedAt)
 	case c.Epoch != c.SeededAt/c.Params.EpochBlocks:
 		return fails("the stakes are of epoch %d, the seed's block %d is not in it", c.Epoch, c.SeededAt)
 	case v.Executor.IsZero() && s.Height != claimed:
@@ -163,7 +165,7 @@ func (e *exam) course() finding {
 		return fails("there is a review of an exit, but no result before it")
 	case v.Result != nil && (v.ResultAt == 0 || v.ExitNonce.IsZero()):
 		return fails("there is a result, but its block or the exit's nonce is missing")
-	case !ascending(c.PostedAt, c.SeededAt, v.StartedAt, v.Pre.ClosedAt, v.ResultAt, v.Post.ClosedAt, s.Height):
+	case !ascending(c.PostedAt, c.Began, c.SeededAt, v.StartedAt, closedCanary(v), v.Pre.ClosedAt, v.ResultAt, v.Post.ClosedAt, s.Height):
 		return fails("the blocks of the phases do not ascend")
 	}
 	told := []uint64{c.PostedAt}
@@ -174,6 +176,14 @@ func (e *exam) course() finding {
 		return fails("the history's blocks do not ascend")
 	}
 	return holds("posted in block %d, settled in block %d, attempt %d; the blocks between are in order", c.PostedAt, s.Height, c.Attempt)
+}
+
+// closedCanary is when the commitments of a canary were closed, 0 without one.
+func closedCanary(v *ledger.View) uint64 {
+	if v.Canary == nil {
+		return 0
+	}
+	return v.Canary.Round.ClosedAt
 }
 
 func blank(v ledger.View) bool { return bytes.Equal(task.Encode(v), task.Encode(ledger.View{})) }
@@ -242,18 +252,18 @@ func (e *exam) executor() finding {
 	if v.Executor.IsZero() {
 		rest := *v
 		rest.Pre.Commitments = nil // of the fast path, before claims closed
-		if !blank(rest) || len(c.Passed) > 0 {
+		if !blank(rest) || len(passed(c)) > 0 {
 			return fails("there is work of an executor, but none is named")
 		}
 		return idle("no committee, so nobody executed")
 	}
 	// An executor who failed last is in the list too.
-	if n := uint32(len(c.Passed)); n != v.Number && n != v.Number+1 || v.Number >= c.Params.MaxViews {
+	if n := uint32(len(passed(c))); n != v.Number && n != v.Number+1 || v.Number >= c.Params.MaxViews {
 		return fails("view %d after %d executors were passed over", v.Number, n)
 	}
 	after := c.SeededAt + c.Params.ClaimBlocks
 	var gone []string
-	for i, p := range c.Passed {
+	for i, p := range passed(c) {
 		if id, ok := c.ExecutorOf(p.View); !ok || id != p.Executor || p.View != uint32(i) || p.Height < after || p.Height > c.Settlement.Height {
 			return fails("%s is said to have been passed over in view %d, block %d; that was not its turn", p.Executor.Short(), p.View, p.Height)
 		}
@@ -390,12 +400,17 @@ func ending(c *ledger.Case) (ledger.Outcome, error) {
 			return "", fmt.Errorf("no committee after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
 		}
 		return ledger.NoCommittee, nil
-	case len(c.Passed) > int(v.Number):
+	case undecided(c) && c.Appraise(c.PreRound(), v.Pre.Evidence).Verdict == task.OK:
+		if c.Attempt+1 != c.Params.MaxAttempts {
+			return "", fmt.Errorf("the last committee decided nothing, and %d attempts are due", c.Params.MaxAttempts)
+		}
+		return ledger.NoCommittee, nil
+	case len(passed(c)) > int(v.Number):
 		next := v.Number + 1
 		if id, ok := c.TurnOf(next); ok {
 			return "", fmt.Errorf("the last executor was passed over, but %s was not asked", id.Short())
 		}
-		if v.Result != nil || c.Passed[v.Number].Height != c.Settlement.Height {
+		if v.Result != nil || passed(c)[v.Number].Height != c.Settlement.Height {
 			return "", fmt.Errorf("the last executor was passed over, but that did not end the case")
 		}
 		return ledger.ExecutorsFailed, nil
@@ -406,8 +421,66 @@ func ending(c *ledger.Case) (ledger.Outcome, error) {
 	case v.Result == nil:
 		return "", fmt.Errorf("both keys were released and there is no result, yet nobody was passed over")
 	}
-	if _, bad := c.Tally(task.PostRun, v.Post.Reveals); bad >= sortition.Quorum(c.JudgeSeats()) {
+	switch ok, _ := c.Tally(task.PostRun, v.Post.Reveals); {
+	case slices.ContainsFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.TwoResults && s.Height <= c.Settlement.Height }):
+		return ledger.ForgedResult, nil
+	case v.Pre.Faulty != "":
+		return ledger.BadEnclave, nil
+	case v.Post.Faulty != "":
 		return ledger.DirtyExit, nil
+	case len(v.Post.Evidence) == 0 && (v.Post.ClosedAt == 0 || ok < sortition.Quorum(c.JudgeSeats())):
+		return ledger.ExitSilent, nil
 	}
 	return runs[v.Result.Result.Outcome], nil
+}
+
+// slashes: each follows from what is in the receipt, as far as it is about the
+// last committee's last view; and nobody was rewarded with more than half.
+func (e *exam) slashes() finding {
+	c := e.c
+	var lost task.Amount
+	for _, s := range c.Slashes {
+		var rewards task.Amount
+		for _, p := range s.Rewards {
+			rewards += p.Amount
+		}
+		if rewards > s.Amount/2 {
+			return fails("of the %s that %s lost, %s were given away: half is to be burned", s.Amount, s.Node.Short(), rewards)
+		}
+		if s.Attempt == c.Attempt && s.View == c.View.Number {
+			if err := earned(c, s); err != nil {
+				return fails("%v", err)
+			}
+		}
+		lost += s.Amount
+	}
+	if len(c.Slashes) == 0 {
+		return idle("nobody was slashed but for silence")
+	}
+	return holds("%d times a node paid, %s in all, for what this receipt shows", len(c.Slashes), lost)
+}
+
+// earned says whether a slash about verdicts or evidence was right.
+func earned(c *ledger.Case, s ledger.Slash) error {
+	round := c.Round(s.Round)
+	i := slices.IndexFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == s.Node })
+	committed := slices.ContainsFunc(round.Commitments, func(k task.Commitment) bool { return k.Node == s.Node })
+	said := func(v task.Verdict) bool {
+		return i >= 0 && round.Reveals[i].Verdict == v && c.Truth(s.Round, round.Evidence, s.Node).Verdict != v
+	}
+	right := true
+	switch s.Cause {
+	case ledger.FalseOK:
+		right = said(task.OK)
+	case ledger.FalseFault:
+		right = said(task.Fault)
+	case ledger.NoReveal:
+		right = committed && i < 0
+	case ledger.BadEvidence, ledger.UncleanExit:
+		right = s.Node == c.View.Executor && len(round.Evidence) > 0 && c.Appraise(s.Round, round.Evidence).Verdict == task.Fault
+	}
+	if !right {
+		return fmt.Errorf("%s was slashed for %s; what the receipt shows does not say so", s.Node.Short(), s.Cause)
+	}
+	return nil
 }

@@ -220,6 +220,8 @@ func (w *world) judge(r task.Round) *world {
 		w.next()
 	}
 	c, ev := w.c(), w.evidence(r)
+	shown := task.Showing{Ballot: c.Ballot(r), Evidence: task.Encode(ev)}
+	shown.Signature = task.Sign(w.nodes[c.View.Executor].peer, shown.Hash())
 	var commits []task.Commitment
 	var reveals []task.Reveal
 	for _, m := range c.Members {
@@ -241,7 +243,7 @@ func (w *world) judge(r task.Round) *world {
 	}
 	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
 	if len(reveals) > 0 {
-		w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(r), Evidence: task.Encode(ev), Reveals: reveals}})
+		w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals}})
 	}
 	return w
 }

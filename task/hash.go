@@ -38,6 +38,7 @@ type Tag string
 // Every domain tag of the protocol stands here and nowhere else.
 const (
 	TagBeacon       Tag = "beacon"
+	TagCanary       Tag = "canary"
 	TagCase         Tag = "case"
 	TagChip         Tag = "chip"
 	TagCommitment   Tag = "commitment"
@@ -55,6 +56,7 @@ const (
 	TagSalt         Tag = "salt"
 	TagSeal         Tag = "seal"
 	TagSeed         Tag = "seed"
+	TagShowing      Tag = "showing"
 	TagState        Tag = "state"
 	TagTask         Tag = "task"
 	TagTicket       Tag = "ticket"
