@@ -18,6 +18,7 @@ type body struct {
 	loops   []loop
 	edits   []edit
 	calls   bool // calls functions that may call it
+	sized   bool // the price of an instruction depends on its operand
 
 	targets []int // frames that the br_table just read leads to
 	last    [2]operation
@@ -56,7 +57,8 @@ const (
 	checkHead               // at the head of loop arg
 	checkBack               // before going back to loop arg
 	leave                   // to label arg, where the stack is given back, in place of return
-	help                    // by calling helper arg, which takes an i32 and gives one
+	size                    // to charge for: the operand on top, in units of 1<<arg
+	grow                    // the memory, by calling the function that is added for it
 )
 
 func (m *module) readBody(t signature, content []byte) (*body, error) {
@@ -153,19 +155,21 @@ func (b *body) instruction() {
 	case opCallIndirect:
 		b.calls = true
 	case opMemoryGrow:
-		b.edit(help, at, b.at-at, helperGrow)
+		b.edit(grow, at, b.at-at, 0)
 	case opBulk:
-		if h, ok := bulkHelper[number]; ok {
-			b.edit(help, at, 0, h)
+		if shift, ok := sizeShift[number]; ok {
+			b.sized = true
+			b.edit(size, at, 0, shift)
 		}
 	}
 	b.last = [2]operation{b.last[1], {op, arg}}
 }
 
-// bulkHelper charges for the operand on top: how much to move or fill.
-var bulkHelper = map[int]int{
-	bulkMemoryInit: helperBytes, bulkMemoryCopy: helperBytes, bulkMemoryFill: helperBytes,
-	bulkTableInit: helperItems, bulkTableCopy: helperItems, bulkTableGrow: helperItems, bulkTableFill: helperItems,
+// sizeShift has the instructions whose price depends on the operand on top:
+// how much to move or fill.
+var sizeShift = map[int]int{
+	bulkMemoryInit: bytesShift, bulkMemoryCopy: bytesShift, bulkMemoryFill: bytesShift,
+	bulkTableInit: 0, bulkTableCopy: 0, bulkTableGrow: 0, bulkTableFill: 0,
 }
 
 // lookup says what follows an opcode, and which number if it is a prefix. The

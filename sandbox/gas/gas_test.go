@@ -70,7 +70,7 @@ func naive(code []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		helps := slices.DeleteFunc(b.edits, func(e edit) bool { return e.what != help })
+		helps := slices.DeleteFunc(b.edits, func(e edit) bool { return e.what != size && e.what != grow })
 		b.calls, b.regions, b.edits, b.frames = false, []uint64{uint64(b.locals - b.params), 1}, nil, make([]frame, 1)
 		b.at = b.first
 		for len(b.frames) > 0 {
@@ -383,6 +383,19 @@ var counts = []struct {
 		  i32.const 1
 		  i32.const 16
 		  memory.copy`, nil, 6},
+	{"memory.fill of 9 bytes among locals and calls: 1 local, 7 here + 2, 2 in the other", `
+		memory 1
+		func f i32 : i64
+		  i64.const 1
+		  local.set 1
+		  i32.const 0
+		  i32.const 1
+		  local.get 0
+		  memory.fill
+		  call g
+		func g
+		  nop
+		  nop`, []uint64{9}, 2 + 1 + 4 + 2 + 1 + 2},
 	{"memory.init of 1 byte: 4 + 1", `
 		memory 1
 		data 0 hello
@@ -642,6 +655,48 @@ func TestCallsNestToTheSameDepth(t *testing.T) {
 	}
 }
 
+// A function that calls nothing is in no budget. Below the deepest call that
+// fits there is room for a large one, and one call more is a trap like any.
+func TestLargeFunctionBelowTheDeepestCall(t *testing.T) {
+	const values = 20_000 // that are all kept until the last is there
+	var leaf strings.Builder
+	for i := range values {
+		fmt.Fprintf(&leaf, "local.get 0\ni32.const %d\ni32.mul\nlocal.set %d\n", 2*i+3, i+1)
+	}
+	leaf.WriteString("i32.const 0\n")
+	for i := range values {
+		fmt.Fprintf(&leaf, "local.get %d\ni32.xor\n", i+1)
+	}
+	g := start(t, counted(t, wat.Module(`
+		func f i32 -> i32
+		  local.get 0
+		  if i32
+		    local.get 0
+		    i32.const 1
+		    i32.sub
+		    call f
+		  else
+		    i32.const 7
+		    call leaf
+		  end
+		func leaf i32 -> i32 :`+strings.Repeat(" i32", values)+"\n"+leaf.String())))
+	const body = 1 + 2 + 2 + 2 + 2 + 1 + 2 + 1 + 2 + 2 + 1 + 1 // no locals, the instructions and end
+	const deepest = MaxDepth/(frameBytes+body) - 1
+	var want uint32
+	for i := range uint32(values) {
+		want ^= 7 * (2*i + 3)
+	}
+	for range 2 {
+		if v, _, err := g.run(1<<40, "f", deepest); err != nil || uint32(v[0]) != want || g.global(Depth).Get() != 0 {
+			t.Fatalf("%d, want %d; %d bytes of stack still in use: %v", v, want, g.global(Depth).Get(), err)
+		}
+		_, _, err := g.run(1<<40, "f", deepest+1)
+		if err == nil || !strings.Contains(err.Error(), "unreachable") || g.global(Depth).Get() <= MaxDepth {
+			t.Fatalf("stopped with %d bytes of stack in use: %v", g.global(Depth).Get(), err)
+		}
+	}
+}
+
 // A trap has paid for the rest of its region, and the stack is given back
 // wherever a function ends.
 func TestTrap(t *testing.T) {
@@ -677,19 +732,20 @@ func TestTrap(t *testing.T) {
 // What is added must be out of reach.
 func TestNothingAddedIsInReach(t *testing.T) {
 	for name, text := range map[string]string{
-		"counter":       "func f\n i64.const 0\n global.set 0",
-		"counter read":  "func f -> i64\n global.get 0",
-		"limit":         "global i32 0\nfunc f\n i64.const -1\n global.set 2",
-		"helper":        "func f\n i32.const 0\n bytes 10 01\n drop",
-		"helper by ref": "func f\n bytes d2 01\n drop",
-		"type":          "table 1\nfunc f\n i32.const 0\n i32.const 0\n call_indirect 1\n drop",
-		"block type":    "func f\n i32.const 0\n bytes 02 01 0b\n drop",
-		"label":         "func f\n block\n br 2\n end",
-		"local":         "func f i32\n local.get 1\n drop",
-		"grow":          "func f\n i32.const 1\n bytes 40 00\n drop",
-		"data":          "memory 1\nfunc f\n data.drop 0",
-		"element":       "table 1\nfunc f\n elem.drop 0",
-		"table":         "func f\n table.size 0\n drop",
+		"counter":         "func f\n i64.const 0\n global.set 0",
+		"counter read":    "func f -> i64\n global.get 0",
+		"limit":           "global i32 0\nfunc f\n i64.const -1\n global.set 2",
+		"function":        "memory 1\nfunc f\n i32.const 0\n bytes 10 01\n drop",
+		"function by ref": "memory 1\nfunc f\n bytes d2 01\n drop",
+		"type":            "table 1\nfunc f\n i32.const 0\n i32.const 0\n call_indirect 1\n drop",
+		"block type":      "func f\n i32.const 0\n bytes 02 01 0b\n drop",
+		"label":           "func f\n block\n br 2\n end",
+		"local":           "func f i32\n local.get 1\n drop",
+		"local for sizes": "memory 1\nfunc f\n i32.const 0\n i32.const 0\n i32.const 8\n memory.fill\n local.get 0\n drop",
+		"grow":            "func f\n i32.const 1\n bytes 40 00\n drop",
+		"data":            "memory 1\nfunc f\n data.drop 0",
+		"element":         "table 1\nfunc f\n elem.drop 0",
+		"table":           "func f\n table.size 0\n drop",
 	} {
 		if _, err := Instrument(wat.Module(text)); err == nil {
 			t.Errorf("%s is in reach", name)

@@ -8,12 +8,6 @@ const (
 	globalDenied
 )
 
-const (
-	helperBytes = iota
-	helperItems
-	helperGrow
-)
-
 var globals = []struct {
 	name string
 	of   byte
@@ -69,8 +63,8 @@ func (m *module) check(c *code) {
 //	end
 //	depth -= frame
 func (b *body) write() []byte {
-	c := append(appendU32(nil, uint32(b.groups)), b.written...)
-	out := (*code)(&c)
+	c := b.writeLocals()
+	out := &c
 	b.charge(out, b.regions[0])
 	frame := int32(frameBytes + len(b.b))
 	if b.calls {
@@ -102,7 +96,18 @@ func (b *body) write() []byte {
 		out.with(opGlobalSet, b.global(globalDepth))
 		out.op(opEnd)
 	}
-	return *out
+	return c
+}
+
+// writeLocals declares those of the function, and behind them the one that
+// chargeSize uses.
+func (b *body) writeLocals() (c code) {
+	if !b.sized {
+		return append(appendU32(nil, uint32(b.groups)), b.written...)
+	}
+	c = append(appendU32(nil, uint32(b.groups+1)), b.written...)
+	c.op(1, typeI32)
+	return c
 }
 
 // apply writes what an edit says, or says that the original stays.
@@ -123,10 +128,31 @@ func (b *body) apply(c *code, e edit) bool {
 			return false
 		}
 		c.with(opBr, e.arg)
-	case help:
-		c.with(opCall, len(b.functions)+e.arg)
+	case size:
+		b.chargeSize(c, e.arg)
+	case grow:
+		c.with(opCall, len(b.functions))
 	}
 	return true
+}
+
+// chargeSize charges for the i32 on top, which stays: for every 1<<shift,
+// rounded up. It is no function, for a call would cost most moves more time
+// than they take themselves.
+func (b *body) chargeSize(c *code, shift int) {
+	c.with(opLocalTee, b.locals)
+	c.with(opGlobalGet, b.global(globalUsed))
+	c.with(opLocalGet, b.locals)
+	c.op(opI64ExtendI32U)
+	if shift > 0 {
+		c.i64(1<<shift - 1)
+		c.op(opI64Add)
+		c.i64(uint64(shift))
+		c.op(opI64ShrU)
+	}
+	c.op(opI64Add)
+	c.with(opGlobalSet, b.global(globalUsed))
+	b.check(c)
 }
 
 // resultType writes the type of a block that gives what the function gives.
@@ -157,7 +183,10 @@ func (m *module) addType(params, results []byte) int {
 // write writes the module with the given bodies of its functions.
 func (m *module) write(bodies []byte) []byte {
 	m.raw[secCode] = bodies
-	m.addHelpers()
+	if m.memories > 0 {
+		m.add(secFunction, appendU32(nil, uint32(m.addType([]byte{typeI32}, []byte{typeI32}))))
+		m.add(secCode, appendSized(nil, m.growFunction()))
+	}
 	m.raw[secTable] = m.writeTables()
 	for i, g := range globals {
 		m.add(secGlobal, []byte{g.of, 1, g.zero, 0, opEnd})
@@ -190,18 +219,6 @@ func (m *module) export(name string, kind byte, index int) {
 	m.add(secExport, appendU32(append(appendSized(nil, []byte(name)), kind), uint32(index)))
 }
 
-func (m *module) addHelpers() {
-	helper := m.addType([]byte{typeI32}, []byte{typeI32})
-	helpers := []code{helperBytes: m.sizeHelper(bytesShift), helperItems: m.sizeHelper(0)}
-	if m.memories > 0 {
-		helpers = append(helpers, m.growHelper())
-	}
-	for _, h := range helpers {
-		m.add(secFunction, appendU32(nil, uint32(helper)))
-		m.add(secCode, appendSized(nil, h))
-	}
-}
-
 // writeTables gives every table a maximum: table.grow takes the host's memory.
 func (m *module) writeTables() (out []byte) {
 	for _, t := range m.tables {
@@ -212,26 +229,9 @@ func (m *module) writeTables() (out []byte) {
 	return out
 }
 
-// sizeHelper charges for the i32 that it takes and gives: for every 1<<shift, rounded up.
-func (m *module) sizeHelper(shift int) code {
-	c := code{0}
-	c.with(opGlobalGet, m.global(globalUsed))
-	c.with(opLocalGet, 0)
-	c.op(opI64ExtendI32U)
-	c.i64(1<<shift - 1)
-	c.op(opI64Add)
-	c.i64(uint64(shift))
-	c.op(opI64ShrU, opI64Add)
-	c.with(opGlobalSet, m.global(globalUsed))
-	m.check(&c)
-	c.with(opLocalGet, 0)
-	c.op(opEnd)
-	return c
-}
-
-// growHelper stands for memory.grow. It charges for what there is more, or
+// growFunction stands for memory.grow. It charges for what there is more, or
 // notes that there is none.
-func (m *module) growHelper() code {
+func (m *module) growFunction() code {
 	c := code{1, 1, typeI32}
 	c.with(opLocalGet, 0)
 	c.op(opMemoryGrow, 0)
