@@ -269,17 +269,17 @@ func (c *cluster) perform(p *peer, a Action) {
 			truth.Reason = ""
 		}
 		if ok {
-			c.step(p, Appraised{Round: a.Round, View: a.View, Evidence: a.Evidence, Verdict: verdict, Reason: truth.Reason, Salt: task.H(task.TagSalt, p.id[:], []byte{byte(a.Round)})})
+			c.step(p, Appraised{Ballot: a.Ballot, Evidence: a.Evidence, Verdict: verdict, Reason: truth.Reason, Salt: task.H(task.TagSalt, p.id[:], task.Encode(a.Ballot))})
 		}
 	case StartEnclave:
-		c.after(5, func() { c.quote(p, task.PreRun, a.View, a.Members) })
-		c.beat(p, c.theCase().Attempt, a.View)
+		c.after(5, func() { c.quote(p, a.Ballot, a.Members) })
+		c.beat(p, c.theCase().Attempt, a.Ballot.View)
 	case Requote:
-		c.after(1, func() { c.quote(p, task.PreRun, a.View, a.Members) })
+		c.after(1, func() { c.quote(p, a.Ballot, a.Members) })
 	case QuoteExit:
-		c.after(5, func() { c.quote(p, task.PostRun, a.View, nil) })
+		c.after(5, func() { c.quote(p, a.Ballot, nil) })
 	case Unveil:
-		c.after(1, func() { c.step(p, Unveiled{View: a.View, Canary: c.unveil(p, a)}) })
+		c.after(1, func() { c.step(p, Unveiled{Ballot: a.Ballot, Canary: c.unveil(p, a)}) })
 	case RequestKeys:
 		c.after(2*c.oneWay, func() { c.release(p, a) })
 	case Submit:
@@ -303,9 +303,9 @@ func (c *cluster) truth(p *peer, a Appraise) attest.Appraisal {
 		return attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed}
 	}
 	k := c.theCase()
-	want := k.Expected(a.Round, a.View, c.nodes[a.Executor].node)
-	if a.Round != task.PostRun {
-		want.Nonces = []task.Hash{attest.Nonce(p.vrf.Output(sortition.Alpha(k.Seed(), task.Hash(p.id))), p.id)}
+	want := k.Expected(a.Ballot.Round, a.Ballot.View, c.nodes[a.Executor].node)
+	if a.Ballot.Round != task.PostRun {
+		want.Nonces = noncesOf(a.Members)
 	}
 	return attest.Appraise(ev, want, k.Task.Policy, c.params.Reference)
 }
@@ -320,15 +320,19 @@ func (c *cluster) beat(p *peer, attempt, view uint32) {
 	})
 }
 
-func (c *cluster) evidence(p *peer, r task.Round, view uint32, members []Member) (task.Showing, bool) {
-	k := c.theCase()
-	context := k.Expected(r, view, p.node).Context
+func noncesOf(members []Member) (nonces []task.Hash) {
+	for _, m := range members {
+		nonces = append(nonces, attest.Nonce(m.Beta, m.Node))
+	}
+	return nonces
+}
+
+func (c *cluster) evidence(p *peer, b task.Ballot, members []Member) (task.Showing, bool) {
+	k, r := c.theCase(), b.Round
+	context := k.Expected(r, b.View, p.node).Context
 	nonces := []task.Hash{k.View.ExitNonce}
 	if r != task.PostRun {
-		nonces = nil
-		for _, m := range members {
-			nonces = append(nonces, attest.Nonce(m.Beta, m.Node))
-		}
+		nonces = noncesOf(members)
 	}
 	platform := attest.Platform{Chip: p.chip, Measurement: task.Hash{9}}
 	ev := platform.Quote(context, enclaveKeys, nonces, attest.EmptyState)
@@ -340,25 +344,26 @@ func (c *cluster) evidence(p *peer, r task.Round, view uint32, members []Member)
 	if p.spoil != nil {
 		p.spoil(platform, context, &ev)
 	}
-	s := task.Showing{Ballot: task.Ballot{Task: c.id, Attempt: k.Attempt, View: view, Round: r}, Evidence: task.Encode(ev)}
+	s := task.Showing{Ballot: b, Evidence: task.Encode(ev)}
 	s.Signature = task.Sign(p.key, s.Hash())
 	return s, canary
 }
 
-func (c *cluster) quote(p *peer, r task.Round, view uint32, members []Member) {
-	s, _ := c.evidence(p, r, view, members)
+func (c *cluster) quote(p *peer, b task.Ballot, members []Member) {
+	s, _ := c.evidence(p, b, members)
 	c.step(p, Quoted{Shown: s})
 }
 
 func (c *cluster) unveil(p *peer, a Unveil) *task.Canary {
-	k := c.theCase()
-	_, canary := c.evidence(p, task.PreRun, a.View, a.Members)
+	_, canary := c.evidence(p, a.Ballot, a.Members)
 	if !canary {
 		return nil
 	}
-	genuine, _ := c.evidence(p, task.Recheck, a.View, a.Members)
-	proof, _ := enclaveVRF.Prove(attest.CanaryInput(k.Expected(task.PreRun, a.View, p.node).Context))
-	return &task.Canary{Ballot: task.Ballot{Task: c.id, Attempt: k.Attempt, View: a.View, Round: task.PreRun}, Proof: proof, Genuine: genuine}
+	again := a.Ballot
+	again.Round = task.Recheck
+	genuine, _ := c.evidence(p, again, a.Members)
+	proof, _ := enclaveVRF.Prove(attest.CanaryInput(c.theCase().Expected(task.PreRun, a.Ballot.View, p.node).Context))
+	return &task.Canary{Ballot: a.Ballot, Proof: proof, Genuine: genuine}
 }
 
 // release plays both owners and the enclave's run.
@@ -368,9 +373,9 @@ func (c *cluster) release(p *peer, a RequestKeys) {
 	}
 	digest := task.H(task.TagEvidence, a.Evidence)
 	k := c.theCase()
-	c.owners(k.Attempt, a.View, digest)
+	c.owners(k.Attempt, a.Ballot.View, digest)
 	c.after(10, func() {
-		r := task.Result{Task: c.id, Attempt: k.Attempt, View: a.View, Node: p.id, Outcome: task.RunOK, Evidence: digest, PreState: attest.EmptyState, PostState: attest.EmptyState}
+		r := task.Result{Task: c.id, Attempt: k.Attempt, View: a.Ballot.View, Node: p.id, Outcome: task.RunOK, Evidence: digest, PreState: attest.EmptyState, PostState: attest.EmptyState}
 		c.step(p, Ran{Result: task.SignedResult{Result: r, Signature: task.Sign(key("enclave"), r.Hash()), CID: "o"}})
 	})
 }

@@ -90,8 +90,7 @@ type (
 	}
 	// Appraised brings this node's own appraisal, with the salt for the commitment.
 	Appraised struct {
-		Round    task.Round
-		View     uint32
+		Ballot   task.Ballot
 		Evidence []byte
 		Verdict  task.Verdict
 		Reason   string
@@ -112,7 +111,7 @@ type (
 	// Unveiled answers Unveil: with the proof of a canary, or nil if the evidence
 	// was in earnest.
 	Unveiled struct {
-		View   uint32
+		Ballot task.Ballot
 		Canary *task.Canary
 	}
 	// Ran says that this node's enclave has signed a result.
@@ -163,27 +162,27 @@ type (
 	// Appraise asks for an appraisal of the executor's evidence; answer with
 	// Appraised.
 	Appraise struct {
-		Round    task.Round
-		View     uint32
+		Ballot   task.Ballot
 		Executor task.NodeID
+		Members  []Member // whose nonces it must answer before the run
 		Evidence []byte
 	}
 	// StartEnclave fetches the blobs, starts the enclave and makes its evidence
 	// over the members' nonces; answer with Quoted.
 	StartEnclave struct {
-		View    uint32
+		Ballot  task.Ballot
 		Members []Member
 	}
-	// Requote asks the running enclave for its pre-run evidence again, over the
-	// nonces of members who were not known before; answer with Quoted.
+	// Requote asks the running enclave for its pre-run evidence again, for a
+	// committee that was not known before; answer with Quoted.
 	Requote struct {
-		View    uint32
+		Ballot  task.Ballot
 		Members []Member
 	}
 	// Unveil asks the enclave, once the commitments are closed, whether its
 	// evidence was a canary; answer with Unveiled (spec §7.6).
 	Unveil struct {
-		View    uint32
+		Ballot  task.Ballot
 		Members []Member
 	}
 	// StopEnclave drops all work for the task.
@@ -191,14 +190,14 @@ type (
 	// RequestKeys shows the owners the verdict quorum and asks for their keys;
 	// then the enclave runs; answer with Ran.
 	RequestKeys struct {
-		View     uint32
+		Ballot   task.Ballot
 		Evidence []byte
 		Reveals  []task.Reveal
 	}
 	// QuoteExit asks the enclave for its exit evidence; answer with Quoted.
 	QuoteExit struct {
-		View  uint32
-		Nonce task.Hash
+		Ballot task.Ballot
+		Nonce  task.Hash
 	}
 	// Submit sends a transaction to the chain.
 	Submit struct{ Body task.Body }

@@ -21,6 +21,7 @@ type Machine struct {
 	mine      *Member // this node's seats, nil without
 	members   map[task.NodeID]Member
 	ordered   []Member           // the members by name; nil when they have changed
+	set       task.Hash          // names them
 	tickets   []sortition.Ticket // theirs, ascending; nil likewise
 	confirmed bool               // the chain has closed the claims
 
@@ -36,7 +37,9 @@ type Machine struct {
 	skipSent  map[uint32]bool
 	claimSent bool
 
-	rounds  map[roundKey]*round
+	rounds  map[task.Ballot]*round
+	quoting bool                 // the enclave is asked for pre-run evidence
+	started bool                 // and is there
 	accused map[task.NodeID]bool // of two words
 }
 
@@ -52,16 +55,10 @@ type lock struct {
 	proof    []task.SignedVote
 }
 
-type roundKey struct {
-	view  uint32
-	round task.Round
-}
-
 // round is this node's knowledge of one verdict.
 type round struct {
-	offered     map[task.NodeID]task.Showing // by who sent it: the executor may not be known yet
-	shown       task.Showing                 // the executor's evidence
-	asked       bool                         // for this evidence's appraisal, or for the enclave's quote
+	shown       task.Showing // the executor's evidence
+	asked       bool         // for this evidence's appraisal, or for the enclave's quote
 	mine        *task.Reveal
 	revealed    bool
 	commitments map[task.NodeID]task.Commitment
@@ -88,8 +85,8 @@ func New(self task.NodeID, times Timeouts) *Machine {
 func (m *Machine) reset() {
 	m.drawn, m.mine, m.members, m.confirmed = false, nil, map[task.NodeID]Member{}, false
 	m.ordered, m.tickets = nil, nil
-	m.cast, m.skipSent, m.rounds = map[castKey]bool{}, map[uint32]bool{}, map[roundKey]*round{}
-	m.accused = map[task.NodeID]bool{}
+	m.cast, m.skipSent, m.rounds = map[castKey]bool{}, map[uint32]bool{}, map[task.Ballot]*round{}
+	m.accused, m.quoting, m.started = map[task.NodeID]bool{}, false, false
 	m.votes = map[task.Stage]map[uint32]map[task.NodeID]task.SignedVote{task.Prepare: {}, task.Commit: {}, task.NewView: {}}
 	m.view, m.ready, m.lock, m.decided, m.executor, m.alive, m.claimSent = 0, false, nil, false, task.NodeID{}, false, false
 }
@@ -108,7 +105,7 @@ func (m *Machine) Restore(attempt uint32, votes []task.SignedVote, reveals []tas
 	}
 	for _, r := range reveals {
 		if r.Ballot.Attempt == attempt {
-			m.round(r.Ballot.View, r.Ballot.Round).mine = &r
+			m.roundOf(r.Ballot).mine = &r
 		}
 	}
 }
@@ -246,6 +243,7 @@ func (m *Machine) admit(k Member) {
 		m.members[k.Node] = k
 		m.ordered, m.tickets = nil, nil
 		m.tryRequote()
+		m.tryAppraise(m.view, task.PreRun)
 	}
 }
 
@@ -281,6 +279,7 @@ func (m *Machine) confirm() {
 }
 
 func (m *Machine) dropWork(why string) {
+	m.started, m.quoting = false, false
 	if m.decided && m.executor == m.self {
 		m.do(StopEnclave{Why: why})
 	}
@@ -325,6 +324,11 @@ func (m *Machine) sorted() []Member {
 			m.ordered = append(m.ordered, k)
 		}
 		slices.SortFunc(m.ordered, func(a, b Member) int { return slices.Compare(a.Node[:], b.Node[:]) })
+		ids := make([]task.NodeID, len(m.ordered))
+		for i := range m.ordered {
+			ids[i] = m.ordered[i].Node
+		}
+		m.set = task.Committee(ids)
 	}
 	return m.ordered
 }
@@ -344,7 +348,7 @@ func (m *Machine) enter(view uint32) {
 	if view == m.view && m.decided {
 		return
 	}
-	m.view, m.decided, m.alive = view, false, false
+	m.view, m.decided, m.alive, m.started, m.quoting = view, false, false, false, false
 }
 
 // castVote votes once for each stage and view, and only as a member.
@@ -518,10 +522,9 @@ func (m *Machine) decide(executor task.NodeID) {
 		return
 	}
 	if executor == m.self {
-		r := m.round(m.view, task.PreRun)
-		if !r.asked {
-			r.asked = true
-			m.do(StartEnclave{View: m.view, Members: m.Members()})
+		if !m.started {
+			m.started, m.quoting = true, true
+			m.do(StartEnclave{Ballot: m.ballot(m.view, task.PreRun), Members: m.Members()})
 		}
 		return
 	}

@@ -1,21 +1,39 @@
 package committee
 
 import (
-	"bytes"
-	"slices"
-
-	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 )
 
-func (m *Machine) round(view uint32, r task.Round) *round {
-	key := roundKey{view, r}
-	if m.rounds[key] == nil {
-		m.rounds[key] = &round{commitments: map[task.NodeID]task.Commitment{}, reveals: map[task.NodeID]task.Reveal{}}
+// ballot names a round of a view, by the members and the executor as this node
+// knows them.
+func (m *Machine) ballot(view uint32, r task.Round) task.Ballot {
+	m.sorted()
+	return task.Ballot{Task: m.c.ID(), Attempt: m.c.Attempt, View: view, Round: r, Committee: m.set, Executor: m.executor}
+}
+
+// round is what this node knows of a round by the present members. What was
+// said by a committee that is none any more stays in rounds of its own.
+func (m *Machine) round(view uint32, r task.Round) *round { return m.roundOf(m.ballot(view, r)) }
+
+func (m *Machine) roundOf(b task.Ballot) *round {
+	if m.rounds[b] == nil {
+		m.rounds[b] = &round{commitments: map[task.NodeID]task.Commitment{}, reveals: map[task.NodeID]task.Reveal{}}
 	}
-	return m.rounds[key]
+	return m.rounds[b]
+}
+
+// maxRounds bounds what others can make this node remember.
+const maxRounds = 256
+
+// heard finds the round that somebody speaks of; nil if it is none of this attempt's.
+func (m *Machine) heard(b task.Ballot) *round {
+	known := m.rounds[b] != nil || len(m.rounds) < maxRounds || b.Committee == m.set
+	if b.Task != m.c.ID() || b.Attempt != m.c.Attempt || !m.bounded(b.View) || !known {
+		return nil
+	}
+	return m.roundOf(b)
 }
 
 // bounded says whether a view is near enough to be kept in memory.
@@ -27,12 +45,23 @@ func (m *Machine) quoted(e Quoted) {
 	if b.View != m.view || b.Attempt != m.c.Attempt || m.executor != m.self {
 		return
 	}
-	m.round(b.View, b.Round).shown = e.Shown
-	m.do(SendEvidence(e))
-	m.stallTimer(b.Round)
 	if b.Round == task.PreRun {
-		m.tryRequote()
+		m.quoting = false
 	}
+	r := m.heard(b)
+	if r == nil {
+		return
+	}
+	r.shown = e.Shown
+	if b == m.ballot(m.view, b.Round) {
+		m.do(SendEvidence(e))
+		m.stallTimer(b.Round)
+		if len(r.commitments) > 0 { // of members who knew the committee before this node did
+			m.flushTimer(b.View, b.Round)
+			m.flush(b.View, b.Round)
+		}
+	}
+	m.tryRequote()
 }
 
 // stallTimer gives a round time to come to the chain by its usual way.
@@ -60,111 +89,77 @@ func (m *Machine) stalled(which task.Round) {
 
 func (m *Machine) evidenceHeard(e EvidenceHeard) {
 	b := e.Shown.Ballot
-	if b.Task != m.c.ID() || b.Attempt != m.c.Attempt || !m.bounded(b.View) {
+	r := m.heard(b)
+	if r == nil || e.From != b.Executor || r.asked {
 		return
 	}
-	r := m.round(b.View, b.Round)
-	if r.offered == nil {
-		r.offered = map[task.NodeID]task.Showing{}
-	}
-	if _, known := r.offered[e.From]; known || len(r.offered) < 8 || m.decided && e.From == m.executor {
-		r.offered[e.From] = e.Shown
+	r.shown = e.Shown
+	if b == m.ballot(b.View, b.Round) {
+		m.alive = true
 	}
 	m.tryAppraise(b.View, b.Round)
 }
 
-// tryAppraise asks for this node's appraisal of the executor's evidence, once
-// it knows who executes and the evidence is not to be outdated at once.
+// tryAppraise asks for this node's appraisal of the executor's evidence for the
+// present members. Before the claims are closed these may still change: then
+// there will be other evidence, and another verdict.
 func (m *Machine) tryAppraise(view uint32, which task.Round) {
 	r := m.round(view, which)
-	if r.mine != nil || !m.isMember() || !m.decided || view != m.view || m.executor == m.self || m.confirmed && !m.c.Judges(m.self) {
+	if !m.isMember() || !m.decided || view != m.view || m.executor == m.self || m.confirmed && !m.c.Judges(m.self) {
 		return
 	}
-	offered := r.offered[m.executor]
-	if m.confirmed && m.c.View.Number == view && (offered.Evidence == nil || which == task.Recheck) {
-		offered = m.c.Shown(which) // it was not sent to this node, but everyone can see it
+	if r.mine != nil {
+		m.recommit(r)
+		return
 	}
-	if offered.Evidence != nil && !bytes.Equal(offered.Evidence, r.shown.Evidence) {
-		r.shown, r.asked, m.alive = offered, false, true
+	if m.confirmed && m.c.View.Number == view && len(r.shown.Evidence) == 0 {
+		r.shown = m.c.Shown(which) // it was not sent to this node, but everyone can see it
 	}
-	if r.shown.Evidence == nil || r.asked || !m.ripe(r.shown.Evidence, which) {
+	if len(r.shown.Evidence) == 0 || r.asked || which == task.PostRun && (m.c.Phase != ledger.Reviewing || m.c.View.ExitNonce.IsZero()) {
 		return
 	}
 	r.asked = true
-	m.do(Appraise{Round: which, View: view, Executor: m.executor, Evidence: r.shown.Evidence})
+	m.do(Appraise{Ballot: m.ballot(view, which), Executor: m.executor, Members: m.Members(), Evidence: r.shown.Evidence})
 }
 
-// ripe says whether to judge evidence now. While claims are open, only what
-// answers the nonces of all whose claims the chain holds: a member that came
-// late makes the executor quote again. Then, what answers one's own; a member
-// whose claim the executor could not know in time says nothing.
-func (m *Machine) ripe(evidence []byte, which task.Round) bool {
-	if which == task.PostRun {
-		return m.c.Phase == ledger.Reviewing && !m.c.View.ExitNonce.IsZero()
+// recommit says again, after a restart, what this node had committed to.
+func (m *Machine) recommit(r *round) {
+	if _, said := r.commitments[m.self]; !said && m.closedAt(r.mine.Ballot.Round) == 0 {
+		m.do(CommitVerdict{Reveal: *r.mine})
 	}
-	if m.confirmed {
-		return covers(evidence, []Member{*m.mine})
-	}
-	if m.c.Member(m.self) == nil {
-		return false
-	}
-	var claimed []Member
-	for i := range m.c.Members {
-		claimed = append(claimed, MemberOf(&m.c.Members[i]))
-	}
-	return covers(evidence, claimed)
 }
 
-// covers says whether evidence answers the nonce of every member. Evidence
-// that cannot be read covers everyone: it is judged, and found faulty.
-func covers(evidence []byte, members []Member) bool {
-	ev, err := attest.ParseEvidence(evidence)
-	if err != nil {
-		return true
-	}
-	for _, k := range members {
-		if !slices.Contains(ev.Nonces, attest.Nonce(k.Beta, k.Node)) {
-			return false
-		}
-	}
-	return true
-}
-
-// tryRequote makes the executor's evidence answer members it did not know
-// before, as long as nobody has committed to what there is.
+// tryRequote asks the enclave for evidence that answers the present members, if
+// what there is answers others.
 func (m *Machine) tryRequote() {
-	r := m.round(m.view, task.PreRun)
-	if !m.decided || m.executor != m.self || r.shown.Evidence == nil || len(r.commitments) > 0 || covers(r.shown.Evidence, m.sorted()) {
+	if !m.decided || m.executor != m.self || !m.started || m.quoting || m.confirmed && m.c.View.Number == m.view && m.c.View.Canary != nil {
 		return
 	}
-	r.shown = task.Showing{}
-	m.do(Requote{View: m.view, Members: m.Members()})
+	if r := m.round(m.view, task.PreRun); len(r.shown.Evidence) == 0 {
+		m.quoting = true
+		m.do(Requote{Ballot: m.ballot(m.view, task.PreRun), Members: m.Members()})
+	}
 }
 
 // appraised commits to this node's verdict. Nobody can read it yet (spec §7.5).
 func (m *Machine) appraised(e Appraised) {
-	r := m.round(e.View, e.Round)
-	if e.View != m.view || r.mine != nil || !m.isMember() {
+	r := m.heard(e.Ballot)
+	if r == nil || e.Ballot.View != m.view || r.mine != nil || !m.isMember() {
 		return
 	}
 	r.mine = &task.Reveal{
-		Ballot: task.Ballot{Task: m.c.ID(), Attempt: m.c.Attempt, View: e.View, Round: e.Round},
-		Node:   m.self, Verdict: e.Verdict, Reason: e.Reason,
+		Ballot: e.Ballot, Node: m.self, Verdict: e.Verdict, Reason: e.Reason,
 		Evidence: task.H(task.TagEvidence, e.Evidence), Salt: e.Salt,
 	}
 	m.do(CommitVerdict{Reveal: *r.mine})
-	m.stallTimer(e.Round)
+	m.stallTimer(e.Ballot.Round)
 }
 
 func (m *Machine) commitmentHeard(k task.Commitment) {
-	b := k.Ballot
-	if b.Task != m.c.ID() || b.Attempt != m.c.Attempt || !m.bounded(b.View) {
+	r := m.heard(k.Ballot)
+	if _, ok := m.members[k.Node]; !ok || r == nil {
 		return
 	}
-	if _, ok := m.members[k.Node]; !ok {
-		return
-	}
-	r := m.round(b.View, b.Round)
 	if first, ok := r.commitments[k.Node]; ok {
 		if first.Digest != k.Digest {
 			m.accuse(k.Node, task.Accusation{Commitments: []task.Commitment{first, k}})
@@ -172,17 +167,19 @@ func (m *Machine) commitmentHeard(k task.Commitment) {
 		return
 	}
 	r.commitments[k.Node] = k
-	if len(r.commitments) == 1 {
-		m.flushTimer(b.View, b.Round)
+	if b := k.Ballot; b == m.ballot(b.View, b.Round) {
+		if len(r.commitments) == 1 {
+			m.flushTimer(b.View, b.Round)
+		}
+		m.flush(b.View, b.Round)
 	}
-	m.flush(b.View, b.Round)
 }
 
 // opens says whether a reveal opens a commitment that this node knows, from its
 // maker or from the chain: that is its only proof of who speaks.
 func (m *Machine) opens(v task.Reveal) bool {
 	digest := v.Digest()
-	if k, ok := m.round(v.Ballot.View, v.Ballot.Round).commitments[v.Node]; ok && k.Digest == digest {
+	if k, ok := m.roundOf(v.Ballot).commitments[v.Node]; ok && k.Digest == digest {
 		return true
 	}
 	return m.confirmed && m.c.CheckReveal(v) == nil
@@ -193,16 +190,17 @@ func (m *Machine) flushTimer(view uint32, which task.Round) {
 }
 
 func (m *Machine) revealHeard(v task.Reveal) {
-	b := v.Ballot
-	if b.Task != m.c.ID() || b.Attempt != m.c.Attempt || !m.bounded(b.View) {
+	r := m.heard(v.Ballot)
+	if r == nil {
 		return
 	}
-	r := m.round(b.View, b.Round)
 	if _, ok := r.reveals[v.Node]; ok || !m.opens(v) {
 		return
 	}
 	r.reveals[v.Node] = v
-	m.flush(b.View, b.Round)
+	if b := v.Ballot; b == m.ballot(b.View, b.Round) {
+		m.flush(b.View, b.Round)
+	}
 }
 
 // flush is the executor's errand: it carries the commitments, and later the
@@ -215,7 +213,7 @@ func (m *Machine) flush(view uint32, which task.Round) {
 		r.shown = m.c.Shown(which)
 	}
 	over := which == task.PreRun && m.c.View.Canary != nil
-	if m.executor != m.self || !m.decided || view != m.view || r.shown.Evidence == nil || over {
+	if m.executor != m.self || !m.decided || view != m.view || len(r.shown.Evidence) == 0 || over {
 		return
 	}
 	others := 0
@@ -243,7 +241,7 @@ func (m *Machine) flush(view uint32, which task.Round) {
 	complete := len(set) >= len(m.c.Round(which).Commitments) || r.late
 	if good && !r.keysAsked && m.inEarnest(which) {
 		r.keysAsked = true
-		m.do(RequestKeys{View: view, Evidence: r.shown.Evidence, Reveals: set})
+		m.do(RequestKeys{Ballot: m.ballot(view, which), Evidence: r.shown.Evidence, Reveals: set})
 	}
 	if n := len(set); n > r.reported && (complete || good && r.reported == 0) {
 		r.reported = n
@@ -270,22 +268,22 @@ func (m *Machine) unveil() {
 	r := m.round(m.view, task.PreRun)
 	if m.executor == m.self && m.decided && m.closedAt(task.PreRun) != 0 && m.c.View.Canary == nil && !r.unveiling && m.c.Params.CanaryPPM > 0 {
 		r.unveiling = true
-		m.do(Unveil{View: m.view, Members: m.Members()})
+		m.do(Unveil{Ballot: m.ballot(m.view, task.PreRun), Members: m.Members()})
 	}
 }
 
 func (m *Machine) unveiled(e Unveiled) {
-	if e.View != m.view || m.executor != m.self {
+	r := m.heard(e.Ballot)
+	if r == nil || e.Ballot.View != m.view || m.executor != m.self {
 		return
 	}
-	r := m.round(m.view, task.PreRun)
 	r.earnest, r.canary = e.Canary == nil, e.Canary
 	m.flush(m.view, task.PreRun)
 }
 
 func (m *Machine) submitVerdicts(which task.Round, set []task.Reveal) {
 	shown := m.round(m.view, which).shown
-	if shown.Evidence == nil { // after a restart
+	if len(shown.Evidence) == 0 { // after a restart
 		shown = m.c.Shown(which)
 	}
 	m.submit(task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: set}})
@@ -351,7 +349,7 @@ func (m *Machine) follow(which task.Round) {
 func (m *Machine) commitmentsLeftOut(which task.Round) {
 	r := m.round(m.view, which)
 	own, ok := r.commitments[m.self]
-	if !ok || r.submitted > 0 || m.executor == m.self || own.Ballot.View != m.c.View.Number {
+	if !ok || r.submitted > 0 || m.executor == m.self || m.view != m.c.View.Number {
 		return
 	}
 	onChain := m.c.Round(which).Commitments
@@ -388,8 +386,8 @@ func (m *Machine) revealsLeftOut(which task.Round) {
 func (m *Machine) otherEvidence(which task.Round) {
 	r := m.round(m.view, which)
 	onChain := m.c.Round(which).Evidence
-	if r.mine == nil || r.mine.Verdict != task.Fault || r.mine.Reason == attest.NonceMissing || r.accused || !r.late ||
-		onChain == nil || task.H(task.TagEvidence, onChain) == r.mine.Evidence || task.H(task.TagEvidence, r.shown.Evidence) != r.mine.Evidence {
+	if r.mine == nil || r.mine.Verdict != task.Fault || r.accused || !r.late ||
+		len(onChain) == 0 || task.H(task.TagEvidence, onChain) == r.mine.Evidence || task.H(task.TagEvidence, r.shown.Evidence) != r.mine.Evidence {
 		return
 	}
 	r.accused = true
@@ -410,7 +408,7 @@ func (m *Machine) review() {
 	}
 	if r := m.round(m.view, task.PostRun); m.executor == m.self && !r.asked {
 		r.asked = true
-		m.do(QuoteExit{View: m.view, Nonce: m.c.View.ExitNonce})
+		m.do(QuoteExit{Ballot: m.ballot(m.view, task.PostRun), Nonce: m.c.View.ExitNonce})
 	}
 	m.follow(task.PostRun)
 }

@@ -141,8 +141,8 @@ func (b *Block) weighVerdict(c *Case, accused task.NodeID, s task.Showing, accus
 			return false, task.Refuse("nothing-new", "node %s has paid for this verdict", accused.Short())
 		}
 		seats := task.Amount(c.Member(accused).Seats)
-		switch truth := c.Truth(r, s.Evidence, accused); {
-		case truth.Verdict == v.Verdict || truth.Reason == attest.NonceMissing:
+		switch truth := c.Appraise(r, s.Evidence); {
+		case truth.Verdict == v.Verdict:
 			return false, nil
 		case v.Verdict == task.OK:
 			b.slash(c, accused, r, FalseOK, seats*b.Params.Miss, accuser)

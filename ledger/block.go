@@ -101,6 +101,12 @@ func (b *Block) Begin(proposer []byte, proof *vrf.Proof) error {
 	return nil
 }
 
+// Nonce is what a sender's next transaction in this block must carry.
+func (b *Block) Nonce(from task.Address) uint64 {
+	acct, _ := load[Account](b.state, join(keyAccount, from[:]))
+	return acct.Nonce
+}
+
 // askExit gives the exit quote its nonce: a beacon that nobody knew when the
 // result was signed (spec §9.5).
 func (b *Block) askExit(c *Case) {
@@ -253,7 +259,7 @@ func (b *Block) startView(c *Case, number uint32, was uint64) {
 	if number == 0 {
 		// Commitments of the fast path came before the claims closed.
 		for _, k := range early {
-			if k.Node != executor {
+			if k.Node != executor && k.Ballot == c.Ballot(task.PreRun) {
 				c.View.Pre.Commitments = append(c.View.Pre.Commitments, k)
 			}
 		}

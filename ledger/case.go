@@ -229,9 +229,13 @@ func (c *Case) Round(r task.Round) *Round {
 	return &Round{}
 }
 
-// Ballot names a round of the present view.
+// Ballot names a round of the present view, by the members that there are.
 func (c *Case) Ballot(r task.Round) task.Ballot {
-	return task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Round: r}
+	ids := make([]task.NodeID, len(c.Members))
+	for i := range c.Members {
+		ids[i] = c.Members[i].Claim.Node
+	}
+	return task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Round: r, Committee: task.Committee(ids), Executor: c.View.Executor}
 }
 
 // committedSeats counts the verifiers' seats that have committed.
@@ -280,25 +284,21 @@ func (c *Case) Shown(r task.Round) task.Showing {
 	return task.Showing{Ballot: c.Ballot(r), Evidence: round.Evidence, Signature: round.Signature}
 }
 
-// Appraise is the chain's own appraisal of evidence of the present executor, and
-// anyone's who reads the case. With a verifier's nonce it is that verifier's.
-func (c *Case) Appraise(r task.Round, evidence []byte, nonces ...task.Hash) attest.Appraisal {
+// Appraise is the verdict that evidence of the present executor deserves, for
+// everyone alike: for its verifiers, for the chain, and for who reads the case
+// (spec §7.4). Before the run it answers the nonce of every member.
+func (c *Case) Appraise(r task.Round, evidence []byte) attest.Appraisal {
 	ev, err := attest.ParseEvidence(evidence)
 	if err != nil {
 		return attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed, Detail: err.Error()}
 	}
 	want := c.Expected(r, c.View.Number, c.Member(c.View.Executor).Node)
-	want.Nonces = append(want.Nonces, nonces...)
-	return attest.Appraise(ev, want, c.Task.Policy, c.Params.Reference)
-}
-
-// Truth is the verdict that a verifier owes to evidence (spec §7.4).
-func (c *Case) Truth(r task.Round, evidence []byte, verifier task.NodeID) attest.Appraisal {
-	m := c.Member(verifier)
-	if m == nil || r == task.PostRun {
-		return c.Appraise(r, evidence)
+	if r != task.PostRun {
+		for _, m := range c.Members {
+			want.Nonces = append(want.Nonces, attest.Nonce(m.Beta, m.Claim.Node))
+		}
 	}
-	return c.Appraise(r, evidence, attest.Nonce(m.Beta, verifier))
+	return attest.Appraise(ev, want, c.Task.Policy, c.Params.Reference)
 }
 
 // CheckReveal says whether a reveal opens a commitment of the closed set.

@@ -17,6 +17,9 @@ import (
 // when an executor calls its evidence a canary, and on an accusation. What it
 // then computes beats any number of words.
 
+// maxEarly bounds a member's commitments before the claims are closed.
+const maxEarly = 4
+
 // commitments takes the new ones of a set. In the pre-run round they may come
 // while claims are still open: that is the fast path (spec §6.3).
 func (b *Block) commitments(set []task.Commitment) error {
@@ -30,7 +33,7 @@ func (b *Block) commitments(set []task.Commitment) error {
 	ballot := set[0].Ballot
 	early := ballot.Round == task.PreRun && c.Phase == Electing && ballot.View == 0
 	due := ballot.Round == c.PreRound() && c.Phase == Attesting || ballot.Round == task.PostRun && c.Phase == Reviewing
-	if !(early || due) || ballot != c.Ballot(ballot.Round) {
+	if !early && (!due || ballot != c.Ballot(ballot.Round)) {
 		return task.Refuse("ballot-stale", "no such commitments are awaited in phase %s, view %d", c.Phase, c.View.Number)
 	}
 	round := c.Round(ballot.Round)
@@ -40,7 +43,15 @@ func (b *Block) commitments(set []task.Commitment) error {
 	added := 0
 	for _, k := range set {
 		m := c.Member(k.Node)
-		known := slices.ContainsFunc(round.Commitments, func(o task.Commitment) bool { return o.Node == k.Node })
+		// Early ones may be for a committee that never comes to be: a node may have
+		// some, and only those for the right one are kept when the claims close.
+		words := 0
+		known := slices.ContainsFunc(round.Commitments, func(o task.Commitment) bool {
+			if o.Node == k.Node {
+				words++
+			}
+			return o.Node == k.Node && (o.Ballot == k.Ballot || words >= maxEarly)
+		})
 		if k.Ballot != ballot || m == nil || known || !c.Judges(k.Node) || !k.Signature.Verify(m.Node.Peer, k.Hash()) {
 			continue
 		}
@@ -171,7 +182,7 @@ func (b *Block) lookAgain(c *Case, r task.Round) {
 	doubted := slices.ContainsFunc(round.Reveals, func(v task.Reveal) bool {
 		return v.Verdict == task.Fault && v.Evidence == digest && c.Judges(v.Node)
 	})
-	if round.Faulty == "" && doubted {
+	if round.Faulty == "" && doubted && len(round.Evidence) > 0 {
 		if a := c.Appraise(r, round.Evidence); a.Verdict == task.Fault {
 			round.Faulty = a.Reason
 		}
@@ -370,7 +381,7 @@ func (b *Block) endRound(c *Case, r task.Round) {
 func (b *Block) judge(c *Case, r task.Round, v task.Reveal) {
 	seats := task.Amount(c.Member(v.Node).Seats)
 	round := c.Round(r)
-	truth := c.Truth(r, round.Evidence, v.Node).Verdict
+	truth := c.Appraise(r, round.Evidence).Verdict
 	switch {
 	case truth == v.Verdict && truth == task.OK:
 		b.logNode(v.Node, c.ID(), Verified, 0)

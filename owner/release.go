@@ -214,16 +214,16 @@ func (k *Keeper) Follow(ctx context.Context, mine func(*ledger.Case) bool) error
 			}
 		}
 		for id := range due {
-			if k.record(ctx, id, mine) {
+			if k.Record(ctx, id, mine) {
 				delete(due, id)
 			}
 		}
 	})
 }
 
-// record puts this owner's release for a case on the chain; done says that
+// Record puts this owner's release for a case on the chain; done says that
 // there is nothing more to wait for.
-func (k *Keeper) record(ctx context.Context, id task.TaskID, mine func(*ledger.Case) bool) (done bool) {
+func (k *Keeper) Record(ctx context.Context, id task.TaskID, mine func(*ledger.Case) bool) (done bool) {
 	c, err := k.Chain.VerifiedCase(ctx, id)
 	if err != nil || c.Phase < ledger.Releasing {
 		return false

@@ -229,7 +229,7 @@ func compare(c *ledger.Case, ev attest.Evidence, r task.Round) (truthful uint32,
 		if m == nil || v.Evidence != ev.Digest() {
 			continue
 		}
-		a := c.Truth(r, c.Round(r).Evidence, v.Node)
+		a := c.Appraise(r, c.Round(r).Evidence)
 		switch {
 		case a.Verdict != v.Verdict:
 			wrong = append(wrong, fmt.Sprintf("%s said %s, the evidence says %s %s", v.Node.Short(), v.Verdict, a.Verdict, a.Reason))

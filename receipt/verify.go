@@ -466,7 +466,7 @@ func earned(c *ledger.Case, s ledger.Slash) error {
 	i := slices.IndexFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == s.Node })
 	committed := slices.ContainsFunc(round.Commitments, func(k task.Commitment) bool { return k.Node == s.Node })
 	said := func(v task.Verdict) bool {
-		return i >= 0 && round.Reveals[i].Verdict == v && c.Truth(s.Round, round.Evidence, s.Node).Verdict != v
+		return i >= 0 && round.Reveals[i].Verdict == v && c.Appraise(s.Round, round.Evidence).Verdict != v
 	}
 	right := true
 	switch s.Cause {

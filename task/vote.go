@@ -1,5 +1,10 @@
 package task
 
+import (
+	"bytes"
+	"slices"
+)
+
 // Claim says that a node has won seats in one attempt at one task. The proof
 // is its own signature: only the holder of the VRF key can make it (spec §5.4).
 type Claim struct {
@@ -92,12 +97,28 @@ func (v Verdict) String() string {
 	return "FAULT"
 }
 
-// Ballot names one verdict round of one view of one attempt.
+// Ballot names one verdict round of one view of one attempt, by one committee
+// on one executor: who speaks before the claims are closed may be wrong about
+// either, and its word then counts for nothing.
 type Ballot struct {
 	Task    TaskID `cbor:"1,keyasint" json:"task"`
 	Attempt uint32 `cbor:"2,keyasint" json:"attempt"`
 	View    uint32 `cbor:"3,keyasint" json:"view"`
 	Round   Round  `cbor:"4,keyasint" json:"round"`
+	// Committee names the members, whose nonces the evidence answers.
+	Committee Hash   `cbor:"5,keyasint" json:"committee"`
+	Executor  NodeID `cbor:"6,keyasint" json:"executor"`
+}
+
+// Committee names a set of members. Their order does not matter.
+func Committee(members []NodeID) Hash {
+	sorted := slices.Clone(members)
+	slices.SortFunc(sorted, func(a, b NodeID) int { return bytes.Compare(a[:], b[:]) })
+	parts := make([][]byte, len(sorted))
+	for i := range sorted {
+		parts[i] = sorted[i][:]
+	}
+	return H(TagCommittee, parts...)
 }
 
 // Commitment binds a verifier to a verdict that nobody can read yet
