@@ -39,18 +39,18 @@ func (s *session) Enclave(c *ledger.Case, a committee.Action) {
 		s.later(s.w.between(5*millisecond, 40*millisecond), func() { s.start(c, a) })
 	case committee.Requote:
 		s.later(s.w.between(millisecond, 5*millisecond), func() {
-			if s.enclave.at(c, a.View) {
-				s.quote(task.PreRun, noncesOf(a.Members))
+			if s.enclave.at(a.Ballot) {
+				s.quote(a.Ballot, noncesOf(a.Members))
 			}
 		})
 	case committee.Unveil:
-		s.later(s.w.between(millisecond, 5*millisecond), func() { s.unveil(c, a) })
+		s.later(s.w.between(millisecond, 5*millisecond), func() { s.unveil(a) })
 	case committee.RequestKeys:
-		s.later(0, func() { s.request(c, a) })
+		s.later(0, func() { s.request(a) })
 	case committee.QuoteExit:
 		s.later(s.w.between(millisecond, 20*millisecond), func() {
-			if s.enclave.at(c, a.View) && s.enclave.ran {
-				s.quote(task.PostRun, []task.Hash{a.Nonce})
+			if s.enclave.at(a.Ballot) && s.enclave.ran {
+				s.quote(a.Ballot, []task.Hash{a.Nonce})
 			}
 		})
 	case committee.StopEnclave:
@@ -58,8 +58,9 @@ func (s *session) Enclave(c *ledger.Case, a committee.Action) {
 	}
 }
 
-func (e *enclave) at(c *ledger.Case, view uint32) bool {
-	return e != nil && e.context.Attempt == c.Attempt && e.context.View == view
+// at says whether the enclave is there, and of a ballot's view.
+func (e *enclave) at(b task.Ballot) bool {
+	return e != nil && e.context.Attempt == b.Attempt && e.context.View == b.View
 }
 
 func noncesOf(members []committee.Member) (all []task.Hash) {
@@ -70,7 +71,7 @@ func noncesOf(members []committee.Member) (all []task.Hash) {
 }
 
 func (s *session) start(c *ledger.Case, a committee.StartEnclave) {
-	e := &enclave{s: s, context: c.Expected(task.PreRun, a.View, s.node).Context, sign: s.w.key(), vrf: vrf.NewKey(s.w.fresh()), genuine: true}
+	e := &enclave{s: s, context: c.Expected(task.PreRun, a.Ballot.View, s.node).Context, sign: s.w.key(), vrf: vrf.NewKey(s.w.fresh()), genuine: true}
 	box := s.w.fresh()
 	e.keys = attest.Keys{Seal: append(box[:], make([]byte, 1216-32)...), Sign: task.PublicKey(e.sign), VRF: task.Key(e.vrf.Public())}
 	e.canary = attest.CanaryDue(e.vrf.Output(attest.CanaryInput(e.context)), e.context.CanaryPPM)
@@ -79,7 +80,7 @@ func (s *session) start(c *ledger.Case, a committee.StartEnclave) {
 		e.genuine = !s.liar.tampers()
 	}
 	s.w.facts.enclave(e)
-	s.quote(task.PreRun, noncesOf(a.Members))
+	s.quote(a.Ballot, noncesOf(a.Members))
 	s.beat(e)
 }
 
@@ -97,43 +98,39 @@ func (e *enclave) evidence(r task.Round, nonces []task.Hash) attest.Evidence {
 	return e.platform().Quote(c, e.keys, nonces, attest.EmptyState)
 }
 
-func (s *session) showing(ev attest.Evidence) task.Showing {
-	e := s.enclave
-	shown := task.Showing{
-		Ballot:   task.Ballot{Task: s.id, Attempt: e.context.Attempt, View: e.context.View, Round: ev.Round},
-		Evidence: task.Encode(ev),
-	}
+func (s *session) showing(b task.Ballot, ev attest.Evidence) task.Showing {
+	shown := task.Showing{Ballot: b, Evidence: task.Encode(ev)}
 	shown.Signature = task.Sign(s.peer, shown.Hash())
 	return shown
 }
 
-func (s *session) quote(r task.Round, nonces []task.Hash) {
-	ev := s.enclave.evidence(r, nonces)
+func (s *session) quote(b task.Ballot, nonces []task.Hash) {
+	ev := s.enclave.evidence(b.Round, nonces)
 	if s.liar != nil {
-		ev = s.liar.spoil(s.enclave, r, ev)
+		ev = s.liar.spoil(s.enclave, b.Round, ev)
 	}
-	if r != task.PostRun {
+	if b.Round != task.PostRun {
 		s.enclave.shown = ev
 	}
-	s.s.Quoted(committee.Quoted{Shown: s.showing(ev)})
+	s.s.Quoted(committee.Quoted{Shown: s.showing(b, ev)})
 }
 
 // unveil answers whether it was a canary.
-func (s *session) unveil(c *ledger.Case, a committee.Unveil) {
+func (s *session) unveil(a committee.Unveil) {
 	e := s.enclave
-	if !e.at(c, a.View) {
+	if !e.at(a.Ballot) {
 		return
 	}
 	if !e.canary && (s.liar == nil || !s.liar.fakesCanary()) {
-		s.s.Unveiled(committee.Unveiled{Attempt: c.Attempt, View: a.View})
+		s.s.Unveiled(committee.Unveiled{Ballot: a.Ballot})
 		return
 	}
 	proof, _ := e.vrf.Prove(attest.CanaryInput(e.context))
 	e.canary, e.context.Round = false, task.Recheck
 	e.shown = e.evidence(task.Recheck, noncesOf(a.Members))
-	s.s.Unveiled(committee.Unveiled{Attempt: c.Attempt, View: a.View, Canary: &task.Canary{
-		Ballot: task.Ballot{Task: s.id, Attempt: c.Attempt, View: a.View, Round: task.PreRun}, Proof: proof, Genuine: s.showing(e.shown),
-	}})
+	again := a.Ballot
+	again.Round = task.Recheck
+	s.s.Unveiled(committee.Unveiled{Ballot: a.Ballot, Canary: &task.Canary{Ballot: a.Ballot, Proof: proof, Genuine: s.showing(again, e.shown)}})
 }
 
 // beat sends signs of life while the work lasts.
@@ -154,13 +151,13 @@ func (s *session) beat(e *enclave) {
 
 // request asks both owners, and takes what they put on the chain if they do not
 // answer.
-func (s *session) request(c *ledger.Case, a committee.RequestKeys) {
+func (s *session) request(a committee.RequestKeys) {
 	e := s.enclave
-	if !e.at(c, a.View) {
+	if !e.at(a.Ballot) {
 		return
 	}
 	for _, p := range []*person{s.w.alice, s.w.bob} {
-		q := task.KeyRequest{Ballot: c.Ballot(c.PreRound()), Role: p.role, Evidence: a.Evidence, Reveals: a.Reveals}
+		q := task.KeyRequest{Ballot: a.Ballot, Role: p.role, Evidence: a.Evidence, Reveals: a.Reveals}
 		if s.w.chance(s.w.net.loss) {
 			continue
 		}
@@ -184,7 +181,7 @@ func (s *session) onChain(e *enclave) {
 			return
 		}
 		c := s.s.Case()
-		if e.at(c, c.View.Number) {
+		if e.at(c.Ballot(task.PreRun)) {
 			for _, r := range c.View.Releases {
 				s.take(r)
 			}
