@@ -93,9 +93,8 @@ func (j *job) begin(members []committee.Member) {
 
 // quoted hands evidence to the session.
 func (j *job) quoted(r task.Round, evidence []byte) {
-	j.r.post(func(s *Session) {
-		s.Quoted(j.of.Attempt, committee.Quoted{Round: r, View: j.view, Evidence: evidence})
-	})
+	b := task.Ballot{Task: j.r.id, Attempt: j.of.Attempt, View: j.view, Round: r}
+	j.r.post(func(s *Session) { s.Quoted(b, evidence) })
 }
 
 // requote makes the evidence answer members that came late.

@@ -98,12 +98,12 @@ func (s *Session) Hear(h Heard) {
 // TimedOut says that a timer is up.
 func (s *Session) TimedOut(t committee.Timer) { s.step(committee.TimedOut{Timer: t}) }
 
-// Quoted brings evidence of the enclave that was started in an attempt. An
-// enclave may answer when the chain has gone on: shown then, its evidence would
-// be found faulty.
-func (s *Session) Quoted(attempt uint32, q committee.Quoted) {
-	if attempt == s.c.Attempt {
-		s.step(q)
+// Quoted brings the evidence that this node's enclave has made for a ballot. An
+// enclave may answer when the chain has gone on to another attempt: shown then,
+// its evidence would be found faulty.
+func (s *Session) Quoted(b task.Ballot, evidence []byte) {
+	if b.Attempt == s.c.Attempt {
+		s.step(committee.Quoted{Round: b.Round, View: b.View, Evidence: evidence})
 	}
 }
 

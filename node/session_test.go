@@ -436,7 +436,7 @@ func TestEarlierAttemptIsNotHeard(t *testing.T) {
 	}
 	exec := w.elected(w.workers[0])
 	before := len(w.sent)
-	exec.Quoted(9, committee.Quoted{Round: task.PreRun, Evidence: []byte("late")})
+	exec.Quoted(late.Evidence.Ballot, []byte("late"))
 	exec.Ran(task.SignedResult{Result: task.Result{Attempt: 9}})
 	if len(w.sent) != before || slices.Contains(w.trace, "submit result") {
 		t.Error("an enclave of another attempt was listened to")
@@ -444,7 +444,7 @@ func TestEarlierAttemptIsNotHeard(t *testing.T) {
 	if !slices.Contains(w.trace, "committee.StartEnclave of 0") {
 		t.Errorf("no enclave: %q", w.trace)
 	}
-	exec.Quoted(0, committee.Quoted{Round: task.PreRun, Evidence: []byte("now")})
+	exec.Quoted(w.junkEvidence().Evidence.Ballot, []byte("now"))
 	if m := w.sent[len(w.sent)-1]; m.Evidence == nil || string(m.Evidence.Evidence) != "now" {
 		t.Errorf("%+v", m)
 	}
