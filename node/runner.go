@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -166,6 +167,8 @@ func (r *runner) Enclave(c *ledger.Case, a committee.Action) {
 	case committee.StopEnclave:
 		r.w.Log.Info("work dropped", "task", r.id.Short(), "why", a.Why)
 		r.stopJob()
+	default:
+		panic(fmt.Sprintf("node: %T is no work of an enclave", a)) // the session gives no other
 	}
 }
 
