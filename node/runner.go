@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -154,22 +153,14 @@ func (r *runner) SetTimer(a committee.SetTimer) {
 	})
 }
 
-func (r *runner) Enclave(c *ledger.Case, a committee.Action) {
-	switch a := a.(type) {
-	case committee.StartEnclave:
-		r.startJob(c, a)
-	case committee.Requote:
-		r.job.requote(a)
-	case committee.RequestKeys:
-		r.job.keys(a)
-	case committee.QuoteExit:
-		r.job.exit(a)
-	case committee.StopEnclave:
-		r.w.Log.Info("work dropped", "task", r.id.Short(), "why", a.Why)
-		r.stopJob()
-	default:
-		panic(fmt.Sprintf("node: %T is no work of an enclave", a)) // the session gives no other
-	}
+func (r *runner) StartEnclave(c *ledger.Case, a committee.StartEnclave) { r.startJob(c, a) }
+func (r *runner) Requote(_ *ledger.Case, a committee.Requote)           { r.job.requote(a) }
+func (r *runner) RequestKeys(_ *ledger.Case, a committee.RequestKeys)   { r.job.keys(a) }
+func (r *runner) QuoteExit(_ *ledger.Case, a committee.QuoteExit)       { r.job.exit(a) }
+
+func (r *runner) StopEnclave(a committee.StopEnclave) {
+	r.w.Log.Info("work dropped", "task", r.id.Short(), "why", a.Why)
+	r.stopJob()
 }
 
 // hearClaim judges a claim; it waits for the block that opens the attempt.

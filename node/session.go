@@ -14,7 +14,7 @@ import (
 )
 
 // Effects is what a session does to the world. It calls them one at a time, in
-// the order in which they must happen. None waits for the world's answer, and
+// the order in which they must happen. None waits for what it causes, and
 // none calls the session back before it returns.
 type Effects interface {
 	// Node is a registration. Keys never change under a name, so it may be an
@@ -31,10 +31,14 @@ type Effects interface {
 	// SetTimer asks for TimedOut; a newer timer of the same kind and round
 	// replaces one that still runs.
 	SetTimer(t committee.SetTimer)
-	// Enclave does an executor's work: a is one of committee's StartEnclave,
-	// Requote, RequestKeys, QuoteExit and StopEnclave, and c the case that it
-	// is for. The answers are Quoted and Ran.
-	Enclave(c *ledger.Case, a committee.Action)
+
+	// An executor's work, for the case as it stood when it was asked for. The
+	// answers are Session's Quoted and Ran.
+	StartEnclave(c *ledger.Case, a committee.StartEnclave)
+	Requote(c *ledger.Case, a committee.Requote)
+	RequestKeys(c *ledger.Case, a committee.RequestKeys)
+	QuoteExit(c *ledger.Case, a committee.QuoteExit)
+	StopEnclave(a committee.StopEnclave)
 }
 
 // SessionConfig is a session's keys and surroundings; all are needed.
@@ -142,8 +146,16 @@ func (s *Session) perform(a committee.Action) {
 		s.send(Message{Evidence: &Evidence{Ballot: s.ballot(a.View, a.Round), Evidence: a.Evidence}})
 	case committee.Appraise:
 		s.appraise(a)
-	case committee.StartEnclave, committee.Requote, committee.RequestKeys, committee.QuoteExit, committee.StopEnclave:
-		s.cfg.Effects.Enclave(s.c, a)
+	case committee.StartEnclave:
+		s.cfg.Effects.StartEnclave(s.c, a)
+	case committee.Requote:
+		s.cfg.Effects.Requote(s.c, a)
+	case committee.RequestKeys:
+		s.cfg.Effects.RequestKeys(s.c, a)
+	case committee.QuoteExit:
+		s.cfg.Effects.QuoteExit(s.c, a)
+	case committee.StopEnclave:
+		s.cfg.Effects.StopEnclave(a)
 	case committee.Submit:
 		s.cfg.Effects.Submit(a.Body)
 	case committee.SetTimer:

@@ -200,7 +200,11 @@ func (w *world) Publish(task.Claim)                { w.note("publish") }
 func (w *world) Submit(b task.Body)                { w.note("submit %s", b.Kind()) }
 func (w *world) SetTimer(a committee.SetTimer)     { w.note("timer %d", a.Timer.Kind) }
 
-func (w *world) Enclave(c *ledger.Case, a committee.Action) { w.note("%T of %d", a, c.Attempt) }
+func (w *world) StartEnclave(c *ledger.Case, _ committee.StartEnclave) { w.note("start %d", c.Attempt) }
+func (w *world) Requote(*ledger.Case, committee.Requote)               { w.note("requote") }
+func (w *world) RequestKeys(*ledger.Case, committee.RequestKeys)       { w.note("keys") }
+func (w *world) QuoteExit(*ledger.Case, committee.QuoteExit)           { w.note("exit") }
+func (w *world) StopEnclave(committee.StopEnclave)                     { w.note("stop") }
 
 func (w *world) Send(to []task.NodeID, m Message) {
 	w.sent = append(w.sent, m)
@@ -441,7 +445,7 @@ func TestEarlierAttemptIsNotHeard(t *testing.T) {
 	if len(w.sent) != before || slices.Contains(w.trace, "submit result") {
 		t.Error("an enclave of another attempt was listened to")
 	}
-	if !slices.Contains(w.trace, "committee.StartEnclave of 0") {
+	if !slices.Contains(w.trace, "start 0") {
 		t.Errorf("no enclave: %q", w.trace)
 	}
 	exec.Quoted(w.junkEvidence().Evidence.Ballot, []byte("now"))
