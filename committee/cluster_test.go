@@ -363,7 +363,8 @@ func (c *cluster) unveil(p *peer, a Unveil) *task.Canary {
 	again.Round = task.Recheck
 	genuine, _ := c.evidence(p, again, a.Members)
 	proof, _ := enclaveVRF.Prove(attest.CanaryInput(c.theCase().Expected(task.PreRun, a.Ballot.View, p.node).Context))
-	return &task.Canary{Ballot: a.Ballot, Proof: proof, Genuine: genuine}
+	shown, _ := c.evidence(p, a.Ballot, a.Members)
+	return &task.Canary{Shown: shown, Proof: proof, Genuine: genuine}
 }
 
 // release plays both owners and the enclave's run.

@@ -108,8 +108,8 @@ type (
 	// Quoted says that this node's enclave has made evidence, which this node
 	// has signed.
 	Quoted struct{ Shown task.Showing }
-	// Unveiled answers Unveil: with the proof of a canary, or nil if the evidence
-	// was in earnest.
+	// Unveiled answers Unveil: with the proof of a canary and what is genuine, or
+	// nil if the evidence was in earnest.
 	Unveiled struct {
 		Ballot task.Ballot
 		Canary *task.Canary

@@ -249,9 +249,6 @@ func (m *Machine) flush(view uint32, which task.Round) {
 	}
 	if complete && r.canary != nil && !r.told {
 		r.told = true
-		if r.reported == 0 {
-			m.submit(task.Body{Show: &r.shown})
-		}
 		m.submit(task.Body{Canary: r.canary})
 	}
 }
@@ -277,7 +274,10 @@ func (m *Machine) unveiled(e Unveiled) {
 	if r == nil || e.Ballot.View != m.view || m.executor != m.self {
 		return
 	}
-	r.earnest, r.canary = e.Canary == nil, e.Canary
+	if r.earnest = e.Canary == nil; !r.earnest {
+		r.canary = e.Canary
+		r.canary.Shown = r.shown
+	}
 	m.flush(m.view, task.PreRun)
 }
 

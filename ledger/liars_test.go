@@ -160,7 +160,7 @@ func (w *world) opening() task.Canary {
 	_, k := w.platform()
 	context := c.Expected(task.PreRun, c.View.Number, k.node).Context
 	proof, _ := enclaveVRF.Prove(attest.CanaryInput(context))
-	return task.Canary{Ballot: c.Ballot(task.PreRun), Proof: proof, Genuine: w.shown(task.Recheck, w.quote(task.Recheck))}
+	return task.Canary{Shown: w.shown(task.PreRun, w.dirty(task.PreRun)), Proof: proof, Genuine: w.shown(task.Recheck, w.quote(task.Recheck))}
 }
 
 func TestCanaryPaysWhoLooksAndSlashesWhoDoesNot(t *testing.T) {
@@ -229,7 +229,7 @@ func TestCanaryCannotBeMadeUp(t *testing.T) {
 			c.Genuine = w.shown(task.Recheck, w.dirty(task.Recheck))
 		}, "canary-false"},
 		"unsigned": {million, func(_ *world, c *task.Canary) { c.Genuine.Signature[0]++ }, "canary-false"},
-		"stale":    {million, func(_ *world, c *task.Canary) { c.Ballot.View++ }, "ballot-stale"},
+		"stale":    {million, func(_ *world, c *task.Canary) { c.Shown.Ballot.View++ }, "ballot-stale"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := elected(t, always, func(p *Params) { p.CanaryPPM, p.CheckCost = row.ppm, 0 })

@@ -39,7 +39,7 @@ const million = 1_000_000
 func Embedded(chain string) Params {
 	return Params{
 		Chain: chain, IntervalMillis: 25, EpochBlocks: 40, UnbondBlocks: 40_000,
-		ClaimBlocks: 2, CommitBlocks: 6, AttestBlocks: 200, ReleaseBlocks: 200, RunGraceBlocks: 200, ReviewBlocks: 200,
+		ClaimBlocks: 2, CommitBlocks: 6, AttestBlocks: 120, ReleaseBlocks: 200, RunGraceBlocks: 200, ReviewBlocks: 200,
 		MaxAttempts: 5, MaxViews: 5, MaxOpen: 1024,
 		MinBond: 100 * task.PRY, TxFee: 100, PostingFee: 40_000,
 		FixedPPM: 100_000, SilentSlashPPM: 10_000,

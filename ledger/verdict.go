@@ -199,6 +199,9 @@ func (b *Block) awaitWords(c *Case, r task.Round) {
 		return
 	}
 	c.Deadline = max(round.ClosedAt+b.Params.CommitBlocks, b.Height+1)
+	if r == task.PreRun && c.View.Opening == nil && b.Params.CanaryPPM > 0 {
+		c.Deadline = max(c.Deadline, c.roundEnd(r)) // an honest executor may be cut off for a while
+	}
 	b.saveCase(c, was, "the chain finds the %s evidence faulty itself: %s; the last words and an explanation are due by block %d", r, round.Faulty, c.Deadline)
 }
 
@@ -248,7 +251,7 @@ func (c *Case) finders(r task.Round) (all []share) {
 // genuine evidence must come with it, by the same enclave, and the chain
 // appraises that: or any liar could call itself a canary.
 func (b *Block) canary(t task.Canary) error {
-	c, r, err := b.openRound(t.Ballot)
+	c, r, err := b.openRound(t.Shown.Ballot)
 	if err != nil {
 		return err
 	}
@@ -258,10 +261,14 @@ func (b *Block) canary(t task.Canary) error {
 		return task.Refuse("ballot-stale", "no canary is awaited in the %s round, phase %s", r, c.Phase)
 	case round.ClosedAt == 0:
 		return task.Refuse("commits-open", "a canary is revealed after the commitments are closed")
-	case len(round.Evidence) == 0:
-		return task.Refuse("canary-unseen", "the evidence that was faulty on purpose is not on the chain")
 	case c.View.Opening != nil:
 		return task.Refuse("nothing-new", "the canary is revealed")
+	}
+	if err := c.CheckShowing(t.Shown); err != nil {
+		return err
+	}
+	if len(round.Evidence) == 0 {
+		c.put(t.Shown)
 	}
 	if err := c.CheckCanary(t); err != nil {
 		return err

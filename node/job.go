@@ -37,11 +37,11 @@ func (r *runner) startJob(c *ledger.Case, a committee.StartEnclave) {
 	r.stopJob()
 	ctx, cancel := context.WithCancelCause(r.ctx)
 	j := &job{
-		r: r, ctx: ctx, cancel: cancel, view: a.View, of: c, ready: make(chan struct{}),
-		context: c.Expected(task.PreRun, a.View, r.w.Node).Context,
+		r: r, ctx: ctx, cancel: cancel, view: a.Ballot.View, of: c, ready: make(chan struct{}),
+		context: c.Expected(task.PreRun, a.Ballot.View, r.w.Node).Context,
 	}
 	r.job = j
-	r.w.wg.Go(func() { j.begin(a.Members) })
+	r.w.wg.Go(func() { j.begin(a) })
 	r.w.wg.Go(j.beat)
 }
 
@@ -54,7 +54,7 @@ func (r *runner) stopJob() {
 
 // begin starts the enclave, shows its evidence, and fetches the blobs while
 // others judge it.
-func (j *job) begin(members []committee.Member) {
+func (j *job) begin(a committee.StartEnclave) {
 	defer close(j.ready)
 	w := j.r.w
 	select {
@@ -78,13 +78,13 @@ func (j *job) begin(members []committee.Member) {
 	t, f := j.of.Task, j.of.Function
 	wg.Go(func() { j.code, errs[0] = w.Blobs.Get(j.ctx, f.Code, f.Broker.Addr) })
 	wg.Go(func() { j.input, errs[1] = w.Blobs.Get(j.ctx, t.Input, t.Endpoint.Addr) })
-	evidence, err := enclave.Begin(t, f, j.context, Nonces(members))
+	evidence, err := enclave.Begin(t, f, j.context, Nonces(a.Members))
 	if err != nil {
 		j.fail(err)
 		return
 	}
 	j.enclave = enclave
-	j.quoted(task.PreRun, evidence)
+	j.quoted(a.Ballot, evidence)
 	wg.Wait()
 	if err := errors.Join(errs[:]...); err != nil {
 		j.fail(fmt.Errorf("fetch the blobs: %w", err))
@@ -92,14 +92,13 @@ func (j *job) begin(members []committee.Member) {
 }
 
 // quoted hands evidence to the session.
-func (j *job) quoted(r task.Round, evidence []byte) {
-	b := task.Ballot{Task: j.r.id, Attempt: j.of.Attempt, View: j.view, Round: r}
+func (j *job) quoted(b task.Ballot, evidence []byte) {
 	j.r.post(func(s *Session) { s.Quoted(b, evidence) })
 }
 
-// requote makes the evidence answer members that came late.
+// requote makes evidence for a committee that was not known before.
 func (j *job) requote(a committee.Requote) {
-	if j == nil || a.View != j.view {
+	if j == nil || a.Ballot.View != j.view {
 		return
 	}
 	j.r.w.wg.Go(func() {
@@ -108,7 +107,22 @@ func (j *job) requote(a committee.Requote) {
 			j.fail(err)
 			return
 		}
-		j.quoted(task.PreRun, evidence)
+		j.quoted(a.Ballot, evidence)
+	})
+}
+
+// unveil asks the enclave whether its evidence was a canary.
+func (j *job) unveil(a committee.Unveil) {
+	if j == nil || a.Ballot.View != j.view {
+		return
+	}
+	j.r.w.wg.Go(func() {
+		proof, genuine, err := j.enclave.Unveil(Nonces(a.Members))
+		if err != nil {
+			j.fail(err)
+			return
+		}
+		j.r.post(func(s *Session) { s.Unveiled(a.Ballot, proof, genuine) })
 	})
 }
 
@@ -153,7 +167,7 @@ func (j *job) alive(to task.NodeID, raw []byte, within time.Duration) {
 
 // keys asks both owners for their keys, runs, and brings the result.
 func (j *job) keys(a committee.RequestKeys) {
-	if j == nil || a.View != j.view {
+	if j == nil || a.Ballot.View != j.view {
 		return
 	}
 	j.r.w.wg.Go(func() {
@@ -210,7 +224,7 @@ func (j *job) execute(a committee.RequestKeys) error {
 func (j *job) release(a committee.RequestKeys, role task.Role, end task.Endpoint) (task.Release, error) {
 	ctx, cancel := context.WithTimeout(j.ctx, 5*time.Second)
 	defer cancel()
-	raw, err := j.r.w.Net.Request(ctx, end.Addr, task.ProtoRelease, task.Encode(KeyRequest(j.of, a, role)))
+	raw, err := j.r.w.Net.Request(ctx, end.Addr, task.ProtoRelease, task.Encode(KeyRequest(a, role)))
 	if err == nil {
 		var r task.Release
 		if r, err = ReadKeyReply(raw); err == nil {
@@ -241,7 +255,7 @@ func (j *job) releaseOnChain(role task.Role) (task.Release, error) {
 
 // exit makes the last evidence.
 func (j *job) exit(a committee.QuoteExit) {
-	if j == nil || a.View != j.view {
+	if j == nil || a.Ballot.View != j.view {
 		return
 	}
 	j.r.w.wg.Go(func() {
@@ -256,6 +270,6 @@ func (j *job) exit(a committee.QuoteExit) {
 			j.fail(err)
 			return
 		}
-		j.quoted(task.PostRun, evidence)
+		j.quoted(a.Ballot, evidence)
 	})
 }

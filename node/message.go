@@ -10,21 +10,15 @@ import (
 )
 
 // Message is what members of a committee send each other: exactly one field is
-// set. Votes and commitments prove their sender themselves, reveals by the
-// commitment that they open; evidence and signs of life count only from the
-// executor's own peer key.
+// set. Votes, commitments and evidence prove their sender themselves, reveals by
+// the commitment that they open; signs of life count only from the executor's
+// own peer key.
 type Message struct {
 	Vote       *task.SignedVote `cbor:"1,keyasint,omitempty"`
 	Commitment *task.Commitment `cbor:"2,keyasint,omitempty"`
 	Reveal     *task.Reveal     `cbor:"3,keyasint,omitempty"`
-	Evidence   *Evidence        `cbor:"4,keyasint,omitempty"`
+	Shown      *task.Showing    `cbor:"4,keyasint,omitempty"`
 	Alive      *task.Ballot     `cbor:"5,keyasint,omitempty"`
-}
-
-// Evidence is the executor's, for one ballot.
-type Evidence struct {
-	Ballot   task.Ballot `cbor:"1,keyasint"`
-	Evidence []byte      `cbor:"2,keyasint"`
 }
 
 // about names the task and the attempt that the message is about; not ok
@@ -41,8 +35,8 @@ func (m Message) about() (id task.TaskID, attempt uint32, ok bool) {
 	if m.Reveal != nil {
 		of(m.Reveal.Ballot.Task, m.Reveal.Ballot.Attempt)
 	}
-	if m.Evidence != nil {
-		of(m.Evidence.Ballot.Task, m.Evidence.Ballot.Attempt)
+	if m.Shown != nil {
+		of(m.Shown.Ballot.Task, m.Shown.Ballot.Attempt)
 	}
 	if m.Alive != nil {
 		of(m.Alive.Task, m.Alive.Attempt)
@@ -83,16 +77,20 @@ func (m Message) verify(from task.NodeID, peer func(task.NodeID) (task.Key, bool
 		return committee.CommitmentHeard{Commitment: *m.Commitment}, nil
 	case m.Reveal != nil:
 		return committee.RevealHeard{Reveal: *m.Reveal}, nil
+	case m.Shown != nil:
+		b := m.Shown.Ballot
+		key, ok := peer(b.Executor)
+		switch {
+		case b.Round != task.PreRun && b.Round != task.PostRun:
+			return nil, errors.New("evidence of no such round")
+		case !ok || !m.Shown.Signature.Verify(key, m.Shown.Hash()):
+			return nil, errors.New("the executor has not signed this evidence")
+		}
+		return committee.EvidenceHeard{From: b.Executor, Shown: *m.Shown}, nil
 	case from.IsZero():
 		return nil, errors.New("the sender is no node that is known here")
-	case m.Alive != nil:
-		return committee.AliveHeard{View: m.Alive.View, Node: from}, nil
 	}
-	b := m.Evidence.Ballot
-	if b.Round != task.PreRun && b.Round != task.PostRun {
-		return nil, errors.New("evidence of no such round")
-	}
-	return committee.EvidenceHeard{From: from, Round: b.Round, View: b.View, Evidence: m.Evidence.Evidence}, nil
+	return committee.AliveHeard{View: m.Alive.View, Node: from}, nil
 }
 
 // Standing is what a claim from gossip is worth (spec §5.4).
@@ -146,11 +144,8 @@ func Nonces(members []committee.Member) []task.Hash {
 }
 
 // KeyRequest shows an owner the verdicts on this enclave.
-func KeyRequest(c *ledger.Case, a committee.RequestKeys, of task.Role) task.KeyRequest {
-	return task.KeyRequest{
-		Ballot: task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: a.View, Round: task.PreRun},
-		Role:   of, Evidence: a.Evidence, Reveals: a.Reveals,
-	}
+func KeyRequest(a committee.RequestKeys, of task.Role) task.KeyRequest {
+	return task.KeyRequest{Ballot: a.Ballot, Role: of, Evidence: a.Evidence, Reveals: a.Reveals}
 }
 
 // ReadKeyReply reads an owner's answer; a refusal is an error.

@@ -14,7 +14,7 @@ func TestMessageIsAboutOneThing(t *testing.T) {
 		"vote":       {Vote: &task.SignedVote{Vote: task.Vote{Task: id}}},
 		"commitment": {Commitment: &task.Commitment{Ballot: b}},
 		"reveal":     {Reveal: &task.Reveal{Ballot: b}},
-		"evidence":   {Evidence: &Evidence{Ballot: b}},
+		"evidence":   {Shown: &task.Showing{Ballot: b}},
 		"alive":      {Alive: &b},
 	} {
 		if got, _, ok := m.about(); !ok || got != id {

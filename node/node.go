@@ -59,6 +59,9 @@ type Blobs interface {
 type Enclave interface {
 	Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash) (evidence []byte, err error)
 	Quote(nonces []task.Hash) (evidence []byte, err error) // again, before the run
+	// Unveil says whether the evidence so far was a canary: the proof and
+	// evidence in earnest, or neither (spec §7.6).
+	Unveil(nonces []task.Hash) (proof *[81]byte, genuine []byte, err error)
 	Release(r task.Release) error
 	Run(code, input []byte) (result task.SignedResult, output []byte, err error)
 	Exit(c attest.Context, nonce task.Hash) (evidence []byte, err error)

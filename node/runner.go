@@ -154,9 +154,10 @@ func (r *runner) SetTimer(a committee.SetTimer) {
 }
 
 func (r *runner) StartEnclave(c *ledger.Case, a committee.StartEnclave) { r.startJob(c, a) }
-func (r *runner) Requote(_ *ledger.Case, a committee.Requote)           { r.job.requote(a) }
-func (r *runner) RequestKeys(_ *ledger.Case, a committee.RequestKeys)   { r.job.keys(a) }
-func (r *runner) QuoteExit(_ *ledger.Case, a committee.QuoteExit)       { r.job.exit(a) }
+func (r *runner) Requote(a committee.Requote)                           { r.job.requote(a) }
+func (r *runner) Unveil(a committee.Unveil)                             { r.job.unveil(a) }
+func (r *runner) RequestKeys(a committee.RequestKeys)                   { r.job.keys(a) }
+func (r *runner) QuoteExit(a committee.QuoteExit)                       { r.job.exit(a) }
 
 func (r *runner) StopEnclave(a committee.StopEnclave) {
 	r.w.Log.Info("work dropped", "task", r.id.Short(), "why", a.Why)

@@ -32,12 +32,13 @@ type Effects interface {
 	// replaces one that still runs.
 	SetTimer(t committee.SetTimer)
 
-	// An executor's work, for the case as it stood when it was asked for. The
-	// answers are Session's Quoted and Ran.
+	// An executor's work; StartEnclave is for the case as it stands then. The
+	// answers are Session's Quoted, Unveiled and Ran.
 	StartEnclave(c *ledger.Case, a committee.StartEnclave)
-	Requote(c *ledger.Case, a committee.Requote)
-	RequestKeys(c *ledger.Case, a committee.RequestKeys)
-	QuoteExit(c *ledger.Case, a committee.QuoteExit)
+	Requote(a committee.Requote)
+	Unveil(a committee.Unveil)
+	RequestKeys(a committee.RequestKeys)
+	QuoteExit(a committee.QuoteExit)
 	StopEnclave(a committee.StopEnclave)
 }
 
@@ -107,8 +108,29 @@ func (s *Session) TimedOut(t committee.Timer) { s.step(committee.TimedOut{Timer:
 // its evidence would be found faulty.
 func (s *Session) Quoted(b task.Ballot, evidence []byte) {
 	if b.Attempt == s.c.Attempt {
-		s.step(committee.Quoted{Round: b.Round, View: b.View, Evidence: evidence})
+		s.step(committee.Quoted{Shown: s.showing(b, evidence)})
 	}
+}
+
+// Unveiled brings the enclave's answer on whether its evidence was a canary:
+// the proof, and evidence in earnest; or neither.
+func (s *Session) Unveiled(b task.Ballot, proof *[81]byte, genuine []byte) {
+	u := committee.Unveiled{Ballot: b}
+	if proof != nil {
+		again := b
+		again.Round = task.Recheck
+		u.Canary = &task.Canary{Proof: *proof, Genuine: s.showing(again, genuine)}
+	}
+	if b.Attempt == s.c.Attempt {
+		s.step(u)
+	}
+}
+
+// showing puts this node's name under what its enclave shows.
+func (s *Session) showing(b task.Ballot, evidence []byte) task.Showing {
+	shown := task.Showing{Ballot: b, Evidence: evidence}
+	shown.Signature = task.Sign(s.cfg.Peer, shown.Hash())
+	return shown
 }
 
 // Ran brings the enclave's result.
@@ -143,17 +165,19 @@ func (s *Session) perform(a committee.Action) {
 		s.step(committee.RevealHeard{Reveal: a.Reveal})
 		s.send(Message{Reveal: &a.Reveal})
 	case committee.SendEvidence:
-		s.send(Message{Evidence: &Evidence{Ballot: s.ballot(a.View, a.Round), Evidence: a.Evidence}})
+		s.send(Message{Shown: &a.Shown})
 	case committee.Appraise:
 		s.appraise(a)
 	case committee.StartEnclave:
 		s.cfg.Effects.StartEnclave(s.c, a)
 	case committee.Requote:
-		s.cfg.Effects.Requote(s.c, a)
+		s.cfg.Effects.Requote(a)
+	case committee.Unveil:
+		s.cfg.Effects.Unveil(a)
 	case committee.RequestKeys:
-		s.cfg.Effects.RequestKeys(s.c, a)
+		s.cfg.Effects.RequestKeys(a)
 	case committee.QuoteExit:
-		s.cfg.Effects.QuoteExit(s.c, a)
+		s.cfg.Effects.QuoteExit(a)
 	case committee.StopEnclave:
 		s.cfg.Effects.StopEnclave(a)
 	case committee.Submit:
@@ -170,10 +194,6 @@ func (s *Session) perform(a committee.Action) {
 
 func (s *Session) warn(what string, err error) {
 	s.cfg.Log.Warn(what, "task", s.task.Short(), "node", s.self.Short(), "err", err)
-}
-
-func (s *Session) ballot(view uint32, r task.Round) task.Ballot {
-	return task.Ballot{Task: s.task, Attempt: s.c.Attempt, View: view, Round: r}
 }
 
 // draw evaluates this node's VRF. A loser computes β alone and stays silent.
@@ -242,16 +262,17 @@ func (s *Session) send(m Message) {
 	s.cfg.Effects.Send(to, m)
 }
 
-// appraise judges the executor's evidence, this node's own nonce included.
+// appraise judges the executor's evidence: before the run it must answer the
+// nonce of every member, or it answers a committee of the executor's choice.
 func (s *Session) appraise(a committee.Appraise) {
 	executor, err := s.cfg.Effects.Node(a.Executor)
 	if err != nil {
 		s.warn("no appraisal without the executor's registration", err)
 		return
 	}
-	want := s.c.Expected(a.Round, a.View, executor)
-	if a.Round == task.PreRun {
-		want.Nonces = []task.Hash{attest.Nonce(s.cfg.VRF.Output(sortition.Alpha(s.c.Seed(), task.Hash(s.self))), s.self)}
+	want := s.c.Expected(a.Ballot.Round, a.Ballot.View, executor)
+	if a.Ballot.Round != task.PostRun {
+		want.Nonces = Nonces(a.Members)
 	}
 	verdict := attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed}
 	if ev, err := attest.ParseEvidence(a.Evidence); err == nil {
@@ -261,15 +282,14 @@ func (s *Session) appraise(a committee.Appraise) {
 		s.cfg.Log.Warn("evidence is faulty", "task", s.task.Short(), "executor", a.Executor.Short(), "reason", verdict.Reason, "detail", verdict.Detail)
 	}
 	s.step(committee.Appraised{
-		Round: a.Round, View: a.View, Evidence: a.Evidence, Verdict: verdict.Verdict, Reason: verdict.Reason,
-		Salt: s.salt(a.View, a.Round),
+		Ballot: a.Ballot, Evidence: a.Evidence, Verdict: verdict.Verdict, Reason: verdict.Reason, Salt: s.salt(a.Ballot),
 	})
 }
 
 // salt is this node's secret for one commitment: the same after a crash, and
 // unknown to anyone without its VRF key.
-func (s *Session) salt(view uint32, r task.Round) task.Hash {
-	h := task.H(task.TagSalt, task.Encode(s.ballot(view, r)))
+func (s *Session) salt(b task.Ballot) task.Hash {
+	h := task.H(task.TagSalt, task.Encode(b))
 	out := s.cfg.VRF.Output(h[:])
 	return task.H(task.TagSalt, out[:])
 }

@@ -201,9 +201,10 @@ func (w *world) Submit(b task.Body)                { w.note("submit %s", b.Kind(
 func (w *world) SetTimer(a committee.SetTimer)     { w.note("timer %d", a.Timer.Kind) }
 
 func (w *world) StartEnclave(c *ledger.Case, _ committee.StartEnclave) { w.note("start %d", c.Attempt) }
-func (w *world) Requote(*ledger.Case, committee.Requote)               { w.note("requote") }
-func (w *world) RequestKeys(*ledger.Case, committee.RequestKeys)       { w.note("keys") }
-func (w *world) QuoteExit(*ledger.Case, committee.QuoteExit)           { w.note("exit") }
+func (w *world) Requote(committee.Requote)                             { w.note("requote") }
+func (w *world) Unveil(committee.Unveil)                               { w.note("unveil") }
+func (w *world) RequestKeys(committee.RequestKeys)                     { w.note("keys") }
+func (w *world) QuoteExit(committee.QuoteExit)                         { w.note("exit") }
 func (w *world) StopEnclave(committee.StopEnclave)                     { w.note("stop") }
 
 func (w *world) Send(to []task.NodeID, m Message) {
@@ -314,10 +315,20 @@ func TestAfterACrashItSaysNothingElse(t *testing.T) {
 	}
 }
 
-// junkEvidence is no evidence at all: a verdict of FAULT is certain.
-func (w *world) junkEvidence() Message {
-	b := task.Ballot{Task: w.c.ID(), Attempt: w.c.Attempt, Round: task.PreRun}
-	return Message{Evidence: &Evidence{Ballot: b, Evidence: []byte("junk")}}
+// junkEvidence is no evidence at all, signed by the first worker: a verdict of
+// FAULT is certain.
+func (w *world) junkEvidence() Message { return w.evidence(w.c.Attempt, task.PreRun) }
+
+func (w *world) evidence(attempt uint32, r task.Round) Message {
+	var ids []task.NodeID
+	for _, k := range w.workers {
+		ids = append(ids, k.id)
+	}
+	m := Message{Shown: &task.Showing{Evidence: []byte("junk"), Ballot: task.Ballot{
+		Task: w.c.ID(), Attempt: attempt, Round: r, Committee: task.Committee(ids), Executor: w.workers[0].id,
+	}}}
+	m.Shown.Signature = task.Sign(w.workers[0].peer, m.Shown.Hash())
+	return m
 }
 
 func TestVerdictIsTheSameAfterACrash(t *testing.T) {
@@ -340,16 +351,18 @@ func TestVerdictIsTheSameAfterACrash(t *testing.T) {
 	if second := verdict(w.workers[1]); first != second {
 		t.Errorf("%+v, then %+v", first, second)
 	}
-	if other := verdict(w.workers[2]); other.Salt == first.Salt {
+	other := verdict(w.workers[2])
+	if other.Salt == first.Salt {
 		t.Error("two nodes have one salt")
 	}
-	// And with the journal it does not judge again.
+	// With the journal it does not judge again, and says what it had said: nobody
+	// may have heard it.
 	before := len(w.sent)
 	s := w.elected(w.workers[2])
 	w.tell(s, w.workers[0].id, w.junkEvidence())
 	for _, m := range w.sent[before:] {
-		if m.Commitment != nil {
-			t.Error("committed twice")
+		if m.Commitment != nil && m.Commitment.Digest != other.Digest() {
+			t.Error("committed to something else")
 		}
 	}
 }
@@ -408,17 +421,17 @@ func TestForgedWordsAreRefused(t *testing.T) {
 	forged.Vote.Vote.Node = w.workers[3].id
 	commitment := task.Commitment{Ballot: b, Node: w.workers[3].id}
 	commitment.Signature = task.Sign(w.workers[2].peer, commitment.Hash())
-	other := w.junkEvidence()
-	other.Evidence.Ballot.Round = 9
+	unsigned := w.junkEvidence()
+	unsigned.Shown.Signature[0]++
 	for name, c := range map[string]struct {
 		from task.NodeID
 		m    Message
 	}{
 		"vote":                {w.workers[3].id, forged},
 		"commitment":          {w.workers[3].id, Message{Commitment: &commitment}},
-		"evidence of nobody":  {task.NodeID{}, w.junkEvidence()},
+		"evidence of another": {w.workers[0].id, unsigned},
 		"alive of nobody":     {task.NodeID{}, Message{Alive: &b}},
-		"evidence of nothing": {w.workers[0].id, other},
+		"evidence of nothing": {w.workers[0].id, w.evidence(0, 9)},
 		"two things":          {w.workers[0].id, Message{Alive: &b, Vote: forged.Vote}},
 	} {
 		if _, err := w.verify(c.from, c.m); err == nil {
@@ -431,8 +444,7 @@ func TestForgedWordsAreRefused(t *testing.T) {
 // executor would be found faulty for being late.
 func TestEarlierAttemptIsNotHeard(t *testing.T) {
 	w := newWorld(t)
-	late := w.junkEvidence()
-	late.Evidence.Ballot.Attempt = 9
+	late := w.evidence(9, task.PreRun)
 	s := w.elected(w.workers[1])
 	w.tell(s, w.workers[0].id, late)
 	if _, judged := w.said["verdict 0/0"]; judged {
@@ -440,7 +452,7 @@ func TestEarlierAttemptIsNotHeard(t *testing.T) {
 	}
 	exec := w.elected(w.workers[0])
 	before := len(w.sent)
-	exec.Quoted(late.Evidence.Ballot, []byte("late"))
+	exec.Quoted(late.Shown.Ballot, []byte("late"))
 	exec.Ran(task.SignedResult{Result: task.Result{Attempt: 9}})
 	if len(w.sent) != before || slices.Contains(w.trace, "submit result") {
 		t.Error("an enclave of another attempt was listened to")
@@ -448,8 +460,8 @@ func TestEarlierAttemptIsNotHeard(t *testing.T) {
 	if !slices.Contains(w.trace, "start 0") {
 		t.Errorf("no enclave: %q", w.trace)
 	}
-	exec.Quoted(w.junkEvidence().Evidence.Ballot, []byte("now"))
-	if m := w.sent[len(w.sent)-1]; m.Evidence == nil || string(m.Evidence.Evidence) != "now" {
+	exec.Quoted(w.junkEvidence().Shown.Ballot, []byte("now"))
+	if m := w.sent[len(w.sent)-1]; m.Shown == nil || string(m.Shown.Evidence) != "now" {
 		t.Errorf("%+v", m)
 	}
 }

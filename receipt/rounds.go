@@ -32,7 +32,7 @@ func (e *exam) canary() finding {
 	if err := c.CheckShowing(c.Shown(task.PreRun)); err != nil {
 		return fails("%v", err)
 	}
-	if err := c.CheckCanary(task.Canary{Ballot: c.Ballot(task.PreRun), Proof: past.Proof, Genuine: c.Shown(task.Recheck)}); err != nil {
+	if err := c.CheckCanary(task.Canary{Shown: c.Shown(task.PreRun), Proof: past.Proof, Genuine: c.Shown(task.Recheck)}); err != nil {
 		return fails("%v", err)
 	}
 	ok, bad := c.Tally(task.PreRun, past.Round.Reveals)

@@ -22,6 +22,7 @@ type facts struct {
 	stakes   map[task.NodeID][]stakeAt
 	settled  map[task.TaskID][]byte
 	members  map[attemptKey][]byte
+	canaries map[task.NodeID]bool // whose enclave ever had one
 }
 
 type question struct {
@@ -41,10 +42,15 @@ type attemptKey struct {
 
 func (f *facts) init() {
 	f.enclaves, f.said, f.stakes = map[string]*enclave{}, map[question]string{}, map[task.NodeID][]stakeAt{}
-	f.settled, f.members = map[task.TaskID][]byte{}, map[attemptKey][]byte{}
+	f.settled, f.members, f.canaries = map[task.TaskID][]byte{}, map[attemptKey][]byte{}, map[task.NodeID]bool{}
 }
 
-func (f *facts) enclave(e *enclave) { f.enclaves[string(e.keys.Seal[:32])] = e }
+func (f *facts) enclave(e *enclave) {
+	f.enclaves[string(e.keys.Seal[:32])] = e
+	if e.canary {
+		f.canaries[e.s.worker.id] = true
+	}
+}
 
 func (f *facts) genesis(g ledger.Genesis) {
 	for _, n := range g.Nodes {
@@ -233,7 +239,8 @@ func (w *world) checkSlashes(c *ledger.Case) {
 		if k.liar != nil {
 			continue
 		}
-		quiet := s.Cause == ledger.NoReveal || s.Cause == ledger.Silent
+		quiet := s.Cause == ledger.NoReveal || s.Cause == ledger.Silent ||
+			s.Cause == ledger.BadEvidence && k.faulted && w.facts.canaries[k.id] // it could not explain its canary (spec §12.3)
 		if !quiet || w.net.heals == 0 {
 			w.violate("nobody honest is slashed", "%s lost %s for %s in task %s", k.name, s.Amount, s.Cause, c.ID().Short())
 		}

@@ -29,45 +29,41 @@ type enclave struct {
 	ran     bool
 }
 
-// Enclave does an executor's work, each piece after the time that it takes.
-func (s *session) Enclave(c *ledger.Case, a committee.Action) {
-	if s.liar != nil && s.liar.idle(a) {
-		return
-	}
-	switch a := a.(type) {
-	case committee.StartEnclave:
+// An executor's work: each piece after the time that it takes.
+
+func (s *session) StartEnclave(c *ledger.Case, a committee.StartEnclave) {
+	if s.liar == nil || s.liar.kind != silent {
 		s.later(s.w.between(5*millisecond, 40*millisecond), func() { s.start(c, a) })
-	case committee.Requote:
-		s.later(s.w.between(millisecond, 5*millisecond), func() {
-			if s.enclave.at(a.Ballot) {
-				s.quote(a.Ballot, noncesOf(a.Members))
-			}
-		})
-	case committee.Unveil:
-		s.later(s.w.between(millisecond, 5*millisecond), func() { s.unveil(a) })
-	case committee.RequestKeys:
-		s.later(0, func() { s.request(a) })
-	case committee.QuoteExit:
-		s.later(s.w.between(millisecond, 20*millisecond), func() {
-			if s.enclave.at(a.Ballot) && s.enclave.ran {
-				s.quote(a.Ballot, []task.Hash{a.Nonce})
-			}
-		})
-	case committee.StopEnclave:
-		s.enclave = nil
 	}
 }
+
+func (s *session) Requote(a committee.Requote) {
+	s.later(s.w.between(millisecond, 5*millisecond), func() {
+		if s.enclave.at(a.Ballot) {
+			s.quote(a.Ballot, node.Nonces(a.Members))
+		}
+	})
+}
+
+func (s *session) Unveil(a committee.Unveil) {
+	s.later(s.w.between(millisecond, 5*millisecond), func() { s.unveil(a) })
+}
+
+func (s *session) RequestKeys(a committee.RequestKeys) { s.later(0, func() { s.request(a) }) }
+
+func (s *session) QuoteExit(a committee.QuoteExit) {
+	s.later(s.w.between(millisecond, 20*millisecond), func() {
+		if s.enclave.at(a.Ballot) && s.enclave.ran {
+			s.quote(a.Ballot, []task.Hash{a.Nonce})
+		}
+	})
+}
+
+func (s *session) StopEnclave(committee.StopEnclave) { s.enclave = nil }
 
 // at says whether the enclave is there, and of a ballot's view.
 func (e *enclave) at(b task.Ballot) bool {
 	return e != nil && e.context.Attempt == b.Attempt && e.context.View == b.View
-}
-
-func noncesOf(members []committee.Member) (all []task.Hash) {
-	for _, k := range members {
-		all = append(all, attest.Nonce(k.Beta, k.Node))
-	}
-	return all
 }
 
 func (s *session) start(c *ledger.Case, a committee.StartEnclave) {
@@ -80,7 +76,7 @@ func (s *session) start(c *ledger.Case, a committee.StartEnclave) {
 		e.genuine = !s.liar.tampers()
 	}
 	s.w.facts.enclave(e)
-	s.quote(a.Ballot, noncesOf(a.Members))
+	s.quote(a.Ballot, node.Nonces(a.Members))
 	s.beat(e)
 }
 
@@ -98,12 +94,6 @@ func (e *enclave) evidence(r task.Round, nonces []task.Hash) attest.Evidence {
 	return e.platform().Quote(c, e.keys, nonces, attest.EmptyState)
 }
 
-func (s *session) showing(b task.Ballot, ev attest.Evidence) task.Showing {
-	shown := task.Showing{Ballot: b, Evidence: task.Encode(ev)}
-	shown.Signature = task.Sign(s.peer, shown.Hash())
-	return shown
-}
-
 func (s *session) quote(b task.Ballot, nonces []task.Hash) {
 	ev := s.enclave.evidence(b.Round, nonces)
 	if s.liar != nil {
@@ -112,7 +102,7 @@ func (s *session) quote(b task.Ballot, nonces []task.Hash) {
 	if b.Round != task.PostRun {
 		s.enclave.shown = ev
 	}
-	s.s.Quoted(committee.Quoted{Shown: s.showing(b, ev)})
+	s.s.Quoted(b, task.Encode(ev))
 }
 
 // unveil answers whether it was a canary.
@@ -122,15 +112,13 @@ func (s *session) unveil(a committee.Unveil) {
 		return
 	}
 	if !e.canary && (s.liar == nil || !s.liar.fakesCanary()) {
-		s.s.Unveiled(committee.Unveiled{Ballot: a.Ballot})
+		s.s.Unveiled(a.Ballot, nil, nil)
 		return
 	}
 	proof, _ := e.vrf.Prove(attest.CanaryInput(e.context))
 	e.canary, e.context.Round = false, task.Recheck
-	e.shown = e.evidence(task.Recheck, noncesOf(a.Members))
-	again := a.Ballot
-	again.Round = task.Recheck
-	s.s.Unveiled(committee.Unveiled{Ballot: a.Ballot, Canary: &task.Canary{Ballot: a.Ballot, Proof: proof, Genuine: s.showing(again, e.shown)}})
+	e.shown = e.evidence(task.Recheck, node.Nonces(a.Members))
+	s.s.Unveiled(a.Ballot, (*[81]byte)(&proof), task.Encode(e.shown))
 }
 
 // beat sends signs of life while the work lasts.
@@ -139,12 +127,11 @@ func (s *session) beat(e *enclave) {
 		if s.enclave != e {
 			return
 		}
-		b := task.Ballot{Task: s.id, Attempt: e.context.Attempt, View: e.context.View, Round: task.PreRun}
 		var to []task.NodeID
 		for _, m := range s.s.Case().Members {
 			to = append(to, m.Claim.Node)
 		}
-		s.send(to, node.Message{Alive: &b})
+		s.send(to, node.Alive(s.s.Case(), e.context.View))
 		s.beat(e)
 	})
 }
@@ -157,7 +144,7 @@ func (s *session) request(a committee.RequestKeys) {
 		return
 	}
 	for _, p := range []*person{s.w.alice, s.w.bob} {
-		q := task.KeyRequest{Ballot: a.Ballot, Role: p.role, Evidence: a.Evidence, Reveals: a.Reveals}
+		q := node.KeyRequest(a, p.role)
 		if s.w.chance(s.w.net.loss) {
 			continue
 		}

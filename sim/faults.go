@@ -55,7 +55,7 @@ func (w *world) partition() {
 	w.net.island = map[int]bool{}
 	for i := range w.workers {
 		if w.chance(0.35) {
-			w.net.island[i] = true
+			w.net.island[i], w.workers[i].faulted = true, true
 		}
 	}
 	w.say("partition: %d workers are cut off", len(w.net.island))

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/prytany/prytany/attest"
-	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/task"
@@ -56,12 +55,6 @@ func (w *world) newLiar(k *worker) *liar {
 func (l *liar) withholds() bool   { return l.kind == withholder }
 func (l *liar) fakesCanary() bool { return l.kind == fakeCanary }
 func (l *liar) tampers() bool     { return l.kind == badEvidence || l.kind == fakeCanary }
-
-// idle says whether the enclave's work is left undone.
-func (l *liar) idle(a committee.Action) bool {
-	_, start := a.(committee.StartEnclave)
-	return l.kind == silent && start
-}
 
 // lieOf is its word in a round, whatever the evidence says.
 func (l *liar) lieOf() (task.Verdict, bool) {

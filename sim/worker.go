@@ -274,18 +274,21 @@ func (s *session) SetTimer(t committee.SetTimer) {
 // hearClaim is gossip; a claim can be a block early, so it waits a little.
 func (k *worker) hearClaim(c task.Claim, tries int) {
 	s := k.sessions[c.Task]
-	if s == nil || s.s.Case().Attempt < c.Attempt || s.s.Case().Phase == ledger.Posted {
-		if tries > 0 {
-			k.retry(func() { k.hearClaim(c, tries-1) })
-		}
-		return
+	heard, standing := node.Heard{}, node.ClaimEarly
+	if s != nil {
+		heard, standing = node.Judge(s.s.Case(), c, func(id task.NodeID) (ledger.NodeRecord, error) {
+			rec, ok := k.w.chain.read().Node(id)
+			if !ok {
+				return rec, task.Refuse("no-node", "node %s is not registered", id.Short())
+			}
+			return rec, nil
+		})
 	}
-	rec, ok := k.w.chain.read().Node(c.Node)
-	if !ok {
-		return
-	}
-	if h, err := node.HearClaim(s.s.Case(), rec, c); err == nil {
-		k.alive(func() { s.s.Hear(h) })
+	switch {
+	case standing == node.ClaimValid:
+		k.alive(func() { s.s.Hear(heard) })
+	case standing == node.ClaimEarly && tries > 0:
+		k.retry(func() { k.hearClaim(c, tries-1) })
 	}
 }
 
@@ -303,12 +306,12 @@ func (k *worker) hear(from *worker, raw []byte, tries int) {
 	if err != nil {
 		return
 	}
-	h, err := node.Hear(task.PublicKey(from.peer), m, k.peerKey, k.nameOf)
+	h, err := node.Verify(from.id, m, k.peerKey)
 	if err != nil {
-		k.w.say("%s refuses what %s says: %s", k.name, from.name, task.CodeOf(err))
+		k.w.say("%s refuses what %s says: %v", k.name, from.name, err)
 		return
 	}
-	s := k.sessions[h.Task()]
+	s := k.sessions[about(m)]
 	if s == nil {
 		if tries > 0 {
 			k.retry(func() { k.hear(from, raw, tries-1) })
@@ -329,13 +332,19 @@ func (k *worker) peerKey(id task.NodeID) (task.Key, bool) {
 	return o.node.Peer, true
 }
 
-func (k *worker) nameOf(key task.Key) (task.NodeID, bool) {
-	for _, o := range k.w.workers {
-		if o.node.Peer == key {
-			return o.id, true
-		}
+// about is the task that a verified message is about.
+func about(m node.Message) task.TaskID {
+	switch {
+	case m.Vote != nil:
+		return m.Vote.Vote.Task
+	case m.Commitment != nil:
+		return m.Commitment.Ballot.Task
+	case m.Reveal != nil:
+		return m.Reveal.Ballot.Task
+	case m.Shown != nil:
+		return m.Shown.Ballot.Task
 	}
-	return task.NodeID{}, false
+	return m.Alive.Task
 }
 
 func describe(m node.Message) string {

@@ -165,9 +165,10 @@ func (s Showing) Hash() Hash {
 
 // Canary proves that the evidence of the pre-run round was faulty on purpose:
 // the enclave's own VRF had decided so before anyone saw it (spec §7.6).
-// Genuine is what the same enclave shows in earnest.
+// Genuine is what the same enclave shows in earnest. The faulty evidence comes
+// along: no order of transactions can make the proof come too early.
 type Canary struct {
-	Ballot  Ballot   `cbor:"1,keyasint" json:"ballot"`
+	Shown   Showing  `cbor:"1,keyasint" json:"shown"`
 	Proof   [81]byte `cbor:"2,keyasint" json:"-"`
 	Genuine Showing  `cbor:"3,keyasint" json:"genuine"`
 }
