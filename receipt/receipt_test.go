@@ -175,8 +175,21 @@ func TestEveryEndVerifies(t *testing.T) {
 			if got, want := letters(rep), strings.ReplaceAll(row.rows, " ", ""); got != want {
 				t.Errorf("rows %s, want %s\n%s", got, want, rep.Text())
 			}
+			for _, other := range ends {
+				bad, _ := receipt.Parse(r.Encode())
+				s := ledger.Settle(&bad.Case, other, bad.Case.Settlement.Height)
+				bad.Case.Settlement = &s
+				if other != row.end && receipt.Verify(bad, gullible).Holds() {
+					t.Errorf("it might as well have ended with %s", other)
+				}
+			}
 		})
 	}
+}
+
+var ends = []ledger.Outcome{
+	ledger.Completed, ledger.FunctionFailed, ledger.GasExhausted, ledger.AliceSilent, ledger.BobSilent, ledger.ExecutorsFailed,
+	ledger.DirtyExit, ledger.NoCommittee, ledger.ExitSilent, ledger.BadEnclave, ledger.ForgedResult,
 }
 
 func letters(r receipt.Report) (s string) {

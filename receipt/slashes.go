@@ -27,8 +27,8 @@ type finder struct {
 	weight  uint64
 }
 
-// share is not known from the case: how much a node had at stake.
-const share = ^task.Amount(0)
+// anyShare is for a share of a bond: the case does not say how much that was.
+const anyShare = ^task.Amount(0)
 
 // slashes: who had to pay has paid, once, what the rules say at most; nobody
 // else has; and half at least was burned. That is so for the last committee: of
@@ -117,7 +117,7 @@ func debts(c *ledger.Case) (all []debt) {
 		was := asItWas(c, p)
 		r := was.PreRound()
 		if p.Pre.Faulty != "" {
-			all = append(all, debt{p.Executor, ledger.BadEvidence, p.View, r, p.Height, share, finders(was, r)})
+			all = append(all, debt{p.Executor, ledger.BadEvidence, p.View, r, p.Height, anyShare, finders(was, r)})
 		}
 		all = append(all, words(was, r, p.Height)...)
 	}
@@ -128,7 +128,7 @@ func debts(c *ledger.Case) (all []debt) {
 		return all
 	}
 	executor := func(cause ledger.Cause, r task.Round, f []finder) {
-		all = append(all, debt{v.Executor, cause, v.Number, r, end.Height, share, f})
+		all = append(all, debt{v.Executor, cause, v.Number, r, end.Height, anyShare, f})
 	}
 	switch end.Outcome {
 	case ledger.BadEnclave:
@@ -213,33 +213,20 @@ func (d debt) paid(s ledger.Slash) error {
 func late(c *ledger.Case, s ledger.Slash) (shown bool, err error) {
 	last := s.View == c.View.Number && s.Height >= c.Settlement.Height
 	executor := last && s.Node == c.View.Executor
-	round, most, allowed := c.Round(s.Round), share, false
+	most, allowed := anyShare, false
 	switch s.Cause {
 	case ledger.Equivocation:
 		allowed = s.Round == 0
 	case ledger.TwoResults:
 		allowed = executor && s.Round == 0 && c.View.Result != nil
-	case ledger.BadEvidence:
-		allowed = executor && s.Round == c.PreRound() && round.Faulty == ""
-	case ledger.UncleanExit:
-		allowed = executor && s.Round == task.PostRun && round.Faulty == ""
-	case ledger.FalseOK, ledger.FalseFault:
-		i := slices.IndexFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == s.Node })
-		if i < 0 || !last || !c.Judges(s.Node) || s.Round != c.PreRound() && s.Round != task.PostRun {
-			break
-		}
-		seats, said := task.Amount(c.Member(s.Node).Seats), round.Reveals[i]
-		cause, truth := falsehood(c, s.Round, said)
-		shown = cause == s.Cause && truth.Reason != attest.NonceMissing
-		unseen := said.Evidence != task.H(task.TagEvidence, round.Evidence)
-		if s.Cause == ledger.FalseOK {
-			allowed, most = shown || unseen && said.Verdict == task.OK, seats*c.Params.Miss
-		} else {
-			allowed, most = shown || unseen && said.Verdict == task.Fault, seats*c.Params.FalseAlarm
-		}
-	}
-	if s.Cause == ledger.BadEvidence || s.Cause == ledger.UncleanExit {
+	case ledger.BadEvidence, ledger.UncleanExit:
+		round, exit := c.Round(s.Round), s.Cause == ledger.UncleanExit
+		allowed = executor && (exit && s.Round == task.PostRun || !exit && s.Round == c.PreRound()) && round.Faulty == ""
 		shown = allowed && len(round.Evidence) > 0 && c.Appraise(s.Round, round.Evidence).Verdict == task.Fault
+	case ledger.FalseOK, ledger.FalseFault:
+		if last && c.Judges(s.Node) && (s.Round == c.PreRound() || s.Round == task.PostRun) {
+			shown, allowed, most = lateWord(c, s)
+		}
 	}
 	var accuser finder // whoever it was
 	if len(s.Rewards) > 0 {
@@ -249,6 +236,24 @@ func late(c *ledger.Case, s ledger.Slash) (shown bool, err error) {
 		return false, fmt.Errorf("nothing in the receipt asks for it")
 	}
 	return shown, debt{most: most, finders: []finder{accuser}}.paid(s)
+}
+
+// lateWord is about a verdict that an accusation says was false: of evidence
+// in the case, which shows it, or of other evidence, which only the chain saw.
+func lateWord(c *ledger.Case, s ledger.Slash) (shown, allowed bool, most task.Amount) {
+	round := c.Round(s.Round)
+	i := slices.IndexFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == s.Node })
+	if i < 0 {
+		return false, false, 0
+	}
+	said, each, word := round.Reveals[i], c.Params.Miss, task.OK
+	if s.Cause == ledger.FalseFault {
+		each, word = c.Params.FalseAlarm, task.Fault
+	}
+	cause, truth := falsehood(c, s.Round, said)
+	shown = cause == s.Cause && truth.Reason != attest.NonceMissing
+	elsewhere := said.Evidence != task.H(task.TagEvidence, round.Evidence)
+	return shown, shown || elsewhere && said.Verdict == word, task.Amount(c.Member(s.Node).Seats) * each
 }
 
 // finders are the verifiers whose FAULT about a round's evidence was right, if
