@@ -36,8 +36,8 @@ func TestRandomStoriesVerify(t *testing.T) {
 }
 
 // wander plays at random until some time after the settlement. It leaves out
-// what the ledger does not settle well yet (ledger/holes_test.go): a canary after
-// a release, a skip of an executor that is known to have lied.
+// what the ledger does not settle well yet: a canary after a release, a skip of
+// an executor that is known to have lied.
 func (w *world) wander(r *rand.Rand) {
 	w.lax = true
 	liars := r.IntN(3) == 0
