@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"bytes"
+
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/task"
 )
@@ -90,6 +92,9 @@ func (b *Block) weighShown(c *Case, from task.Address, accused task.NodeID, s ta
 	if r == task.PreRun && c.View.Canary != nil || r != c.PreRound() && r != task.PostRun {
 		return false, task.Refuse("nothing-new", "the evidence of that round was a canary, and is settled")
 	}
+	if round := c.Round(r); c.Phase < Closed && (round.ClosedAt == 0 || r == task.PostRun && (c.Phase != Reviewing || c.View.Pre.Faulty != "")) {
+		return false, task.Refuse("accusation-early", "the %s commitments are not closed: its verifiers speak first, and an executor must be able to explain itself", r)
+	}
 	if accused == c.View.Executor {
 		return b.weighEvidence(c, from, s)
 	}
@@ -119,9 +124,14 @@ func (b *Block) weighEvidence(c *Case, from task.Address, s task.Showing) (bool,
 		b.saveCase(c, c.Deadline, "the %s evidence of %s was faulty: %s", r, c.View.Executor.Short(), a.Reason)
 		return true, nil
 	}
-	c.put(s)
-	round.Faulty, round.Accuser = a.Reason, from
-	b.awaitWords(c, r)
+	switch {
+	case len(round.Evidence) == 0:
+		c.put(s)
+	case !bytes.Equal(round.Evidence, s.Evidence):
+		round.Other = &s
+	}
+	round.Accuser = from
+	b.foundFaulty(c, r, a.Reason)
 	return true, nil
 }
 

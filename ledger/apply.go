@@ -400,6 +400,9 @@ func (b *Block) skip(t task.Skip) error {
 	if c.Phase < Attesting || c.Phase > Running || t.View != c.View.Number+1 {
 		return task.Refuse("skip-stale", "the view is %d in phase %s", c.View.Number, c.Phase)
 	}
+	if c.View.Pre.Faulty != "" {
+		return task.Refuse("skip-stale", "the executor is not silent: its evidence is faulty, and that costs it more")
+	}
 	if err := c.CheckSkip(t); err != nil {
 		return err
 	}

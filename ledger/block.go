@@ -188,10 +188,10 @@ func (b *Block) expire(c *Case) {
 		b.closeClaims(c)
 	case c.Phase == Attesting && c.View.Pre.Faulty == "":
 		b.attestUp(c)
-	case c.Phase == Reviewing && c.View.Post.ClosedAt == 0 && c.committedSeats(task.PostRun) >= sortition.Quorum(c.JudgeSeats()):
-		b.closeCommits(c, task.PostRun)
 	case c.Phase >= Attesting && c.View.Pre.Faulty != "":
 		b.endFaulty(c, c.PreRound())
+	case c.Phase == Reviewing && c.View.Post.ClosedAt == 0 && c.committedSeats(task.PostRun) >= sortition.Quorum(c.JudgeSeats()):
+		b.closeCommits(c, task.PostRun)
 	case c.Phase == Releasing && !c.Released(task.Alice):
 		b.settle(c, AliceSilent)
 	case c.Phase == Releasing && !c.Released(task.Bob):

@@ -84,9 +84,10 @@ type Round struct {
 	ClosedAt    uint64            `cbor:"2,keyasint" json:"closed_at"` // height, 0 while open
 	Evidence    []byte            `cbor:"3,keyasint" json:"-"`
 	Reveals     []task.Reveal     `cbor:"4,keyasint" json:"reveals"`
-	Signature   task.Signature    `cbor:"5,keyasint" json:"-"`       // the executor's, over the evidence
-	Faulty      string            `cbor:"6,keyasint" json:"faulty"`  // reason, once the chain itself has found the evidence faulty
-	Accuser     task.Address      `cbor:"7,keyasint" json:"accuser"` // who told the chain so, if no verifier did
+	Signature   task.Signature    `cbor:"5,keyasint" json:"-"`           // the executor's, over the evidence
+	Faulty      string            `cbor:"6,keyasint" json:"faulty"`      // reason, once the chain itself has found the evidence faulty
+	Accuser     task.Address      `cbor:"7,keyasint" json:"accuser"`     // who told the chain so, if no verifier did
+	Other       *task.Showing     `cbor:"8,keyasint,omitempty" json:"-"` // what is faulty, if it is not what was judged
 }
 
 // PastCanary is a pre-run round in which the evidence was faulty on purpose.
@@ -254,7 +255,7 @@ func (c *Case) Tally(r task.Round, reveals []task.Reveal) (ok, fault uint32) {
 	for _, v := range reveals {
 		m := c.Member(v.Node)
 		switch {
-		case !c.Judges(v.Node):
+		case !c.Judges(v.Node) || len(c.Round(r).Evidence) == 0:
 		case v.Verdict == task.OK && v.Evidence == digest:
 			ok += m.Seats
 		case v.Verdict == task.Fault:

@@ -32,7 +32,7 @@ func (b *Block) commitments(set []task.Commitment) error {
 	}
 	ballot := set[0].Ballot
 	early := ballot.Round == task.PreRun && c.Phase == Electing && ballot.View == 0
-	due := ballot.Round == c.PreRound() && c.Phase == Attesting || ballot.Round == task.PostRun && c.Phase == Reviewing
+	due := ballot.Round == c.PreRound() && c.Phase == Attesting || ballot.Round == task.PostRun && c.Phase == Reviewing && c.View.Pre.Faulty == ""
 	if !early && (!due || ballot != c.Ballot(ballot.Round)) {
 		return task.Refuse("ballot-stale", "no such commitments are awaited in phase %s, view %d", c.Phase, c.View.Number)
 	}
@@ -120,7 +120,8 @@ func (b *Block) openRound(ballot task.Ballot) (*Case, task.Round, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	due := ballot.Round == c.PreRound() && c.Phase >= Attesting || ballot.Round == task.PostRun && c.Phase == Reviewing
+	due := ballot.Round == c.PreRound() && c.Phase >= Attesting ||
+		ballot.Round == task.PostRun && c.Phase == Reviewing && c.View.Pre.Faulty == ""
 	if !due || ballot != c.Ballot(ballot.Round) {
 		return nil, 0, task.Refuse("ballot-stale", "nothing of the %s round is awaited in phase %s, view %d", ballot.Round, c.Phase, c.View.Number)
 	}
@@ -161,8 +162,8 @@ func (b *Block) verdicts(t task.Verdicts) error {
 	b.lookAgain(c, r)
 	switch {
 	case round.Faulty != "":
-		b.awaitWords(c, r)
-	case r == task.PostRun && c.allRevealed(r):
+		b.lastWords(c, r)
+	case r == task.PostRun && c.allRevealed(r) && len(round.Evidence) > 0:
 		b.endReview(c)
 	case r != task.PostRun && ok >= need && c.Phase == Attesting:
 		was := c.Deadline
@@ -184,25 +185,32 @@ func (b *Block) lookAgain(c *Case, r task.Round) {
 	})
 	if round.Faulty == "" && doubted && len(round.Evidence) > 0 {
 		if a := c.Appraise(r, round.Evidence); a.Verdict == task.Fault {
-			round.Faulty = a.Reason
+			b.foundFaulty(c, r, a.Reason)
 		}
 	}
 }
 
-// awaitWords gives all who committed in a round with faulty evidence the time
-// to say what they had committed to, and the executor the time to show that
-// it was a canary. Silence is no way out then: it costs what a false OK does.
-func (b *Block) awaitWords(c *Case, r task.Round) {
+// foundFaulty notes that a round's evidence is faulty. All who committed in it
+// get the time to say what they had committed to, and its executor the time to
+// show that it was a canary: as long as anyone has to be found good, since an
+// honest one may be cut off for a while.
+func (b *Block) foundFaulty(c *Case, r task.Round, reason string) {
 	round, was := c.Round(r), c.Deadline
-	if c.allRevealed(r) && (r == task.PostRun || c.View.Opening != nil) {
+	round.Faulty = reason
+	c.Deadline = max(round.ClosedAt, b.Height) + b.Params.CommitBlocks
+	if r == task.PreRun && b.Params.CanaryPPM > 0 {
+		c.Deadline = max(c.Deadline, c.roundEnd(r))
+	}
+	b.saveCase(c, was, "the chain finds the %s evidence faulty itself: %s; last words and an explanation are due by block %d", r, reason, c.Deadline)
+}
+
+// lastWords ends a faulty round before its time when everyone has spoken and
+// nothing more can come.
+func (b *Block) lastWords(c *Case, r task.Round) {
+	explained := r != task.PreRun || b.Params.CanaryPPM == 0 || c.View.Opening != nil
+	if c.allRevealed(r) && explained && (r != task.PostRun || c.View.Pre.Faulty == "") {
 		b.endFaulty(c, r)
-		return
 	}
-	c.Deadline = max(round.ClosedAt+b.Params.CommitBlocks, b.Height+1)
-	if r == task.PreRun && c.View.Opening == nil && b.Params.CanaryPPM > 0 {
-		c.Deadline = max(c.Deadline, c.roundEnd(r)) // an honest executor may be cut off for a while
-	}
-	b.saveCase(c, was, "the chain finds the %s evidence faulty itself: %s; the last words and an explanation are due by block %d", r, round.Faulty, c.Deadline)
 }
 
 // endFaulty decides a round whose evidence is faulty.
@@ -231,18 +239,35 @@ func (b *Block) condemn(c *Case, r task.Round, cause Cause) {
 	b.jail(id, c.ID())
 }
 
-// finders are the verifiers whose FAULT about the round's evidence was right,
-// and whoever accused it on the chain.
-func (c *Case) finders(r task.Round) (all []share) {
+// faulty is the evidence that Faulty is about: the round's, or other that the
+// executor has signed and somebody else was shown.
+func (c *Case) faulty(r task.Round) []byte {
+	if round := c.Round(r); round.Other != nil {
+		return round.Other.Evidence
+	}
+	return c.Round(r).Evidence
+}
+
+// witnesses are the verifiers whose FAULT was right: they had committed to it
+// when nobody knew what the others would say.
+func (c *Case) witnesses(r task.Round) (all []share) {
 	round := c.Round(r)
-	digest := task.H(task.TagEvidence, round.Evidence)
+	digest := task.H(task.TagEvidence, c.faulty(r))
 	for _, v := range round.Reveals {
 		if c.Judges(v.Node) && v.Verdict == task.Fault && v.Evidence == digest {
 			all = append(all, c.share(v.Node))
 		}
 	}
-	if round.Accuser != (task.Address{}) {
-		all = append(all, share{account: round.Accuser, weight: 1})
+	return all
+}
+
+// finders are the witnesses and whoever accused the executor on the chain. An
+// accuser may be the liar's friend: so it shares in what the executor loses,
+// and never in what verifiers lose or in a canary's bonus.
+func (c *Case) finders(r task.Round) []share {
+	all := c.witnesses(r)
+	if accuser := c.Round(r).Accuser; accuser != (task.Address{}) {
+		all = append(all, share{account: accuser, weight: 1})
 	}
 	return all
 }
@@ -275,12 +300,10 @@ func (b *Block) canary(t task.Canary) error {
 	}
 	was := c.Deadline
 	c.View.Opening = &t
-	if round.Faulty == "" {
-		round.Faulty = c.Appraise(r, round.Evidence).Reason
-	}
-	c.Phase = Attesting
-	b.saveCase(c, was, "the executor shows that its evidence was a canary")
-	b.awaitWords(c, r)
+	round.Faulty = c.Appraise(r, c.faulty(r)).Reason
+	c.Phase, c.Deadline = Attesting, max(round.ClosedAt+b.Params.CommitBlocks, b.Height+1)
+	b.saveCase(c, was, "the executor shows that its evidence was a canary; last words are due by block %d", c.Deadline)
+	b.lastWords(c, r)
 	return nil
 }
 
@@ -291,15 +314,11 @@ func (c *Case) CheckCanary(t task.Canary) error {
 	if m == nil {
 		return task.Refuse("ballot-stale", "nobody executes")
 	}
-	round := &c.View.Pre
-	if c.View.Canary != nil {
-		round = &c.View.Canary.Round
-	}
-	shown, err := attest.ParseEvidence(round.Evidence)
+	shown, err := attest.ParseEvidence(c.faulty(task.PreRun))
 	if err != nil {
 		return task.Refuse("canary-false", "the evidence cannot be read, so no enclave made it")
 	}
-	if a := c.Appraise(task.PreRun, round.Evidence); a.Verdict == task.OK {
+	if a := c.Appraise(task.PreRun, c.faulty(task.PreRun)); a.Verdict == task.OK {
 		return task.Refuse("canary-false", "the evidence is good: there is nothing to explain")
 	}
 	genuine, err := attest.ParseEvidence(t.Genuine.Evidence)
@@ -328,14 +347,14 @@ func (c *Case) CheckCanary(t task.Canary) error {
 func (b *Block) endCanary(c *Case) {
 	was := c.Deadline
 	past := &PastCanary{Proof: c.View.Opening.Proof, Height: b.Height}
-	if finders := c.finders(task.PreRun); len(finders) > 0 {
-		past.Bonus = b.reward(c, min(b.Params.Bonus, b.meta.Pool), finders, WhyCanary)
+	if saw := c.witnesses(task.PreRun); len(saw) > 0 {
+		past.Bonus = b.reward(c, min(b.Params.Bonus, b.meta.Pool), saw, WhyCanary)
 		b.meta.Pool -= total(past.Bonus)
 	}
 	b.endRound(c, task.PreRun)
 	genuine := c.View.Opening.Genuine
 	past.Round = c.View.Pre
-	c.View.Canary, c.View.Opening = past, nil
+	c.View.Canary, c.View.Opening, c.View.Releases = past, nil, nil
 	c.View.Pre = Round{Evidence: genuine.Evidence, Signature: genuine.Signature}
 	c.Phase, c.Deadline = Attesting, b.Height+b.Params.CommitBlocks
 	b.saveCase(c, was, "it was a canary: %s to those who saw it; now in earnest", total(past.Bonus))
@@ -369,12 +388,11 @@ func (b *Block) endRound(c *Case, r task.Round) {
 		seats := task.Amount(c.Member(k.Node).Seats)
 		i := slices.IndexFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == k.Node })
 		switch {
-		case i < 0 && round.Faulty != "":
-			b.slash(c, k.Node, r, NoReveal, seats*b.Params.Miss, c.finders(r))
+		case i < 0 && b.Height < round.ClosedAt+b.Params.CommitBlocks: // it had time left
+		case i < 0 && round.Faulty != "" && round.Other == nil:
+			b.slash(c, k.Node, r, NoReveal, seats*b.Params.Miss, c.witnesses(r))
 		case i < 0:
-			if b.Height >= round.ClosedAt+b.Params.CommitBlocks {
-				b.slash(c, k.Node, r, NoReveal, seats*b.Params.NoReveal, nil)
-			}
+			b.slash(c, k.Node, r, NoReveal, seats*b.Params.NoReveal, nil)
 		case round.Reveals[i].Evidence != digest: // of what nobody has shown: neither paid nor slashed
 		case !differ:
 			b.logNode(k.Node, c.ID(), Verified, 0)
@@ -396,8 +414,8 @@ func (b *Block) judge(c *Case, r task.Round, v task.Reveal) {
 		b.logNode(v.Node, c.ID(), FoundFault, 0)
 	case truth == task.OK:
 		b.slash(c, v.Node, r, FalseFault, seats*b.Params.FalseAlarm, nil)
-	case round.Faulty != "":
-		b.slash(c, v.Node, r, FalseOK, seats*b.Params.Miss, c.finders(r))
+	default:
+		b.slash(c, v.Node, r, FalseOK, seats*b.Params.Miss, c.witnesses(r))
 		b.missed(v.Node, c.ID())
 	}
 }
@@ -432,8 +450,7 @@ func (b *Block) attestUp(c *Case) {
 	case len(round.Evidence) == 0:
 		b.passOver(c, "it showed no evidence in time", true)
 	case c.Appraise(r, round.Evidence).Verdict == task.Fault:
-		round.Faulty = c.Appraise(r, round.Evidence).Reason
-		b.awaitWords(c, r)
+		b.foundFaulty(c, r, c.Appraise(r, round.Evidence).Reason)
 	default:
 		// The evidence is good, and too few say so: that is the committee's doing.
 		b.redraw(c)

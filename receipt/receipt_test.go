@@ -74,7 +74,7 @@ func TestEveryEndVerifies(t *testing.T) {
 			w := attesting(t).dirty(func(w *world) *world { return w.ran(task.RunOK, 9) })
 			return w.accuseExecutor(w.c().Shown(task.PreRun))
 		}},
-		{"accused of other", "ooooo - oo o - -- ooo", ledger.BadEnclave, func(t testing.TB) *world {
+		{"accused of other", "ooooo - oo o o -- ooo", ledger.BadEnclave, func(t testing.TB) *world {
 			w := reviewed(t, task.RunOK, 9)
 			ev := w.evidence(task.PreRun)
 			ev.Signature[0]++
@@ -238,7 +238,7 @@ func TestLiesAreNamed(t *testing.T) {
 			w.ran(task.RunOK, 9).tweak = func(ev *attest.Evidence) { ev.Nonces = []task.Hash{{1}} }
 			return w.judge(task.PostRun)
 		}},
-		{"the quote answers nobody", "pre-run evidence", "only 0 seats said OK truthfully", func(w *world) *world {
+		{"the quote answers nobody", "pre-run evidence", "nonce-missing", func(w *world) *world {
 			w.tweak = func(ev *attest.Evidence) { ev.Nonces = nil }
 			w.ran(task.RunOK, 9).tweak = func(*attest.Evidence) {}
 			return w.judge(task.PostRun)

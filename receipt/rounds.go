@@ -32,10 +32,7 @@ func (e *exam) canary() finding {
 	if past.Round.Faulty == "" || past.Round.ClosedAt == 0 {
 		return fails("a canary is faulty, and revealed when the commitments are closed")
 	}
-	if err := c.CheckCanary(task.Canary{Ballot: c.Ballot(task.PreRun), Proof: past.Proof, Genuine: c.Shown(task.Recheck)}); err != nil {
-		if replaced(c) {
-			return idle("it cannot be checked: the evidence that was accused stands where the genuine one stood")
-		}
+	if err := c.CheckCanary(task.Canary{Shown: c.Shown(task.PreRun), Proof: past.Proof, Genuine: c.Shown(task.Recheck)}); err != nil {
 		return fails("%v", err)
 	}
 	if !bonusShared(c) {
@@ -58,7 +55,7 @@ func (e *exam) verdicts(r task.Round) finding {
 	switch {
 	case r == task.PostRun && c.View.Result == nil:
 		return idle("nothing had run")
-	case r != task.PostRun && c.View.Result != nil && ok < need && !replaced(c):
+	case r != task.PostRun && c.View.Result != nil && ok < need:
 		return fails("%d of %d seats found the enclave good; a quorum is %d", ok, c.JudgeSeats(), need)
 	case r == task.PostRun && ok < need && len(round.Evidence) > 0 && round.Faulty == "":
 		e.caveat("Too few verifiers judged how the enclave ended; the chain looked itself.")
@@ -115,10 +112,16 @@ func appraised(c *ledger.Case, r task.Round) (own attest.Appraisal, err error) {
 	} else if round.Signature != (task.Signature{}) {
 		return own, fmt.Errorf("a signature stands over evidence that is missing")
 	}
-	doubted := len(finders(c, r)) > 0
+	doubted, blamed := len(finders(c, r)) > 0, own
+	if round.Other != nil {
+		if err := c.CheckShowing(*round.Other); err != nil {
+			return own, err
+		}
+		blamed = c.Appraise(r, round.Other.Evidence)
+	}
 	switch {
-	case round.Faulty != "" && round.Faulty != own.Reason:
-		return own, fmt.Errorf("the chain says it is faulty: %s; appraised again: %s %s", round.Faulty, own.Verdict, own.Reason)
+	case round.Faulty != "" && round.Faulty != blamed.Reason || round.Other != nil && round.Faulty == "":
+		return own, fmt.Errorf("the chain says it is faulty: %q; appraised again: %s %s", round.Faulty, blamed.Verdict, blamed.Reason)
 	case round.Faulty == "" && own.Verdict == task.Fault && doubted:
 		return own, fmt.Errorf("appraised again: FAULT, %s; verifiers said so, and the chain did nothing", own.Detail)
 	case round.Faulty == "" && round.Accuser != task.Address{}:
@@ -167,6 +170,8 @@ func (e *exam) evidence(r task.Round, relied bool) (attest.Appraisal, finding) {
 	}
 	need := sortition.Quorum(c.JudgeSeats())
 	switch {
+	case round.Other != nil:
+		return own, holds("%s. But for the same round its executor has signed other evidence, which is faulty: %s; the chain acted on it", what, round.Faulty)
 	case round.Faulty != "":
 		return own, holds("%s; the chain said so, and acted on it", what)
 	case own.Verdict == task.Fault && relied:
@@ -196,7 +201,7 @@ func compare(c *ledger.Case, r task.Round) (truthful uint32, wrong []string) {
 		if !c.Judges(v.Node) || v.Evidence != digest {
 			continue
 		}
-		a := c.Truth(r, evidence, v.Node)
+		a := c.Appraise(r, evidence)
 		switch {
 		case a.Verdict != v.Verdict:
 			wrong = append(wrong, fmt.Sprintf("%s said %s, the evidence says %s %s", v.Node.Short(), v.Verdict, a.Verdict, a.Reason))

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 )
@@ -159,38 +158,44 @@ func words(c *ledger.Case, r task.Round, at uint64) (all []debt) {
 		}
 		i := slices.IndexFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == k.Node })
 		switch {
-		case i < 0 && round.Faulty != "":
-			owes(ledger.NoReveal, rules.Miss, finders(c, r))
-		case i < 0 && at >= round.ClosedAt+rules.CommitBlocks:
-			owes(ledger.NoReveal, rules.NoReveal, nil)
+		case i < 0 && at < round.ClosedAt+rules.CommitBlocks: // it had time left
+		case i < 0 && round.Faulty != "" && round.Other == nil:
+			owes(ledger.NoReveal, rules.Miss, witnesses(c, r))
 		case i < 0:
+			owes(ledger.NoReveal, rules.NoReveal, nil)
 		default:
 			said := round.Reveals[i]
-			switch cause, _ := falsehood(c, r, said); {
+			switch cause := falsehood(c, r, said); {
 			case cause == ledger.FalseFault:
 				owes(cause, rules.FalseAlarm, nil)
-			case cause == ledger.FalseOK && round.Faulty != "":
-				owes(cause, rules.Miss, finders(c, r))
+			case cause == ledger.FalseOK && (round.Faulty != "" || doubts(round)):
+				owes(cause, rules.Miss, witnesses(c, r))
 			}
 		}
 	}
 	return all
 }
 
-// falsehood is what is false about a verdict on the round's evidence, and the
-// truth. A verdict on other evidence is neither true nor false here.
-func falsehood(c *ledger.Case, r task.Round, v task.Reveal) (cause ledger.Cause, truth attest.Appraisal) {
+// doubts says whether anyone said FAULT: then the chain holds every word against
+// the evidence.
+func doubts(round *ledger.Round) bool {
+	return slices.ContainsFunc(round.Reveals, func(v task.Reveal) bool { return v.Verdict == task.Fault })
+}
+
+// falsehood is what is false about a verdict on the round's evidence. One on
+// other evidence is neither true nor false here.
+func falsehood(c *ledger.Case, r task.Round, v task.Reveal) ledger.Cause {
 	evidence := c.Round(r).Evidence
 	if v.Evidence != task.H(task.TagEvidence, evidence) {
-		return "", truth
+		return ""
 	}
-	switch truth = c.Truth(r, evidence, v.Node); {
+	switch truth := c.Appraise(r, evidence); {
 	case truth.Verdict == v.Verdict:
-		return "", truth
+		return ""
 	case v.Verdict == task.OK:
-		return ledger.FalseOK, truth
+		return ledger.FalseOK
 	}
-	return ledger.FalseFault, truth
+	return ledger.FalseFault
 }
 
 func (d debt) matches(s ledger.Slash) bool {
@@ -250,8 +255,8 @@ func lateWord(c *ledger.Case, s ledger.Slash) (shown, allowed bool, most task.Am
 	if s.Cause == ledger.FalseFault {
 		each, word = c.Params.FalseAlarm, task.Fault
 	}
-	cause, truth := falsehood(c, s.Round, said)
-	shown = cause == s.Cause && truth.Reason != attest.NonceMissing
+	cause := falsehood(c, s.Round, said)
+	shown = cause == s.Cause
 	elsewhere := said.Evidence != task.H(task.TagEvidence, round.Evidence)
 	return shown, shown || elsewhere && said.Verdict == word, task.Amount(c.Member(s.Node).Seats) * each
 }
@@ -260,17 +265,31 @@ func lateWord(c *ledger.Case, s ledger.Slash) (shown, allowed bool, most task.Am
 // it is faulty, and whoever accused it on the chain.
 func finders(c *ledger.Case, r task.Round) (all []finder) {
 	round := c.Round(r)
-	digest := task.H(task.TagEvidence, round.Evidence)
-	for _, v := range round.Reveals {
+	all = witnesses(c, r)
+	if round.Accuser != (task.Address{}) {
+		all = append(all, finder{account: round.Accuser, weight: 1})
+	}
+	return all
+}
+
+// witnesses are the finders who had committed to their FAULT.
+func witnesses(c *ledger.Case, r task.Round) (all []finder) {
+	digest := task.H(task.TagEvidence, accused(c.Round(r)))
+	for _, v := range c.Round(r).Reveals {
 		if c.Judges(v.Node) && v.Verdict == task.Fault && v.Evidence == digest {
 			m := c.Member(v.Node)
 			all = append(all, finder{v.Node, m.Node.Operator, uint64(m.Seats)})
 		}
 	}
-	if round.Accuser != (task.Address{}) {
-		all = append(all, finder{account: round.Accuser, weight: 1})
-	}
 	return all
+}
+
+// accused is the evidence that a round's fault is about.
+func accused(r *ledger.Round) []byte {
+	if r.Other != nil {
+		return r.Other.Evidence
+	}
+	return r.Evidence
 }
 
 // shared is money by weight. What does not divide is not paid.

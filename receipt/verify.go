@@ -359,7 +359,7 @@ func (e *exam) releases() finding {
 		switch {
 		case r.Role != task.Alice && r.Role != task.Bob || twice || len(r.Sealed) == 0 || len(r.Sealed) > task.MaxSealed:
 			return fails("a release of %s is malformed or stands twice", r.Role)
-		case r.Task != c.ID() || r.Attempt != c.Attempt || r.View != v.Number || r.Evidence != digest && !replaced(c):
+		case r.Task != c.ID() || r.Attempt != c.Attempt || r.View != v.Number || r.Evidence != digest:
 			return fails("%s released the key for another view or to another enclave", r.Role)
 		}
 		who = append(who, r.Role.String())
@@ -379,19 +379,12 @@ func (e *exam) result() finding {
 	if s == nil {
 		return idle("the task ended without a result")
 	}
-	switch err := c.CheckResult(*s); {
-	case err != nil && replaced(c):
-		return idle("it cannot be checked: the evidence that was accused stands where that stood which names its key")
-	case err != nil:
+	if err := c.CheckResult(*s); err != nil {
 		return fails("%v", err)
 	}
 	r := s.Result
 	return holds("the enclave signed: %s, exit code %d, %d of %d gas, output of %d bytes with SHA-256 %s", r.Outcome, r.ExitCode, r.Gas, c.Task.GasLimit, r.Size, r.Output)
 }
-
-// replaced says whether an accusation has put other evidence of the executor
-// in the place of that which the committee judged.
-func replaced(c *ledger.Case) bool { return c.View.Pre.Accuser != task.Address{} }
 
 // escrow: what was locked is what the rules say (spec §10.1).
 func (e *exam) escrow() finding {

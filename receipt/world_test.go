@@ -313,7 +313,7 @@ func (w *world) open() {
 	w.t.Helper()
 	c := w.c()
 	proof, _ := enclaveVRF(c.View.Number).Prove(attest.CanaryInput(c.Expected(task.PreRun, c.View.Number, w.nodes[c.View.Executor].node).Context))
-	w.must("carol", task.Body{Canary: &task.Canary{Ballot: c.Ballot(task.PreRun), Proof: proof, Genuine: w.sign(task.Recheck, w.evidence(task.Recheck))}})
+	w.must("carol", task.Body{Canary: &task.Canary{Shown: w.c().Shown(task.PreRun), Proof: proof, Genuine: w.sign(task.Recheck, w.evidence(task.Recheck))}})
 }
 
 // nextView waits for the next executor, or the end.

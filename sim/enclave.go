@@ -117,6 +117,7 @@ func (s *session) unveil(a committee.Unveil) {
 	}
 	proof, _ := e.vrf.Prove(attest.CanaryInput(e.context))
 	e.canary, e.context.Round = false, task.Recheck
+	e.genuine = true // what it shows now is what it is
 	e.shown = e.evidence(task.Recheck, node.Nonces(a.Members))
 	s.s.Unveiled(a.Ballot, (*[81]byte)(&proof), task.Encode(e.shown))
 }

@@ -131,14 +131,16 @@ func (w *world) post(j *job, f task.Function) {
 		Input: task.Blob{CID: fmt.Sprint("input ", w.now), Size: 5}, Recipient: "age1", Endpoint: task.Endpoint{Addr: "alice"},
 		GasLimit: 1_000_000, GasPrice: task.PRY, Fee: 2 * task.PRY, Seats: seats, MinSeats: min(seats, 4), Policy: task.Policy{MinTier: task.TierSimulated},
 	}
-	if pending := len(w.chain.pool); pending > 0 { // her nonce is about to be used
+	if len(w.chain.pool) > 0 { // her nonce may be about to be used
 		w.after(60*millisecond, func() { w.post(j, f) })
 		return
 	}
 	j.id, j.posted = p.ID(), w.now
 	w.say("alice posts task %s for %d seats", j.id.Short(), seats)
 	w.chain.submit(pooled{key: w.alice.key, who: "alice", body: task.Body{Post: &p}, then: func(err error) {
-		if err != nil {
+		if task.CodeOf(err) == "task-mismatch" { // another transaction of hers was first
+			w.post(j, f)
+		} else if err != nil {
 			w.violate("an honest task is taken", "%v", err)
 		}
 	}})
