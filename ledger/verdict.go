@@ -450,6 +450,9 @@ func (b *Block) attestUp(c *Case) {
 	case len(round.Evidence) == 0:
 		b.passOver(c, "it showed no evidence in time", true)
 	case c.Appraise(r, round.Evidence).Verdict == task.Fault:
+		if round.ClosedAt == 0 { // an executor can explain a canary only after that
+			b.closeCommits(c, r)
+		}
 		b.foundFaulty(c, r, c.Appraise(r, round.Evidence).Reason)
 	default:
 		// The evidence is good, and too few say so: that is the committee's doing.
