@@ -289,12 +289,12 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if !ok || !ok2 || !ok3 {
 		return refuse("amount-overflow", "gas limit × price + fees is over 2^64-1 base units")
 	}
-	if stake := alice - p.Fee; stake > b.Params.Cap(p.Seats) {
-		return refuse("value-over-cap", "gas and royalty of %s are more than %d seats can answer for, %s; ask for more seats", stake, p.Seats, b.Params.Cap(p.Seats))
-	}
 	if acct.Balance < need {
 		return refuse("escrow-low", "the task locks %s (gas %s, committee %s, royalty %s, posting %s); the account holds %s",
 			need, gas, p.Fee, f.Function.Manifest.Royalty, b.Params.PostingFee, acct.Balance)
+	}
+	if stake := alice - p.Fee; stake > b.Params.Cap(p.Seats) {
+		return refuse("value-over-cap", "gas and royalty of %s are more than %d seats can answer for, %s; ask for more seats", stake, p.Seats, b.Params.Cap(p.Seats))
 	}
 	bob, ok := fixedPart(p, b.Params).Add(p.Fee)
 	if !ok || f.Bond < bob {

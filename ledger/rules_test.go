@@ -125,6 +125,22 @@ func (w *world) body(who, verb string, with map[string]string) task.Body {
 		return w.resultRow(with)
 	case "skip":
 		return w.skipRow(with["votes"])
+	case "show":
+		return task.Body{Show: ref(w.shown(w.c().PreRound(), w.quote(w.c().PreRound())))}
+	case "canary":
+		return task.Body{Canary: ref(w.opening())}
+	case "accuse":
+		c := w.c()
+		return task.Body{Accuse: &task.Accusation{Ballot: c.Ballot(c.PreRound()), Accused: c.View.Executor, Shown: ref(w.shown(c.PreRound(), w.dirty(c.PreRound())))}}
+	case "false-verdict":
+		c := w.c()
+		who := task.NodeID{1}
+		for _, m := range c.Members {
+			if c.Judges(m.Claim.Node) {
+				who = m.Claim.Node
+			}
+		}
+		return task.Body{Accuse: &task.Accusation{Ballot: c.Ballot(c.PreRound()), Accused: who, Shown: ref(c.Shown(c.PreRound()))}}
 	}
 	panic(verb)
 }
