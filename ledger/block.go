@@ -10,7 +10,7 @@
 //
 // Money: amounts are integers, each transaction either applies whole or
 // changes nothing but its sender's fee and nonce, and after each of them
-// balances + bonds + unbonding + escrows + burned = supply (spec §10.6).
+// balances + bonds + unbonding + escrows + burned = supply (spec §10.8).
 //
 // Time: deadlines are heights (spec §1.5). What is due at a height is done by
 // [Block.Begin] (draws) and [Block.End] (everything else), never by a clock.

@@ -7,7 +7,7 @@ import (
 )
 
 // Economics are the numbers that make honest work the best that a verifier
-// can do (spec §10.3). Amounts are for one seat, so that splitting a stake over
+// can do (spec §10.6). Amounts are for one seat, so that splitting a stake over
 // many nodes changes nothing.
 type Economics struct {
 	CanaryPPM       uint64      `cbor:"20,keyasint" json:"canary_ppm"` // κ: how often an enclave shows faulty evidence on purpose
@@ -28,7 +28,7 @@ type Economics struct {
 	NodeCommittee   uint32      `cbor:"35,keyasint" json:"committee"`        // n: the seats of a usual committee
 }
 
-// Default are the numbers of spec §10.3, in units of the cost of one check.
+// Default are the numbers of spec §10.6, in units of the cost of one check.
 func Default(cost task.Amount) Economics {
 	return Economics{
 		CanaryPPM: 50_000, CheckCost: cost, DetectPPM: 990_000, FaultPPM: 800_000,
@@ -38,7 +38,7 @@ func Default(cost task.Amount) Economics {
 	}
 }
 
-// check holds the inequalities of spec §10.3 with the factor 2 that covers what
+// check holds the inequalities of spec §10.6 with the factor 2 that covers what
 // the model leaves out. A chain without canaries is allowed, and its
 // verifiers have no reason to look: that is for experiments.
 func (e Economics) check(p Params) error {
@@ -59,9 +59,9 @@ func (e Economics) check(p Params) error {
 	case e.CanaryPPM == 0:
 		return nil
 	case e.margin(e.CanaryPPM, e.DetectPPM, e.SeatFee+e.Bonus/n+e.Miss) < 2*e.CheckCost:
-		return fmt.Errorf("genesis: saying OK unread pays: κ·d·(w + B/n + miss) must be at least 2c (spec §10.3)")
+		return fmt.Errorf("genesis: saying OK unread pays: κ·d·(w + B/n + miss) must be at least 2c (spec §10.6)")
 	case e.margin(million-e.FaultPPM, million, e.SeatFee+e.FalseAlarm) < 2*e.CheckCost+e.margin(e.FaultPPM, million-e.DetectPPM, e.SeatFee+e.Bonus+e.Miss):
-		return fmt.Errorf("genesis: crying FAULT always pays: (1−φ)(w + false_alarm) must be at least 2c + φ(1−d)(w + B + miss) (spec §10.3)")
+		return fmt.Errorf("genesis: crying FAULT always pays: (1−φ)(w + false_alarm) must be at least 2c + φ(1−d)(w + B + miss) (spec §10.6)")
 	case e.NoReveal < 2*e.CheckCost || e.Miss <= e.NoReveal:
 		return fmt.Errorf("genesis: no_reveal must be at least 2c, and miss more than no_reveal: or silence would be the way out of a lie")
 	case p.PostingFee < e.margin(e.CanaryPPM, million, e.Bonus):
@@ -79,7 +79,7 @@ func (e Economics) margin(a, b uint64, x task.Amount) task.Amount {
 }
 
 // Cap is the most that a task of so many seats may put at stake beyond its
-// committee's fee: half of what a committee that lies together loses (spec §10.3).
+// committee's fee: half of what a committee that lies together loses (spec §10.6).
 func (e Economics) Cap(seats uint32) task.Amount {
 	if e.CanaryPPM == 0 {
 		return ^task.Amount(0)

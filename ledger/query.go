@@ -95,7 +95,7 @@ func all[T any](s Store, prefix string) []T {
 
 // Held adds up all money there is: balances, bonds, unbonding, the free bonds
 // of functions, the escrows of open cases, the pool, and what was burned. It must equal
-// the supply after every transaction (spec §10.6).
+// the supply after every transaction (spec §10.8).
 func (r Reader) Held() task.Amount {
 	meta := r.Meta()
 	held := meta.Burned + meta.Pool

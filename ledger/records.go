@@ -23,7 +23,7 @@ type NodeRecord struct {
 	// bonded again; Misses are its false OKs since.
 	JailedUntil uint64           `cbor:"5,keyasint" json:"jailed_until"`
 	Misses      uint64           `cbor:"6,keyasint" json:"misses"`
-	Counts      map[Cause]uint64 `cbor:"7,keyasint" json:"counts"` // by cause (spec §10.7)
+	Counts      map[Cause]uint64 `cbor:"7,keyasint" json:"counts"` // by cause (spec §10.9)
 	Lost        task.Amount      `cbor:"8,keyasint" json:"lost"`   // of its bond, so far
 }
 

@@ -31,11 +31,10 @@ type validator struct {
 }
 
 type pooled struct {
-	key   ed25519.PrivateKey
-	body  task.Body
-	who   string
-	tries int
-	then  func(error) // what its sender hears
+	key  ed25519.PrivateKey
+	body task.Body
+	who  string
+	then func(error) // what its sender hears
 }
 
 const chainID = "sim"
@@ -145,7 +144,7 @@ func (c *chain) propose(v *validator) bool {
 		c.w.say("block %d task %s: %s", c.height, e.Task.Short(), e.What)
 	}
 	c.pool = append(later, c.pool...)
-	c.w.checkBlock(events)
+	c.w.checkBlock(events, len(pool))
 	c.w.spread(events)
 	return true
 }

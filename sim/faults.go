@@ -3,13 +3,11 @@ package sim
 // network is how the world's messages travel, and what goes wrong until it
 // heals.
 type network struct {
-	heals          int64   // from here on nothing fails
-	loss, twice    float64 // of a message
-	delay, jitter  int64   // one way
-	island         map[int]bool
-	islandUntil    int64
-	skew           []float64 // how fast each worker's clock runs
-	everPartitions bool
+	heals         int64   // from here on nothing fails
+	loss, twice   float64 // of a message
+	delay, jitter int64   // one way
+	island        map[int]bool
+	skew          []float64 // how fast each worker's clock runs
 }
 
 // weather decides what the seed does to this world.
@@ -44,7 +42,6 @@ func (w *world) weather() {
 		}
 	}
 	if w.chance(0.5) {
-		n.everPartitions = true
 		w.after(w.between(0, n.heals), w.partition)
 	}
 	w.after(n.heals, w.heal)

@@ -164,7 +164,7 @@ func (k *worker) moved(c *ledger.Case) {
 func (k *worker) alive(do func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			if p != killed {
+			if p != errKilled {
 				panic(p)
 			}
 			k.crash("killed in the middle of a write")
@@ -386,7 +386,7 @@ type voteKey struct {
 }
 
 var (
-	killed      = errors.New("killed")
+	errKilled   = errors.New("killed")
 	errDiskFull = errors.New("no space left on device")
 	errOther    = errors.New("the journal holds another word for this question")
 )
@@ -399,14 +399,14 @@ func (d *disk) write(id task.TaskID, do func(*record) error) error {
 	}
 	die := d.killAt > 0 && d.writes == d.killAt
 	if die && !d.tornAfter {
-		panic(killed)
+		panic(errKilled)
 	}
 	if d.records[id] == nil {
 		d.records[id] = &record{votes: map[voteKey]task.SignedVote{}}
 	}
 	err := do(d.records[id])
 	if die {
-		panic(killed)
+		panic(errKilled)
 	}
 	return err
 }
