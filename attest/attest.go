@@ -45,6 +45,11 @@ type Keys struct {
 	VRF  task.Key `cbor:"3,keyasint" json:"vrf"`
 }
 
+// Equal says whether they are one enclave's.
+func (k Keys) Equal(o Keys) bool {
+	return bytes.Equal(k.Seal, o.Seal) && k.Sign == o.Sign && k.VRF == o.VRF
+}
+
 // Quote is what the platform signs.
 type Quote struct {
 	ReportData  task.Hash `cbor:"1,keyasint" json:"report_data"`
@@ -112,6 +117,9 @@ type Context struct {
 	Function task.FunctionID `cbor:"7,keyasint"`
 	CodeCID  string          `cbor:"8,keyasint"`
 	InputCID string          `cbor:"9,keyasint"`
+	// CanaryPPM is how often the enclave must show faulty evidence on purpose.
+	// It is bound here so that no host can talk its enclave out of it.
+	CanaryPPM uint64 `cbor:"10,keyasint"`
 }
 
 // ReportData binds keys, nonces and state to the context (spec §7.2).
@@ -202,7 +210,7 @@ func Appraise(e Evidence, want Expected, policy task.Policy, ref Reference) Appr
 		return fault(WrongMeasurement, "measurement %s is not a reference value", e.Quote.Measurement.Short())
 	case len(e.Keys.Seal) != sealKeySize:
 		return fault(BadKeys, "sealing key of %d bytes, want %d", len(e.Keys.Seal), sealKeySize)
-	case want.Keys != nil && !sameKeys(*want.Keys, e.Keys):
+	case want.Keys != nil && !want.Keys.Equal(e.Keys):
 		return fault(KeysChanged, "the exit evidence is of another enclave than the one that ran")
 	case e.State != want.State:
 		return fault(DirtyState, "writable state %s, the empty one is %s", e.State.Short(), want.State.Short())
@@ -216,8 +224,4 @@ func Appraise(e Evidence, want Expected, policy task.Policy, ref Reference) Appr
 		return fault(NotBound, "the quote is not bound to this task, view, node, keys, state and nonces")
 	}
 	return Appraisal{Verdict: task.OK, Tier: tier}
-}
-
-func sameKeys(a, b Keys) bool {
-	return bytes.Equal(a.Seal, b.Seal) && a.Sign == b.Sign && a.VRF == b.VRF
 }

@@ -149,3 +149,23 @@ func FuzzParseEvidence(f *testing.F) {
 		}
 	})
 }
+
+// CanaryDue hits its share, and every output whose turn it is makes evidence
+// that an honest appraisal refuses.
+func TestCanaries(t *testing.T) {
+	due := 0
+	for i := range 100_000 {
+		beta := [64]byte(append(append([]byte{}, sum(i)...), sum(i+1)...))
+		if CanaryDue(beta, 50_000) {
+			due++
+		}
+	}
+	if due < 4600 || due > 5400 {
+		t.Errorf("%d canaries in 100,000 at 5 %%", due)
+	}
+	if CanaryDue([64]byte{}, 0) || !CanaryDue([64]byte{255, 255, 255, 255, 255, 255, 255, 255}, 1_000_000) {
+		t.Error("never and always are not kept")
+	}
+}
+
+func sum(i int) []byte { h := task.H(task.TagState, task.U64(uint64(i))); return h[:] }

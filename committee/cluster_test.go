@@ -55,6 +55,7 @@ type peer struct {
 	timers map[TimerKind]int
 	dead   bool // hears and says nothing
 	lazy   func(Appraise) (task.Verdict, bool)
+	spoil  func(attest.Platform, attest.Context, *attest.Evidence) // what its enclave shows
 }
 
 type item struct {
@@ -82,16 +83,23 @@ func key(s string) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(h[:])
 }
 
-var enclaveKeys = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(key("enclave"))}
+var (
+	enclaveVRF  = vrf.NewKey(task.Hash{2})
+	enclaveKeys = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(key("enclave")), VRF: task.Key(enclaveVRF.Public())}
+)
 
 // newCluster makes n workers of equal stake and posts a task for tau seats.
-func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Timeouts, blockMillis float64) *cluster {
+func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Timeouts, blockMillis float64, set ...func(*ledger.Params)) *cluster {
 	c := &cluster{
 		t: t, rand: rand.New(rand.NewPCG(seed, 1)), oneWay: 25, nodes: map[task.NodeID]*peer{}, store: ledger.NewMemStore(),
 		val: vrf.NewKey(task.Hash{1}), alice: key("alice"), bob: key("bob"),
 	}
 	c.params = ledger.Embedded("test")
 	c.params.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{9}}}
+	c.params.CanaryPPM = 0
+	for _, f := range set {
+		f(&c.params)
+	}
 	g := ledger.Genesis{Params: c.params, Validators: []ledger.Validator{{Address: []byte("v"), VRF: task.Key(c.val.Public())}}}
 	for _, k := range []ed25519.PrivateKey{c.alice, c.bob} {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(k), Balance: 1000 * task.PRY})
@@ -111,7 +119,7 @@ func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Timeouts, bl
 		t.Fatal(err)
 	}
 	fn := task.Function{Owner: task.PublicKey(c.bob), Manifest: task.Manifest{Name: "f", Runtime: "wasm", Limits: task.Limits{Gas: 1, MemoryBytes: 1, OutputBytes: 1, WallMillis: 100}}, Code: task.Blob{CID: "x", Size: 1}}
-	tk := task.Task{Chain: "test", Owner: task.PublicKey(c.alice), Function: fn.ID(), Input: task.Blob{CID: "y", Size: 1}, Recipient: "r", GasLimit: 1, Fee: task.PRY, Seats: tau, MinSeats: 4, Policy: task.Policy{MinTier: 1}}
+	tk := task.Task{Chain: "test", Owner: task.PublicKey(c.alice), Function: fn.ID(), Input: task.Blob{CID: "y", Size: 1}, Recipient: "r", GasLimit: 1, Fee: 4 * task.PRY, Seats: tau, MinSeats: 4, Policy: task.Policy{MinTier: 1}}
 	c.id = tk.ID()
 	c.block(queued{c.bob, task.Body{Publish: &task.Publish{Function: fn, Bond: 10 * task.PRY}}})
 	c.block(queued{c.alice, task.Body{Post: &tk}})
@@ -247,25 +255,31 @@ func (c *cluster) perform(p *peer, a Action) {
 		c.broadcast(p, RevealHeard{Reveal: a.Reveal})
 		c.step(p, RevealHeard{Reveal: a.Reveal})
 	case SendEvidence:
-		c.broadcast(p, EvidenceHeard{From: p.id, Round: a.Round, View: a.View, Evidence: a.Evidence})
+		c.broadcast(p, EvidenceHeard{From: p.id, Shown: a.Shown})
 	case Appraise:
-		verdict, ok := task.OK, true
+		truth := c.truth(p, a)
+		verdict, ok := truth.Verdict, true
 		if p.lazy != nil {
 			verdict, ok = p.lazy(a)
 		}
-		reason := ""
-		if verdict == task.Fault {
-			reason = attest.BadSignature
+		if verdict == task.Fault && truth.Reason == "" {
+			truth.Reason = attest.BadSignature
+		}
+		if verdict == task.OK {
+			truth.Reason = ""
 		}
 		if ok {
-			c.step(p, Appraised{Round: a.Round, View: a.View, Evidence: a.Evidence, Verdict: verdict, Reason: reason, Salt: task.H(task.TagSalt, p.id[:], []byte{byte(a.Round)})})
+			c.step(p, Appraised{Ballot: a.Ballot, Evidence: a.Evidence, Verdict: verdict, Reason: truth.Reason, Salt: task.H(task.TagSalt, p.id[:], task.Encode(a.Ballot))})
 		}
 	case StartEnclave:
-		c.after(5, func() { c.quote(p, task.PreRun, a.View, a.Members) })
+		c.after(5, func() { c.quote(p, a.Ballot, a.Members) })
+		c.beat(p, c.theCase().Attempt, a.Ballot.View)
 	case Requote:
-		c.after(1, func() { c.quote(p, task.PreRun, a.View, a.Members) })
+		c.after(1, func() { c.quote(p, a.Ballot, a.Members) })
 	case QuoteExit:
-		c.after(5, func() { c.quote(p, task.PostRun, a.View, nil) })
+		c.after(5, func() { c.quote(p, a.Ballot, nil) })
+	case Unveil:
+		c.after(1, func() { c.step(p, Unveiled{Ballot: a.Ballot, Canary: c.unveil(p, a)}) })
 	case RequestKeys:
 		c.after(2*c.oneWay, func() { c.release(p, a) })
 	case Submit:
@@ -282,12 +296,75 @@ func (c *cluster) perform(p *peer, a Action) {
 	}
 }
 
-func (c *cluster) quote(p *peer, r task.Round, view uint32, members []Member) {
-	ev := attest.Evidence{Kind: attest.Simulated, Round: r, Keys: enclaveKeys, Chip: p.node.TEE.Identity, Quote: attest.Quote{TCB: uint64(view)}}
-	for _, k := range members {
-		ev.Nonces = append(ev.Nonces, attest.Nonce(k.Beta, k.Node))
+// truth is an honest appraisal.
+func (c *cluster) truth(p *peer, a Appraise) attest.Appraisal {
+	ev, err := attest.ParseEvidence(a.Evidence)
+	if err != nil {
+		return attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed}
 	}
-	c.step(p, Quoted{Round: r, View: view, Evidence: task.Encode(ev)})
+	k := c.theCase()
+	want := k.Expected(a.Ballot.Round, a.Ballot.View, c.nodes[a.Executor].node)
+	if a.Ballot.Round != task.PostRun {
+		want.Nonces = noncesOf(a.Members)
+	}
+	return attest.Appraise(ev, want, k.Task.Policy, c.params.Reference)
+}
+
+// beat sends signs of life while the executor's work lasts.
+func (c *cluster) beat(p *peer, attempt, view uint32) {
+	c.after(float64(Embedded.Silence)/4, func() {
+		if k := c.theCase(); !p.dead && k.Phase != ledger.Closed && k.Attempt == attempt && k.View.Number <= view {
+			c.broadcast(p, AliveHeard{View: view, Node: p.id})
+			c.beat(p, attempt, view)
+		}
+	})
+}
+
+func noncesOf(members []Member) (nonces []task.Hash) {
+	for _, m := range members {
+		nonces = append(nonces, attest.Nonce(m.Beta, m.Node))
+	}
+	return nonces
+}
+
+func (c *cluster) evidence(p *peer, b task.Ballot, members []Member) (task.Showing, bool) {
+	k, r := c.theCase(), b.Round
+	context := k.Expected(r, b.View, p.node).Context
+	nonces := []task.Hash{k.View.ExitNonce}
+	if r != task.PostRun {
+		nonces = noncesOf(members)
+	}
+	platform := attest.Platform{Chip: p.chip, Measurement: task.Hash{9}}
+	ev := platform.Quote(context, enclaveKeys, nonces, attest.EmptyState)
+	beta := enclaveVRF.Output(attest.CanaryInput(context))
+	canary := r == task.PreRun && attest.CanaryDue(beta, c.params.CanaryPPM)
+	if canary {
+		ev = platform.Canary(context, enclaveKeys, nonces, beta)
+	}
+	if p.spoil != nil {
+		p.spoil(platform, context, &ev)
+	}
+	s := task.Showing{Ballot: b, Evidence: task.Encode(ev)}
+	s.Signature = task.Sign(p.key, s.Hash())
+	return s, canary
+}
+
+func (c *cluster) quote(p *peer, b task.Ballot, members []Member) {
+	s, _ := c.evidence(p, b, members)
+	c.step(p, Quoted{Shown: s})
+}
+
+func (c *cluster) unveil(p *peer, a Unveil) *task.Canary {
+	_, canary := c.evidence(p, a.Ballot, a.Members)
+	if !canary {
+		return nil
+	}
+	again := a.Ballot
+	again.Round = task.Recheck
+	genuine, _ := c.evidence(p, again, a.Members)
+	proof, _ := enclaveVRF.Prove(attest.CanaryInput(c.theCase().Expected(task.PreRun, a.Ballot.View, p.node).Context))
+	shown, _ := c.evidence(p, a.Ballot, a.Members)
+	return &task.Canary{Shown: shown, Proof: proof, Genuine: genuine}
 }
 
 // release plays both owners and the enclave's run.
@@ -297,9 +374,9 @@ func (c *cluster) release(p *peer, a RequestKeys) {
 	}
 	digest := task.H(task.TagEvidence, a.Evidence)
 	k := c.theCase()
-	c.owners(k.Attempt, a.View, digest)
+	c.owners(k.Attempt, a.Ballot.View, digest)
 	c.after(10, func() {
-		r := task.Result{Task: c.id, Attempt: k.Attempt, View: a.View, Node: p.id, Outcome: task.RunOK, Evidence: digest, PreState: attest.EmptyState, PostState: attest.EmptyState}
+		r := task.Result{Task: c.id, Attempt: k.Attempt, View: a.Ballot.View, Node: p.id, Outcome: task.RunOK, Evidence: digest, PreState: attest.EmptyState, PostState: attest.EmptyState}
 		c.step(p, Ran{Result: task.SignedResult{Result: r, Signature: task.Sign(key("enclave"), r.Hash()), CID: "o"}})
 	})
 }

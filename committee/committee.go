@@ -82,17 +82,15 @@ type (
 	ClaimHeard struct{ Member Member }
 	// VoteHeard brings a verified vote, this node's own included.
 	VoteHeard struct{ Vote Verified }
-	// EvidenceHeard brings the executor's evidence, not yet appraised.
+	// EvidenceHeard brings evidence, not yet appraised, under the signature of
+	// the node that shows it.
 	EvidenceHeard struct {
-		From     task.NodeID
-		Round    task.Round
-		View     uint32
-		Evidence []byte
+		From  task.NodeID
+		Shown task.Showing
 	}
 	// Appraised brings this node's own appraisal, with the salt for the commitment.
 	Appraised struct {
-		Round    task.Round
-		View     uint32
+		Ballot   task.Ballot
 		Evidence []byte
 		Verdict  task.Verdict
 		Reason   string
@@ -107,11 +105,14 @@ type (
 		View uint32
 		Node task.NodeID
 	}
-	// Quoted says that this node's enclave has made evidence.
-	Quoted struct {
-		Round    task.Round
-		View     uint32
-		Evidence []byte
+	// Quoted says that this node's enclave has made evidence, which this node
+	// has signed.
+	Quoted struct{ Shown task.Showing }
+	// Unveiled answers Unveil: with the proof of a canary and what is genuine, or
+	// nil if the evidence was in earnest.
+	Unveiled struct {
+		Ballot task.Ballot
+		Canary *task.Canary
 	}
 	// Ran says that this node's enclave has signed a result.
 	Ran struct{ Result task.SignedResult }
@@ -129,6 +130,7 @@ func (CommitmentHeard) event() {}
 func (RevealHeard) event()     {}
 func (AliveHeard) event()      {}
 func (Quoted) event()          {}
+func (Unveiled) event()        {}
 func (Ran) event()             {}
 func (TimedOut) event()        {}
 
@@ -156,29 +158,31 @@ type (
 	// SendReveal sends this node's reveal to the members.
 	SendReveal struct{ Reveal task.Reveal }
 	// SendEvidence sends this node's evidence to the members.
-	SendEvidence struct {
-		Round    task.Round
-		View     uint32
-		Evidence []byte
-	}
+	SendEvidence struct{ Shown task.Showing }
 	// Appraise asks for an appraisal of the executor's evidence; answer with
 	// Appraised.
 	Appraise struct {
-		Round    task.Round
-		View     uint32
+		Ballot   task.Ballot
 		Executor task.NodeID
+		Members  []Member // whose nonces it must answer before the run
 		Evidence []byte
 	}
 	// StartEnclave fetches the blobs, starts the enclave and makes its evidence
 	// over the members' nonces; answer with Quoted.
 	StartEnclave struct {
-		View    uint32
+		Ballot  task.Ballot
 		Members []Member
 	}
-	// Requote asks the running enclave for its pre-run evidence again, over the
-	// nonces of members who were not known before; answer with Quoted.
+	// Requote asks the running enclave for its pre-run evidence again, for a
+	// committee that was not known before; answer with Quoted.
 	Requote struct {
-		View    uint32
+		Ballot  task.Ballot
+		Members []Member
+	}
+	// Unveil asks the enclave, once the commitments are closed, whether its
+	// evidence was a canary; answer with Unveiled (spec §7.6).
+	Unveil struct {
+		Ballot  task.Ballot
 		Members []Member
 	}
 	// StopEnclave drops all work for the task.
@@ -186,14 +190,14 @@ type (
 	// RequestKeys shows the owners the verdict quorum and asks for their keys;
 	// then the enclave runs; answer with Ran.
 	RequestKeys struct {
-		View     uint32
+		Ballot   task.Ballot
 		Evidence []byte
 		Reveals  []task.Reveal
 	}
 	// QuoteExit asks the enclave for its exit evidence; answer with Quoted.
 	QuoteExit struct {
-		View  uint32
-		Nonce task.Hash
+		Ballot task.Ballot
+		Nonce  task.Hash
 	}
 	// Submit sends a transaction to the chain.
 	Submit struct{ Body task.Body }
@@ -216,6 +220,7 @@ func (Appraise) action()      {}
 func (StartEnclave) action()  {}
 func (Requote) action()       {}
 func (StopEnclave) action()   {}
+func (Unveil) action()        {}
 func (RequestKeys) action()   {}
 func (QuoteExit) action()     {}
 func (Submit) action()        {}
@@ -231,6 +236,7 @@ const (
 	ViewTimer
 	SilenceTimer
 	FlushTimer
+	StallTimer
 )
 
 // Timer names one waiting: of a kind, in one view of one attempt, and where it

@@ -170,3 +170,17 @@ func TestForgedRevealsAreIgnored(t *testing.T) {
 		t.Errorf("settled as %s, passed over %v", k.Settlement.Outcome, k.Passed)
 	}
 }
+
+// Messages that overtake each other cost nobody its turn: evidence that was
+// made anew for late members can arrive before what it replaces.
+func TestReorderingCostsNobodyItsTurn(t *testing.T) {
+	for seed := range seeds(60) {
+		c := newCluster(t, seed, 10, 13, Embedded, 25)
+		c.oneWay, c.jitter = 1, 30
+		k := c.settled(t)
+		if len(k.Passed) != 0 || k.Attempt != 0 || c.now > 1000 {
+			c.dump()
+			t.Fatalf("seed %d: settled after %.0f ms, attempt %d, passed over %v", seed, c.now, k.Attempt, len(k.Passed))
+		}
+	}
+}

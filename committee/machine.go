@@ -21,6 +21,7 @@ type Machine struct {
 	mine      *Member // this node's seats, nil without
 	members   map[task.NodeID]Member
 	ordered   []Member           // the members by name; nil when they have changed
+	set       task.Hash          // names them
 	tickets   []sortition.Ticket // theirs, ascending; nil likewise
 	confirmed bool               // the chain has closed the claims
 
@@ -36,7 +37,10 @@ type Machine struct {
 	skipSent  map[uint32]bool
 	claimSent bool
 
-	rounds map[roundKey]*round
+	rounds  map[task.Ballot]*round
+	quoting bool                 // the enclave is asked for pre-run evidence
+	started bool                 // and is there
+	accused map[task.NodeID]bool // of two words
 }
 
 type castKey struct {
@@ -51,23 +55,22 @@ type lock struct {
 	proof    []task.SignedVote
 }
 
-type roundKey struct {
-	view  uint32
-	round task.Round
-}
-
 // round is this node's knowledge of one verdict.
 type round struct {
-	offered     map[task.NodeID][]byte // evidence, by who sent it: the executor may not be known yet
-	evidence    []byte                 // the executor's
-	asked       bool                   // for this evidence's appraisal, or for the enclave's quote
+	shown       task.Showing // the executor's evidence
+	asked       bool         // for this evidence's appraisal, or for the enclave's quote
 	mine        *task.Reveal
 	revealed    bool
 	commitments map[task.NodeID]task.Commitment
 	reveals     map[task.NodeID]task.Reveal
 	keysAsked   bool
-	submitted   int // commitments, at the last submission
-	reported    int // reveals, at the last submission
+	unveiling   bool         // the enclave was asked whether this was a canary
+	earnest     bool         // and it was not
+	canary      *task.Canary // or it was
+	told        bool         // and the chain has been told
+	accused     bool         // the executor, of other evidence than the chain has
+	submitted   int          // commitments, at the last submission
+	reported    int          // reveals, at the last submission
 	late        bool
 }
 
@@ -82,7 +85,8 @@ func New(self task.NodeID, times Timeouts) *Machine {
 func (m *Machine) reset() {
 	m.drawn, m.mine, m.members, m.confirmed = false, nil, map[task.NodeID]Member{}, false
 	m.ordered, m.tickets = nil, nil
-	m.cast, m.skipSent, m.rounds = map[castKey]bool{}, map[uint32]bool{}, map[roundKey]*round{}
+	m.cast, m.skipSent, m.rounds = map[castKey]bool{}, map[uint32]bool{}, map[task.Ballot]*round{}
+	m.accused, m.quoting, m.started = map[task.NodeID]bool{}, false, false
 	m.votes = map[task.Stage]map[uint32]map[task.NodeID]task.SignedVote{task.Prepare: {}, task.Commit: {}, task.NewView: {}}
 	m.view, m.ready, m.lock, m.decided, m.executor, m.alive, m.claimSent = 0, false, nil, false, task.NodeID{}, false, false
 }
@@ -101,7 +105,7 @@ func (m *Machine) Restore(attempt uint32, votes []task.SignedVote, reveals []tas
 	}
 	for _, r := range reveals {
 		if r.Ballot.Attempt == attempt {
-			m.round(r.Ballot.View, r.Ballot.Round).mine = &r
+			m.roundOf(r.Ballot).mine = &r
 		}
 	}
 }
@@ -153,6 +157,8 @@ func (m *Machine) Step(e Event) []Action {
 		}
 	case Quoted:
 		m.quoted(e)
+	case Unveiled:
+		m.unveiled(e)
 	case Ran:
 		m.ran(e.Result)
 	case TimedOut:
@@ -225,7 +231,7 @@ func (m *Machine) chainMoved(c *ledger.Case) {
 		m.commitmentsLeftOut(task.PreRun)
 	case ledger.Attesting, ledger.Releasing, ledger.Running, ledger.Reviewing:
 		m.confirm()
-		m.follow(task.PreRun)
+		m.follow(m.c.PreRound())
 		if c.Phase == ledger.Reviewing {
 			m.review()
 		}
@@ -237,6 +243,7 @@ func (m *Machine) admit(k Member) {
 		m.members[k.Node] = k
 		m.ordered, m.tickets = nil, nil
 		m.tryRequote()
+		m.tryAppraise(m.view, task.PreRun)
 	}
 }
 
@@ -272,6 +279,7 @@ func (m *Machine) confirm() {
 }
 
 func (m *Machine) dropWork(why string) {
+	m.started, m.quoting = false, false
 	if m.decided && m.executor == m.self {
 		m.do(StopEnclave{Why: why})
 	}
@@ -316,6 +324,11 @@ func (m *Machine) sorted() []Member {
 			m.ordered = append(m.ordered, k)
 		}
 		slices.SortFunc(m.ordered, func(a, b Member) int { return slices.Compare(a.Node[:], b.Node[:]) })
+		ids := make([]task.NodeID, len(m.ordered))
+		for i := range m.ordered {
+			ids[i] = m.ordered[i].Node
+		}
+		m.set = task.Committee(ids)
 	}
 	return m.ordered
 }
@@ -335,7 +348,7 @@ func (m *Machine) enter(view uint32) {
 	if view == m.view && m.decided {
 		return
 	}
-	m.view, m.decided, m.alive = view, false, false
+	m.view, m.decided, m.alive, m.started, m.quoting = view, false, false, false, false
 }
 
 // castVote votes once for each stage and view, and only as a member.
@@ -386,11 +399,25 @@ func (m *Machine) voteHeard(s task.SignedVote) {
 	if views[v.View] == nil {
 		views[v.View] = map[task.NodeID]task.SignedVote{}
 	}
-	if _, ok := views[v.View][v.Node]; ok {
-		return // the first counts; two different ones are evidence against their sender
+	if first, ok := views[v.View][v.Node]; ok { // the first counts
+		if first.Vote != v {
+			first.Lock, s.Lock = nil, nil
+			m.accuse(v.Node, task.Accusation{Votes: []task.SignedVote{first, s}})
+		}
+		return
 	}
 	views[v.View][v.Node] = s
 	m.countVotes()
+}
+
+// accuse brings a node's two words that exclude each other to the chain.
+func (m *Machine) accuse(id task.NodeID, a task.Accusation) {
+	if !m.isMember() || m.accused[id] || id == m.self {
+		return
+	}
+	m.accused[id] = true
+	a.Accused, a.Ballot = id, task.Ballot{Task: m.c.ID(), Attempt: m.c.Attempt}
+	m.submit(task.Body{Accuse: &a})
 }
 
 // weigh adds the seats of those who voted in a stage and view and whom keep accepts.
@@ -495,10 +522,9 @@ func (m *Machine) decide(executor task.NodeID) {
 		return
 	}
 	if executor == m.self {
-		r := m.round(m.view, task.PreRun)
-		if !r.asked {
-			r.asked = true
-			m.do(StartEnclave{View: m.view, Members: m.Members()})
+		if !m.started {
+			m.started, m.quoting = true, true
+			m.do(StartEnclave{Ballot: m.ballot(m.view, task.PreRun), Members: m.Members()})
 		}
 		return
 	}
@@ -547,7 +573,14 @@ func (m *Machine) timedOut(t Timer) {
 			m.round(t.View, t.Round).late = true
 			m.flush(t.View, t.Round)
 		}
+	case StallTimer:
+		m.stalled(t.Round)
 	}
+}
+
+// awaited says whether the chain waits for words of a round.
+func (m *Machine) awaited(r task.Round) bool {
+	return m.c.Phase == ledger.Attesting && r == m.c.PreRound() || m.c.Phase == ledger.Reviewing && r == task.PostRun
 }
 
 // silence asks for the next executor if the decided one gave no sign of life.

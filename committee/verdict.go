@@ -1,21 +1,39 @@
 package committee
 
 import (
-	"bytes"
-	"slices"
-
-	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 )
 
-func (m *Machine) round(view uint32, r task.Round) *round {
-	key := roundKey{view, r}
-	if m.rounds[key] == nil {
-		m.rounds[key] = &round{commitments: map[task.NodeID]task.Commitment{}, reveals: map[task.NodeID]task.Reveal{}}
+// ballot names a round of a view, by the members and the executor as this node
+// knows them.
+func (m *Machine) ballot(view uint32, r task.Round) task.Ballot {
+	m.sorted()
+	return task.Ballot{Task: m.c.ID(), Attempt: m.c.Attempt, View: view, Round: r, Committee: m.set, Executor: m.executor}
+}
+
+// round is what this node knows of a round by the present members. What was
+// said by a committee that is none any more stays in rounds of its own.
+func (m *Machine) round(view uint32, r task.Round) *round { return m.roundOf(m.ballot(view, r)) }
+
+func (m *Machine) roundOf(b task.Ballot) *round {
+	if m.rounds[b] == nil {
+		m.rounds[b] = &round{commitments: map[task.NodeID]task.Commitment{}, reveals: map[task.NodeID]task.Reveal{}}
 	}
-	return m.rounds[key]
+	return m.rounds[b]
+}
+
+// maxRounds bounds what others can make this node remember.
+const maxRounds = 256
+
+// heard finds the round that somebody speaks of; nil if it is none of this attempt's.
+func (m *Machine) heard(b task.Ballot) *round {
+	known := m.rounds[b] != nil || len(m.rounds) < maxRounds || b.Committee == m.set
+	if b.Task != m.c.ID() || b.Attempt != m.c.Attempt || !m.bounded(b.View) || !known {
+		return nil
+	}
+	return m.roundOf(b)
 }
 
 // bounded says whether a view is near enough to be kept in memory.
@@ -23,132 +41,145 @@ func (m *Machine) bounded(view uint32) bool { return view <= m.view+8 }
 
 // quoted sends this node's own evidence to those who judge it.
 func (m *Machine) quoted(e Quoted) {
-	if e.View != m.view || m.executor != m.self {
+	b := e.Shown.Ballot
+	if b.View != m.view || b.Attempt != m.c.Attempt || m.executor != m.self {
 		return
 	}
-	m.round(e.View, e.Round).evidence = e.Evidence
-	m.do(SendEvidence{Round: e.Round, View: e.View, Evidence: e.Evidence})
-	if e.Round == task.PreRun {
-		m.tryRequote()
+	if b.Round == task.PreRun {
+		m.quoting = false
+	}
+	r := m.heard(b)
+	if r == nil {
+		return
+	}
+	r.shown = e.Shown
+	if b == m.ballot(m.view, b.Round) {
+		m.do(SendEvidence(e))
+		m.stallTimer(b.Round)
+		if len(r.commitments) > 0 { // of members who knew the committee before this node did
+			m.flushTimer(b.View, b.Round)
+			m.flush(b.View, b.Round)
+		}
+	}
+	m.tryRequote()
+}
+
+// stallTimer gives a round time to come to the chain by its usual way.
+func (m *Machine) stallTimer(which task.Round) {
+	m.do(SetTimer{Timer: Timer{Kind: StallTimer, Attempt: m.c.Attempt, View: m.view, Round: which}, Millis: m.times.Silence / 2})
+}
+
+// stalled brings this node's own part of a round to the chain, when nobody else
+// has. An executor shows its evidence to all: then the silence is its
+// committee's, and not its own. A verifier brings its word.
+func (m *Machine) stalled(which task.Round) {
+	switch {
+	case !m.decided || !m.isMember():
+	case m.c.Phase == ledger.Electing:
+		m.stallTimer(which)
+	case m.c.View.Number != m.view || !m.awaited(which):
+	case m.executor != m.self:
+		m.round(m.view, which).late = true
+		m.commitmentsLeftOut(which)
+		m.revealsLeftOut(which)
+	case m.closedAt(which) == 0 && len(m.c.Round(which).Evidence) == 0:
+		m.submit(task.Body{Show: &m.round(m.view, which).shown})
 	}
 }
 
 func (m *Machine) evidenceHeard(e EvidenceHeard) {
-	if !m.bounded(e.View) {
+	b := e.Shown.Ballot
+	r := m.heard(b)
+	if r == nil || e.From != b.Executor || r.asked {
 		return
 	}
-	r := m.round(e.View, e.Round)
-	if r.offered == nil {
-		r.offered = map[task.NodeID][]byte{}
+	r.shown = e.Shown
+	if b == m.ballot(b.View, b.Round) {
+		m.alive = true
 	}
-	if _, known := r.offered[e.From]; known || len(r.offered) < 8 || m.decided && e.From == m.executor {
-		r.offered[e.From] = e.Evidence
-	}
-	m.tryAppraise(e.View, e.Round)
+	m.tryAppraise(b.View, b.Round)
 }
 
-// tryAppraise asks for this node's appraisal of the executor's evidence, once
-// it knows who executes and the evidence is not to be outdated at once.
+// tryAppraise asks for this node's appraisal of the executor's evidence for the
+// present members. Before the claims are closed these may still change: then
+// there will be other evidence, and another verdict.
 func (m *Machine) tryAppraise(view uint32, which task.Round) {
 	r := m.round(view, which)
-	if r.mine != nil || !m.isMember() || !m.decided || view != m.view || m.executor == m.self || m.confirmed && !m.c.Judges(m.self) {
+	if !m.isMember() || !m.decided || view != m.view || m.executor == m.self || m.confirmed && !m.c.Judges(m.self) {
 		return
 	}
-	if raw := r.offered[m.executor]; raw != nil && !bytes.Equal(raw, r.evidence) {
-		r.evidence, r.asked, m.alive = raw, false, true
+	if r.mine != nil {
+		m.recommit(r)
+		return
 	}
-	if r.evidence == nil || r.asked || !m.ripe(r.evidence, which) {
+	if m.confirmed && m.c.View.Number == view && len(r.shown.Evidence) == 0 {
+		r.shown = m.c.Shown(which) // it was not sent to this node, but everyone can see it
+	}
+	if len(r.shown.Evidence) == 0 || r.asked || which == task.PostRun && (m.c.Phase != ledger.Reviewing || m.c.View.ExitNonce.IsZero()) {
 		return
 	}
 	r.asked = true
-	m.do(Appraise{Round: which, View: view, Executor: m.executor, Evidence: r.evidence})
+	m.do(Appraise{Ballot: m.ballot(view, which), Executor: m.executor, Members: m.Members(), Evidence: r.shown.Evidence})
 }
 
-// ripe says whether to judge evidence now. While claims are open, only what
-// answers the nonces of all whose claims the chain holds: a member that came
-// late makes the executor quote again. Then, what answers one's own; a member
-// whose claim the executor could not know in time says nothing.
-func (m *Machine) ripe(evidence []byte, which task.Round) bool {
-	if which == task.PostRun {
-		return m.c.Phase == ledger.Reviewing && !m.c.View.ExitNonce.IsZero()
+// recommit says again, after a restart, what this node had committed to.
+func (m *Machine) recommit(r *round) {
+	if _, said := r.commitments[m.self]; !said && m.closedAt(r.mine.Ballot.Round) == 0 {
+		m.do(CommitVerdict{Reveal: *r.mine})
 	}
-	if m.confirmed {
-		return covers(evidence, []Member{*m.mine})
-	}
-	if m.c.Member(m.self) == nil {
-		return false
-	}
-	var claimed []Member
-	for i := range m.c.Members {
-		claimed = append(claimed, MemberOf(&m.c.Members[i]))
-	}
-	return covers(evidence, claimed)
 }
 
-// covers says whether evidence answers the nonce of every member. Evidence
-// that cannot be read covers everyone: it is judged, and found faulty.
-func covers(evidence []byte, members []Member) bool {
-	ev, err := attest.ParseEvidence(evidence)
-	if err != nil {
-		return true
-	}
-	for _, k := range members {
-		if !slices.Contains(ev.Nonces, attest.Nonce(k.Beta, k.Node)) {
-			return false
-		}
-	}
-	return true
-}
-
-// tryRequote makes the executor's evidence answer members it did not know
-// before, as long as nobody has committed to what there is.
+// tryRequote asks the enclave for evidence that answers the present members, if
+// what there is answers others.
 func (m *Machine) tryRequote() {
-	r := m.round(m.view, task.PreRun)
-	if !m.decided || m.executor != m.self || r.evidence == nil || len(r.commitments) > 0 || covers(r.evidence, m.sorted()) {
+	if !m.decided || m.executor != m.self || !m.started || m.quoting || m.confirmed && m.c.View.Number == m.view && m.c.View.Canary != nil {
 		return
 	}
-	r.evidence = nil
-	m.do(Requote{View: m.view, Members: m.Members()})
+	if r := m.round(m.view, task.PreRun); len(r.shown.Evidence) == 0 {
+		m.quoting = true
+		m.do(Requote{Ballot: m.ballot(m.view, task.PreRun), Members: m.Members()})
+	}
 }
 
 // appraised commits to this node's verdict. Nobody can read it yet (spec §7.5).
 func (m *Machine) appraised(e Appraised) {
-	r := m.round(e.View, e.Round)
-	if e.View != m.view || r.mine != nil || !m.isMember() {
+	r := m.heard(e.Ballot)
+	if r == nil || e.Ballot.View != m.view || r.mine != nil || !m.isMember() {
 		return
 	}
 	r.mine = &task.Reveal{
-		Ballot: task.Ballot{Task: m.c.ID(), Attempt: m.c.Attempt, View: e.View, Round: e.Round},
-		Node:   m.self, Verdict: e.Verdict, Reason: e.Reason,
+		Ballot: e.Ballot, Node: m.self, Verdict: e.Verdict, Reason: e.Reason,
 		Evidence: task.H(task.TagEvidence, e.Evidence), Salt: e.Salt,
 	}
 	m.do(CommitVerdict{Reveal: *r.mine})
+	m.stallTimer(e.Ballot.Round)
 }
 
 func (m *Machine) commitmentHeard(k task.Commitment) {
-	b := k.Ballot
-	if b.Task != m.c.ID() || b.Attempt != m.c.Attempt || !m.bounded(b.View) {
+	r := m.heard(k.Ballot)
+	if _, ok := m.members[k.Node]; !ok || r == nil {
 		return
 	}
-	if _, ok := m.members[k.Node]; !ok {
-		return
-	}
-	r := m.round(b.View, b.Round)
-	if _, ok := r.commitments[k.Node]; ok {
+	if first, ok := r.commitments[k.Node]; ok {
+		if first.Digest != k.Digest {
+			m.accuse(k.Node, task.Accusation{Commitments: []task.Commitment{first, k}})
+		}
 		return
 	}
 	r.commitments[k.Node] = k
-	if len(r.commitments) == 1 {
-		m.flushTimer(b.View, b.Round)
+	if b := k.Ballot; b == m.ballot(b.View, b.Round) {
+		if len(r.commitments) == 1 {
+			m.flushTimer(b.View, b.Round)
+		}
+		m.flush(b.View, b.Round)
 	}
-	m.flush(b.View, b.Round)
 }
 
 // opens says whether a reveal opens a commitment that this node knows, from its
 // maker or from the chain: that is its only proof of who speaks.
 func (m *Machine) opens(v task.Reveal) bool {
 	digest := v.Digest()
-	if k, ok := m.round(v.Ballot.View, v.Ballot.Round).commitments[v.Node]; ok && k.Digest == digest {
+	if k, ok := m.roundOf(v.Ballot).commitments[v.Node]; ok && k.Digest == digest {
 		return true
 	}
 	return m.confirmed && m.c.CheckReveal(v) == nil
@@ -159,16 +190,17 @@ func (m *Machine) flushTimer(view uint32, which task.Round) {
 }
 
 func (m *Machine) revealHeard(v task.Reveal) {
-	b := v.Ballot
-	if b.Task != m.c.ID() || b.Attempt != m.c.Attempt || !m.bounded(b.View) {
+	r := m.heard(v.Ballot)
+	if r == nil {
 		return
 	}
-	r := m.round(b.View, b.Round)
 	if _, ok := r.reveals[v.Node]; ok || !m.opens(v) {
 		return
 	}
 	r.reveals[v.Node] = v
-	m.flush(b.View, b.Round)
+	if b := v.Ballot; b == m.ballot(b.View, b.Round) {
+		m.flush(b.View, b.Round)
+	}
 }
 
 // flush is the executor's errand: it carries the commitments, and later the
@@ -177,7 +209,11 @@ func (m *Machine) revealHeard(v task.Reveal) {
 // left out goes by itself (commitmentsLeftOut, revealsLeftOut).
 func (m *Machine) flush(view uint32, which task.Round) {
 	r := m.round(view, which)
-	if m.executor != m.self || !m.decided || view != m.view || r.evidence == nil {
+	if m.confirmed && which == task.Recheck {
+		r.shown = m.c.Shown(which)
+	}
+	over := which == task.PreRun && m.c.View.Canary != nil
+	if m.executor != m.self || !m.decided || view != m.view || len(r.shown.Evidence) == 0 || over {
 		return
 	}
 	others := 0
@@ -201,20 +237,56 @@ func (m *Machine) flush(view uint32, which task.Round) {
 	}
 	set := m.validReveals(which)
 	ok, _ := m.tally(which, set)
-	good := ok >= sortition.Quorum(m.c.JudgeSeats())
-	if which == task.PreRun && good && !r.keysAsked {
+	good := which != task.PostRun && ok >= sortition.Quorum(m.c.JudgeSeats())
+	complete := len(set) >= len(m.c.Round(which).Commitments) || r.late
+	if good && !r.keysAsked && m.inEarnest(which) {
 		r.keysAsked = true
-		m.do(RequestKeys{View: view, Evidence: r.evidence, Reveals: set})
+		m.do(RequestKeys{Ballot: m.ballot(view, which), Evidence: r.shown.Evidence, Reveals: set})
 	}
-	if n := len(set); n > r.reported && (n >= len(m.c.Round(which).Commitments) || r.late || good && which == task.PreRun && r.reported == 0) {
+	if n := len(set); n > r.reported && (complete || good && r.reported == 0) {
 		r.reported = n
 		m.submitVerdicts(which, set)
 	}
+	if complete && r.canary != nil && !r.told {
+		r.told = true
+		m.submit(task.Body{Canary: r.canary})
+	}
+}
+
+// inEarnest says whether the evidence that was judged was no canary. The enclave
+// is asked once the commitments are closed, and not before (spec §7.6).
+func (m *Machine) inEarnest(which task.Round) bool {
+	r := m.round(m.view, which)
+	return which == task.Recheck || r.earnest || m.c.Params.CanaryPPM == 0
+}
+
+// unveil asks the enclave whether its evidence was a canary.
+func (m *Machine) unveil() {
+	r := m.round(m.view, task.PreRun)
+	if m.executor == m.self && m.decided && m.closedAt(task.PreRun) != 0 && m.c.View.Canary == nil && !r.unveiling && m.c.Params.CanaryPPM > 0 {
+		r.unveiling = true
+		m.do(Unveil{Ballot: m.ballot(m.view, task.PreRun), Members: m.Members()})
+	}
+}
+
+func (m *Machine) unveiled(e Unveiled) {
+	r := m.heard(e.Ballot)
+	if r == nil || e.Ballot.View != m.view || m.executor != m.self {
+		return
+	}
+	if r.earnest = e.Canary == nil; !r.earnest {
+		r.canary = e.Canary
+		r.canary.Shown = r.shown
+	}
+	m.flush(m.view, task.PreRun)
 }
 
 func (m *Machine) submitVerdicts(which task.Round, set []task.Reveal) {
-	b := m.c.Ballot(which)
-	m.submit(task.Body{Verdicts: &task.Verdicts{Ballot: b, Evidence: m.round(b.View, which).evidence, Reveals: set}})
+	shown := m.round(m.view, which).shown
+	if len(shown.Evidence) == 0 { // after a restart
+		shown = m.c.Shown(which)
+	}
+	m.submit(task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: set}})
 }
 
 // closedAt is the height at which the chain closed this view's commit set.
@@ -239,7 +311,7 @@ func (m *Machine) validReveals(which task.Round) []task.Reveal {
 // tally counts reveals for the evidence that this node holds.
 func (m *Machine) tally(which task.Round, set []task.Reveal) (ok, fault uint32) {
 	c := *m.c
-	c.Round(which).Evidence = m.round(m.view, which).evidence
+	c.Round(which).Evidence = m.round(m.view, which).shown.Evidence
 	return c.Tally(which, set)
 }
 
@@ -260,8 +332,11 @@ func (m *Machine) follow(which task.Round) {
 		m.do(SendReveal{Reveal: *r.mine})
 		r.late = false
 		m.flushTimer(m.view, which)
+		m.stallTimer(which)
 	}
+	m.unveil()
 	m.revealsLeftOut(which)
+	m.otherEvidence(which)
 	// What others brought to the chain counts as heard.
 	for _, v := range m.c.Round(which).Reveals {
 		r.reveals[v.Node] = v
@@ -274,7 +349,7 @@ func (m *Machine) follow(which task.Round) {
 func (m *Machine) commitmentsLeftOut(which task.Round) {
 	r := m.round(m.view, which)
 	own, ok := r.commitments[m.self]
-	if !ok || r.submitted > 0 || m.executor == m.self || own.Ballot.View != m.c.View.Number {
+	if !ok || r.submitted > 0 || m.executor == m.self || m.view != m.c.View.Number {
 		return
 	}
 	onChain := m.c.Round(which).Commitments
@@ -306,6 +381,19 @@ func (m *Machine) revealsLeftOut(which task.Round) {
 	m.submitVerdicts(which, []task.Reveal{*r.mine})
 }
 
+// otherEvidence accuses an executor that showed this node faulty evidence and
+// the chain something else.
+func (m *Machine) otherEvidence(which task.Round) {
+	r := m.round(m.view, which)
+	onChain := m.c.Round(which).Evidence
+	if r.mine == nil || r.mine.Verdict != task.Fault || r.accused || !r.late ||
+		len(onChain) == 0 || task.H(task.TagEvidence, onChain) == r.mine.Evidence || task.H(task.TagEvidence, r.shown.Evidence) != r.mine.Evidence {
+		return
+	}
+	r.accused = true
+	m.submit(task.Body{Accuse: &task.Accusation{Ballot: m.c.Ballot(which), Accused: m.executor, Shown: &r.shown}})
+}
+
 // ran brings the enclave's result to the chain.
 func (m *Machine) ran(s task.SignedResult) {
 	if s.Result.View == m.view && m.executor == m.self {
@@ -320,7 +408,7 @@ func (m *Machine) review() {
 	}
 	if r := m.round(m.view, task.PostRun); m.executor == m.self && !r.asked {
 		r.asked = true
-		m.do(QuoteExit{View: m.view, Nonce: m.c.View.ExitNonce})
+		m.do(QuoteExit{Ballot: m.ballot(m.view, task.PostRun), Nonce: m.c.View.ExitNonce})
 	}
 	m.follow(task.PostRun)
 }

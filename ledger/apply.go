@@ -91,6 +91,12 @@ func (b *Block) apply(t task.Tx) error {
 		return b.release(t.From, *body.Release)
 	case body.Result != nil:
 		return b.result(*body.Result)
+	case body.Show != nil:
+		return b.show(*body.Show)
+	case body.Canary != nil:
+		return b.canary(*body.Canary)
+	case body.Accuse != nil:
+		return b.accuse(t.From, *body.Accuse)
 	}
 	return task.Refuse("tx-malformed", "the transaction does nothing")
 }
@@ -141,6 +147,9 @@ func (b *Block) register(from task.Address, r task.Register) error {
 	if known && n.Node.TEE != r.Node.TEE {
 		return task.Refuse("tee-changed", "a node keeps its TEE; register another node for another TEE")
 	}
+	if n.JailedUntil > b.Height {
+		return jailed(n)
+	}
 	n.Node = r.Node
 	b.state.Set(join(keyChip, r.Node.TEE.Identity[:]), id[:])
 	save(b.state, join(keyNode, id[:]), n)
@@ -156,6 +165,9 @@ func (b *Block) bond(from task.Address, t task.Bond) error {
 	if !ok {
 		return task.Refuse("no-node", "node %s is not registered", t.Node.Short())
 	}
+	if n.JailedUntil > b.Height {
+		return jailed(n)
+	}
 	if err := b.debit(from, t.Amount); err != nil {
 		return err
 	}
@@ -164,6 +176,10 @@ func (b *Block) bond(from task.Address, t task.Bond) error {
 	b.meta.addStake(b.epoch(), b.epoch()+activationEpochs, t.Amount, 0)
 	save(b.state, join(keyNode, t.Node[:]), n)
 	return nil
+}
+
+func jailed(n NodeRecord) error {
+	return task.Refuse("node-jailed", "the node was sent away; it may be bonded again from block %d", n.JailedUntil)
 }
 
 // unbond begins to take from a bond; the money waits longer than any dispute
@@ -261,6 +277,9 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if want := p.Policy.Measurements; len(want) > 0 && !slices.ContainsFunc(want, func(m task.Hash) bool { return slices.Contains(b.Params.Reference.Measurements, m) }) || p.Policy.MinTCB > b.Params.Reference.MinTCB {
 		return refuse("policy-unmeetable", "no enclave that this chain knows meets the task's measurements and TCB floor")
 	}
+	if least, ok := b.Params.SeatFee.MulDiv(uint64(p.Seats), 1); b.Params.CanaryPPM > 0 && (!ok || p.Fee < least) {
+		return refuse("fee-low", "%d seats are paid at least %s together, or verifiers would not look; the task offers %s", p.Seats, least, p.Fee)
+	}
 	if b.meta.Open >= b.Params.MaxOpen {
 		return refuse("chain-full", "%d tasks are open, the most this chain takes; try again later", b.meta.Open)
 	}
@@ -273,6 +292,9 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if acct.Balance < need {
 		return refuse("escrow-low", "the task locks %s (gas %s, committee %s, royalty %s, posting %s); the account holds %s",
 			need, gas, p.Fee, f.Function.Manifest.Royalty, b.Params.PostingFee, acct.Balance)
+	}
+	if stake := alice - p.Fee; stake > b.Params.Cap(p.Seats) {
+		return refuse("value-over-cap", "gas and royalty of %s are more than %d seats can answer for, %s; ask for more seats", stake, p.Seats, b.Params.Cap(p.Seats))
 	}
 	bob, ok := fixedPart(p, b.Params).Add(p.Fee)
 	if !ok || f.Bond < bob {
@@ -292,13 +314,13 @@ func (b *Block) post(t task.Tx) error {
 	if err := b.debit(t.From, escrow.Alice+b.Params.PostingFee); err != nil {
 		return err
 	}
-	b.meta.Burned += b.Params.PostingFee
+	b.meta.Pool += b.Params.PostingFee
 	b.meta.Open++
 	f.Bond -= escrow.Bob
 	save(b.state, join(keyFunction, t.Body.Post.Function[:]), f)
 	c := &Case{
 		Task: *t.Body.Post, Function: f.Function, Params: b.Params, PostedAt: b.Height,
-		Phase: Posted, Deadline: b.Height + 1, Seats: t.Body.Post.Seats, Escrow: escrow,
+		Began: b.Height, Phase: Posted, Deadline: b.Height + 1, Seats: t.Body.Post.Seats, Escrow: escrow,
 	}
 	b.state.Set(join(keyOwned, t.From[:], task.U64(b.Height), id[:]), nil)
 	b.saveCase(c, 0, "posted: %s locked by Alice, %s of Bob's bond", escrow.Alice, escrow.Bob)
@@ -369,125 +391,6 @@ func (c *Case) Admit(n task.Node, stake task.Amount, k task.Claim) (Member, erro
 	return Member{Node: n, Stake: stake, Claim: k, Beta: won.Output(), Seats: won.Seats()}, nil
 }
 
-// commitments takes the new ones of a set. In the pre-run round they may come
-// while claims are still open: that is the fast path (spec §6.3).
-func (b *Block) commitments(set []task.Commitment) error {
-	if len(set) == 0 {
-		return task.Refuse("nothing-new", "no commitment in the set")
-	}
-	c, err := b.open(set[0].Ballot.Task, set[0].Ballot.Attempt)
-	if err != nil {
-		return err
-	}
-	ballot := set[0].Ballot
-	early := ballot.Round == task.PreRun && c.Phase == Electing && ballot.View == 0
-	due := ballot.Round == task.PreRun && c.Phase == Attesting || ballot.Round == task.PostRun && c.Phase == Reviewing
-	if !(early || due) || ballot != c.Ballot(ballot.Round) {
-		return task.Refuse("ballot-stale", "no such commitments are awaited in phase %s, view %d", c.Phase, c.View.Number)
-	}
-	round := c.Round(ballot.Round)
-	if round.ClosedAt != 0 {
-		return task.Refuse("commits-closed", "the %s commitments are closed", ballot.Round)
-	}
-	added := 0
-	for _, k := range set {
-		m := c.Member(k.Node)
-		known := slices.ContainsFunc(round.Commitments, func(o task.Commitment) bool { return o.Node == k.Node })
-		if k.Ballot != ballot || m == nil || known || !c.Judges(k.Node) || !k.Signature.Verify(m.Node.Peer, k.Hash()) {
-			continue
-		}
-		round.Commitments = append(round.Commitments, k)
-		added++
-	}
-	if added == 0 {
-		return task.Refuse("nothing-new", "no new valid commitment among %d", len(set))
-	}
-	b.saveCase(c, c.Deadline, "%s commitments: %d new, %d so far", ballot.Round, added, len(round.Commitments))
-	if due && c.committedSeats(ballot.Round) == c.JudgeSeats() {
-		b.closeCommits(c, ballot.Round)
-	}
-	return nil
-}
-
-// verdicts takes the new reveals of a set, each of which must open a
-// commitment, and acts as soon as a quorum has spoken.
-func (b *Block) verdicts(t task.Verdicts) error {
-	c, err := b.open(t.Ballot.Task, t.Ballot.Attempt)
-	if err != nil {
-		return err
-	}
-	due := t.Ballot.Round == task.PreRun && c.Phase >= Attesting ||
-		t.Ballot.Round == task.PostRun && c.Phase == Reviewing
-	if !due || t.Ballot != c.Ballot(t.Ballot.Round) {
-		return task.Refuse("ballot-stale", "no such verdicts are awaited in phase %s, view %d", c.Phase, c.View.Number)
-	}
-	if _, err := attest.ParseEvidence(t.Evidence); err != nil {
-		return task.Refuse("evidence-malformed", "%v", err)
-	}
-	round := c.Round(t.Ballot.Round)
-	all := slices.Clone(round.Reveals)
-	for _, v := range t.Reveals {
-		known := slices.ContainsFunc(all, func(o task.Reveal) bool { return o.Node == v.Node })
-		if !known && v.Ballot == t.Ballot && c.CheckReveal(v) == nil {
-			all = append(all, v)
-		}
-	}
-	// Anyone may bring reveals, so anyone may bring them with other evidence than
-	// they speak of: the evidence that most seats speak of is the one.
-	better := c.speaking(all, t.Evidence) > c.speaking(all, round.Evidence)
-	decided := c.decided(t.Ballot.Round)
-	if len(all) == len(round.Reveals) && (!better || decided) {
-		return task.Refuse("nothing-new", "no new valid reveal among %d", len(t.Reveals))
-	}
-	if better && !decided {
-		round.Evidence = t.Evidence
-	}
-	round.Reveals = all
-	ok, bad := c.Tally(t.Ballot.Round, all)
-	need := sortition.Quorum(c.JudgeSeats())
-	b.saveCase(c, c.Deadline, "%s verdicts: OK %d, FAULT %d of %d seats, a quorum is %d", t.Ballot.Round, ok, bad, c.JudgeSeats(), need)
-	if decided {
-		return nil // late words are paid for, and change nothing
-	}
-	switch {
-	case ok >= need && t.Ballot.Round == task.PreRun:
-		was := c.Deadline
-		c.Phase, c.Deadline = Releasing, b.Height+b.Params.ReleaseBlocks
-		b.saveCase(c, was, "the enclave is found good: owners may release their keys until block %d", c.Deadline)
-		b.released(c)
-	case bad > c.JudgeSeats()-need && t.Ballot.Round == task.PreRun:
-		b.passOver(c, "its evidence was found faulty")
-	case t.Ballot.Round == task.PostRun && ok+bad == c.committedSeats(task.PostRun):
-		b.settle(c, b.reviewed(c))
-	}
-	return nil
-}
-
-// speaking counts the seats whose reveals are about this evidence.
-func (c *Case) speaking(reveals []task.Reveal, evidence []byte) (seats uint32) {
-	digest := task.H(task.TagEvidence, evidence)
-	for _, v := range reveals {
-		if c.Judges(v.Node) && v.Evidence == digest {
-			seats += c.Member(v.Node).Seats
-		}
-	}
-	return seats
-}
-
-// decided says whether the pre-run round has let the task pass already.
-func (c *Case) decided(r task.Round) bool {
-	return r == task.PreRun && c.Phase > Attesting
-}
-
-// reviewed is the outcome after the post-run round.
-func (b *Block) reviewed(c *Case) Outcome {
-	_, bad := c.Tally(task.PostRun, c.View.Post.Reveals)
-	if bad >= sortition.Quorum(c.JudgeSeats()) {
-		return DirtyExit
-	}
-	return outcomeOf(c.View.Result.Result.Outcome)
-}
-
 // skip passes over a silent executor on the word of n−f seats.
 func (b *Block) skip(t task.Skip) error {
 	c, err := b.open(t.Task, t.Attempt)
@@ -497,10 +400,13 @@ func (b *Block) skip(t task.Skip) error {
 	if c.Phase < Attesting || c.Phase > Running || t.View != c.View.Number+1 {
 		return task.Refuse("skip-stale", "the view is %d in phase %s", c.View.Number, c.Phase)
 	}
+	if c.View.Pre.Faulty != "" {
+		return task.Refuse("skip-stale", "the executor is not silent: its evidence is faulty, and that costs it more")
+	}
 	if err := c.CheckSkip(t); err != nil {
 		return err
 	}
-	b.passOver(c, "its committee found it silent")
+	b.passOver(c, "its committee found it silent", true)
 	return nil
 }
 
@@ -556,7 +462,7 @@ func (b *Block) release(from task.Address, r task.Release) error {
 // released starts the run's deadline once the enclave is found good and both
 // owners have released.
 func (b *Block) released(c *Case) {
-	if c.Phase != Releasing || !c.Released(task.Alice) || !c.Released(task.Bob) {
+	if c.Phase != Releasing || c.View.Pre.Faulty != "" || !c.Released(task.Alice) || !c.Released(task.Bob) {
 		return
 	}
 	was := c.Deadline
@@ -573,6 +479,9 @@ func (b *Block) result(s task.SignedResult) error {
 	}
 	if c.Phase != Releasing && c.Phase != Running {
 		return task.Refuse("result-stale", "no result is awaited in phase %s", c.Phase)
+	}
+	if c.View.Pre.Faulty != "" {
+		return task.Refuse("result-early", "the chain has found this enclave's evidence faulty: %s", c.View.Pre.Faulty)
 	}
 	if err := c.CheckResult(s); err != nil {
 		return err

@@ -10,7 +10,7 @@
 //
 // Money: amounts are integers, each transaction either applies whole or
 // changes nothing but its sender's fee and nonce, and after each of them
-// balances + bonds + unbonding + escrows + burned = supply (spec §10.6).
+// balances + bonds + unbonding + escrows + burned = supply (spec §10.8).
 //
 // Time: deadlines are heights (spec §1.5). What is due at a height is done by
 // [Block.Begin] (draws) and [Block.End] (everything else), never by a clock.
@@ -101,6 +101,12 @@ func (b *Block) Begin(proposer []byte, proof *vrf.Proof) error {
 	return nil
 }
 
+// Nonce is what a sender's next transaction in this block must carry.
+func (b *Block) Nonce(from task.Address) uint64 {
+	acct, _ := load[Account](b.state, join(keyAccount, from[:]))
+	return acct.Nonce
+}
+
 // askExit gives the exit quote its nonce: a beacon that nobody knew when the
 // result was signed (spec §9.5).
 func (b *Block) askExit(c *Case) {
@@ -177,54 +183,32 @@ func (b *Block) seed(c *Case) {
 
 // expire ends a phase whose height has come.
 func (b *Block) expire(c *Case) {
-	switch c.Phase {
-	case Electing:
+	switch {
+	case c.Phase == Electing:
 		b.closeClaims(c)
-	case Attesting:
-		if c.View.Pre.ClosedAt == 0 && c.committedSeats(task.PreRun) >= sortition.Quorum(c.JudgeSeats()) {
-			b.closeCommits(c, task.PreRun)
-			return
-		}
-		if b.Height < c.View.StartedAt+b.Params.AttestBlocks {
-			b.extend(c, c.View.StartedAt+b.Params.AttestBlocks)
-			return
-		}
-		b.passOver(c, "no quorum found its enclave good in time")
-	case Releasing:
-		switch {
-		case !c.Released(task.Alice):
-			b.settle(c, AliceSilent)
-		case !c.Released(task.Bob):
-			b.settle(c, BobSilent)
-		}
-	case Running:
-		b.passOver(c, "no result in time")
-	case Reviewing:
-		if c.View.Post.ClosedAt == 0 && c.committedSeats(task.PostRun) >= sortition.Quorum(c.JudgeSeats()) {
-			b.closeCommits(c, task.PostRun)
-			return
-		}
-		if b.Height < c.View.ResultAt+b.Params.ReviewBlocks {
-			b.extend(c, c.View.ResultAt+b.Params.ReviewBlocks)
-			return
-		}
-		// Too few spoke to find a fault: nothing is proven against the executor,
-		// so it is paid.
-		b.settle(c, b.reviewed(c))
+	case c.Phase == Attesting && c.View.Pre.Faulty == "":
+		b.attestUp(c)
+	case c.Phase >= Attesting && c.View.Pre.Faulty != "":
+		b.endFaulty(c, c.PreRound())
+	case c.Phase == Reviewing && c.View.Post.ClosedAt == 0 && c.committedSeats(task.PostRun) >= sortition.Quorum(c.JudgeSeats()):
+		b.closeCommits(c, task.PostRun)
+	case c.Phase == Releasing && !c.Released(task.Alice):
+		b.settle(c, AliceSilent)
+	case c.Phase == Releasing && !c.Released(task.Bob):
+		b.settle(c, BobSilent)
+	case c.Phase == Running:
+		b.passOver(c, "no result in time", true)
+	case c.Phase == Reviewing && b.Height < c.roundEnd(task.PostRun) && c.View.Post.Faulty == "":
+		b.extend(c, task.PostRun, c.roundEnd(task.PostRun))
+	case c.Phase == Reviewing:
+		b.endReview(c)
 	}
 }
 
-func (b *Block) extend(c *Case, to uint64) {
+func (b *Block) extend(c *Case, r task.Round, to uint64) {
 	was := c.Deadline
 	c.Deadline = to
-	b.saveCase(c, was, "commitments so far hold %d of %d seats, a quorum is %d; waiting until block %d", c.committedSeats(b.openRound(c)), c.JudgeSeats(), sortition.Quorum(c.JudgeSeats()), to)
-}
-
-func (b *Block) openRound(c *Case) task.Round {
-	if c.Phase == Reviewing {
-		return task.PostRun
-	}
-	return task.PreRun
+	b.saveCase(c, was, "commitments so far hold %d of %d seats, a quorum is %d; waiting until block %d", c.committedSeats(r), c.JudgeSeats(), sortition.Quorum(c.JudgeSeats()), to)
 }
 
 // closeClaims fixes the committee, or starts the next attempt with a larger
@@ -235,14 +219,20 @@ func (b *Block) closeClaims(c *Case) {
 		b.startView(c, 0, was)
 		return
 	}
+	b.nextAttempt(c, fmt.Sprintf("too few seats: %d by %d nodes, the task wants %d", c.TotalSeats(), len(c.Members), c.Task.MinSeats))
+}
+
+// nextAttempt asks for another, larger committee, or gives up.
+func (b *Block) nextAttempt(c *Case, why string) {
 	if c.Attempt+1 >= b.Params.MaxAttempts {
 		b.settle(c, NoCommittee)
 		return
 	}
+	was := c.Deadline
 	c.Attempt++
 	c.Seats = min(c.Seats+(c.Seats+1)/2, task.MaxSeats)
-	c.Phase, c.Deadline = Posted, b.Height+1
-	b.saveCase(c, was, "too few seats: %d by %d nodes, the task wants %d; next attempt", c.TotalSeats(), len(c.Members), c.Task.MinSeats)
+	c.Phase, c.Deadline, c.Began = Posted, b.Height+1, b.Height
+	b.saveCase(c, was, "%s; next attempt", why)
 }
 
 // Enough says whether the committee is large enough: the task's minimum of
@@ -269,7 +259,7 @@ func (b *Block) startView(c *Case, number uint32, was uint64) {
 	if number == 0 {
 		// Commitments of the fast path came before the claims closed.
 		for _, k := range early {
-			if k.Node != executor {
+			if k.Node != executor && k.Ballot == c.Ballot(task.PreRun) {
 				c.View.Pre.Commitments = append(c.View.Pre.Commitments, k)
 			}
 		}
@@ -281,54 +271,27 @@ func (b *Block) startView(c *Case, number uint32, was uint64) {
 	}
 }
 
-// closeCommits closes a commit set: from here on reveals count, and a copied
-// verdict is worth nothing (spec §7.5).
-func (b *Block) closeCommits(c *Case, r task.Round) {
+// passOver takes the task from an executor and gives it to the next ticket
+// (spec §10.2). A silent one is slashed a little.
+func (b *Block) passOver(c *Case, why string, silent bool) {
 	was := c.Deadline
-	c.Round(r).ClosedAt = b.Height
-	if r == task.PreRun {
-		c.Deadline = c.View.StartedAt + b.Params.AttestBlocks
-	} else {
-		c.Deadline = c.View.ResultAt + b.Params.ReviewBlocks
+	b.endRound(c, c.PreRound())
+	p := Pass{View: c.View.Number, Executor: c.View.Executor, Height: b.Height, Why: why, Attempt: c.Attempt, Pre: c.View.Pre}
+	if silent {
+		p.Slashed = b.slashSilent(c, c.View.Executor)
 	}
-	c.Deadline = max(c.Deadline, b.Height+1)
-	b.saveCase(c, was, "%s commitments are closed: %d of %d seats", r, c.committedSeats(r), c.JudgeSeats())
-}
-
-// passOver takes the task from a silent executor, slashes it a little, and
-// gives the task to the next ticket (spec §10.2).
-func (b *Block) passOver(c *Case, why string) {
-	was := c.Deadline
-	slashed := b.slashSilent(c, c.View.Executor)
-	c.Passed = append(c.Passed, Pass{View: c.View.Number, Executor: c.View.Executor, Height: b.Height, Why: why, Slashed: slashed})
-	c.note(b.Height, fmt.Sprintf("executor %s passed over: %s; slashed %s", c.View.Executor.Short(), why, slashed))
+	c.Passed = append(c.Passed, p)
+	c.note(b.Height, fmt.Sprintf("executor %s passed over: %s", c.View.Executor.Short(), why))
 	b.startView(c, c.View.Number+1, was)
 }
 
-// slashSilent takes a share of the bond: half is burned, half goes into the
-// verifiers' pot.
+// slashSilent takes a share of what the executor has at stake: half is burned,
+// half goes into the pot of those who verify the next one.
 func (b *Block) slashSilent(c *Case, id task.NodeID) task.Amount {
-	n, ok := load[NodeRecord](b.state, join(keyNode, id[:]))
-	if !ok {
-		return 0
-	}
-	// What is on its way out is at stake as well: leaving saves nobody.
-	all := n.Bond
-	for _, u := range n.Unbonding {
-		all += u.Amount
-	}
-	cut, _ := all.MulDiv(b.Params.SilentSlashPPM, million)
-	bonded := min(cut, n.Bond)
-	n.Bond -= bonded
-	for i, left := 0, cut-bonded; i < len(n.Unbonding) && left > 0; i++ {
-		part := min(left, n.Unbonding[i].Amount)
-		n.Unbonding[i].Amount -= part
-		left -= part
-	}
-	n.setStake(b.epoch())
-	b.meta.addStake(b.epoch(), b.epoch()+activationEpochs, 0, bonded)
-	save(b.state, join(keyNode, id[:]), n)
+	want, _ := b.atStake(id).MulDiv(b.Params.SilentSlashPPM, million)
+	cut := b.take(id, want)
 	b.meta.Burned += cut - cut/2
 	c.Escrow.Pot += cut / 2
+	b.logNode(id, c.ID(), Silent, cut)
 	return cut
 }

@@ -50,6 +50,8 @@ type Case struct {
 	Escrow     Escrow        `cbor:"16,keyasint" json:"escrow"`
 	Settlement *Settlement   `cbor:"17,keyasint,omitempty" json:"settlement,omitempty"`
 	History    []Entry       `cbor:"18,keyasint" json:"history"`
+	Began      uint64        `cbor:"19,keyasint" json:"began"` // height at which the present attempt was called for
+	Slashes    []Slash       `cbor:"20,keyasint" json:"slashes"`
 }
 
 // Member is a node with seats on the committee: its claim has been verified.
@@ -72,6 +74,8 @@ type View struct {
 	ResultAt  uint64             `cbor:"7,keyasint" json:"result_at"`
 	ExitNonce task.Hash          `cbor:"8,keyasint" json:"exit_nonce"`
 	Post      Round              `cbor:"9,keyasint" json:"post"`
+	Canary    *PastCanary        `cbor:"10,keyasint,omitempty" json:"canary,omitempty"`  // came before Pre
+	Opening   *task.Canary       `cbor:"11,keyasint,omitempty" json:"opening,omitempty"` // of a canary whose reveals are awaited
 }
 
 // Round is one verdict: commitments until it is closed, then reveals.
@@ -80,15 +84,30 @@ type Round struct {
 	ClosedAt    uint64            `cbor:"2,keyasint" json:"closed_at"` // height, 0 while open
 	Evidence    []byte            `cbor:"3,keyasint" json:"-"`
 	Reveals     []task.Reveal     `cbor:"4,keyasint" json:"reveals"`
+	Signature   task.Signature    `cbor:"5,keyasint" json:"-"`           // the executor's, over the evidence
+	Faulty      string            `cbor:"6,keyasint" json:"faulty"`      // reason, once the chain itself has found the evidence faulty
+	Accuser     task.Address      `cbor:"7,keyasint" json:"accuser"`     // who told the chain so, if no verifier did
+	Other       *task.Showing     `cbor:"8,keyasint,omitempty" json:"-"` // what is faulty, if it is not what was judged
 }
 
-// Pass is an executor that was passed over.
+// PastCanary is a pre-run round in which the evidence was faulty on purpose.
+type PastCanary struct {
+	Round  Round     `cbor:"1,keyasint" json:"round"`
+	Proof  [81]byte  `cbor:"2,keyasint" json:"-"`
+	Height uint64    `cbor:"3,keyasint" json:"height"`
+	Bonus  []Payment `cbor:"4,keyasint" json:"bonus"` // from the chain's pool
+}
+
+// Pass is an executor that was passed over. What the slash of a silent one
+// leaves over goes into the pot of those who verify the next.
 type Pass struct {
 	View     uint32      `cbor:"1,keyasint" json:"view"`
 	Executor task.NodeID `cbor:"2,keyasint" json:"executor"`
 	Height   uint64      `cbor:"3,keyasint" json:"height"`
 	Why      string      `cbor:"4,keyasint" json:"why"`
-	Slashed  task.Amount `cbor:"5,keyasint" json:"slashed"`
+	Slashed  task.Amount `cbor:"5,keyasint" json:"slashed"` // for its silence
+	Attempt  uint32      `cbor:"6,keyasint" json:"attempt"`
+	Pre      Round       `cbor:"7,keyasint" json:"pre"` // what was said of its evidence
 }
 
 // Escrow is the money that the case holds while it is open; a closed case
@@ -164,7 +183,7 @@ func (c *Case) ExecutorOf(view uint32) (task.NodeID, bool) {
 // otherwise count against every later quorum.
 func (c *Case) Judges(id task.NodeID) bool {
 	return c.Member(id) != nil && id != c.View.Executor &&
-		!slices.ContainsFunc(c.Passed, func(p Pass) bool { return p.Executor == id })
+		!slices.ContainsFunc(c.Passed, func(p Pass) bool { return p.Executor == id && p.Attempt == c.Attempt })
 }
 
 // JudgeSeats is the number of the judges' seats.
@@ -189,17 +208,35 @@ func (c *Case) TurnOf(view uint32) (task.NodeID, bool) {
 	return executor, next.JudgeSeats() > 0
 }
 
-// Round returns the present view's record of a round.
-func (c *Case) Round(r task.Round) *Round {
-	if r == task.PreRun {
-		return &c.View.Pre
+// PreRound is the pre-run round that decides: the second one after a canary.
+func (c *Case) PreRound() task.Round {
+	if c.View.Canary != nil {
+		return task.Recheck
 	}
-	return &c.View.Post
+	return task.PreRun
 }
 
-// Ballot names a round of the present view.
+// Round returns the present view's record of a round; of one that is not part
+// of the view, an empty one.
+func (c *Case) Round(r task.Round) *Round {
+	switch {
+	case r == task.PostRun:
+		return &c.View.Post
+	case r == c.PreRound():
+		return &c.View.Pre
+	case r == task.PreRun:
+		return &c.View.Canary.Round
+	}
+	return &Round{}
+}
+
+// Ballot names a round of the present view, by the members that there are.
 func (c *Case) Ballot(r task.Round) task.Ballot {
-	return task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Round: r}
+	ids := make([]task.NodeID, len(c.Members))
+	for i := range c.Members {
+		ids[i] = c.Members[i].Claim.Node
+	}
+	return task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Round: r, Committee: task.Committee(ids), Executor: c.View.Executor}
 }
 
 // committedSeats counts the verifiers' seats that have committed.
@@ -218,7 +255,7 @@ func (c *Case) Tally(r task.Round, reveals []task.Reveal) (ok, fault uint32) {
 	for _, v := range reveals {
 		m := c.Member(v.Node)
 		switch {
-		case !c.Judges(v.Node):
+		case !c.Judges(v.Node) || len(c.Round(r).Evidence) == 0:
 		case v.Verdict == task.OK && v.Evidence == digest:
 			ok += m.Seats
 		case v.Verdict == task.Fault:
@@ -226,6 +263,43 @@ func (c *Case) Tally(r task.Round, reveals []task.Reveal) (ok, fault uint32) {
 		}
 	}
 	return ok, fault
+}
+
+// CheckShowing says whether the present executor has signed this evidence.
+func (c *Case) CheckShowing(s task.Showing) error {
+	m := c.Member(c.View.Executor)
+	switch {
+	case m == nil || s.Ballot != c.Ballot(s.Ballot.Round):
+		return task.Refuse("ballot-stale", "the evidence is for another view, attempt or task")
+	case len(s.Evidence) == 0 || len(s.Evidence) > task.MaxEvidence:
+		return task.Refuse("evidence-malformed", "evidence has 1 to %d bytes", task.MaxEvidence)
+	case !s.Signature.Verify(m.Node.Peer, s.Hash()):
+		return task.Refuse("evidence-unsigned", "the executor has not signed this evidence")
+	}
+	return nil
+}
+
+// Shown is a round's evidence as its executor signed it.
+func (c *Case) Shown(r task.Round) task.Showing {
+	round := c.Round(r)
+	return task.Showing{Ballot: c.Ballot(r), Evidence: round.Evidence, Signature: round.Signature}
+}
+
+// Appraise is the verdict that evidence of the present executor deserves, for
+// everyone alike: for its verifiers, for the chain, and for who reads the case
+// (spec §7.4). Before the run it answers the nonce of every member.
+func (c *Case) Appraise(r task.Round, evidence []byte) attest.Appraisal {
+	ev, err := attest.ParseEvidence(evidence)
+	if err != nil {
+		return attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed, Detail: err.Error()}
+	}
+	want := c.Expected(r, c.View.Number, c.Member(c.View.Executor).Node)
+	if r != task.PostRun {
+		for _, m := range c.Members {
+			want.Nonces = append(want.Nonces, attest.Nonce(m.Beta, m.Claim.Node))
+		}
+	}
+	return attest.Appraise(ev, want, c.Task.Policy, c.Params.Reference)
 }
 
 // CheckReveal says whether a reveal opens a commitment of the closed set.
@@ -255,6 +329,7 @@ func (c *Case) Expected(r task.Round, view uint32, executor task.Node) attest.Ex
 		Context: attest.Context{
 			Chain: c.Task.Chain, Task: c.ID(), Attempt: c.Attempt, View: view, Node: executor.ID(), Round: r,
 			Function: c.Function.ID(), CodeCID: c.Function.Code.CID, InputCID: c.Task.Input.CID,
+			CanaryPPM: c.Params.CanaryPPM,
 		},
 		Chip: executor.TEE.Identity, Kind: executor.TEE.Kind, State: attest.EmptyState,
 	}

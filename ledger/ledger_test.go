@@ -1,10 +1,10 @@
 package ledger
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/prytany/prytany/attest"
-	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 )
 
@@ -68,7 +68,7 @@ func TestOutcomes(t *testing.T) {
 		}, AliceSilent, "0.4 PRY", "2 PRY", "0 PRY", "4.1 PRY"},
 		{"dirty exit", func(t *testing.T) *world {
 			w := ran(t, task.RunOK, 250_000)
-			w.judge(task.PostRun, everyone(task.Fault))
+			w.judgeThis(task.PostRun, w.dirty(task.PostRun), everyone(task.Fault))
 			return w
 		}, DirtyExit, "0 PRY", "0 PRY", "0 PRY", "6.5 PRY"},
 		{"alice silent", func(t *testing.T) *world {
@@ -128,74 +128,34 @@ func near(a, b string) bool {
 	return err == nil && err2 == nil && max(x, y)-min(x, y) <= 32
 }
 
-// An outsider brings everyone's reveals with other evidence than they speak of.
-// The honest evidence still counts when it comes.
+// An outsider brings everyone's reveals with other evidence than they speak of;
+// and an executor signs two. The evidence of which most speak still counts.
 func TestForeignEvidenceDoesNotPoisonARound(t *testing.T) {
 	w := newWorld(t, 9)
 	w.post()
 	w.elect()
-	c := w.c()
-	_, raw := w.evidence(task.PreRun, nil)
-	junk, _ := w.evidence(task.PreRun, []task.Hash{{9}})
-	var commits []task.Commitment
-	var reveals []task.Reveal
-	for i, m := range c.Members {
-		if m.Claim.Node == c.View.Executor {
-			continue
-		}
-		r := task.Reveal{Ballot: c.Ballot(task.PreRun), Node: m.Claim.Node, Verdict: task.OK, Evidence: task.H(task.TagEvidence, raw), Salt: task.Hash{byte(i)}}
-		k := task.Commitment{Ballot: r.Ballot, Node: r.Node, Digest: r.Digest()}
-		k.Signature = task.Sign(w.nodes[r.Node].peer, k.Hash())
-		commits, reveals = append(commits, k), append(reveals, r)
+	good := w.shown(task.PreRun, w.quote(task.PreRun))
+	other := w.quote(task.PreRun)
+	other.Nonces = nil
+	early := w.shown(task.PreRun, other)
+	forged := early
+	forged.Signature[0]++
+	reveals := w.commit(task.PreRun, good, everyone(task.OK))
+	if err := w.send("carol", task.Body{Verdicts: &task.Verdicts{Shown: forged, Reveals: reveals}}); task.CodeOf(err) != "evidence-unsigned" {
+		t.Errorf("evidence that the executor has not signed: %v", err)
 	}
-	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(task.PreRun), Evidence: task.Encode(junk), Reveals: reveals}})
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: early, Reveals: reveals}})
 	if p := w.c().Phase; p != Attesting {
-		t.Fatalf("junk evidence was found good: %s", p)
+		t.Fatalf("evidence that nobody judged was found good: %s", p)
 	}
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(task.PreRun), Evidence: raw, Reveals: reveals}})
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: good, Reveals: reveals}})
 	if p := w.c().Phase; p != Releasing {
 		t.Fatalf("the honest evidence came too late: %s", p)
 	}
 	// A key sealed to another enclave is refused.
-	bad := task.Release{Task: w.id, View: 0, Role: task.Alice, Evidence: junk.Digest(), Sealed: []byte{1}}
+	bad := task.Release{Task: w.id, View: 0, Role: task.Alice, Evidence: other.Digest(), Sealed: []byte{1}}
 	if err := w.send("alice", task.Body{Release: &bad}); task.CodeOf(err) != "release-mismatch" {
 		t.Errorf("%v", err)
-	}
-}
-
-// One committer that never reveals does not save an executor whose exit a
-// quorum found dirty.
-func TestHiddenRevealDoesNotSaveADirtyExecutor(t *testing.T) {
-	w := ran(t, task.RunOK, 250_000)
-	c := w.c()
-	_, raw := w.evidence(task.PostRun, []task.Hash{c.View.ExitNonce})
-	var commits []task.Commitment
-	var reveals []task.Reveal
-	var hidden, seats uint32
-	for i, m := range c.Members {
-		if m.Claim.Node == c.View.Executor {
-			continue
-		}
-		r := task.Reveal{Ballot: c.Ballot(task.PostRun), Node: m.Claim.Node, Verdict: task.Fault, Reason: "dirty-state", Evidence: task.H(task.TagEvidence, raw), Salt: task.Hash{byte(i)}}
-		k := task.Commitment{Ballot: r.Ballot, Node: r.Node, Digest: r.Digest()}
-		k.Signature = task.Sign(w.nodes[r.Node].peer, k.Hash())
-		commits = append(commits, k)
-		seats += m.Seats
-		if hidden == 0 && m.Seats == 1 {
-			hidden = 1
-			continue
-		}
-		reveals = append(reveals, r)
-	}
-	if hidden == 0 || seats-1 < sortition.Quorum(seats) {
-		t.Skip("this draw has no small verifier")
-	}
-	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(task.PostRun), Evidence: raw, Reveals: reveals}})
-	w.wait(Closed)
-	if o := w.c().Settlement.Outcome; o != DirtyExit {
-		t.Errorf("settled as %s", o)
 	}
 }
 
@@ -238,19 +198,8 @@ func TestLateRevealDoesNotEndTheReview(t *testing.T) {
 	w.post()
 	w.elect()
 	c := w.c()
-	_, raw := w.evidence(task.PreRun, nil)
-	var commits []task.Commitment
-	var reveals []task.Reveal
-	for i, m := range c.Members {
-		if m.Claim.Node == c.View.Executor {
-			continue
-		}
-		r := task.Reveal{Ballot: c.Ballot(task.PreRun), Node: m.Claim.Node, Verdict: task.OK, Evidence: task.H(task.TagEvidence, raw), Salt: task.Hash{byte(i)}}
-		k := task.Commitment{Ballot: r.Ballot, Node: r.Node, Digest: r.Digest()}
-		k.Signature = task.Sign(w.nodes[r.Node].peer, k.Hash())
-		commits, reveals = append(commits, k), append(reveals, r)
-	}
-	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
+	shown := w.shown(task.PreRun, w.quote(task.PreRun))
+	reveals := w.commit(task.PreRun, shown, everyone(task.OK))
 	// One small verifier holds its word back; the others are a quorum.
 	late := 0
 	for i, r := range reveals {
@@ -258,8 +207,7 @@ func TestLateRevealDoesNotEndTheReview(t *testing.T) {
 			late = i
 		}
 	}
-	early := append(append([]task.Reveal{}, reveals[:late]...), reveals[late+1:]...)
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(task.PreRun), Evidence: raw, Reveals: early}})
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: slices.Concat(reveals[:late], reveals[late+1:])}})
 	if w.c().Phase != Releasing {
 		t.Skip("this draw has no small verifier")
 	}
@@ -267,7 +215,7 @@ func TestLateRevealDoesNotEndTheReview(t *testing.T) {
 	if err := w.result(task.RunOK, 5); err != nil {
 		t.Fatal(err)
 	}
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(task.PreRun), Evidence: raw, Reveals: reveals[late : late+1]}})
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals[late : late+1]}})
 	if p := w.c().Phase; p != Reviewing {
 		t.Errorf("the review was ended by a late word: %s", p)
 	}

@@ -30,6 +30,7 @@ type Params struct {
 	FixedPPM       uint64           `cbor:"17,keyasint" json:"fixed_ppm"`        // an executor's part of the gas money when an owner does not show up
 	SilentSlashPPM uint64           `cbor:"18,keyasint" json:"silent_slash_ppm"` // of the bond of a silent executor
 	Reference      attest.Reference `cbor:"19,keyasint" json:"reference"`
+	Economics
 }
 
 const million = 1_000_000
@@ -38,10 +39,11 @@ const million = 1_000_000
 func Embedded(chain string) Params {
 	return Params{
 		Chain: chain, IntervalMillis: 25, EpochBlocks: 40, UnbondBlocks: 40_000,
-		ClaimBlocks: 2, CommitBlocks: 6, AttestBlocks: 200, ReleaseBlocks: 200, RunGraceBlocks: 200, ReviewBlocks: 200,
+		ClaimBlocks: 2, CommitBlocks: 6, AttestBlocks: 120, ReleaseBlocks: 200, RunGraceBlocks: 200, ReviewBlocks: 200,
 		MaxAttempts: 5, MaxViews: 5, MaxOpen: 1024,
-		MinBond: 100 * task.PRY, TxFee: 100, PostingFee: 10_000,
+		MinBond: 100 * task.PRY, TxFee: 100, PostingFee: 40_000,
 		FixedPPM: 100_000, SilentSlashPPM: 10_000,
+		Economics: Default(20_000),
 	}
 }
 
@@ -69,12 +71,13 @@ func (p Params) Check() error {
 	if longest := p.window(); p.UnbondBlocks <= longest {
 		return fmt.Errorf("genesis: unbond_blocks %d must be longer than the longest dispute window, %d (spec §3.3)", p.UnbondBlocks, longest)
 	}
-	return nil
+	return p.Economics.check(p)
 }
 
-// window is the longest that an executor can owe something, but for the run.
+// window is the longest that a node can owe something, but for the run: each
+// round of verdicts twice, for the canary, and then the dispute.
 func (p Params) window() uint64 {
-	return p.ClaimBlocks + p.AttestBlocks + p.ReleaseBlocks + p.RunGraceBlocks + p.ReviewBlocks
+	return p.ClaimBlocks + 2*(p.AttestBlocks+p.CommitBlocks) + p.ReleaseBlocks + p.RunGraceBlocks + p.ReviewBlocks + p.DisputeBlocks
 }
 
 // Blocks turns milliseconds into heights by the nominal interval, rounded up.

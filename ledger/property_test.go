@@ -11,7 +11,7 @@ import (
 // Whatever transactions come in whatever order, no money comes or goes, and a
 // refused one changes nothing but its sender's fee and nonce.
 func TestSupplyIsConserved(t *testing.T) {
-	verbs := []string{"transfer", "bond", "unbond", "publish", "post", "claims", "commit", "reveal", "release", "result", "skip"}
+	verbs := []string{"transfer", "bond", "unbond", "publish", "post", "claims", "commit", "reveal", "release", "result", "skip", "show", "canary", "accuse", "false-verdict"}
 	people := []string{"alice", "bob", "carol", "n0", "n1", "n5"}
 	froms := []string{"all", "forged", "stale", "none", "executor", "stranger"}
 	rapid.Check(t, func(rt *rapid.T) {
@@ -60,8 +60,12 @@ func (w *world) stride() {
 			_ = w.send("carol", task.Body{Claims: &task.Claims{Claims: w.allClaims()}})
 		}
 	case Attesting:
-		if len(c.View.Pre.Commitments) == 0 {
-			w.judge(task.PreRun, everyone(task.OK))
+		switch {
+		case len(c.View.Pre.Commitments) > 0 || c.View.Pre.ClosedAt != 0:
+		case w.salt%3 == 0: // somebody lies
+			w.judgeThis(c.PreRound(), w.dirty(c.PreRound()), w.except(1, task.OK, everyone(task.Fault)))
+		default:
+			w.judge(c.PreRound(), everyone(task.OK))
 		}
 	case Releasing:
 		_, _ = w.release(task.Alice), w.release(task.Bob)

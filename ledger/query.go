@@ -9,6 +9,7 @@ import (
 const (
 	keyChip   = "a/chip/"
 	keyUnbond = "p/unbond/"
+	keyLog    = "p/log/"
 )
 
 func unbondKey(height uint64, id task.NodeID) []byte {
@@ -76,6 +77,9 @@ func (r Reader) Owned(a task.Address) []task.TaskID {
 	return ids
 }
 
+// Log lists the changes of a node's or a function's record, oldest first.
+func (r Reader) Log(of task.Hash) []Change { return all[Change](r.s, string(join(keyLog, of[:]))) }
+
 func all[T any](s Store, prefix string) []T {
 	var list []T
 	s.Ascend([]byte(prefix), func(k, raw []byte) bool {
@@ -90,11 +94,11 @@ func all[T any](s Store, prefix string) []T {
 }
 
 // Held adds up all money there is: balances, bonds, unbonding, the free bonds
-// of functions, the escrows of open cases, and what was burned. It must equal
-// the supply after every transaction (spec §10.6).
+// of functions, the escrows of open cases, the pool, and what was burned. It must equal
+// the supply after every transaction (spec §10.8).
 func (r Reader) Held() task.Amount {
 	meta := r.Meta()
-	held := meta.Burned
+	held := meta.Burned + meta.Pool
 	for _, a := range all[Account](r.s, keyAccount) {
 		held += a.Balance
 	}

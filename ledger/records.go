@@ -19,6 +19,12 @@ type NodeRecord struct {
 	Bond      task.Amount `cbor:"2,keyasint" json:"bond"`
 	Stakes    []Stake     `cbor:"3,keyasint" json:"stakes"`
 	Unbonding []Unbonding `cbor:"4,keyasint" json:"unbonding"`
+	// JailedUntil is the height from which a node that was sent away may be
+	// bonded again; Misses are its false OKs since.
+	JailedUntil uint64           `cbor:"5,keyasint" json:"jailed_until"`
+	Misses      uint64           `cbor:"6,keyasint" json:"misses"`
+	Counts      map[Cause]uint64 `cbor:"7,keyasint" json:"counts"` // by cause (spec §10.9)
+	Lost        task.Amount      `cbor:"8,keyasint" json:"lost"`   // of its bond, so far
 }
 
 // Stake says what counts in the draw from an epoch on.
@@ -65,6 +71,61 @@ type FunctionRecord struct {
 	Function task.Function `cbor:"1,keyasint" json:"function"`
 	Bond     task.Amount   `cbor:"2,keyasint" json:"bond"` // free of any open task's lock
 	Height   uint64        `cbor:"3,keyasint" json:"height"`
+	// Counts are its tasks by outcome.
+	Counts map[Outcome]uint64 `cbor:"4,keyasint" json:"counts"`
+}
+
+// Success is the share of a function's runs that ended well, in parts per
+// million of those whose end says something about it, and their number.
+func (f FunctionRecord) Success() (ppm, runs uint64) {
+	good := f.Counts[Completed]
+	runs = good + f.Counts[FunctionFailed] + f.Counts[GasExhausted] + f.Counts[BobSilent]
+	if runs == 0 {
+		return 0, 0
+	}
+	return good * million / runs, runs
+}
+
+// Change is one line of a record: what happened, in which task.
+type Change struct {
+	Height uint64      `cbor:"1,keyasint" json:"height"`
+	Task   task.TaskID `cbor:"2,keyasint" json:"task"`
+	Cause  string      `cbor:"3,keyasint" json:"cause"`
+	Lost   task.Amount `cbor:"4,keyasint" json:"lost"`
+}
+
+// logNode changes a node's record, and keeps why.
+func (b *Block) logNode(id task.NodeID, t task.TaskID, cause Cause, lost task.Amount) {
+	key := join(keyNode, id[:])
+	n, ok := load[NodeRecord](b.state, key)
+	if !ok {
+		return
+	}
+	if n.Counts == nil {
+		n.Counts = map[Cause]uint64{}
+	}
+	n.Counts[cause]++
+	n.Lost += lost
+	save(b.state, key, n)
+	b.logChange(task.Hash(id), Change{Height: b.Height, Task: t, Cause: string(cause), Lost: lost})
+}
+
+// logFunction counts a task of a function by its outcome.
+func (b *Block) logFunction(c *Case, o Outcome) {
+	id := c.Task.Function
+	key := join(keyFunction, id[:])
+	f, _ := load[FunctionRecord](b.state, key)
+	if f.Counts == nil {
+		f.Counts = map[Outcome]uint64{}
+	}
+	f.Counts[o]++
+	save(b.state, key, f)
+	b.logChange(task.Hash(id), Change{Height: b.Height, Task: c.ID(), Cause: string(o)})
+}
+
+func (b *Block) logChange(of task.Hash, what Change) {
+	b.meta.Logged++
+	save(b.state, join(keyLog, of[:], task.U64(b.meta.Logged)), what)
 }
 
 // Meta is what the ledger keeps of itself.
@@ -73,6 +134,8 @@ type Meta struct {
 	Burned task.Amount   `cbor:"2,keyasint" json:"burned"`
 	Open   uint64        `cbor:"3,keyasint" json:"open"` // cases not yet closed
 	Stakes []StakeChange `cbor:"4,keyasint" json:"stakes"`
+	Pool   task.Amount   `cbor:"5,keyasint" json:"pool"` // posting fees, for the canaries' bonus
+	Logged uint64        `cbor:"6,keyasint" json:"logged"`
 }
 
 // StakeChange is how the total stake changes at an epoch's start.

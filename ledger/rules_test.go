@@ -110,8 +110,7 @@ func (w *world) body(who, verb string, with map[string]string) task.Body {
 		return w.commitRow(with["from"])
 	case "reveal":
 		c := w.c()
-		_, raw := w.evidence(task.PreRun, nil)
-		return task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(task.PreRun), Evidence: raw, Reveals: []task.Reveal{{Ballot: c.Ballot(task.PreRun), Node: task.NodeID{1}, Verdict: task.OK}}}}
+		return task.Body{Verdicts: &task.Verdicts{Shown: w.shown(task.PreRun, w.quote(task.PreRun)), Reveals: []task.Reveal{{Ballot: c.Ballot(task.PreRun), Node: task.NodeID{1}, Verdict: task.OK}}}}
 	case "release":
 		c := w.c()
 		r := task.Release{Task: w.id, View: c.View.Number, Role: task.Alice, Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence), Sealed: []byte{1}}
@@ -126,6 +125,22 @@ func (w *world) body(who, verb string, with map[string]string) task.Body {
 		return w.resultRow(with)
 	case "skip":
 		return w.skipRow(with["votes"])
+	case "show":
+		return task.Body{Show: ref(w.shown(w.c().PreRound(), w.quote(w.c().PreRound())))}
+	case "canary":
+		return task.Body{Canary: ref(w.opening())}
+	case "accuse":
+		c := w.c()
+		return task.Body{Accuse: &task.Accusation{Ballot: c.Ballot(c.PreRound()), Accused: c.View.Executor, Shown: ref(w.shown(c.PreRound(), w.dirty(c.PreRound())))}}
+	case "false-verdict":
+		c := w.c()
+		who := task.NodeID{1}
+		for _, m := range c.Members {
+			if c.Judges(m.Claim.Node) {
+				who = m.Claim.Node
+			}
+		}
+		return task.Body{Accuse: &task.Accusation{Ballot: c.Ballot(c.PreRound()), Accused: who, Shown: ref(c.Shown(c.PreRound()))}}
 	}
 	panic(verb)
 }

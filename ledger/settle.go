@@ -17,6 +17,9 @@ const (
 	ExecutorsFailed Outcome = "executors-failed"
 	DirtyExit       Outcome = "dirty-exit"
 	NoCommittee     Outcome = "no-committee"
+	ExitSilent      Outcome = "exit-silent"   // a result, and no word of how the enclave ended
+	BadEnclave      Outcome = "bad-evidence"  // found after the result
+	ForgedResult    Outcome = "forged-result" // two results of one enclave
 )
 
 // Party is who is at fault.
@@ -58,6 +61,8 @@ const (
 	WhyVerifier = "verifier"
 	WhyRoyalty  = "royalty"
 	WhyRefund   = "refund"
+	WhyFinder   = "finder" // of what cost another its bond
+	WhyCanary   = "canary" // who said FAULT to it
 )
 
 // terms is a row of the table of spec §10.2. Payers: 'a' Alice's escrow, 'b'
@@ -79,6 +84,9 @@ var table = map[Outcome]terms{
 	ExecutorsFailed: {fault: TheExecutor},
 	DirtyExit:       {fault: TheExecutor},
 	NoCommittee:     {fault: TheNetwork},
+	ExitSilent:      {fault: TheExecutor},
+	BadEnclave:      {fault: TheExecutor},
+	ForgedResult:    {fault: TheExecutor},
 }
 
 func outcomeOf(o task.Outcome) Outcome {
@@ -157,10 +165,12 @@ func verdictShares(c *Case, o Outcome) map[task.NodeID]uint64 {
 		}
 	}
 	if c.View.Result == nil {
-		count(task.PreRun, task.OK, 2)
+		count(c.PreRound(), task.OK, 2)
 		return shares
 	}
-	count(task.PreRun, task.OK, 1)
+	if o != BadEnclave {
+		count(c.PreRound(), task.OK, 1)
+	}
 	if o == DirtyExit {
 		count(task.PostRun, task.Fault, 1)
 	} else {
@@ -180,6 +190,10 @@ func fixedPart(t task.Task, p Params) task.Amount {
 // deadline and takes no transaction.
 func (b *Block) settle(c *Case, o Outcome) {
 	was := c.Deadline
+	if o != NoCommittee && o != ExecutorsFailed { // there the rounds have ended before
+		b.endRound(c, c.PreRound())
+		b.endRound(c, task.PostRun)
+	}
 	s := Settle(c, o, b.Height)
 	for _, p := range s.Payments {
 		b.credit(p.To, p.Amount)
@@ -193,6 +207,10 @@ func (b *Block) settle(c *Case, o Outcome) {
 	}
 	c.Settlement, c.Phase, c.Deadline = &s, Closed, 0
 	b.meta.Open--
+	b.logFunction(c, o)
+	if c.View.Result != nil && table[o].executor != 0 {
+		b.logNode(c.View.Executor, c.ID(), Executed, 0)
+	}
 	b.saveCase(c, was, "settled: %s; fault: %s", o, s.Fault)
 }
 

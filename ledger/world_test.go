@@ -54,13 +54,16 @@ func newWorker(name string) *worker {
 	return w
 }
 
-func newWorld(t testing.TB, workers int) *world {
+func newWorld(t testing.TB, workers int, set ...func(*Params)) *world {
 	w := &world{
 		t: t, store: NewMemStore(), keys: map[string]ed25519.PrivateKey{}, nodes: map[task.NodeID]*worker{},
 		names: map[task.NodeID]string{}, val: vrf.NewKey(task.Hash{1}),
 	}
 	p := Embedded("test")
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}}
+	for _, f := range set {
+		f(&p)
+	}
 	g := Genesis{Params: p, Validators: []Validator{{Address: []byte("val"), VRF: task.Key(w.val.Public())}}}
 	for _, name := range []string{"alice", "bob", "carol"} {
 		w.keys[name] = seedKey(name)
@@ -201,38 +204,85 @@ func (w *world) elect() {
 	w.t.Fatalf("no committee: %v", w.c().History)
 }
 
-func (w *world) evidence(r task.Round, nonces []task.Hash) (attest.Evidence, []byte) {
-	c := w.c()
-	k := w.nodes[c.View.Executor]
+// platform is the executor's.
+func (w *world) platform() (attest.Platform, *worker) {
+	k := w.nodes[w.c().View.Executor]
 	if k == nil {
 		k = newWorker("nobody") // no executor yet
 	}
-	want := c.Expected(r, c.View.Number, k.node)
-	keys := attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(seedKey("enclave"))}
-	ev := attest.Evidence{
-		Kind: attest.Simulated, Round: r, Keys: keys, Nonces: nonces, State: attest.EmptyState, Chip: k.node.TEE.Identity,
-		Quote: attest.Quote{Measurement: measurement, ReportData: attest.ReportData(want.Context, keys, attest.EmptyState, attest.NonceRoot(nonces))},
-	}
-	ev.Signature = task.Sign(k.chip, attest.QuoteHash(ev.Kind, ev.Quote))
-	return ev, task.Encode(ev)
+	return attest.Platform{Chip: k.chip, Measurement: measurement}, k
 }
 
-// judge commits and reveals for every verifier but the sleepers; verdict gives
-// each one's word.
-func (w *world) judge(r task.Round, verdict func(task.NodeID) (task.Verdict, bool)) {
+var enclaveVRF = vrf.NewKey(task.Hash{77})
+
+func enclaveKeys() attest.Keys {
+	return attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(seedKey("enclave")), VRF: task.Key(enclaveVRF.Public())}
+}
+
+// nonces are those of all who judge.
+func (w *world) nonces(r task.Round) (all []task.Hash) {
+	c := w.c()
+	if r == task.PostRun {
+		return []task.Hash{c.View.ExitNonce}
+	}
+	for _, m := range c.Members {
+		all = append(all, attest.Nonce(m.Beta, m.Claim.Node))
+	}
+	return all
+}
+
+// quote is the executor's evidence, as it should be.
+func (w *world) quote(r task.Round) attest.Evidence {
+	p, k := w.platform()
+	c := w.c()
+	return p.Quote(c.Expected(r, c.View.Number, k.node).Context, enclaveKeys(), w.nonces(r), attest.EmptyState)
+}
+
+// dirty is evidence that is honest about a state that is not.
+func (w *world) dirty(r task.Round) attest.Evidence {
+	p, k := w.platform()
+	c := w.c()
+	return p.Quote(c.Expected(r, c.View.Number, k.node).Context, enclaveKeys(), w.nonces(r), task.Hash{13})
+}
+
+func (w *world) shown(r task.Round, ev attest.Evidence) task.Showing {
+	_, k := w.platform()
+	s := task.Showing{Ballot: w.c().Ballot(r), Evidence: task.Encode(ev)}
+	s.Signature = task.Sign(k.peer, s.Hash())
+	return s
+}
+
+// word is what a verifier does in a round: awake says whether it speaks.
+type word func(task.NodeID) (v task.Verdict, awake bool)
+
+// judge commits and reveals for every verifier but the sleepers, about good
+// evidence.
+func (w *world) judge(r task.Round, say word) {
+	w.t.Helper()
+	w.judgeThis(r, w.quote(r), say)
+}
+
+// judgeThis is about evidence of the test's choice.
+func (w *world) judgeThis(r task.Round, ev attest.Evidence, say word) {
+	w.t.Helper()
+	shown := w.shown(r, ev)
+	reveals := w.commit(r, shown, say)
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals}})
+}
+
+// commit brings the commitments and waits until they are closed.
+func (w *world) commit(r task.Round, shown task.Showing, say word) (reveals []task.Reveal) {
 	w.t.Helper()
 	c := w.c()
-	_, raw := w.evidence(r, nil)
 	var commits []task.Commitment
-	var reveals []task.Reveal
 	for _, m := range c.Members {
 		id := m.Claim.Node
-		v, awake := verdict(id)
-		if id == c.View.Executor || !awake {
+		v, awake := say(id)
+		if !c.Judges(id) || !awake {
 			continue
 		}
 		w.salt++
-		rev := task.Reveal{Ballot: c.Ballot(r), Node: id, Verdict: v, Evidence: task.H(task.TagEvidence, raw), Salt: task.Hash{w.salt}}
+		rev := task.Reveal{Ballot: c.Ballot(r), Node: id, Verdict: v, Evidence: task.H(task.TagEvidence, shown.Evidence), Salt: task.Hash{w.salt}}
 		if v == task.Fault {
 			rev.Reason = attest.BadSignature
 		}
@@ -247,10 +297,10 @@ func (w *world) judge(r task.Round, verdict func(task.NodeID) (task.Verdict, boo
 		}
 		w.next()
 	}
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(r), Evidence: raw, Reveals: reveals}})
+	return reveals
 }
 
-func everyone(v task.Verdict) func(task.NodeID) (task.Verdict, bool) {
+func everyone(v task.Verdict) word {
 	return func(task.NodeID) (task.Verdict, bool) { return v, true }
 }
 

@@ -15,7 +15,7 @@ import (
 
 // job is an executor's work on one view: one enclave from birth to exit.
 type job struct {
-	s       *session
+	r       *runner
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	view    uint32
@@ -33,33 +33,30 @@ const heartbeats = 4
 
 // startJob begins this node's turn as executor. All of it is harmless: no key
 // has been released (spec §6.3).
-func (s *session) startJob(a committee.StartEnclave) {
-	s.stopJob()
-	s.mu.Lock()
-	c := s.state
-	s.mu.Unlock()
-	ctx, cancel := context.WithCancelCause(s.ctx)
+func (r *runner) startJob(c *ledger.Case, a committee.StartEnclave) {
+	r.stopJob()
+	ctx, cancel := context.WithCancelCause(r.ctx)
 	j := &job{
-		s: s, ctx: ctx, cancel: cancel, view: a.View, of: c, ready: make(chan struct{}),
-		context: c.Expected(task.PreRun, a.View, s.w.Node).Context,
+		r: r, ctx: ctx, cancel: cancel, view: a.Ballot.View, of: c, ready: make(chan struct{}),
+		context: c.Expected(task.PreRun, a.Ballot.View, r.w.Node).Context,
 	}
-	s.job = j
-	s.w.wg.Go(func() { j.begin(a.Members) })
-	s.w.wg.Go(j.beat)
+	r.job = j
+	r.w.wg.Go(func() { j.begin(a) })
+	r.w.wg.Go(j.beat)
 }
 
-func (s *session) stopJob() {
-	if s.job != nil {
-		s.job.cancel(nil)
-		s.job = nil
+func (r *runner) stopJob() {
+	if r.job != nil {
+		r.job.cancel(nil)
+		r.job = nil
 	}
 }
 
 // begin starts the enclave, shows its evidence, and fetches the blobs while
 // others judge it.
-func (j *job) begin(members []committee.Member) {
+func (j *job) begin(a committee.StartEnclave) {
 	defer close(j.ready)
-	w := j.s.w
+	w := j.r.w
 	select {
 	case w.slots <- struct{}{}:
 	case <-j.ctx.Done():
@@ -81,65 +78,74 @@ func (j *job) begin(members []committee.Member) {
 	t, f := j.of.Task, j.of.Function
 	wg.Go(func() { j.code, errs[0] = w.Blobs.Get(j.ctx, f.Code, f.Broker.Addr) })
 	wg.Go(func() { j.input, errs[1] = w.Blobs.Get(j.ctx, t.Input, t.Endpoint.Addr) })
-	evidence, err := enclave.Begin(t, f, j.context, noncesOf(members))
+	evidence, err := enclave.Begin(t, f, j.context, Nonces(a.Members))
 	if err != nil {
 		j.fail(err)
 		return
 	}
 	j.enclave = enclave
-	j.s.post(committee.Quoted{Round: task.PreRun, View: j.view, Evidence: evidence})
+	j.quoted(a.Ballot, evidence)
 	wg.Wait()
 	if err := errors.Join(errs[:]...); err != nil {
 		j.fail(fmt.Errorf("fetch the blobs: %w", err))
 	}
 }
 
-func noncesOf(members []committee.Member) []task.Hash {
-	var nonces []task.Hash
-	for _, k := range members {
-		nonces = append(nonces, attest.Nonce(k.Beta, k.Node))
-	}
-	return nonces
+// quoted hands evidence to the session.
+func (j *job) quoted(b task.Ballot, evidence []byte) {
+	j.r.post(func(s *Session) { s.Quoted(b, evidence) })
 }
 
-// requote makes the evidence answer members that came late.
+// requote makes evidence for a committee that was not known before.
 func (j *job) requote(a committee.Requote) {
-	if j == nil || a.View != j.view {
+	if j == nil || a.Ballot.View != j.view {
 		return
 	}
-	j.s.w.wg.Go(func() {
-		evidence, err := j.enclave.Quote(noncesOf(a.Members))
+	j.r.w.wg.Go(func() {
+		evidence, err := j.enclave.Quote(Nonces(a.Members))
 		if err != nil {
 			j.fail(err)
 			return
 		}
-		j.s.post(committee.Quoted{Round: task.PreRun, View: j.view, Evidence: evidence})
+		j.quoted(a.Ballot, evidence)
+	})
+}
+
+// unveil asks the enclave whether its evidence was a canary.
+func (j *job) unveil(a committee.Unveil) {
+	if j == nil || a.Ballot.View != j.view {
+		return
+	}
+	j.r.w.wg.Go(func() {
+		proof, genuine, err := j.enclave.Unveil(Nonces(a.Members))
+		if err != nil {
+			j.fail(err)
+			return
+		}
+		j.r.post(func(s *Session) { s.Unveiled(a.Ballot, proof, genuine) })
 	})
 }
 
 // fail ends the job: the heartbeats stop, and the others pass this node over.
 func (j *job) fail(err error) {
 	if j.ctx.Err() == nil {
-		j.s.w.Log.Error("cannot execute", "task", j.s.id.Short(), "err", err)
+		j.r.w.Log.Error("cannot execute", "task", j.r.id.Short(), "err", err)
 	}
 	j.cancel(err)
 }
 
 // beat tells the members that this executor is at work, while it is.
 func (j *job) beat() {
-	period := time.Duration(j.s.w.Times.Silence) * time.Millisecond / heartbeats
+	period := time.Duration(j.r.w.Times.Silence) * time.Millisecond / heartbeats
 	tick := time.NewTicker(period)
 	defer tick.Stop()
-	b := task.Ballot{Task: j.s.id, Attempt: j.of.Attempt, View: j.view, Round: task.PreRun}
-	raw := task.Encode(Message{Alive: &b})
+	raw := task.Encode(Alive(j.of, j.view))
 	for {
 		select {
 		case <-tick.C:
-			j.s.mu.Lock()
-			c := j.s.state
-			j.s.mu.Unlock()
+			c, _ := j.r.latest()
 			for i := range c.Members {
-				j.alive(&c.Members[i], raw, period)
+				j.alive(c.Members[i].Claim.Node, raw, period)
 			}
 		case <-j.ctx.Done():
 			return
@@ -147,25 +153,24 @@ func (j *job) beat() {
 	}
 }
 
-// alive sends one sign of life on its own way: a member that cannot be reached
-// must not keep it from the others.
-func (j *job) alive(m *ledger.Member, raw []byte, within time.Duration) {
-	if m.Claim.Node == j.s.w.id {
+// alive sends one sign of life, which is stale when the next is due.
+func (j *job) alive(to task.NodeID, raw []byte, within time.Duration) {
+	if to == j.r.w.id {
 		return
 	}
-	j.s.w.wg.Go(func() {
+	j.r.w.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(j.ctx, within)
 		defer cancel()
-		_ = j.s.w.Net.Send(ctx, m.Node.Addr, task.ProtoCommittee, raw)
+		j.r.deliver(ctx, to, raw)
 	})
 }
 
 // keys asks both owners for their keys, runs, and brings the result.
 func (j *job) keys(a committee.RequestKeys) {
-	if j == nil || a.View != j.view {
+	if j == nil || a.Ballot.View != j.view {
 		return
 	}
-	j.s.w.wg.Go(func() {
+	j.r.w.wg.Go(func() {
 		<-j.ready
 		if j.ctx.Err() != nil {
 			return
@@ -201,47 +206,38 @@ func (j *job) execute(a committee.RequestKeys) error {
 	if err != nil {
 		return err
 	}
-	blob, err := j.s.w.Blobs.Put(j.ctx, output)
+	blob, err := j.r.w.Blobs.Put(j.ctx, output)
 	if err != nil {
 		return err
 	}
 	result.CID = blob.CID
 	// Alice hears it at once; the chain gets it anyway.
-	j.s.w.wg.Go(func() {
-		_ = j.s.w.Net.Send(j.ctx, j.of.Task.Endpoint.Addr, task.ProtoResult, task.Encode(result))
+	j.r.w.wg.Go(func() {
+		_ = j.r.w.Net.Send(j.ctx, j.of.Task.Endpoint.Addr, task.ProtoResult, task.Encode(result))
 	})
-	j.s.post(committee.Ran{Result: result})
+	j.r.post(func(s *Session) { s.Ran(result) })
 	return nil
 }
 
 // release asks an owner directly, and takes what the owner put on the chain if
 // it does not answer: an owner that is silent to one executor is not silent to all.
 func (j *job) release(a committee.RequestKeys, role task.Role, end task.Endpoint) (task.Release, error) {
-	q := task.KeyRequest{
-		Ballot: task.Ballot{Task: j.s.id, Attempt: j.of.Attempt, View: j.view, Round: task.PreRun},
-		Role:   role, Evidence: a.Evidence, Reveals: a.Reveals,
-	}
 	ctx, cancel := context.WithTimeout(j.ctx, 5*time.Second)
 	defer cancel()
-	raw, err := j.s.w.Net.Request(ctx, end.Addr, task.ProtoRelease, task.Encode(q))
+	raw, err := j.r.w.Net.Request(ctx, end.Addr, task.ProtoRelease, task.Encode(KeyRequest(a, role)))
 	if err == nil {
-		var reply task.KeyReply
-		if reply, err = task.Decode[task.KeyReply](raw, task.MaxMessage); err == nil {
-			if reply.Release != nil {
-				return *reply.Release, nil
-			}
-			err = errors.New("refused: " + reply.Refused)
+		var r task.Release
+		if r, err = ReadKeyReply(raw); err == nil {
+			return r, nil
 		}
 	}
-	j.s.w.Log.Warn("no key from an owner directly; waiting for the chain", "task", j.s.id.Short(), "owner", role.String(), "err", err)
+	j.r.w.Log.Warn("no key from an owner directly; waiting for the chain", "task", j.r.id.Short(), "owner", role.String(), "err", err)
 	return j.releaseOnChain(role)
 }
 
 func (j *job) releaseOnChain(role task.Role) (task.Release, error) {
 	for {
-		j.s.mu.Lock()
-		c, seen := j.s.state, j.s.seen
-		j.s.mu.Unlock()
+		c, newer := j.r.latest()
 		if c.View.Number == j.view && c.Attempt == j.of.Attempt {
 			for _, r := range c.View.Releases {
 				if r.Role == role {
@@ -250,7 +246,7 @@ func (j *job) releaseOnChain(role task.Role) (task.Release, error) {
 			}
 		}
 		select {
-		case <-seen:
+		case <-newer:
 		case <-j.ctx.Done():
 			return task.Release{}, j.ctx.Err()
 		}
@@ -259,10 +255,10 @@ func (j *job) releaseOnChain(role task.Role) (task.Release, error) {
 
 // exit makes the last evidence.
 func (j *job) exit(a committee.QuoteExit) {
-	if j == nil || a.View != j.view {
+	if j == nil || a.Ballot.View != j.view {
 		return
 	}
-	j.s.w.wg.Go(func() {
+	j.r.w.wg.Go(func() {
 		<-j.ready
 		if j.ctx.Err() != nil {
 			return
@@ -274,6 +270,6 @@ func (j *job) exit(a committee.QuoteExit) {
 			j.fail(err)
 			return
 		}
-		j.s.post(committee.Quoted{Round: task.PostRun, View: j.view, Evidence: evidence})
+		j.quoted(a.Ballot, evidence)
 	})
 }

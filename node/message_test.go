@@ -14,15 +14,15 @@ func TestMessageIsAboutOneThing(t *testing.T) {
 		"vote":       {Vote: &task.SignedVote{Vote: task.Vote{Task: id}}},
 		"commitment": {Commitment: &task.Commitment{Ballot: b}},
 		"reveal":     {Reveal: &task.Reveal{Ballot: b}},
-		"evidence":   {Evidence: &Evidence{Ballot: b}},
+		"evidence":   {Shown: &task.Showing{Ballot: b}},
 		"alive":      {Alive: &b},
 	} {
-		if got, ok := m.task(); !ok || got != id {
+		if got, _, ok := m.about(); !ok || got != id {
 			t.Errorf("%s: %v, %v", name, got, ok)
 		}
 	}
 	for name, m := range map[string]Message{"nothing": {}, "two things": {Alive: &b, Reveal: &task.Reveal{Ballot: b}}} {
-		if _, ok := m.task(); ok {
+		if _, _, ok := m.about(); ok {
 			t.Errorf("%s was taken", name)
 		}
 	}

@@ -1,15 +1,17 @@
 // Package node is a worker: it follows the chain, draws in every task, and
 // where it has won seats it does what the committee's state machine asks.
 //
-// For each open task runs one [session] with one [committee.Machine] in it. The
-// session is the only place where the machine meets the world: it stores and
-// signs votes, sends messages, sets timers, starts the enclave, submits
-// transactions, and hands whatever comes back to the machine as events, one at
-// a time. A worker handles ciphertext only; keys reach the enclave sealed.
+// It has two layers. A [Session] is one task at one worker, with one
+// [committee.Machine] in it: it draws, stores and signs votes, counts them and
+// sends them, appraises evidence. It is single-threaded and reaches the world
+// through [Effects] only, so a simulator runs it as it is. What others say
+// comes to it verified, by [Verify] and [Judge]. A [Worker] is the world around
+// the sessions: a goroutine and a mailbox for each, timers, the network, the
+// enclave. It decides nothing, and handles ciphertext only; keys reach the
+// enclave sealed.
 //
 // The package knows its surroundings as the small interfaces it declares here;
-// cmd plugs in libp2p, CometBFT, IPFS and the enclave process, and the
-// simulator plugs in its own.
+// cmd plugs in libp2p, CometBFT, IPFS and the enclave process.
 package node
 
 import (
@@ -29,7 +31,6 @@ import (
 
 // Chain is what a worker needs of the chain.
 type Chain interface {
-	Params(ctx context.Context) (ledger.Params, error)
 	Node(ctx context.Context, id task.NodeID) (ledger.NodeRecord, error)
 	Case(ctx context.Context, id task.TaskID) (*ledger.Case, error)
 	// Send signs and submits a transaction and does not wait for its block.
@@ -58,6 +59,9 @@ type Blobs interface {
 type Enclave interface {
 	Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash) (evidence []byte, err error)
 	Quote(nonces []task.Hash) (evidence []byte, err error) // again, before the run
+	// Unveil says whether the evidence so far was a canary: the proof and
+	// evidence in earnest, or neither (spec §7.6).
+	Unveil(nonces []task.Hash) (proof *[81]byte, genuine []byte, err error)
 	Release(r task.Release) error
 	Run(code, input []byte) (result task.SignedResult, output []byte, err error)
 	Exit(c attest.Context, nonce task.Hash) (evidence []byte, err error)
@@ -92,24 +96,24 @@ type Config struct {
 // Worker is a running worker.
 type Worker struct {
 	Config
-	id     task.NodeID
-	params ledger.Params
-	slots  chan struct{}
+	id    task.NodeID
+	slots chan struct{}
 
-	mu       sync.Mutex
-	sessions map[task.TaskID]*session
-	changed  chan struct{}        // closed and replaced when sessions changes
-	closed   map[task.TaskID]bool // lately: stragglers' messages are not waited for
-	nodes    map[task.NodeID]ledger.NodeRecord
-	wg       sync.WaitGroup
+	mu      sync.Mutex
+	runners map[task.TaskID]*runner
+	opened  chan struct{}        // closed and replaced when there is a new one
+	closed  map[task.TaskID]bool // lately: stragglers' messages are not waited for
+	nodes   map[task.NodeID]task.Node
+	names   map[task.Key]task.NodeID // of the nodes, by peer key
+	wg      sync.WaitGroup
 }
 
 // New makes a worker. It does nothing before Run.
 func New(c Config) *Worker {
 	return &Worker{
 		Config: c, id: c.Node.ID(), slots: make(chan struct{}, max(c.Slots, 1)),
-		sessions: map[task.TaskID]*session{}, changed: make(chan struct{}), nodes: map[task.NodeID]ledger.NodeRecord{},
-		closed: map[task.TaskID]bool{},
+		runners: map[task.TaskID]*runner{}, opened: make(chan struct{}), closed: map[task.TaskID]bool{},
+		nodes: map[task.NodeID]task.Node{}, names: map[task.Key]task.NodeID{},
 	}
 }
 
@@ -118,11 +122,7 @@ func (w *Worker) ID() task.NodeID { return w.id }
 
 // Run works until ctx ends, then waits for everything it started.
 func (w *Worker) Run(ctx context.Context) error {
-	var err error
-	if w.params, err = w.Chain.Params(ctx); err != nil {
-		return err
-	}
-	err = w.Chain.Watch(ctx, func(_ uint64, events []ledger.Event) {
+	err := w.Chain.Watch(ctx, func(_ uint64, events []ledger.Event) {
 		seen := map[task.TaskID]bool{}
 		for _, e := range events {
 			if !seen[e.Task] {
@@ -149,61 +149,59 @@ func (w *Worker) follow(ctx context.Context, id task.TaskID) {
 		return
 	}
 	w.mu.Lock()
-	s := w.sessions[id]
-	if s == nil && c.Phase != ledger.Closed {
-		s = w.open(ctx, c)
-	}
+	r := w.runners[id]
 	w.mu.Unlock()
-	if s != nil {
-		s.chain(c)
+	switch {
+	case r != nil:
+		r.chain(c)
+	case c.Phase != ledger.Closed:
+		w.open(ctx, c)
 	}
 }
 
-// open starts a session; w.mu is held.
-func (w *Worker) open(ctx context.Context, c *ledger.Case) *session {
+// open starts a session.
+func (w *Worker) open(ctx context.Context, c *ledger.Case) {
 	id := c.ID()
-	s := newSession(ctx, w, id)
-	votes, reveals, err := w.Journal.Load(id)
+	r, err := newRunner(ctx, w, c)
 	if err != nil {
-		// Without its own record it must not vote: it might contradict itself.
-		w.Log.Error("cannot read the vote journal; this task is left to others", "task", id.Short(), "err", err)
-		s.cancel()
-		return nil
+		w.Log.Error("this task is left to others", "task", id.Short(), "err", err)
+		return
 	}
-	s.machine.Restore(c.Attempt, votes, reveals)
-	w.sessions[id] = s
-	close(w.changed)
-	w.changed = make(chan struct{})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.runners[id] = r
+	close(w.opened)
+	w.opened = make(chan struct{})
 	w.wg.Go(func() {
-		s.loop()
+		r.loop()
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		delete(w.sessions, id)
+		delete(w.runners, id)
 		if len(w.closed) > 4096 {
 			clear(w.closed)
 		}
 		w.closed[id] = true
 	})
-	return s
 }
 
 // waitForBlock is how long a message may be ahead of the block that it is about.
 const waitForBlock = time.Second
 
-// session finds the session of a task; a message can be a block early, so it
-// waits a little.
-func (w *Worker) session(ctx context.Context, id task.TaskID) *session {
+// runner finds a task's. A message can be a block early, so it waits a little,
+// and holds up nothing but its sender's stream. A session never sees such a
+// message: whoever drives one without a Worker has to keep it back as well.
+func (w *Worker) runner(ctx context.Context, id task.TaskID) *runner {
 	timeout := time.NewTimer(waitForBlock)
 	defer timeout.Stop()
 	for {
 		w.mu.Lock()
-		s, changed, closed := w.sessions[id], w.changed, w.closed[id]
+		r, opened, closed := w.runners[id], w.opened, w.closed[id]
 		w.mu.Unlock()
-		if s != nil || closed {
-			return s
+		if r != nil || closed {
+			return r
 		}
 		select {
-		case <-changed:
+		case <-opened:
 		case <-timeout.C:
 			return nil
 		case <-ctx.Done():
@@ -212,47 +210,45 @@ func (w *Worker) session(ctx context.Context, id task.TaskID) *session {
 	}
 }
 
-// record is a node's registration, remembered: keys never change under a name.
-// Stakes do, so draws ask the chain.
-func (w *Worker) record(ctx context.Context, id task.NodeID) (ledger.NodeRecord, error) {
+// node is a node's registration, remembered: keys never change under a name.
+// Stakes do, so draws and claims ask the chain.
+func (w *Worker) node(ctx context.Context, id task.NodeID) (task.Node, error) {
 	w.mu.Lock()
-	rec, ok := w.nodes[id]
+	n, ok := w.nodes[id]
 	w.mu.Unlock()
 	if ok {
-		return rec, nil
+		return n, nil
 	}
 	rec, err := w.Chain.Node(ctx, id)
 	if err == nil {
-		w.keep(id, rec)
+		w.keep(rec.Node)
 	}
-	return rec, err
+	return rec.Node, err
 }
 
-func (w *Worker) keep(id task.NodeID, rec ledger.NodeRecord) {
+func (w *Worker) keep(n task.Node) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.nodes) > 1<<14 {
 		clear(w.nodes)
+		clear(w.names)
 	}
-	w.nodes[id] = rec
+	id := n.ID()
+	w.nodes[id], w.names[n.Peer] = n, id
 }
 
 // remember keeps the registrations that stand in a case.
 func (w *Worker) remember(members []ledger.Member) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	for i := range members {
-		if id := members[i].Claim.Node; w.nodes[id].Node.Operator == (task.Address{}) {
-			w.nodes[id] = ledger.NodeRecord{Node: members[i].Node, Stakes: []ledger.Stake{{Amount: members[i].Stake}}}
-		}
+		w.keep(members[i].Node)
 	}
 }
 
-func (w *Worker) peerKey(ctx context.Context) func(task.NodeID) (task.Key, bool) {
-	return func(id task.NodeID) (task.Key, bool) {
-		rec, err := w.record(ctx, id)
-		return rec.Node.Peer, err == nil
-	}
+// named finds the node with a peer key, or nobody.
+func (w *Worker) named(peer task.Key) task.NodeID {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.names[peer]
 }
 
 // HearClaim judges a claim from gossip and takes it: pass says whether it may
@@ -262,11 +258,12 @@ func (w *Worker) HearClaim(ctx context.Context, data []byte) (pass, junk bool) {
 	if err != nil {
 		return false, true
 	}
-	s := w.session(ctx, k.Task)
-	if s == nil {
+	r := w.runner(ctx, k.Task)
+	if r == nil {
 		return false, false
 	}
-	return s.hearClaim(ctx, k)
+	standing := r.hearClaim(ctx, k)
+	return standing == ClaimValid, standing == ClaimJunk
 }
 
 // HearMessage takes a committee message from a peer's stream.
@@ -276,12 +273,12 @@ func (w *Worker) HearMessage(from task.Key, raw []byte) {
 		w.Log.Debug("message refused", "from", from.Short(), "err", err)
 		return
 	}
-	id, ok := m.task()
+	id, _, ok := m.about()
 	if !ok {
 		return
 	}
 	// A session's context outlives this call; the wait for it is bounded.
-	if s := w.session(context.Background(), id); s != nil {
-		s.hear(from, m)
+	if r := w.runner(context.Background(), id); r != nil {
+		r.hear(from, m)
 	}
 }

@@ -1,353 +1,295 @@
 package node
 
 import (
-	"context"
-	"sync"
-	"time"
+	"crypto/ed25519"
+	"fmt"
+	"log/slog"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
 )
 
-// mailbox bounds the events that wait for one machine.
-const mailbox = 1024
+// Effects is what a session does to the world. It calls them one at a time, in
+// the order in which they must happen. None waits for what it causes, and
+// none calls the session back before it returns.
+type Effects interface {
+	// Node is a registration. Keys never change under a name, so it may be an
+	// old copy.
+	Node(id task.NodeID) (task.Node, error)
+	// Stake is what this node has at stake in an epoch, as the chain now holds it.
+	Stake(epoch uint64) (task.Amount, error)
+	// Publish gossips this node's claim.
+	Publish(k task.Claim)
+	// Send brings a message to each of some members, or does not.
+	Send(to []task.NodeID, m Message)
+	// Submit sends a transaction to the chain, after those before it.
+	Submit(b task.Body)
+	// SetTimer asks for TimedOut; a newer timer of the same kind and round
+	// replaces one that still runs.
+	SetTimer(t committee.SetTimer)
 
-// session is one task at one worker. Its loop alone touches the machine.
-type session struct {
-	w       *Worker
-	id      task.TaskID
-	ctx     context.Context
-	cancel  context.CancelFunc
+	// An executor's work; StartEnclave is for the case as it stands then. The
+	// answers are Session's Quoted, Unveiled and Ran.
+	StartEnclave(c *ledger.Case, a committee.StartEnclave)
+	Requote(a committee.Requote)
+	Unveil(a committee.Unveil)
+	RequestKeys(a committee.RequestKeys)
+	QuoteExit(a committee.QuoteExit)
+	StopEnclave(a committee.StopEnclave)
+}
+
+// SessionConfig is a session's keys and surroundings; all are needed.
+type SessionConfig struct {
+	Node    task.Node
+	Peer    ed25519.PrivateKey // signs votes
+	VRF     *vrf.PrivateKey
+	Times   committee.Timeouts
+	Journal Journal
+	Effects Effects
+	Log     *slog.Logger
+}
+
+// Session is one task at one worker: it does what the committee's machine asks,
+// and keeps the order of storing, signing, counting and sending. It has no
+// clock, goroutine or randomness of its own: the same inputs give the same
+// effects. Not safe for concurrent use.
+type Session struct {
+	cfg     SessionConfig
+	self    task.NodeID
+	task    task.TaskID
+	c       *ledger.Case // as the chain last told
 	machine *committee.Machine
-	events  chan committee.Event
-	timers  map[timerKey]*time.Timer
 	done    bool
-	job     *job // this node's enclave, when it executes
-
-	mu    sync.Mutex
-	state *ledger.Case  // the latest, for those who hear messages
-	seen  chan struct{} // closed and replaced when the case changes
-	heard map[claimKey]bool
 }
 
-// timerKey keeps one running timer for each question.
-type timerKey struct {
-	kind  committee.TimerKind
-	round task.Round
+// NewSession makes a session with all that this node has said in the task
+// before. It is an error if that cannot be read: then the node must stay silent,
+// since it might contradict itself. The session does nothing before Chain.
+func NewSession(cfg SessionConfig, c *ledger.Case) (*Session, error) {
+	s := &Session{cfg: cfg, self: cfg.Node.ID(), task: c.ID(), c: c}
+	votes, reveals, err := cfg.Journal.Load(s.task)
+	if err != nil {
+		return nil, fmt.Errorf("read the vote journal: %w", err)
+	}
+	s.machine = committee.New(s.self, cfg.Times)
+	s.machine.Restore(c.Attempt, votes, reveals)
+	return s, nil
 }
 
-type claimKey struct {
-	attempt uint32
-	node    task.NodeID
+// Done says that the task is settled: no input has an effect any more.
+func (s *Session) Done() bool { return s.done }
+
+// Case is the case as the session last heard of it.
+func (s *Session) Case() *ledger.Case { return s.c }
+
+// Chain takes the case as the chain now holds it.
+func (s *Session) Chain(c *ledger.Case) {
+	s.c = c
+	s.step(committee.ChainMoved{Case: c})
 }
 
-func newSession(ctx context.Context, w *Worker, id task.TaskID) *session {
-	ctx, cancel := context.WithCancel(ctx)
-	return &session{
-		w: w, id: id, ctx: ctx, cancel: cancel, machine: committee.New(w.id, w.Times),
-		events: make(chan committee.Event, mailbox), timers: map[timerKey]*time.Timer{},
-		seen: make(chan struct{}), heard: map[claimKey]bool{},
+// Hear takes what another node said. What is about another attempt is dropped:
+// evidence, for one, would be judged by the wrong seed.
+func (s *Session) Hear(h Heard) {
+	if h.task == s.task && h.attempt == s.c.Attempt {
+		s.step(h.event)
 	}
 }
 
-// post hands an event to the loop; it waits while the mailbox is full.
-func (s *session) post(e committee.Event) {
-	select {
-	case s.events <- e:
-	case <-s.ctx.Done():
+// TimedOut says that a timer is up.
+func (s *Session) TimedOut(t committee.Timer) { s.step(committee.TimedOut{Timer: t}) }
+
+// Quoted brings the evidence that this node's enclave has made for a ballot. An
+// enclave may answer when the chain has gone on to another attempt: shown then,
+// its evidence would be found faulty.
+func (s *Session) Quoted(b task.Ballot, evidence []byte) {
+	if b.Attempt == s.c.Attempt {
+		s.step(committee.Quoted{Shown: s.showing(b, evidence)})
 	}
 }
 
-// chain takes the case as the chain now holds it.
-func (s *session) chain(c *ledger.Case) {
-	s.w.remember(c.Members)
-	s.mu.Lock()
-	s.state = c
-	close(s.seen)
-	s.seen = make(chan struct{})
-	s.mu.Unlock()
-	s.post(committee.ChainMoved{Case: c})
-}
-
-// loop runs the machine until the task is settled or the worker stops.
-func (s *session) loop() {
-	defer s.close()
-	for !s.done {
-		select {
-		case e := <-s.events:
-			for _, a := range s.machine.Step(e) {
-				s.perform(a)
-			}
-		case <-s.ctx.Done():
-			return
-		}
+// Unveiled brings the enclave's answer on whether its evidence was a canary:
+// the proof, and evidence in earnest; or neither.
+func (s *Session) Unveiled(b task.Ballot, proof *[81]byte, genuine []byte) {
+	u := committee.Unveiled{Ballot: b}
+	if proof != nil {
+		again := b
+		again.Round = task.Recheck
+		u.Canary = &task.Canary{Proof: *proof, Genuine: s.showing(again, genuine)}
+	}
+	if b.Attempt == s.c.Attempt {
+		s.step(u)
 	}
 }
 
-func (s *session) close() {
-	s.cancel()
-	for _, t := range s.timers {
-		t.Stop()
-	}
-	s.stopJob()
+// showing puts this node's name under what its enclave shows.
+func (s *Session) showing(b task.Ballot, evidence []byte) task.Showing {
+	shown := task.Showing{Ballot: b, Evidence: evidence}
+	shown.Signature = task.Sign(s.cfg.Peer, shown.Hash())
+	return shown
 }
 
-// perform does one action. What takes time goes its own way and answers with
-// an event; the order of storing, signing and sending is kept here.
-func (s *session) perform(a committee.Action) {
-	switch a := a.(type) {
-	case committee.Draw:
-		s.draw(a.Case)
-	case committee.Gossip:
-		s.report("gossip", s.w.Net.Publish(s.ctx, task.Encode(a.Claim)))
-	case committee.Cast:
-		s.castVote(a)
-	case committee.CommitVerdict:
-		s.commitVerdict(a.Reveal)
-	case committee.SendReveal:
-		s.toMembers(Message{Reveal: &a.Reveal})
-		s.again(committee.RevealHeard{Reveal: a.Reveal})
-	case committee.SendEvidence:
-		s.toMembers(Message{Evidence: &Evidence{Ballot: s.ballot(a.View, a.Round), Evidence: a.Evidence}})
-	case committee.Appraise:
-		s.appraise(a)
-	case committee.StartEnclave:
-		s.startJob(a)
-	case committee.Requote:
-		s.job.requote(a)
-	case committee.RequestKeys:
-		s.job.keys(a)
-	case committee.QuoteExit:
-		s.job.exit(a)
-	case committee.StopEnclave:
-		s.w.Log.Info("work dropped", "task", s.id.Short(), "why", a.Why)
-		s.stopJob()
-	case committee.Submit:
-		s.report("submit "+a.Body.Kind(), s.w.Chain.Send(s.ctx, s.w.Operator, a.Body))
-	case committee.SetTimer:
-		s.setTimer(a)
-	case committee.Finish:
-		s.done = true
-		s.report("forget", s.w.Journal.Forget(s.id))
+// Ran brings the enclave's result.
+func (s *Session) Ran(r task.SignedResult) {
+	if r.Result.Attempt == s.c.Attempt {
+		s.step(committee.Ran{Result: r})
 	}
 }
 
-// again hands the machine an event of its own, in the middle of its actions.
-func (s *session) again(e committee.Event) {
+// step runs the machine, also in the middle of its own actions: with this
+// node's own words.
+func (s *Session) step(e committee.Event) {
+	if s.done {
+		return
+	}
 	for _, a := range s.machine.Step(e) {
 		s.perform(a)
 	}
 }
 
-func (s *session) report(what string, err error) {
-	if err != nil && s.ctx.Err() == nil {
-		s.w.Log.Warn(what, "task", s.id.Short(), "node", s.w.id.Short(), "err", err)
+func (s *Session) perform(a committee.Action) {
+	switch a := a.(type) {
+	case committee.Draw:
+		s.draw(a.Case)
+	case committee.Gossip:
+		s.cfg.Effects.Publish(a.Claim)
+	case committee.Cast:
+		s.cast(a)
+	case committee.CommitVerdict:
+		s.commit(a.Reveal)
+	case committee.SendReveal:
+		s.step(committee.RevealHeard{Reveal: a.Reveal})
+		s.send(Message{Reveal: &a.Reveal})
+	case committee.SendEvidence:
+		s.send(Message{Shown: &a.Shown})
+	case committee.Appraise:
+		s.appraise(a)
+	case committee.StartEnclave:
+		s.cfg.Effects.StartEnclave(s.c, a)
+	case committee.Requote:
+		s.cfg.Effects.Requote(a)
+	case committee.Unveil:
+		s.cfg.Effects.Unveil(a)
+	case committee.RequestKeys:
+		s.cfg.Effects.RequestKeys(a)
+	case committee.QuoteExit:
+		s.cfg.Effects.QuoteExit(a)
+	case committee.StopEnclave:
+		s.cfg.Effects.StopEnclave(a)
+	case committee.Submit:
+		s.cfg.Effects.Submit(a.Body)
+	case committee.SetTimer:
+		s.cfg.Effects.SetTimer(a)
+	case committee.Finish:
+		s.done = true
+		if err := s.cfg.Journal.Forget(s.task); err != nil {
+			s.warn("settled task not forgotten", err)
+		}
 	}
 }
 
-func (s *session) setTimer(a committee.SetTimer) {
-	key := timerKey{a.Timer.Kind, a.Timer.Round}
-	if t := s.timers[key]; t != nil {
-		t.Stop()
-	}
-	s.timers[key] = time.AfterFunc(time.Duration(a.Millis)*time.Millisecond, func() {
-		s.post(committee.TimedOut{Timer: a.Timer})
-	})
-}
-
-func (s *session) ballot(view uint32, r task.Round) task.Ballot {
-	return task.Ballot{Task: s.id, Attempt: s.machine.Attempt(), View: view, Round: r}
+func (s *Session) warn(what string, err error) {
+	s.cfg.Log.Warn(what, "task", s.task.Short(), "node", s.self.Short(), "err", err)
 }
 
 // draw evaluates this node's VRF. A loser computes β alone and stays silent.
-func (s *session) draw(c *ledger.Case) {
-	rec, err := s.w.Chain.Node(s.ctx, s.w.id)
+func (s *Session) draw(c *ledger.Case) {
+	stake, err := s.cfg.Effects.Stake(c.Epoch)
 	if err != nil {
-		s.report("draw", err)
+		s.warn("no draw without knowing the stake", err)
 		return
 	}
-	claim, won := sortition.Win(s.w.VRF, task.Hash(s.w.id), c.Seed(), c.Seats, uint64(rec.StakeAt(c.Epoch)), uint64(c.TotalStake))
+	claim, won := sortition.Win(s.cfg.VRF, task.Hash(s.self), c.Seed(), c.Seats, uint64(stake), uint64(c.TotalStake))
 	if !won {
 		return
 	}
-	s.again(committee.Won{Self: committee.Member{
-		Node: s.w.id, Seats: claim.Seats(), Tickets: claim.Tickets(), Beta: claim.Output(),
-		Claim: task.Claim{Task: s.id, Attempt: c.Attempt, Node: s.w.id, Proof: claim.Proof()},
+	s.step(committee.Won{Self: committee.Member{
+		Node: s.self, Seats: claim.Seats(), Tickets: claim.Tickets(), Beta: claim.Output(),
+		Claim: task.Claim{Task: s.task, Attempt: c.Attempt, Node: s.self, Proof: claim.Proof()},
 	}})
 }
 
-// castVote: on stable storage first, then signed, then counted, then sent
-// (spec §6.2).
-func (s *session) castVote(a committee.Cast) {
-	v := task.SignedVote{Vote: a.Vote, Signature: task.Sign(s.w.Peer, a.Vote.Hash()), Lock: a.Lock}
-	if err := s.w.Journal.Vote(v); err != nil {
-		s.w.Log.Error("vote not stored, so not cast", "task", s.id.Short(), "err", err)
+// cast gives a vote: on stable storage first, then signed, then counted, then
+// sent (spec §6.5.4).
+func (s *Session) cast(a committee.Cast) {
+	v := task.SignedVote{Vote: a.Vote, Lock: a.Lock}
+	if err := s.cfg.Journal.Vote(v); err != nil {
+		s.cfg.Log.Error("vote not stored, so not cast", "task", s.task.Short(), "err", err)
 		return
 	}
-	if a.Vote.Stage != task.NewView {
+	v.Signature = task.Sign(s.cfg.Peer, v.Vote.Hash())
+	if v.Vote.Stage != task.NewView {
 		v.Lock = nil // the proof of a lock travels with a NewView only
 	}
-	verified, err := committee.VerifyVote(v, s.w.peerKey(s.ctx))
+	verified, err := committee.VerifyVote(v, s.peerKey)
 	if err != nil {
-		s.report("own vote", err)
+		s.warn("own vote", err)
 		return
 	}
-	s.toMembers(Message{Vote: &v})
-	s.again(committee.VoteHeard{Vote: verified})
+	s.step(committee.VoteHeard{Vote: verified})
+	s.send(Message{Vote: &v})
 }
 
-func (s *session) commitVerdict(r task.Reveal) {
-	if err := s.w.Journal.Reveal(r); err != nil {
-		s.w.Log.Error("verdict not stored, so not committed to", "task", s.id.Short(), "err", err)
+func (s *Session) peerKey(id task.NodeID) (task.Key, bool) {
+	n, err := s.cfg.Effects.Node(id)
+	return n.Peer, err == nil
+}
+
+// commit binds this node to a verdict, in the order of cast.
+func (s *Session) commit(r task.Reveal) {
+	if err := s.cfg.Journal.Reveal(r); err != nil {
+		s.cfg.Log.Error("verdict not stored, so not committed to", "task", s.task.Short(), "err", err)
 		return
 	}
-	k := task.Commitment{Ballot: r.Ballot, Node: s.w.id, Digest: r.Digest()}
-	k.Signature = task.Sign(s.w.Peer, k.Hash())
-	s.toMembers(Message{Commitment: &k})
-	s.again(committee.CommitmentHeard{Commitment: k})
+	k := task.Commitment{Ballot: r.Ballot, Node: s.self, Digest: r.Digest()}
+	k.Signature = task.Sign(s.cfg.Peer, k.Hash())
+	s.step(committee.CommitmentHeard{Commitment: k})
+	s.send(Message{Commitment: &k})
 }
 
-// toMembers sends to every other member that this node knows.
-func (s *session) toMembers(m Message) {
-	raw := task.Encode(m)
+// send brings a message to every other member that this node knows.
+func (s *Session) send(m Message) {
+	var to []task.NodeID
 	for _, k := range s.machine.Members() {
-		if k.Node == s.w.id {
-			continue
+		if k.Node != s.self {
+			to = append(to, k.Node)
 		}
-		s.w.wg.Go(func() {
-			rec, err := s.w.record(s.ctx, k.Node)
-			if err == nil {
-				err = s.w.Net.Send(s.ctx, rec.Node.Addr, task.ProtoCommittee, raw)
-			}
-			if err != nil && s.ctx.Err() == nil {
-				s.w.Log.Debug("member not reached", "task", s.id.Short(), "node", k.Node.Short(), "err", err)
-			}
-		})
 	}
+	s.cfg.Effects.Send(to, m)
 }
 
-// appraise judges the executor's evidence, this node's own nonce included.
-func (s *session) appraise(a committee.Appraise) {
-	s.mu.Lock()
-	c := s.state
-	s.mu.Unlock()
-	rec, err := s.w.record(s.ctx, a.Executor)
+// appraise judges the executor's evidence: before the run it must answer the
+// nonce of every member, or it answers a committee of the executor's choice.
+func (s *Session) appraise(a committee.Appraise) {
+	executor, err := s.cfg.Effects.Node(a.Executor)
 	if err != nil {
-		s.report("appraise", err)
+		s.warn("no appraisal without the executor's registration", err)
 		return
 	}
-	want := c.Expected(a.Round, a.View, rec.Node)
-	ev, err := attest.ParseEvidence(a.Evidence)
+	want := s.c.Expected(a.Ballot.Round, a.Ballot.View, executor)
+	if a.Ballot.Round != task.PostRun {
+		want.Nonces = Nonces(a.Members)
+	}
 	verdict := attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed}
-	if err == nil {
-		if a.Round == task.PreRun {
-			want.Nonces = []task.Hash{s.ownNonce(c)}
-		}
-		verdict = attest.Appraise(ev, want, c.Task.Policy, s.w.params.Reference)
+	if ev, err := attest.ParseEvidence(a.Evidence); err == nil {
+		verdict = attest.Appraise(ev, want, s.c.Task.Policy, s.c.Params.Reference)
 	}
 	if verdict.Verdict == task.Fault {
-		s.w.Log.Warn("evidence is faulty", "task", s.id.Short(), "executor", a.Executor.Short(), "reason", verdict.Reason, "detail", verdict.Detail)
+		s.cfg.Log.Warn("evidence is faulty", "task", s.task.Short(), "executor", a.Executor.Short(), "reason", verdict.Reason, "detail", verdict.Detail)
 	}
-	s.again(committee.Appraised{
-		Round: a.Round, View: a.View, Evidence: a.Evidence, Verdict: verdict.Verdict, Reason: verdict.Reason,
-		Salt: s.salt(a.View, a.Round),
+	s.step(committee.Appraised{
+		Ballot: a.Ballot, Evidence: a.Evidence, Verdict: verdict.Verdict, Reason: verdict.Reason, Salt: s.salt(a.Ballot),
 	})
-}
-
-func (s *session) ownNonce(c *ledger.Case) task.Hash {
-	return attest.Nonce(s.w.VRF.Output(sortition.Alpha(c.Seed(), task.Hash(s.w.id))), s.w.id)
 }
 
 // salt is this node's secret for one commitment: the same after a crash, and
 // unknown to anyone without its VRF key.
-func (s *session) salt(view uint32, r task.Round) task.Hash {
-	h := task.H(task.TagSalt, task.Encode(s.ballot(view, r)))
-	out := s.w.VRF.Output(h[:])
+func (s *Session) salt(b task.Ballot) task.Hash {
+	h := task.H(task.TagSalt, task.Encode(b))
+	out := s.cfg.VRF.Output(h[:])
 	return task.H(task.TagSalt, out[:])
-}
-
-// hearClaim judges a claim against the case; it waits for the block that
-// opens the attempt.
-func (s *session) hearClaim(ctx context.Context, k task.Claim) (pass, junk bool) {
-	for {
-		s.mu.Lock()
-		c, seen := s.state, s.seen
-		s.mu.Unlock()
-		if c != nil && (c.Attempt > k.Attempt || c.Phase > ledger.Electing) {
-			return false, false // late: the chain has closed these claims
-		}
-		if c != nil && c.Attempt == k.Attempt && c.Phase == ledger.Electing {
-			return s.admit(ctx, c, k)
-		}
-		select {
-		case <-seen:
-		case <-ctx.Done():
-			return false, false
-		}
-	}
-}
-
-// admit verifies a claim with the stake that the chain holds now. That the chain
-// cannot be asked is not the sender's fault.
-func (s *session) admit(ctx context.Context, c *ledger.Case, k task.Claim) (pass, junk bool) {
-	rec, err := s.w.Chain.Node(ctx, k.Node)
-	if err != nil {
-		return false, task.CodeOf(err) != "" && ctx.Err() == nil
-	}
-	m, err := c.Admit(rec.Node, rec.StakeAt(c.Epoch), k)
-	if err != nil {
-		return false, true
-	}
-	s.w.keep(k.Node, rec)
-	key := claimKey{k.Attempt, k.Node}
-	s.mu.Lock()
-	known := s.heard[key]
-	s.heard[key] = true
-	s.mu.Unlock()
-	if !known {
-		s.post(committee.ClaimHeard{Member: committee.MemberOf(&m)})
-	}
-	return true, false
-}
-
-// hear verifies a message and hands it to the machine.
-func (s *session) hear(from task.Key, m Message) {
-	switch {
-	case m.Vote != nil:
-		v, err := committee.VerifyVote(*m.Vote, s.w.peerKey(s.ctx))
-		if err != nil {
-			s.w.Log.Debug("vote refused", "from", from.Short(), "err", err)
-			return
-		}
-		s.post(committee.VoteHeard{Vote: v})
-	case m.Commitment != nil:
-		key, ok := s.w.peerKey(s.ctx)(m.Commitment.Node)
-		if ok && m.Commitment.Signature.Verify(key, m.Commitment.Hash()) {
-			s.post(committee.CommitmentHeard{Commitment: *m.Commitment})
-		}
-	case m.Reveal != nil:
-		s.post(committee.RevealHeard{Reveal: *m.Reveal})
-	case m.Evidence != nil:
-		b, name := m.Evidence.Ballot, s.nameOf(from)
-		if !name.IsZero() && (b.Round == task.PreRun || b.Round == task.PostRun) {
-			s.post(committee.EvidenceHeard{From: name, Round: b.Round, View: b.View, Evidence: m.Evidence.Evidence})
-		}
-	case m.Alive != nil:
-		s.post(committee.AliveHeard{View: m.Alive.View, Node: s.nameOf(from)})
-	}
-}
-
-// nameOf finds the member with a peer key, or nobody.
-func (s *session) nameOf(key task.Key) task.NodeID {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	for id, rec := range s.w.nodes {
-		if rec.Node.Peer == key {
-			return id
-		}
-	}
-	return task.NodeID{}
 }

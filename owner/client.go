@@ -241,7 +241,7 @@ func (r *Run) take(ctx context.Context, s task.SignedResult) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	ev, ok := r.keeper.evidenceOf(c.Ballot(task.PreRun))
+	ev, ok := r.keeper.evidenceOf(c.Ballot(c.PreRound()))
 	if !ok || ev.Digest() != s.Result.Evidence || !s.Signature.Verify(ev.Keys.Sign, s.Result.Hash()) || s.Result.Task != r.ID {
 		return Outcome{}, task.Refuse("result-forged", "not signed by the enclave that Alice released her key to")
 	}

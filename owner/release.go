@@ -84,10 +84,10 @@ func (k *Keeper) awaitClosed(ctx context.Context, b task.Ballot) (*ledger.Case, 
 		if c, err = k.Chain.VerifiedCase(ctx, b.Task); err != nil {
 			return false, err
 		}
-		if c.Attempt != b.Attempt || c.View.Number > b.View || c.Phase == ledger.Closed {
+		if c.Attempt != b.Attempt || c.View.Number > b.View || c.View.Number == b.View && c.View.Canary != nil && b.Round == task.PreRun || c.Phase == ledger.Closed {
 			return false, task.Refuse("release-stale", "attempt %d, view %d is asked for; the chain is at %d, %d (%s)", b.Attempt, b.View, c.Attempt, c.View.Number, c.Phase)
 		}
-		return c.Phase >= ledger.Attesting && c.View.Number == b.View && c.View.Pre.ClosedAt != 0, nil
+		return c.Phase >= ledger.Attesting && c.View.Number == b.View && c.PreRound() == b.Round && c.View.Pre.ClosedAt != 0, nil
 	}
 	if ok, err := look(); ok || err != nil {
 		return c, err
@@ -99,7 +99,7 @@ func (k *Keeper) awaitClosed(ctx context.Context, b task.Ballot) (*ledger.Case, 
 			stop()
 		}
 	})
-	if c != nil && c.View.Pre.ClosedAt != 0 && result == nil {
+	if c != nil && c.PreRound() == b.Round && c.View.Pre.ClosedAt != 0 && result == nil {
 		return c, nil
 	}
 	if result == nil {
@@ -117,7 +117,7 @@ func (k *Keeper) Decide(c *ledger.Case, evidence []byte, reveals []task.Reveal) 
 	if k.released == nil {
 		k.released, k.judged = map[task.Ballot]task.Release{}, map[task.Ballot]attest.Evidence{}
 	}
-	b := c.Ballot(task.PreRun)
+	b := c.Ballot(c.PreRound())
 	digest := task.H(task.TagEvidence, evidence)
 	if r, ok := k.released[b]; ok {
 		if r.Evidence != digest {
@@ -150,7 +150,7 @@ func (k *Keeper) check(c *ledger.Case, evidence []byte, reveals []task.Reveal) (
 	}
 	judged := *c
 	judged.View.Pre.Evidence = evidence
-	ok, _ := judged.Tally(task.PreRun, dedupe(reveals))
+	ok, _ := judged.Tally(c.PreRound(), dedupe(reveals))
 	if need := sortition.Quorum(c.JudgeSeats()); ok < need {
 		return attest.Evidence{}, task.Refuse("verdicts-weak", "verifiers with %d of %d seats found the enclave good, a quorum is %d", ok, c.JudgeSeats(), need)
 	}
@@ -158,7 +158,7 @@ func (k *Keeper) check(c *ledger.Case, evidence []byte, reveals []task.Reveal) (
 	if err != nil {
 		return ev, task.Refuse("evidence-malformed", "%v", err)
 	}
-	want := c.Expected(task.PreRun, c.View.Number, c.Member(c.View.Executor).Node)
+	want := c.Expected(c.PreRound(), c.View.Number, c.Member(c.View.Executor).Node)
 	for _, v := range reveals {
 		want.Nonces = append(want.Nonces, attest.Nonce(c.Member(v.Node).Beta, v.Node))
 	}
@@ -214,16 +214,16 @@ func (k *Keeper) Follow(ctx context.Context, mine func(*ledger.Case) bool) error
 			}
 		}
 		for id := range due {
-			if k.record(ctx, id, mine) {
+			if k.Record(ctx, id, mine) {
 				delete(due, id)
 			}
 		}
 	})
 }
 
-// record puts this owner's release for a case on the chain; done says that
+// Record puts this owner's release for a case on the chain; done says that
 // there is nothing more to wait for.
-func (k *Keeper) record(ctx context.Context, id task.TaskID, mine func(*ledger.Case) bool) (done bool) {
+func (k *Keeper) Record(ctx context.Context, id task.TaskID, mine func(*ledger.Case) bool) (done bool) {
 	c, err := k.Chain.VerifiedCase(ctx, id)
 	if err != nil || c.Phase < ledger.Releasing {
 		return false
@@ -235,6 +235,7 @@ func (k *Keeper) record(ctx context.Context, id task.TaskID, mine func(*ledger.C
 	if err != nil {
 		if k.complain(id, err) {
 			k.Log.Warn("key refused", "owner", k.Role.String(), "task", id.Short(), "reason", err)
+			k.accuse(ctx, c)
 		}
 		return false // what comes later may change it: more verdicts, the next view
 	}
@@ -247,6 +248,20 @@ func (k *Keeper) record(ctx context.Context, id task.TaskID, mine func(*ledger.C
 		k.Log.Warn("release not recorded", "owner", k.Role.String(), "task", id.Short(), "err", err)
 	}
 	return err == nil
+}
+
+// accuse brings evidence that verifiers let pass, and that the chain's own rules
+// refuse, to the chain: or this owner would look like the silent one, and pay.
+func (k *Keeper) accuse(ctx context.Context, c *ledger.Case) {
+	r := c.PreRound()
+	if a := c.Appraise(r, c.View.Pre.Evidence); a.Verdict == task.OK || c.View.Pre.Faulty != "" {
+		return
+	}
+	shown := c.Shown(r)
+	_, err := k.Chain.Submit(ctx, k.Account, task.Body{Accuse: &task.Accusation{Ballot: shown.Ballot, Accused: c.View.Executor, Shown: &shown}})
+	if err != nil && ctx.Err() == nil && task.CodeOf(err) != "nothing-new" {
+		k.Log.Warn("executor not accused", "owner", k.Role.String(), "task", c.ID().Short(), "err", err)
+	}
 }
 
 // complain says whether this refusal is a new one for the task.

@@ -100,29 +100,38 @@ var onlyTheChain = map[string]string{
 	"Case.History":        "a narrative; what it tells stands in the case itself",
 	"Case.History[].What": "likewise",
 
-	"Case.History[].Height":    "when something happened: the chain's clock, checked for order only",
-	"Case.View.Pre.ClosedAt":   "likewise",
-	"Case.View.ResultAt":       "likewise",
-	"Case.View.Post.ClosedAt":  "likewise",
-	"Case.Passed[].Height":     "likewise, but for the last one before the view",
-	"Case.Settlement.Height":   "likewise",
-	"Case.Members[].Stake":     "the registry's snapshot; the draw does not change with every base unit",
-	"Case.TotalStake":          "likewise",
-	"Case.Members[].Node.Addr": "the registry's; nothing in a task depends on it",
-	"Case.Members[].Node.Arch": "likewise",
+	"Case.History[].Height":           "when something happened: the chain's clock, checked for order only",
+	"Case.View.Pre.ClosedAt":          "likewise",
+	"Case.View.ResultAt":              "likewise",
+	"Case.Passed[].Pre.ClosedAt":      "likewise",
+	"Case.View.Canary.Round.ClosedAt": "likewise",
+	"Case.View.Post.ClosedAt":         "likewise",
+	"Case.PostedAt":                   "likewise: an attempt whose committee decided nothing is over when its time is, and leaves no trace",
+	"Case.Settlement.Height":          "likewise",
+	"Case.Members[].Stake":            "the registry's snapshot; the draw does not change with every base unit",
+	"Case.TotalStake":                 "likewise",
+	"Case.Members[].Node.Addr":        "the registry's; nothing in a task depends on it",
+	"Case.Members[].Node.Arch":        "likewise",
 
 	"Case.Members[].Node.Runtimes":     "the registry's, known ones only; it may say one twice",
 	"Case.Members[].Node.TEE.Identity": "likewise; no two members may have the same",
 
-	"Case.Passed[].Why":     "the skip votes and timeouts of a view that failed are not in the case",
-	"Case.Passed[].Slashed": "the bond at that height is not in the case; half of it is in the pot, to a base unit",
+	"Case.Passed[].Why":               "the skip votes and timeouts of a view that failed are not in the case; that evidence was faulty is",
+	"Case.Passed[].Slashed":           "the bond at that height is not in the case; half of it is in the pot, to a base unit",
+	"Case.Slashes[].Amount":           "likewise, if it is a share of the bond; if it is for a verdict, it may be less, of a bond that is used up",
+	"Case.View.Canary.Bonus":          "what the pool held is not in the case; who shared it, and how, is",
+	"Case.View.Canary.Bonus[].Amount": "likewise",
 
-	"Case.View.Pre.Commitments (order)":  "the order of arrival; all that counts is who",
-	"Case.View.Pre.Reveals (order)":      "likewise",
-	"Case.View.Post.Commitments (order)": "likewise",
-	"Case.View.Post.Reveals (order)":     "likewise",
-	"Case.View.Releases (order)":         "likewise",
-	"Case.View.Releases":                 "an owner may hand its key to the executor directly; with a result, nothing follows from it",
+	"Case.View.Pre.Commitments (order)":          "the order of arrival; all that counts is who",
+	"Case.View.Pre.Reveals (order)":              "likewise",
+	"Case.View.Post.Commitments (order)":         "likewise",
+	"Case.View.Post.Reveals (order)":             "likewise",
+	"Case.Passed[].Pre.Commitments (order)":      "likewise",
+	"Case.Passed[].Pre.Reveals (order)":          "likewise",
+	"Case.View.Canary.Round.Commitments (order)": "likewise",
+	"Case.View.Canary.Round.Reveals (order)":     "likewise",
+	"Case.View.Releases (order)":                 "likewise",
+	"Case.View.Releases":                         "an owner may hand its key to the executor directly; with a result, nothing follows from it",
 
 	"Case.View.Releases[].Sealed": "ciphertext for a dead enclave: nobody can open it",
 	"Case.View.Result.CID":        "where the output lies; what it is, is signed",
@@ -130,10 +139,13 @@ var onlyTheChain = map[string]string{
 }
 
 // The rules' numbers are the genesis's, and most leave no trace in a case that
-// kept them. Chain, ClaimBlocks, FixedPPM and AllowSimulated do.
+// kept them. Chain, FixedPPM, CanaryPPM and AllowSimulated do.
 func init() {
 	for _, name := range []string{
-		"AttestBlocks", "CommitBlocks", "EpochBlocks", "IntervalMillis", "MaxAttempts", "MaxOpen", "MaxViews", "MinBond", "PostingFee",
+		"Economics.AccusationBond", "Economics.BadEvidencePPM", "Economics.Bonus", "Economics.CheckCost", "Economics.DetectPPM",
+		"Economics.DisputeBlocks", "Economics.EquivocationPPM", "Economics.FalseAlarm", "Economics.FaultPPM", "Economics.JailBlocks",
+		"Economics.JailMisses", "Economics.Miss", "Economics.NoReveal", "Economics.NodeCommittee", "Economics.SeatFee",
+		"AttestBlocks", "ClaimBlocks", "CommitBlocks", "EpochBlocks", "IntervalMillis", "MaxAttempts", "MaxOpen", "MaxViews", "MinBond", "PostingFee",
 		"Reference.Measurements", "Reference.MinTCB", "ReleaseBlocks", "ReviewBlocks", "RunGraceBlocks", "SilentSlashPPM", "TxFee", "UnbondBlocks",
 	} {
 		onlyTheChain["Case.Params."+name] = "a rule's number"
@@ -203,7 +215,7 @@ func TestEveryFieldOfEvidenceIsBound(t *testing.T) {
 	w := completed(t)
 	r, _ := w.receipt()
 	raw := r.Encode()
-	for _, round := range []task.Round{task.PreRun, task.PostRun} {
+	for _, round := range []task.Round{task.Recheck, task.PostRun} { // a canary's may be faulty in any way
 		ev, err := attest.ParseEvidence(r.Case.Round(round).Evidence)
 		if err != nil {
 			t.Fatal(err)
@@ -223,11 +235,12 @@ func TestEveryFieldOfEvidenceIsBound(t *testing.T) {
 	}
 }
 
-// rejudge has all verifiers, conspiring, vote again for other evidence, and the
-// owners and the enclave refer to it.
+// rejudge has the executor sign other evidence and all verifiers, conspiring,
+// vote again for that, and the owners and the enclave refer to it.
 func (w *world) rejudge(c *ledger.Case, r task.Round, ev attest.Evidence) {
 	round, digest := c.Round(r), ev.Digest()
 	round.Evidence = task.Encode(ev)
+	round.Signature = task.Sign(w.nodes[c.View.Executor].peer, c.Shown(r).Hash())
 	for i := range round.Reveals {
 		v := &round.Reveals[i]
 		v.Evidence = digest
@@ -235,7 +248,7 @@ func (w *world) rejudge(c *ledger.Case, r task.Round, ev attest.Evidence) {
 		k.Digest = v.Digest()
 		k.Signature = task.Sign(w.nodes[k.Node].peer, k.Hash())
 	}
-	if r == task.PreRun {
+	if r == task.Recheck {
 		for i := range c.View.Releases {
 			c.View.Releases[i].Evidence = digest
 		}
@@ -246,52 +259,100 @@ func (w *world) rejudge(c *ledger.Case, r task.Round, ev attest.Evidence) {
 }
 
 // The chain's word is not enough for a story that is consistent in itself but
-// breaks a rule: each of these has every signature and sum in place.
+// breaks a rule: each of these has every signature and sum in place. That of
+// completed is told first; it has all that can be bent.
 func TestConsistentLies(t *testing.T) {
+	settled := func(c *ledger.Case, o ledger.Outcome) {
+		s := ledger.Settle(c, o, c.Settlement.Height)
+		c.Settlement = &s
+	}
+	first := func(c *ledger.Case, cause ledger.Cause) *ledger.Slash {
+		return &c.Slashes[slices.IndexFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == cause })]
+	}
 	for _, row := range []struct {
-		row  string
-		bend func(*world, *ledger.Case)
+		name, row string
+		bend      func(*world, *ledger.Case)
 	}{
-		{"settlement", func(_ *world, c *ledger.Case) { // Alice is paid back, since it is said to be dirty
-			s := ledger.Settle(c, ledger.DirtyExit, c.Settlement.Height)
-			c.Settlement = &s
-		}},
-		{"settlement", func(_ *world, c *ledger.Case) { // one base unit from Alice to the executor
+		{"Alice is paid back, since it is said to be dirty", "settlement", func(_ *world, c *ledger.Case) { settled(c, ledger.DirtyExit) }},
+		{"Alice is paid back, since two results are said to be there", "settlement", func(_ *world, c *ledger.Case) { settled(c, ledger.ForgedResult) }},
+		{"one base unit goes from Alice to the executor", "settlement", func(_ *world, c *ledger.Case) {
 			p := c.Settlement.Payments
 			p[0].Amount++
 			p[len(p)-1].Amount--
 		}},
-		{"escrow", func(_ *world, c *ledger.Case) { // more was locked, and paid back
-			c.Escrow.Alice++
-			s := ledger.Settle(c, ledger.Completed, c.Settlement.Height)
-			c.Settlement = &s
-		}},
-		{"escrow", func(_ *world, c *ledger.Case) { // part of the pot is gone
-			c.Escrow.Pot -= 10
-			s := ledger.Settle(c, ledger.Completed, c.Settlement.Height)
-			c.Settlement = &s
-		}},
-		{"pre-run verdicts", func(_ *world, c *ledger.Case) { // fewer than a quorum found it good
+		{"more was locked, and paid back", "escrow", func(_ *world, c *ledger.Case) { c.Escrow.Alice++; settled(c, ledger.Completed) }},
+		{"part of the pot is gone", "escrow", func(_ *world, c *ledger.Case) { c.Escrow.Pot -= 10; settled(c, ledger.Completed) }},
+		{"fewer than a quorum found it good", "pre-run verdicts", func(_ *world, c *ledger.Case) {
 			c.View.Pre.Commitments, c.View.Pre.Reveals = c.View.Pre.Commitments[:1], c.View.Pre.Reveals[:1]
-			s := ledger.Settle(c, ledger.Completed, c.Settlement.Height)
-			c.Settlement = &s
+			settled(c, ledger.Completed)
 		}},
-		{"result", func(w *world, c *ledger.Case) { // gas over the limit, signed
+		{"gas over the limit, signed", "result", func(w *world, c *ledger.Case) {
 			s := c.View.Result
 			s.Result.Gas = c.Task.GasLimit + 1
 			s.Signature = task.Sign(keyOf("enclave 2"), s.Result.Hash())
-			again := ledger.Settle(c, ledger.Completed, c.Settlement.Height)
-			c.Settlement = &again
+			settled(c, ledger.Completed)
 		}},
-		{"committee", func(_ *world, c *ledger.Case) { c.Members = append(c.Members, c.Members[0]) }},
-		{"course", func(_ *world, c *ledger.Case) { c.Seats = 100 }},
+		{"Alice is said to be silent, before her time was up", "settlement", func(_ *world, c *ledger.Case) {
+			c.View = ledger.View{Number: 2, Executor: c.View.Executor, StartedAt: c.View.StartedAt, Pre: c.View.Pre, Canary: c.View.Canary}
+			settled(c, ledger.AliceSilent)
+		}},
+		{"a member twice", "committee", func(_ *world, c *ledger.Case) { c.Members = append(c.Members, c.Members[0]) }},
+		{"more seats", "course", func(_ *world, c *ledger.Case) { c.Seats = 100 }},
+
+		{"good evidence is said to be faulty", "executor", func(_ *world, c *ledger.Case) { c.Passed[1].Pre.Faulty = attest.DirtyState }},
+		{"faulty evidence is said to be good", "slashes", func(_ *world, c *ledger.Case) {
+			c.Passed[0].Pre.Faulty, c.Passed[0].Pre.Accuser = "", task.Address{}
+		}},
+		{"the exit is said to be faulty", "exit evidence", func(_ *world, c *ledger.Case) {
+			c.View.Post.Faulty = attest.DirtyState
+			settled(c, ledger.DirtyExit)
+		}},
+		{"a canary that was none", "canary", func(w *world, c *ledger.Case) {
+			p, _ := enclaveVRF(9).Prove([]byte("x"))
+			c.View.Canary.Proof = p
+		}},
+		{"more of a bonus", "canary", func(_ *world, c *ledger.Case) { c.View.Canary.Bonus[0].Amount = c.Params.Bonus + 1 }},
+		{"a bonus for who said OK", "canary", func(_ *world, c *ledger.Case) {
+			c.View.Canary.Bonus[0].Node = first(c, ledger.FalseOK).Node
+		}},
+
+		{"a false OK cost nothing", "slashes", func(_ *world, c *ledger.Case) {
+			c.Slashes = slices.DeleteFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.FalseOK && s.View == 2 })
+		}},
+		{"a missing reveal cost nothing", "slashes", func(_ *world, c *ledger.Case) {
+			c.Slashes = slices.DeleteFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.NoReveal })
+		}},
+		{"faulty evidence cost nothing", "slashes", func(_ *world, c *ledger.Case) {
+			c.Slashes = slices.DeleteFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.BadEvidence })
+		}},
+		{"a node pays twice", "slashes", func(_ *world, c *ledger.Case) { c.Slashes = append(c.Slashes, c.Slashes[len(c.Slashes)-1]) }},
+		{"who looked pays", "slashes", func(_ *world, c *ledger.Case) {
+			s := *first(c, ledger.FalseOK)
+			s.Height, s.View, s.Round, s.Node, s.Rewards = c.Settlement.Height, 2, task.PostRun, c.View.Post.Reveals[0].Node, nil
+			c.Slashes = append(c.Slashes, s)
+		}},
+		{"a node pays too much", "slashes", func(_ *world, c *ledger.Case) {
+			s := first(c, ledger.NoReveal)
+			s.Amount += 2
+			s.Rewards[0].Amount++
+		}},
+		{"all of it is a reward", "slashes", func(_ *world, c *ledger.Case) {
+			s := first(c, ledger.BadEvidence)
+			s.Rewards[0].Amount = s.Amount
+		}},
+		{"the reward is another's", "slashes", func(_ *world, c *ledger.Case) { first(c, ledger.BadEvidence).Rewards[0].To = address("carol") }},
+		{"the good executor pays for its evidence", "slashes", func(_ *world, c *ledger.Case) {
+			s := *first(c, ledger.BadEvidence)
+			s.Height, s.View, s.Round, s.Node, s.Rewards = c.View.ResultAt, 2, task.Recheck, c.View.Executor, nil
+			c.Slashes = append(c.Slashes, s)
+		}},
 	} {
 		w := completed(t)
 		r, _ := w.receipt()
 		row.bend(w, &r.Case)
 		rep := receipt.Verify(r, gullible)
 		if rep.Holds() || !strings.HasPrefix(words(rep, row.row), "failed") {
-			t.Errorf("%s does not fail\n%s", row.row, rep.Text())
+			t.Errorf("%s: %s does not fail\n%s", row.name, row.row, rep.Text())
 		}
 	}
 }

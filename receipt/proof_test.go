@@ -49,7 +49,7 @@ func TestWithTheChainsProof(t *testing.T) {
 		t.Fatal(rep.Text())
 	}
 	other := proof.Trust{Chain: chainID, Validators: task.Hash{1}}
-	if rep := receipt.Verify(parsed, against(other)); rep.Holds() || letters(rep)[1:] != "oooooooooooo" {
+	if rep := receipt.Verify(parsed, against(other)); rep.Holds() || letters(rep)[1:] != "oooooooooooooo" {
 		t.Errorf("other validators: %s", rep.Text())
 	}
 	parsed.Case.History[0].What += "!"

@@ -6,7 +6,7 @@
 // A [Receipt] is the closed case as the chain keeps it, and a proof that the
 // chain kept exactly that. The case is self-contained: every claim with its VRF
 // proof, every commitment with its signature, every reveal, the evidence of
-// both rounds, the enclave's signed result and every payment.
+// each round, the enclave's signed result, every slash and every payment.
 //
 // There are two ways to believe such a file. The proof alone would do, if one
 // trusted the chain to have applied its own rules. [Verify] does not: it takes
@@ -23,6 +23,8 @@
 //   - the rules' numbers and reference values, which are the genesis's;
 //   - which chip a node registered, and that an executor who was passed over
 //     had been silent: its view's votes are not in the case;
+//   - slashes in earlier attempts, and the proofs of accusations that are about
+//     nothing in the case: two votes, two results, evidence shown elsewhere;
 //   - heights, as far as one does not follow from another, and the history's text;
 //   - where the output lies. What it is, the enclave has signed.
 //

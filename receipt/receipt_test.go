@@ -15,11 +15,27 @@ import (
 
 func debug(ev *attest.Evidence) { ev.Quote.Debug = true }
 
-func condemn(task.Round, task.NodeID) task.Verdict { return task.Fault }
+// attesting is a world with a committee, reviewed one at its exit round.
+func attesting(t testing.TB) *world { return newWorld(t).elect() }
 
-// reviewed is a world at its exit round.
-func reviewed(t testing.TB, o task.Outcome, gas uint64) *world {
-	return newWorld(t).elect().ran(o, gas)
+func reviewed(t testing.TB, o task.Outcome, gas uint64) *world { return attesting(t).ran(o, gas) }
+
+// A story plays until the case is closed, and what comes after it is told.
+type story func(testing.TB) *world
+
+func run(o task.Outcome, gas uint64) story {
+	return func(t testing.TB) *world { return reviewed(t, o, gas).judge(task.PostRun) }
+}
+
+func exitJudge(w *world) *world { return w.judge(task.PostRun) }
+func preJudge(w *world) *world  { return w.judge(task.PreRun) }
+
+// to plays on until the end, and returns the world.
+func (w *world) to(more func(*world) *world) *world {
+	for w.c().Phase != ledger.Closed {
+		more(w)
+	}
+	return w
 }
 
 // Every way in which a case can end makes a receipt that holds. The word has a
@@ -29,87 +45,120 @@ func TestEveryEndVerifies(t *testing.T) {
 		name  string
 		rows  string
 		end   ledger.Outcome
-		story func(testing.TB) *world
+		story story
 	}{
-		{"ok after a skip ", "ooooo oo o o oo oo", ledger.Completed, completed},
-		{"function error  ", "ooooo oo o o oo oo", ledger.FunctionFailed, func(t testing.TB) *world {
-			return reviewed(t, task.FunctionError, 9).judge(task.PostRun)
+		{"ok after much   ", "ooooo o oo o o oo ooo", ledger.Completed, completed},
+		{"ok at once      ", "ooooo - oo o o oo o-o", ledger.Completed, run(task.RunOK, 9)},
+		{"function error  ", "ooooo - oo o o oo o-o", ledger.FunctionFailed, run(task.FunctionError, 9)},
+		{"memory exceeded ", "ooooo - oo o o oo o-o", ledger.FunctionFailed, run(task.MemoryExceeded, 9)},
+		{"gas exhausted   ", "ooooo - oo o o oo o-o", ledger.GasExhausted, run(task.GasExhausted, 1_000_000)},
+		{"wrong input key ", "ooooo - oo o o oo o-o", ledger.AliceSilent, run(task.BadInputKey, 0)},
+		{"wrong code key  ", "ooooo - oo o o oo o-o", ledger.BobSilent, run(task.BadCodeKey, 0)},
+		{"canary, all look", "ooooo o oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
+			return attesting(t).canary().ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"memory exceeded ", "ooooo oo o o oo oo", ledger.FunctionFailed, func(t testing.TB) *world {
-			return reviewed(t, task.MemoryExceeded, 9).judge(task.PostRun)
+		{"canary, lazy    ", "ooooo o oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
+			return attesting(t).canary(task.OK, task.OK, task.OK).ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"gas exhausted   ", "ooooo oo o o oo oo", ledger.GasExhausted, func(t testing.TB) *world {
-			return reviewed(t, task.GasExhausted, 1_000_000).judge(task.PostRun)
+		{"false alarm     ", "ooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
+			return attesting(t).say(task.OK, task.Fault).ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"wrong input key ", "ooooo oo o o oo oo", ledger.AliceSilent, func(t testing.TB) *world {
-			return reviewed(t, task.BadInputKey, 0).judge(task.PostRun)
+		{"missing reveal  ", "ooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
+			return attesting(t).say(task.OK, silent).ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"wrong code key  ", "ooooo oo o o oo oo", ledger.BobSilent, func(t testing.TB) *world {
-			return reviewed(t, task.BadCodeKey, 0).judge(task.PostRun)
+		{"one sees a fault", "ooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t).say(task.OK, task.Fault, silent).dirty(preJudge).nextView()
+			return w.say(task.OK).ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"dirty exit      ", "ooooo oo o o oo oo", ledger.DirtyExit, func(t testing.TB) *world {
+		{"accused in time ", "ooooo - oo o o -- ooo", ledger.BadEnclave, func(t testing.TB) *world {
+			w := attesting(t).dirty(func(w *world) *world { return w.ran(task.RunOK, 9) })
+			return w.accuseExecutor(w.c().Shown(task.PreRun))
+		}},
+		{"accused of other", "ooooo - oo o o -- ooo", ledger.BadEnclave, func(t testing.TB) *world {
 			w := reviewed(t, task.RunOK, 9)
-			w.tweak = func(ev *attest.Evidence) { ev.State = task.Hash{1} }
-			w.verdict = condemn
-			return w.judge(task.PostRun)
+			ev := w.evidence(task.PreRun)
+			ev.Signature[0]++
+			return w.accuseExecutor(w.sign(task.PreRun, ev))
 		}},
-		{"no exit verdicts", "ooooo oo o o -- oo", ledger.Completed, func(t testing.TB) *world {
+		{"dirty exit      ", "ooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
+			return reviewed(t, task.RunOK, 9).say(task.OK, task.Fault, silent).dirty(exitJudge)
+		}},
+		{"two results     ", "ooooo - oo o o -- ooo", ledger.ForgedResult, func(t testing.TB) *world {
+			return reviewed(t, task.RunOK, 9).twoResults()
+		}},
+		{"no exit evidence", "ooooo - oo o o -- ooo", ledger.ExitSilent, func(t testing.TB) *world {
 			return reviewed(t, task.RunOK, 9)
 		}},
-		{"exit not revealed", "ooooo oo o o -- oo", ledger.Completed, func(t testing.TB) *world {
+		{"not revealed    ", "ooooo - oo o o -- ooo", ledger.ExitSilent, func(t testing.TB) *world {
+			return reviewed(t, task.RunOK, 9).say(silent).judge(task.PostRun)
+		}},
+		{"exit shown only ", "ooooo - oo o o -o o-o", ledger.Completed, func(t testing.TB) *world {
 			w := reviewed(t, task.RunOK, 9)
-			w.verdict = func(task.Round, task.NodeID) task.Verdict { return 0 }
-			return w.judge(task.PostRun)
+			w.next()
+			return w.show(task.PostRun)
 		}},
-		{"alice silent    ", "ooooo oo o - -- oo", ledger.AliceSilent, func(t testing.TB) *world {
-			return newWorld(t).elect().judge(task.PreRun).release(task.Bob)
+		{"dirty, shown    ", "ooooo - oo o o -o ooo", ledger.DirtyExit, func(t testing.TB) *world {
+			w := reviewed(t, task.RunOK, 9)
+			w.next()
+			return w.dirty(func(w *world) *world { return w.show(task.PostRun) })
 		}},
-		{"bob silent      ", "ooooo oo o - -- oo", ledger.BobSilent, func(t testing.TB) *world {
-			return newWorld(t).elect().judge(task.PreRun).release(task.Alice)
+		{"alice silent    ", "ooooo - oo o - -- o-o", ledger.AliceSilent, func(t testing.TB) *world {
+			return attesting(t).judge(task.PreRun).release(task.Bob)
 		}},
-		{"both silent     ", "ooooo oo - - -- oo", ledger.AliceSilent, func(t testing.TB) *world {
-			return newWorld(t).elect().judge(task.PreRun)
+		{"bob silent      ", "ooooo - oo o - -- o-o", ledger.BobSilent, func(t testing.TB) *world {
+			return attesting(t).judge(task.PreRun).release(task.Alice)
 		}},
-		{"executors silent", "ooooo -- - - -- oo", ledger.ExecutorsFailed, func(t testing.TB) *world {
-			return newWorld(t).elect()
+		{"both silent     ", "ooooo - oo - - -- o-o", ledger.AliceSilent, func(t testing.TB) *world {
+			return attesting(t).judge(task.PreRun)
 		}},
-		{"executors skipped", "ooooo -- - - -- oo", ledger.ExecutorsFailed, func(t testing.TB) *world {
-			w := newWorld(t).elect()
-			for w.c().Phase != ledger.Closed {
-				w.skip()
-			}
-			return w
+		{"executors silent", "ooooo - -- - - -- o-o", ledger.ExecutorsFailed, attesting},
+		{"executors skipped", "ooooo - -- - - -- o-o", ledger.ExecutorsFailed, func(t testing.TB) *world {
+			return attesting(t).to((*world).skip)
 		}},
-		{"no result       ", "ooooo oo o - -- oo", ledger.ExecutorsFailed, func(t testing.TB) *world {
-			w := newWorld(t).elect()
-			for w.c().Phase != ledger.Closed {
-				w.judge(task.PreRun).release(task.Alice, task.Bob)
-				for n := w.c().View.Number; w.c().View.Number == n && w.c().Phase != ledger.Closed; {
+		{"no result       ", "ooooo - oo o - -- o-o", ledger.ExecutorsFailed, func(t testing.TB) *world {
+			return attesting(t).to(func(w *world) *world { return w.judge(task.PreRun).release(task.Alice, task.Bob).nextView() })
+		}},
+		{"evidence faulty ", "ooooo - oo - - -- ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
+			w := attesting(t).say(task.Fault)
+			w.tweak = debug
+			return w.to(func(w *world) *world { return w.judge(task.PreRun).nextView() })
+		}},
+		{"canary, no run  ", "ooooo o -o - - -- ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
+			return attesting(t).to(func(w *world) *world { return w.canary(task.OK).skip() })
+		}},
+		{"redrawn, then ok", "ooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t).show(task.PreRun)
+			return w.wait(ledger.Posted).elect().ran(task.RunOK, 9).judge(task.PostRun)
+		}},
+		{"redrawn for good", "ooooo - -o - - -- ooo", ledger.NoCommittee, func(t testing.TB) *world {
+			return newWorld(t).say(silent).to(func(w *world) *world {
+				w.elect().judge(task.PreRun).show(task.PreRun)
+				for a := w.c().Attempt; w.c().Attempt == a && w.c().Phase != ledger.Closed; {
 					w.next()
 				}
-			}
-			return w
+				return w
+			})
 		}},
-		{"evidence faulty ", "ooooo oo - - -- oo", ledger.ExecutorsFailed, func(t testing.TB) *world {
-			w := newWorld(t).elect()
-			w.tweak, w.verdict = debug, condemn
-			for w.c().Phase != ledger.Closed {
-				w.judge(task.PreRun)
-			}
-			return w
-		}},
-		{"no claims       ", "oooo- -- - - -- oo", ledger.NoCommittee, func(t testing.TB) *world {
-			return newWorld(t)
-		}},
-		{"one claim       ", "oooo- -- - - -- oo", ledger.NoCommittee, func(t testing.TB) *world {
-			w := newWorld(t)
-			for w.c().Phase != ledger.Closed {
+		{"no claims       ", "oooo- - -- - - -- o-o", ledger.NoCommittee, newWorld},
+		{"one claim       ", "oooo- - -- - - -- o-o", ledger.NoCommittee, func(t testing.TB) *world {
+			return newWorld(t).to(func(w *world) *world {
 				w.claim(1)
 				for a := w.c().Attempt; w.c().Attempt == a && w.c().Phase != ledger.Closed; {
 					w.next()
 				}
-			}
-			return w
+				return w
+			})
+		}},
+		{"two votes       ", "ooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t)
+			w.twoVotes(w.judges()[0])
+			return w.ran(task.RunOK, 9).judge(task.PostRun)
+		}},
+		{"accused too late", "ooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
+			w := run(task.RunOK, 9)(t).wait(ledger.Closed)
+			w.twoVotes(w.judges()[0])
+			w.accuseExecutor(w.c().Shown(task.PreRun)) // which proves nothing
+			return w.twoResults()
 		}},
 	} {
 		t.Run(strings.TrimSpace(row.name), func(t *testing.T) {
@@ -126,8 +175,21 @@ func TestEveryEndVerifies(t *testing.T) {
 			if got, want := letters(rep), strings.ReplaceAll(row.rows, " ", ""); got != want {
 				t.Errorf("rows %s, want %s\n%s", got, want, rep.Text())
 			}
+			for _, other := range ends {
+				bad, _ := receipt.Parse(r.Encode())
+				s := ledger.Settle(&bad.Case, other, bad.Case.Settlement.Height)
+				bad.Case.Settlement = &s
+				if other != row.end && receipt.Verify(bad, gullible).Holds() {
+					t.Errorf("it might as well have ended with %s", other)
+				}
+			}
 		})
 	}
+}
+
+var ends = []ledger.Outcome{
+	ledger.Completed, ledger.FunctionFailed, ledger.GasExhausted, ledger.AliceSilent, ledger.BobSilent, ledger.ExecutorsFailed,
+	ledger.DirtyExit, ledger.NoCommittee, ledger.ExitSilent, ledger.BadEnclave, ledger.ForgedResult,
 }
 
 func letters(r receipt.Report) (s string) {
@@ -146,8 +208,9 @@ func words(r receipt.Report, name string) string {
 	return ""
 }
 
-// The chain counts votes; here the votes are false, and the report says whose.
-func TestFalseVerdictsAreNamed(t *testing.T) {
+// Who lied together had their way; here the receipt says what was false. A lie
+// that changed nothing it names.
+func TestLiesAreNamed(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		row   string // that fails; none if the lie changed nothing
@@ -156,22 +219,16 @@ func TestFalseVerdictsAreNamed(t *testing.T) {
 	}{
 		{"all call a debug enclave good", "pre-run evidence", "debug mode", func(w *world) *world {
 			w.tweak = debug
-			return w.ran(task.RunOK, 9)
-		}},
-		{"all condemn a good enclave", "pre-run evidence", "yet verifiers condemned it", func(w *world) *world {
-			w.verdict = condemn
-			for w.c().Phase != ledger.Closed {
-				w.judge(task.PreRun)
-			}
-			return w
+			w.ran(task.RunOK, 9).tweak = func(*attest.Evidence) {}
+			return w.judge(task.PostRun)
 		}},
 		{"all call a dirty exit clean", "exit evidence", "writable state", func(w *world) *world {
-			w.ran(task.RunOK, 9).tweak = func(ev *attest.Evidence) { ev.State = task.Hash{1} }
-			return w.judge(task.PostRun)
+			return w.ran(task.RunOK, 9).dirty(exitJudge)
 		}},
-		{"all call a clean exit dirty", "exit evidence", "yet verifiers condemned it", func(w *world) *world {
-			w.ran(task.RunOK, 9).verdict = condemn
-			return w.judge(task.PostRun)
+		{"and pay for it later", "exit evidence", "writable state", func(w *world) *world {
+			w.ran(task.RunOK, 9).dirty(exitJudge)
+			shown := w.c().Shown(task.PostRun)
+			return w.accuseExecutor(shown).accuse(w.judges()[0], task.Accusation{Shown: &shown})
 		}},
 		{"the exit is of another enclave", "exit evidence", "another enclave", func(w *world) *world {
 			w.ran(task.RunOK, 9).tweak = func(ev *attest.Evidence) { ev.Keys = enclaveKey(77) }
@@ -181,23 +238,26 @@ func TestFalseVerdictsAreNamed(t *testing.T) {
 			w.ran(task.RunOK, 9).tweak = func(ev *attest.Evidence) { ev.Nonces = []task.Hash{{1}} }
 			return w.judge(task.PostRun)
 		}},
-		{"the quote answers nobody", "pre-run evidence", "only 0 seats said OK truthfully", func(w *world) *world {
+		{"the quote answers nobody", "pre-run evidence", "nonce-missing", func(w *world) *world {
 			w.tweak = func(ev *attest.Evidence) { ev.Nonces = nil }
-			return w.ran(task.RunOK, 9)
+			w.ran(task.RunOK, 9).tweak = func(*attest.Evidence) {}
+			return w.judge(task.PostRun)
 		}},
 		{"one condemns a good enclave", "", "said FAULT", func(w *world) *world {
-			liar := w.smallest()
-			w.verdict = func(_ task.Round, id task.NodeID) task.Verdict {
-				if id == liar {
-					return task.Fault
-				}
-				return task.OK
-			}
-			return w.ran(task.RunOK, 9).judge(task.PostRun)
+			return w.say(task.OK, task.Fault).ran(task.RunOK, 9).judge(task.PostRun)
+		}},
+		{"a second result after the settlement", "", "two-results on an accusation", func(w *world) *world {
+			return w.ran(task.RunOK, 9).judge(task.PostRun).twoResults()
+		}},
+		{"other evidence after the settlement", "", "bad-evidence on an accusation", func(w *world) *world {
+			w.ran(task.RunOK, 9).judge(task.PostRun)
+			ev := w.evidence(task.PreRun)
+			ev.Signature[0]++
+			return w.accuseExecutor(w.sign(task.PreRun, ev))
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			w := row.story(newWorld(t).elect()).wait(ledger.Closed)
+			w := row.story(attesting(t)).wait(ledger.Closed)
 			rep := receipt.Verify(w.receipt())
 			if row.row == "" {
 				if !rep.Holds() || !strings.Contains(strings.Join(rep.Caveats, " "), row.says) {

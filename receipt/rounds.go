@@ -10,62 +10,84 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-func (e *exam) preVerdicts() finding  { return e.verdicts(task.PreRun) }
+func (e *exam) preVerdicts() finding  { return e.verdicts(e.c.PreRound()) }
 func (e *exam) exitVerdicts() finding { return e.verdicts(task.PostRun) }
+
+// canary: the first evidence was faulty because the enclave's VRF said so, and
+// who said what to it (spec §7.6).
+func (e *exam) canary() finding {
+	c, past := e.c, e.c.View.Canary
+	if c.View.Opening != nil {
+		return fails("a canary was revealed and never settled")
+	}
+	if past == nil {
+		return idle("the first evidence was in earnest")
+	}
+	if err := spoken(c, task.PreRun); err != nil {
+		return fails("%v", err)
+	}
+	if _, err := appraised(c, task.PreRun); err != nil {
+		return fails("%v", err)
+	}
+	if past.Round.Faulty == "" || past.Round.ClosedAt == 0 {
+		return fails("a canary is faulty, and revealed when the commitments are closed")
+	}
+	if err := c.CheckCanary(task.Canary{Shown: c.Shown(task.PreRun), Proof: past.Proof, Genuine: c.Shown(task.Recheck)}); err != nil {
+		return fails("%v", err)
+	}
+	if !bonusShared(c) {
+		return fails("the bonus is not what those who saw it share, of at most %s", c.Params.Bonus)
+	}
+	paid, _ := total(past.Bonus)
+	ok, bad := c.Tally(task.PreRun, past.Round.Reveals)
+	return holds("the enclave's own VRF asked for faulty evidence, and it was: %s. FAULT said %d seats, who shared %s; OK, unread, %d", past.Round.Faulty, bad, paid, ok)
+}
 
 // verdicts: each was signed unread, opens what was signed, and a quorum found
 // the enclave good before it got a key (spec §7.5).
 func (e *exam) verdicts(r task.Round) finding {
 	c, round := e.c, e.c.Round(r)
-	committed, err := commitments(c, r)
-	if err != nil {
-		return fails("%v", err)
-	}
-	if err := reveals(c, r); err != nil {
+	if err := spoken(c, r); err != nil {
 		return fails("%v", err)
 	}
 	ok, bad := c.Tally(r, round.Reveals)
-	if need := sortition.Quorum(c.JudgeSeats()); r == task.PreRun && trusted(c) && ok < need {
-		return fails("%d of %d seats found the enclave good; a quorum is %d", ok, c.JudgeSeats(), need)
-	}
+	need, committed := sortition.Quorum(c.JudgeSeats()), len(round.Commitments)
 	switch {
 	case r == task.PostRun && c.View.Result == nil:
 		return idle("nothing had run")
-	case len(round.Reveals) == 0 && r == task.PostRun:
-		e.caveat("Nobody judged how the enclave ended. The executor is paid, but that nothing was left behind is not shown.")
-		return idle("%d verifiers committed, none revealed", len(committed))
-	case len(round.Reveals) == 0:
-		return idle("%d verifiers committed, none revealed", len(committed))
+	case r != task.PostRun && c.View.Result != nil && ok < need:
+		return fails("%d of %d seats found the enclave good; a quorum is %d", ok, c.JudgeSeats(), need)
+	case r == task.PostRun && ok < need && len(round.Evidence) > 0 && round.Faulty == "":
+		e.caveat("Too few verifiers judged how the enclave ended; the chain looked itself.")
+	}
+	if len(round.Reveals) == 0 {
+		return idle("%d verifiers committed, none revealed", committed)
 	}
 	return holds("%d verifiers committed under their signatures, %d revealed just that: OK %d, FAULT %d of %d seats; a quorum is %d",
-		len(committed), len(round.Reveals), ok, bad, c.JudgeSeats(), sortition.Quorum(c.JudgeSeats()))
+		committed, len(round.Reveals), ok, bad, c.JudgeSeats(), need)
 }
 
-// trusted says whether the case went on to the owners' keys.
-func trusted(c *ledger.Case) bool {
-	return c.View.Result != nil || !c.View.Executor.IsZero() && len(c.Passed) <= int(c.View.Number)
+// believed says whether a quorum found the enclave good: from then on it was
+// the owners' turn.
+func believed(c *ledger.Case) bool {
+	ok, _ := c.Tally(c.PreRound(), c.View.Pre.Reveals)
+	return len(c.View.Pre.Evidence) > 0 && ok >= sortition.Quorum(c.JudgeSeats())
 }
 
-// commitments checks who committed, and that they did.
-func commitments(c *ledger.Case, r task.Round) (map[task.NodeID]bool, error) {
+// spoken checks who committed in a round, that they did, and that each reveal
+// opens a commitment. Who revealed has then committed, so it is a judge.
+func spoken(c *ledger.Case, r task.Round) error {
 	seen := map[task.NodeID]bool{}
 	for _, k := range c.Round(r).Commitments {
-		m := c.Member(k.Node)
 		switch {
-		case m == nil || k.Node == c.View.Executor || seen[k.Node]:
-			return nil, fmt.Errorf("node %s committed twice, or has no say here", k.Node.Short())
-		case k.Ballot != c.Ballot(r) || !k.Signature.Verify(m.Node.Peer, k.Hash()):
-			return nil, fmt.Errorf("the commitment of %s is not signed by it, or is for another view", k.Node.Short())
+		case !c.Judges(k.Node) || seen[k.Node]:
+			return fmt.Errorf("node %s committed twice, or has no say here", k.Node.Short())
+		case k.Ballot != c.Ballot(r) || !k.Signature.Verify(c.Member(k.Node).Node.Peer, k.Hash()):
+			return fmt.Errorf("the commitment of %s is not signed by it, or is for another view", k.Node.Short())
 		}
 		seen[k.Node] = true
 	}
-	return seen, nil
-}
-
-// reveals checks that each opens a commitment. Who revealed has then committed,
-// so it is a member and a verifier.
-func reveals(c *ledger.Case, r task.Round) error {
-	seen := map[task.NodeID]bool{}
+	clear(seen)
 	for _, v := range c.Round(r).Reveals {
 		if seen[v.Node] || v.Ballot.Round != r {
 			return fmt.Errorf("node %s revealed twice, or for another round", v.Node.Short())
@@ -78,16 +100,40 @@ func reveals(c *ledger.Case, r task.Round) error {
 	return nil
 }
 
+// appraised checks that the executor has signed a round's evidence, and that
+// the chain saw in it what there is to see. One FAULT is enough to make it look.
+func appraised(c *ledger.Case, r task.Round) (own attest.Appraisal, err error) {
+	round := c.Round(r)
+	if len(round.Evidence) > 0 {
+		if err := c.CheckShowing(c.Shown(r)); err != nil {
+			return own, err
+		}
+		own = c.Appraise(r, round.Evidence)
+	} else if round.Signature != (task.Signature{}) {
+		return own, fmt.Errorf("a signature stands over evidence that is missing")
+	}
+	doubted, blamed := len(finders(c, r)) > 0, own
+	if round.Other != nil {
+		if err := c.CheckShowing(*round.Other); err != nil {
+			return own, err
+		}
+		blamed = c.Appraise(r, round.Other.Evidence)
+	}
+	switch {
+	case round.Faulty != "" && round.Faulty != blamed.Reason || round.Other != nil && round.Faulty == "":
+		return own, fmt.Errorf("the chain says it is faulty: %q; appraised again: %s %s", round.Faulty, blamed.Verdict, blamed.Reason)
+	case round.Faulty == "" && own.Verdict == task.Fault && doubted:
+		return own, fmt.Errorf("appraised again: FAULT, %s; verifiers said so, and the chain did nothing", own.Detail)
+	case round.Faulty == "" && round.Accuser != task.Address{}:
+		return own, fmt.Errorf("%s is said to have accused it, yet no fault was found", round.Accuser.Short())
+	}
+	return own, nil
+}
+
 // preEvidence: the enclave was what it said it was (spec §7.4).
 func (e *exam) preEvidence() finding {
 	c := e.c
-	switch shown := len(c.View.Pre.Evidence) > 0; {
-	case !shown && (trusted(c) || len(c.View.Pre.Reveals) > 0):
-		return fails("verifiers judged an enclave, but its evidence is missing")
-	case !shown:
-		return idle("no evidence is on the chain")
-	}
-	a, f := e.evidence(task.PreRun)
+	a, f := e.evidence(c.PreRound(), !gone(c) && believed(c))
 	e.report.Tier = a.Tier
 	return f
 }
@@ -95,107 +141,72 @@ func (e *exam) preEvidence() finding {
 // exitEvidence: the enclave that ran left nothing behind (spec §9.5).
 func (e *exam) exitEvidence() finding {
 	v := &e.c.View
-	switch {
-	case v.Result == nil:
+	if v.Result == nil {
 		return idle("nothing had run")
-	case len(v.Post.Evidence) == 0 && len(v.Post.Reveals) > 0:
-		return fails("verifiers judged the exit, but its evidence is missing")
-	case len(v.Post.Evidence) == 0:
-		return idle("no exit evidence is on the chain")
 	}
-	_, f := e.evidence(task.PostRun)
+	_, f := e.evidence(task.PostRun, v.Pre.Faulty == "" && e.c.Settlement.Outcome != ledger.ForgedResult)
 	return f
 }
 
 // evidence appraises a round's evidence and holds every verdict against that.
-// A false verdict of a minority changed nothing: it is named, and the row holds.
-func (e *exam) evidence(r task.Round) (attest.Appraisal, finding) {
-	c := e.c
-	ev, err := attest.ParseEvidence(c.Round(r).Evidence)
-	if err != nil {
-		return attest.Appraisal{}, fails("%v", err)
+// A false verdict of a minority changed nothing: it is named, and the row
+// holds. What is relied on must be good.
+func (e *exam) evidence(r task.Round, relied bool) (attest.Appraisal, finding) {
+	c, round := e.c, e.c.Round(r)
+	own, err := appraised(c, r)
+	switch {
+	case err != nil:
+		return own, fails("%v", err)
+	case len(round.Evidence) == 0:
+		return own, idle("no evidence is on the chain")
 	}
-	own := appraise(c, ev, r)
-	e.protection(r, ev.Kind, own)
-	truthful, wrong := compare(c, ev, r)
-	var f finding
-	if own.Verdict == task.OK {
-		f = good(c, r, ev, truthful, wrong)
-	} else {
-		f = faulty(c, r, own, wrong)
+	truthful, wrong := compare(c, r)
+	what := "appraised again: FAULT, " + own.Detail
+	if ev, err := attest.ParseEvidence(round.Evidence); err == nil {
+		e.protection(r, ev.Kind, own)
+		if own.Verdict == task.OK {
+			what = fmt.Sprintf("appraised again: good, %s evidence of chip %s, measurement %s", own.Tier, ev.Chip.Short(), ev.Quote.Measurement.Short())
+		}
 	}
-	if f.status == OK && len(wrong) > 0 {
+	need := sortition.Quorum(c.JudgeSeats())
+	switch {
+	case round.Other != nil:
+		return own, holds("%s. But for the same round its executor has signed other evidence, which is faulty: %s; the chain acted on it", what, round.Faulty)
+	case round.Faulty != "":
+		return own, holds("%s; the chain said so, and acted on it", what)
+	case own.Verdict == task.Fault && relied:
+		return own, fails("%s; and it had no consequence. False verdicts: %s", what, strings.Join(wrong, ", "))
+	case own.Verdict == task.OK && relied && r != task.PostRun && truthful < need:
+		return own, fails("%s; but only %d seats said OK truthfully, a quorum is %d; false: %s", what, truthful, need, strings.Join(wrong, ", "))
+	}
+	if len(wrong) > 0 {
 		e.caveat("False verdicts in the %s round, which changed nothing: %s.", r, strings.Join(wrong, ", "))
 	}
-	return own, f
-}
-
-// condemned says whether the verifiers' FAULTs decided the round.
-func condemned(c *ledger.Case, r task.Round) bool {
-	_, bad := c.Tally(r, c.Round(r).Reveals)
-	need := sortition.Quorum(c.JudgeSeats())
-	return bad >= need || r == task.PreRun && bad > c.JudgeSeats()-need
-}
-
-// good is the finding on evidence that holds.
-func good(c *ledger.Case, r task.Round, ev attest.Evidence, truthful uint32, wrong []string) finding {
-	need := sortition.Quorum(c.JudgeSeats())
-	tier, _ := ev.Kind.Tier()
-	what := fmt.Sprintf("appraised again: good, %s evidence of chip %s, measurement %s", tier, ev.Chip.Short(), ev.Quote.Measurement.Short())
 	switch {
-	case condemned(c, r):
-		return fails("%s; yet verifiers condemned it: %s", what, strings.Join(wrong, ", "))
+	case own.Verdict == task.Fault:
+		return own, holds("%s; nothing rests on it", what)
 	case r == task.PostRun:
-		return holds("%s, by the enclave that ran, its writable space empty, answering a nonce that came after the result", what)
-	case trusted(c) && truthful < need:
-		return fails("%s; but only %d seats said OK truthfully, a quorum is %d; false: %s", what, truthful, need, strings.Join(wrong, ", "))
+		return own, holds("%s, by the enclave that ran, its writable space empty, answering a nonce that came after the result", what)
 	}
-	return holds("%s, answering the nonces of the %d seats that said OK", what, truthful)
-}
-
-// faulty is the finding on evidence that does not hold.
-func faulty(c *ledger.Case, r task.Round, own attest.Appraisal, wrong []string) finding {
-	what := "appraised again: FAULT, " + own.Detail
-	ok, _ := c.Tally(r, c.Round(r).Reveals)
-	passed := r == task.PostRun || trusted(c) || ok >= sortition.Quorum(c.JudgeSeats())
-	switch {
-	case condemned(c, r):
-		return holds("%s; the verifiers said so", what)
-	case !passed:
-		return holds("%s; no quorum found it good", what)
-	case len(wrong) > 0:
-		return fails("%s; false verdicts: %s", what, strings.Join(wrong, ", "))
-	}
-	return fails("%s; and it had no consequence", what)
-}
-
-// appraise is the verifier's own judgement; with nonces, that of who asked
-// for them.
-func appraise(c *ledger.Case, ev attest.Evidence, r task.Round, nonces ...task.Hash) attest.Appraisal {
-	want := c.Expected(r, c.View.Number, c.Member(c.View.Executor).Node)
-	want.Nonces = append(want.Nonces, nonces...)
-	return attest.Appraise(ev, want, c.Task.Policy, c.Params.Reference)
+	return own, holds("%s, answering the nonces of the %d seats that said OK", what, truthful)
 }
 
 // compare repeats each verifier's appraisal, with its own nonce (spec §7.3),
 // and names whose verdict was false. Of who judged other evidence than the
 // chain holds, nothing is said here.
-func compare(c *ledger.Case, ev attest.Evidence, r task.Round) (truthful uint32, wrong []string) {
+func compare(c *ledger.Case, r task.Round) (truthful uint32, wrong []string) {
+	evidence := c.Round(r).Evidence
+	digest := task.H(task.TagEvidence, evidence)
 	for _, v := range c.Round(r).Reveals {
-		m := c.Member(v.Node)
-		if m == nil || v.Evidence != ev.Digest() {
+		if !c.Judges(v.Node) || v.Evidence != digest {
 			continue
 		}
-		var nonce []task.Hash
-		if r == task.PreRun {
-			nonce = []task.Hash{attest.Nonce(m.Beta, v.Node)}
-		}
-		a := appraise(c, ev, r, nonce...)
+		a := c.Appraise(r, evidence)
 		switch {
 		case a.Verdict != v.Verdict:
 			wrong = append(wrong, fmt.Sprintf("%s said %s, the evidence says %s %s", v.Node.Short(), v.Verdict, a.Verdict, a.Reason))
 		case v.Verdict == task.OK:
-			truthful += m.Seats
+			truthful += c.Member(v.Node).Seats
 		}
 	}
 	return truthful, wrong
@@ -204,7 +215,7 @@ func compare(c *ledger.Case, ev attest.Evidence, r task.Round) (truthful uint32,
 // protection says what evidence of this kind does not protect (spec §7.1).
 func (e *exam) protection(r task.Round, kind attest.Kind, own attest.Appraisal) {
 	switch {
-	case r != task.PreRun:
+	case r == task.PostRun:
 	case kind == attest.Simulated:
 		e.caveat("THE TEE WAS SIMULATED: nothing was protected. Whoever owned the machine could read everything: the code, the data and the result; and could have made up any result.")
 	case own.Tier == task.TierMeasured:

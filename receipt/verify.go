@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/prytany/prytany/ledger"
-	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 )
 
@@ -49,6 +48,7 @@ var steps = []struct {
 	{"course", "task", (*exam).course},
 	{"committee", "course", (*exam).committee},
 	{"executor", "committee", (*exam).executor},
+	{"canary", "executor", (*exam).canary},
 	{"pre-run verdicts", "executor", (*exam).preVerdicts},
 	{"pre-run evidence", "executor", (*exam).preEvidence},
 	{"key releases", "executor", (*exam).releases},
@@ -56,6 +56,7 @@ var steps = []struct {
 	{"exit verdicts", "executor", (*exam).exitVerdicts},
 	{"exit evidence", "executor", (*exam).exitEvidence},
 	{"escrow", "task", (*exam).escrow},
+	{"slashes", "executor", (*exam).slashes},
 	{"settlement", "executor", (*exam).settlement},
 }
 
@@ -90,7 +91,10 @@ var vouched = []string{
 	"The beacons: that nobody knew the draw's seed, or the exit's nonce, before its block.",
 	"The stakes, each node's and the total: the draw was repeated with these figures. That none is above the total, and all together are not, was checked.",
 	"The rules' numbers and the reference values of good enclaves: they are the genesis's.",
-	"Which TEE each node registered, its address and architecture; that an executor who was passed over had earned it, and what it lost.",
+	"Which TEE each node registered, its address and architecture.",
+	"That an executor who was passed over was silent. That its evidence was faulty was checked.",
+	"What each node had left to lose, and how much the pool held for a bonus: that nobody lost or got more than the rules say was checked.",
+	"Slashes in earlier attempts, in a canary of an executor who was passed over, and for two words that exclude each other: their proofs are not in the file.",
 	"Heights, as far as one does not follow from another, and the history's text.",
 	"Where the output lies; what it is, the enclave has signed. What is in the sealed keys, which nobody can open any more.",
 }
@@ -145,14 +149,14 @@ func (e *exam) course() finding {
 	}
 	claimed := c.SeededAt + c.Params.ClaimBlocks // claims closed at its end
 	began := claimed
-	if n := len(c.Passed); v.Number > 0 && n >= int(v.Number) {
-		began = c.Passed[v.Number-1].Height
+	if gone := passed(c); v.Number > 0 && len(gone) >= int(v.Number) {
+		began = gone[v.Number-1].Height
 	}
 	switch {
 	case c.Attempt >= c.Params.MaxAttempts || c.Seats != seats:
 		return fails("attempt %d with %d seats expected: the rules allow %d attempts, and this one has %d seats", c.Attempt, c.Seats, c.Params.MaxAttempts, seats)
-	case c.SeededAt != c.PostedAt+1+uint64(c.Attempt)*(c.Params.ClaimBlocks+1):
-		return fails("attempt %d was seeded at block %d; of a task of block %d that cannot be", c.Attempt, c.SeededAt, c.PostedAt)
+	case c.SeededAt != c.Began+1 || c.Began < c.PostedAt+uint64(c.Attempt)*(c.Params.ClaimBlocks+1) || c.Attempt == 0 && c.Began != c.PostedAt:
+		return fails("attempt %d was called for in block %d and seeded in block %d; of a task of block %d that cannot be", c.Attempt, c.Began, c.SeededAt, c.PostedAt)
 	case c.Epoch != c.SeededAt/c.Params.EpochBlocks:
 		return fails("the stakes are of epoch %d, the seed's block %d is not in it", c.Epoch, c.SeededAt)
 	case v.Executor.IsZero() && s.Height != claimed:
@@ -163,14 +167,19 @@ func (e *exam) course() finding {
 		return fails("there is a review of an exit, but no result before it")
 	case v.Result != nil && (v.ResultAt == 0 || v.ExitNonce.IsZero()):
 		return fails("there is a result, but its block or the exit's nonce is missing")
-	case !ascending(c.PostedAt, c.SeededAt, v.StartedAt, v.Pre.ClosedAt, v.ResultAt, v.Post.ClosedAt, s.Height):
-		return fails("the blocks of the phases do not ascend")
+	}
+	past := v.Canary
+	if past == nil {
+		past = &ledger.PastCanary{}
 	}
 	told := []uint64{c.PostedAt}
 	for _, h := range c.History {
 		told = append(told, h.Height)
 	}
-	if !ascending(append(told, s.Height)...) {
+	switch {
+	case !ascending(c.PostedAt, c.Began, c.SeededAt, v.StartedAt, past.Round.ClosedAt, past.Height, v.Pre.ClosedAt, v.ResultAt, v.Post.ClosedAt, s.Height):
+		return fails("the blocks of the phases do not ascend")
+	case !ascending(told...):
 		return fails("the history's blocks do not ascend")
 	}
 	return holds("posted in block %d, settled in block %d, attempt %d; the blocks between are in order", c.PostedAt, s.Height, c.Attempt)
@@ -235,38 +244,107 @@ func drawn(c *ledger.Case, m ledger.Member) error {
 	return nil
 }
 
-// executor: it was the turn of whom the chain names, and of those before
-// (spec §5.3, §6.1).
+// executor: it was the turn of whom the chain names, and of those before, and
+// what was said of their evidence is as it had to be (spec §5.3, §6.1).
 func (e *exam) executor() finding {
 	c, v := e.c, &e.c.View
+	if err := inOrder(c); err != nil {
+		return fails("%v", err)
+	}
 	if v.Executor.IsZero() {
 		rest := *v
 		rest.Pre.Commitments = nil // of the fast path, before claims closed
-		if !blank(rest) || len(c.Passed) > 0 {
+		if !blank(rest) || len(passed(c)) > 0 {
 			return fails("there is work of an executor, but none is named")
 		}
 		return idle("no committee, so nobody executed")
 	}
 	// An executor who failed last is in the list too.
-	if n := uint32(len(c.Passed)); n != v.Number && n != v.Number+1 || v.Number >= c.Params.MaxViews {
+	if n := uint32(len(passed(c))); n != v.Number && n != v.Number+1 || v.Number >= c.Params.MaxViews {
 		return fails("view %d after %d executors were passed over", v.Number, n)
 	}
 	after := c.SeededAt + c.Params.ClaimBlocks
-	var gone []string
-	for i, p := range c.Passed {
-		if id, ok := c.ExecutorOf(p.View); !ok || id != p.Executor || p.View != uint32(i) || p.Height < after || p.Height > c.Settlement.Height {
+	var before []string
+	for _, p := range passed(c) {
+		if id, ok := c.ExecutorOf(p.View); !ok || id != p.Executor || !ascending(after, p.Pre.ClosedAt, p.Height, c.Settlement.Height) {
 			return fails("%s is said to have been passed over in view %d, block %d; that was not its turn", p.Executor.Short(), p.View, p.Height)
 		}
+		if err := passedRightly(c, p); err != nil {
+			return fails("%s, passed over in view %d: %v", p.Executor.Short(), p.View, err)
+		}
 		after = p.Height
-		gone = append(gone, fmt.Sprintf("%s (%s)", p.Executor.Short(), p.Why))
+		before = append(before, fmt.Sprintf("%s (%s)", p.Executor.Short(), p.Why))
 	}
 	if id, ok := c.ExecutorOf(v.Number); !ok || id != v.Executor {
 		return fails("%s executed, but the turn was %s's", v.Executor.Short(), id.Short())
 	}
-	if len(gone) > 0 {
-		return holds("%s had the ticket of view %d; passed over, says the chain: %s", v.Executor.Short(), v.Number, strings.Join(gone, ", "))
+	if len(before) > 0 {
+		return holds("%s had the ticket of view %d; passed over, says the chain: %s", v.Executor.Short(), v.Number, strings.Join(before, ", "))
 	}
 	return holds("%s held the lowest ticket", v.Executor.Short())
+}
+
+// inOrder: the views of each attempt count up from 0, and those of earlier
+// attempts were over when the last one began.
+func inOrder(c *ledger.Case) error {
+	before := ledger.Pass{Height: c.PostedAt}
+	for i, p := range c.Passed {
+		next := uint32(0)
+		if i > 0 && p.Attempt == before.Attempt {
+			next = before.View + 1
+		}
+		if p.View != next || p.Attempt < before.Attempt || p.Attempt > c.Attempt || p.Height < before.Height || p.Attempt < c.Attempt && p.Height > c.Began {
+			return fmt.Errorf("%s is said to have been passed over in attempt %d, view %d, block %d; that is out of order", p.Executor.Short(), p.Attempt, p.View, p.Height)
+		}
+		before = p
+	}
+	return nil
+}
+
+// passed are the executors that the last committee passed over.
+func passed(c *ledger.Case) (all []ledger.Pass) {
+	for _, p := range c.Passed {
+		if p.Attempt == c.Attempt {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// gone says whether the executor of the last view was passed over too.
+func gone(c *ledger.Case) bool { return len(passed(c)) > int(c.View.Number) }
+
+// asItWas is the case when an executor of the last committee was passed over.
+// What came before a second pre-run round, a canary, is not kept.
+func asItWas(c *ledger.Case, p ledger.Pass) *ledger.Case {
+	was := *c
+	was.View = ledger.View{Number: p.View, Executor: p.Executor, Pre: p.Pre}
+	was.Passed = slices.DeleteFunc(slices.Clone(c.Passed), func(o ledger.Pass) bool { return o.Attempt == p.Attempt && o.View >= p.View })
+	if len(p.Pre.Evidence) > 0 && was.CheckShowing(was.Shown(task.PreRun)) != nil {
+		was.View.Canary = &ledger.PastCanary{}
+	}
+	return &was
+}
+
+// passedRightly holds what was said of an executor against the reason why it
+// was passed over. Faulty evidence has its own price; a slash of Pass is that
+// of the silent, whose silence nobody can show.
+func passedRightly(c *ledger.Case, p ledger.Pass) error {
+	was := asItWas(c, p)
+	r := was.PreRound()
+	if err := spoken(was, r); err != nil {
+		return err
+	}
+	if _, err := appraised(was, r); err != nil {
+		return err
+	}
+	switch {
+	case p.Pre.Faulty != "" && p.Slashed > 0:
+		return fmt.Errorf("its evidence was faulty, yet it was slashed for silence")
+	case p.View == c.View.Number && !bytes.Equal(task.Encode(p.Pre), task.Encode(c.View.Pre)):
+		return fmt.Errorf("two different records of its round")
+	}
+	return nil
 }
 
 // releases: the owners' keys went to this view's enclave (spec §8.2). What is
@@ -318,7 +396,10 @@ func (e *exam) escrow() finding {
 	if !ok || !ok2 || !ok3 || !ok4 {
 		return fails("the task's amounts are over 2^64-1 base units")
 	}
-	var pot task.Amount // the verifiers' half of what was slashed
+	if least, fits := c.Params.SeatFee.MulDiv(uint64(c.Task.Seats), 1); c.Params.CanaryPPM > 0 && (!fits || c.Task.Fee < least || alice-c.Task.Fee > c.Params.Cap(c.Task.Seats)) {
+		return fails("%d seats must get at least %s, and cannot answer for gas and royalty of %s", c.Task.Seats, least, alice-c.Task.Fee)
+	}
+	var pot task.Amount // the verifiers' half of what the silent lost
 	for _, p := range c.Passed {
 		if pot, ok = pot.Add(p.Slashed / 2); !ok {
 			return fails("the slashed amounts are over 2^64-1 base units")
@@ -346,24 +427,17 @@ func (e *exam) settlement() finding {
 		return fails("the settlement, repeated, pays otherwise or faults another: %s", again.Fault)
 	}
 	paid := map[string]task.Amount{}
-	total, ok := s.Kept.Add(s.Burned)
-	if !ok {
-		return fails("the payments are over 2^64-1 base units")
-	}
 	for _, p := range s.Payments {
-		sum, ok := total.Add(p.Amount)
-		if !ok {
-			return fails("the payments are over 2^64-1 base units")
-		}
-		total = sum
-		paid[p.Why] += p.Amount
+		paid[p.Why] += p.Amount // each in total at most what was paid in all
 	}
-	if locked, ok := task.Sum(c.Escrow.Alice, c.Escrow.Bob, c.Escrow.Pot); !ok || locked != total {
-		return fails("%s were locked, %s were paid or kept", locked, total)
+	spent, ok := total(s.Payments)
+	all, ok2 := task.Sum(spent, s.Kept, s.Burned)
+	if locked, ok3 := task.Sum(c.Escrow.Alice, c.Escrow.Bob, c.Escrow.Pot); !ok || !ok2 || !ok3 || locked != all {
+		return fails("%s were locked, %s were paid or kept", locked, all)
 	}
 	return holds("%s, at fault: %s. Paid: %s. To the last unit what was locked: %s", s.Outcome, s.Fault, amounts(
 		named{paid[ledger.WhyExecutor], "to the executor"}, named{paid[ledger.WhyVerifier], "to verifiers"},
-		named{paid[ledger.WhyRoyalty], "to Bob"}, named{paid[ledger.WhyRefund], "back to Alice"}, named{s.Kept, "back into Bob's bond"}, named{s.Burned, "burned"}), total)
+		named{paid[ledger.WhyRoyalty], "to Bob"}, named{paid[ledger.WhyRefund], "back to Alice"}, named{s.Kept, "back into Bob's bond"}, named{s.Burned, "burned"}), all)
 }
 
 // runs is how an enclave's outcome ends a case (spec §10.2).
@@ -380,34 +454,48 @@ var runs = map[task.Outcome]ledger.Outcome{
 
 // ending is how the case must end, by what is in it.
 func ending(c *ledger.Case) (ledger.Outcome, error) {
-	v := &c.View
-	released := func(role task.Role) bool {
-		return slices.ContainsFunc(v.Releases, func(r task.Release) bool { return r.Role == role })
-	}
+	v, end := &c.View, c.Settlement
+	lastAttempt := c.Attempt+1 == c.Params.MaxAttempts
 	switch {
-	case v.Executor.IsZero():
-		if c.Attempt+1 != c.Params.MaxAttempts {
-			return "", fmt.Errorf("no committee after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
-		}
+	case v.Executor.IsZero() && lastAttempt:
 		return ledger.NoCommittee, nil
-	case len(c.Passed) > int(v.Number):
-		next := v.Number + 1
-		if id, ok := c.TurnOf(next); ok {
+	case v.Executor.IsZero():
+		return "", fmt.Errorf("no committee after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
+	case gone(c):
+		if id, ok := c.TurnOf(v.Number + 1); ok {
 			return "", fmt.Errorf("the last executor was passed over, but %s was not asked", id.Short())
 		}
-		if v.Result != nil || c.Passed[v.Number].Height != c.Settlement.Height {
+		if v.Result != nil || passed(c)[v.Number].Height != end.Height {
 			return "", fmt.Errorf("the last executor was passed over, but that did not end the case")
 		}
 		return ledger.ExecutorsFailed, nil
-	case v.Result == nil && !released(task.Alice):
+	case v.Result == nil && v.Pre.Faulty != "":
+		return "", fmt.Errorf("the evidence was found faulty, yet its executor was not passed over")
+	case v.Result == nil && !believed(c):
+		// Silent or doubting without proof: as good as no committee.
+		if len(v.Pre.Evidence) == 0 || c.Appraise(c.PreRound(), v.Pre.Evidence).Verdict != task.OK {
+			return "", fmt.Errorf("the executor showed nothing that is good, yet it was not passed over")
+		}
+		if !lastAttempt {
+			return "", fmt.Errorf("the committee decided nothing after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
+		}
+		return ledger.NoCommittee, nil
+	case v.Result == nil && end.Height-v.Pre.ClosedAt < c.Params.ReleaseBlocks:
+		return "", fmt.Errorf("owners have %d blocks for their keys, the verdict came not before block %d", c.Params.ReleaseBlocks, v.Pre.ClosedAt)
+	case v.Result == nil && !c.Released(task.Alice):
 		return ledger.AliceSilent, nil
-	case v.Result == nil && !released(task.Bob):
+	case v.Result == nil && !c.Released(task.Bob):
 		return ledger.BobSilent, nil
 	case v.Result == nil:
 		return "", fmt.Errorf("both keys were released and there is no result, yet nobody was passed over")
-	}
-	if _, bad := c.Tally(task.PostRun, v.Post.Reveals); bad >= sortition.Quorum(c.JudgeSeats()) {
+	case end.Outcome == ledger.ForgedResult && slices.ContainsFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.TwoResults && s.Height == end.Height }):
+		return ledger.ForgedResult, nil // in the same block it may also have come just after another end
+	case v.Pre.Faulty != "":
+		return ledger.BadEnclave, nil
+	case v.Post.Faulty != "":
 		return ledger.DirtyExit, nil
+	case len(v.Post.Evidence) == 0:
+		return ledger.ExitSilent, nil
 	}
 	return runs[v.Result.Result.Outcome], nil
 }

@@ -31,9 +31,9 @@ type world struct {
 	salt   byte
 
 	// What a story may bend.
-	tweak   func(*attest.Evidence)                          // before the chip signs
-	verdict func(task.Round, task.NodeID) task.Verdict      // 0: commits and does not reveal
-	signed  func(c *ledger.Case, r task.Result) task.Result // before the enclave signs
+	tweak   func(*attest.Evidence)                     // before the chip signs
+	verdict func(task.Round, task.NodeID) task.Verdict // silent: commits and does not reveal
+	lax     bool                                       // what is refused is no failure
 }
 
 type worker struct {
@@ -45,16 +45,20 @@ type worker struct {
 
 const chainID = "test"
 
+// silent is no verdict.
+const silent task.Verdict = 0
+
 var measurement = task.Hash{42}
 
 func seedOf(s string) [32]byte          { return task.H(task.TagSalt, []byte(s)) }
 func keyOf(s string) ed25519.PrivateKey { h := seedOf(s); return ed25519.NewKeyFromSeed(h[:]) }
 func address(name string) task.Address  { return task.PublicKey(keyOf(name)) }
-func enclaveKey(v uint32) (k attest.Keys) {
+func enclaveVRF(v uint32) *vrf.PrivateKey {
+	return vrf.NewKey(seedOf(fmt.Sprint("enclave ", v, " vrf")))
+}
+func enclaveKey(v uint32) attest.Keys {
 	name := fmt.Sprint("enclave ", v)
-	h := seedOf(name + " vrf")
-	k = attest.Keys{Seal: bytes.Repeat([]byte(name+"."), 1216)[:1216], Sign: address(name), VRF: task.Key(vrf.NewKey(h).Public())}
-	return k
+	return attest.Keys{Seal: bytes.Repeat([]byte(name+"."), 1216)[:1216], Sign: address(name), VRF: task.Key(enclaveVRF(v).Public())}
 }
 
 func newWorker(name string) worker {
@@ -73,8 +77,8 @@ func newWorld(t testing.TB) *world {
 	w := &world{t: t, store: ledger.NewMemStore(), nodes: map[task.NodeID]worker{}, val: vrf.NewKey(task.Hash{1})}
 	w.tweak = func(*attest.Evidence) {}
 	w.verdict = func(task.Round, task.NodeID) task.Verdict { return task.OK }
-	w.signed = func(_ *ledger.Case, r task.Result) task.Result { return r }
 	p := ledger.Embedded(chainID)
+	p.CanaryPPM, p.PostingFee = 1_000_000, 2*p.Bonus // a canary is due whenever a story wants one
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}, MinTCB: 3}
 	g := ledger.Genesis{Params: p, Validators: []ledger.Validator{{Address: []byte("val"), VRF: task.Key(w.val.Public())}}}
 	for _, name := range []string{"alice", "bob", "carol"} {
@@ -134,7 +138,7 @@ func (w *world) must(name string, body task.Body) {
 	if err == nil {
 		err = w.block.Apply(tx)
 	}
-	if err != nil {
+	if err != nil && !w.lax {
 		w.t.Fatalf("%s: %s: %v", name, body.Kind(), err)
 	}
 	w.next()
@@ -213,6 +217,21 @@ func (w *world) evidence(r task.Round) attest.Evidence {
 	return ev
 }
 
+// sign makes evidence the executor's.
+func (w *world) sign(r task.Round, ev attest.Evidence) task.Showing {
+	c := w.c()
+	shown := task.Showing{Ballot: c.Ballot(r), Evidence: task.Encode(ev)}
+	shown.Signature = task.Sign(w.nodes[c.View.Executor].peer, shown.Hash())
+	return shown
+}
+
+// show brings evidence to the chain, with no verdict.
+func (w *world) show(r task.Round) *world {
+	shown := w.sign(r, w.evidence(r))
+	w.must("carol", task.Body{Show: &shown})
+	return w
+}
+
 // judge has every verifier commit, and reveal what the story wants of it.
 func (w *world) judge(r task.Round) *world {
 	w.t.Helper()
@@ -220,13 +239,12 @@ func (w *world) judge(r task.Round) *world {
 		w.next()
 	}
 	c, ev := w.c(), w.evidence(r)
+	if past := c.View.Pre.Evidence; r == task.Recheck {
+		ev, _ = attest.ParseEvidence(past)
+	}
 	var commits []task.Commitment
 	var reveals []task.Reveal
-	for _, m := range c.Members {
-		id := m.Claim.Node
-		if id == c.View.Executor {
-			continue
-		}
+	for _, id := range w.judges() {
 		w.salt++
 		v := task.Reveal{Ballot: c.Ballot(r), Node: id, Verdict: w.verdict(r, id), Evidence: ev.Digest(), Salt: task.Hash{w.salt}}
 		if v.Verdict == task.Fault {
@@ -235,22 +253,107 @@ func (w *world) judge(r task.Round) *world {
 		k := task.Commitment{Ballot: v.Ballot, Node: id, Digest: v.Digest()}
 		k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
 		commits = append(commits, k)
-		if v.Verdict != 0 {
+		if v.Verdict != silent {
 			reveals = append(reveals, v)
 		}
 	}
 	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
 	if len(reveals) > 0 {
-		w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(r), Evidence: task.Encode(ev), Reveals: reveals}})
+		w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: w.sign(r, ev), Reveals: reveals}})
 	}
 	return w
 }
 
-// smallest is the verifier with the fewest seats.
-func (w *world) smallest() task.NodeID {
+// judges are those of the present view, the ones with the fewest seats first.
+func (w *world) judges() (all []task.NodeID) {
 	c := w.c()
-	others := slices.DeleteFunc(c.Members, func(m ledger.Member) bool { return m.Claim.Node == c.View.Executor })
-	return slices.MinFunc(others, func(a, b ledger.Member) int { return int(a.Seats) - int(b.Seats) }).Claim.Node
+	for _, m := range c.Members {
+		if c.Judges(m.Claim.Node) {
+			all = append(all, m.Claim.Node)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b task.NodeID) int { return int(c.Member(a).Seats) - int(c.Member(b).Seats) })
+	return all
+}
+
+// say has the first judges say these, and all others something else.
+func (w *world) say(others task.Verdict, first ...task.Verdict) *world {
+	odd := w.judges()
+	w.verdict = func(_ task.Round, id task.NodeID) task.Verdict {
+		if i := slices.Index(odd, id); i >= 0 && i < len(first) {
+			return first[i]
+		}
+		return others
+	}
+	return w
+}
+
+// dirty has the evidence of one round say that something was left behind.
+func (w *world) dirty(judge func(*world) *world) *world {
+	w.tweak = func(ev *attest.Evidence) { ev.State = task.Hash{1} }
+	judge(w)
+	w.tweak = func(*attest.Evidence) {}
+	return w
+}
+
+// canary has the executor fool its verifiers, and then say so: the first of
+// them say what they are told, all others FAULT. Then they judge in earnest.
+func (w *world) canary(first ...task.Verdict) *world {
+	w.t.Helper()
+	w.say(task.Fault, first...).dirty(func(w *world) *world { return w.judge(task.PreRun) })
+	w.open()
+	for w.c().View.Canary == nil {
+		w.next()
+	}
+	return w.say(task.OK)
+}
+
+// open is the executor's proof that it was a canary.
+func (w *world) open() {
+	w.t.Helper()
+	c := w.c()
+	proof, _ := enclaveVRF(c.View.Number).Prove(attest.CanaryInput(c.Expected(task.PreRun, c.View.Number, w.nodes[c.View.Executor].node).Context))
+	w.must("carol", task.Body{Canary: &task.Canary{Shown: w.c().Shown(task.PreRun), Proof: proof, Genuine: w.sign(task.Recheck, w.evidence(task.Recheck))}})
+}
+
+// nextView waits for the next executor, or the end.
+func (w *world) nextView() *world {
+	for n := w.c().View.Number; w.c().View.Number == n && w.c().Phase != ledger.Closed; {
+		w.next()
+	}
+	return w
+}
+
+// accuse brings a proof against a node to the chain.
+func (w *world) accuse(who task.NodeID, a task.Accusation) *world {
+	w.t.Helper()
+	a.Accused, a.Ballot = who, task.Ballot{Task: w.id}
+	w.must("alice", task.Body{Accuse: &a})
+	return w
+}
+
+// accuseExecutor is about evidence that it has signed.
+func (w *world) accuseExecutor(shown task.Showing) *world {
+	return w.accuse(w.c().View.Executor, task.Accusation{Shown: &shown})
+}
+
+// twoResults accuses the executor of having signed another one.
+func (w *world) twoResults() *world {
+	c := w.c()
+	second := *c.View.Result
+	second.Result.Gas++
+	second.Signature = task.Sign(keyOf(fmt.Sprint("enclave ", c.View.Number)), second.Result.Hash())
+	return w.accuse(c.View.Executor, task.Accusation{Result: &second})
+}
+
+// twoVotes accuses a node of having signed two for one question.
+func (w *world) twoVotes(id task.NodeID) *world {
+	var votes []task.SignedVote
+	for i := range byte(2) {
+		v := task.Vote{Task: w.id, Stage: task.Commit, Executor: task.NodeID{1 + i}, Node: id}
+		votes = append(votes, task.SignedVote{Vote: v, Signature: task.Sign(w.nodes[id].peer, v.Hash())})
+	}
+	return w.accuse(id, task.Accusation{Votes: votes})
 }
 
 func (w *world) release(roles ...task.Role) *world {
@@ -268,30 +371,40 @@ func (w *world) release(roles ...task.Role) *world {
 // ran brings the case from a committee to a result under review.
 func (w *world) ran(o task.Outcome, gas uint64) *world {
 	w.t.Helper()
-	w.judge(task.PreRun).release(task.Alice, task.Bob)
+	return w.judge(w.c().PreRound()).release(task.Alice, task.Bob).result(o, gas)
+}
+
+// result is the enclave's, of a run that used the keys on the chain.
+func (w *world) result(o task.Outcome, gas uint64) *world {
+	w.t.Helper()
 	c := w.c()
 	keys := map[task.Role]task.Hash{}
 	for _, o := range c.View.Releases {
 		keys[o.Role] = o.Hash()
 	}
-	r := w.signed(c, task.Result{
+	r := task.Result{
 		InputKey: keys[task.Alice], CodeKey: keys[task.Bob],
 		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: o, Gas: gas, ExitCode: 2, Output: task.Hash{7}, Size: 99,
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence),
-	})
+	}
 	sig := task.Sign(keyOf(fmt.Sprint("enclave ", c.View.Number)), r.Hash())
 	w.must("carol", task.Body{Result: &task.SignedResult{Result: r, Signature: sig, CID: "out"}})
 	return w
 }
 
 // completed is a whole story, with something in every field: no committee at
-// first, then two executors who are silent, then one who does it.
+// first; then an executor that is accused of its evidence, and one that is
+// silent; then one that fools two of its verifiers with a canary, and does it.
 func completed(t testing.TB) *world {
 	w := newWorld(t)
 	for w.c().Attempt == 0 {
 		w.next()
 	}
-	return w.elect().skip().skip().ran(task.RunOK, 250_000).judge(task.PostRun).wait(ledger.Closed)
+	w.elect().say(task.OK).dirty(func(w *world) *world { return w.judge(task.PreRun) })
+	w.accuseExecutor(w.c().Shown(task.PreRun)).nextView()
+	w.show(task.PreRun).skip()
+	w.canary(task.OK, silent)
+	return w.ran(task.RunOK, 250_000).judge(task.PostRun).wait(ledger.Closed)
 }
 
 var errUnproven = errors.New("the state has another value")

@@ -64,7 +64,8 @@ func ballotKey(b task.Ballot) []byte {
 	key := append([]byte{}, b.Task[:]...)
 	key = binary.BigEndian.AppendUint32(key, b.Attempt)
 	key = binary.BigEndian.AppendUint32(key, b.View)
-	return append(key, byte(b.Round))
+	key = append(key, byte(b.Round))
+	return append(append(key, b.Committee[:]...), b.Executor[:]...)
 }
 
 // ErrContradiction says that another vote for the same stage, view and attempt

@@ -38,9 +38,11 @@ type Tag string
 // Every domain tag of the protocol stands here and nowhere else.
 const (
 	TagBeacon       Tag = "beacon"
+	TagCanary       Tag = "canary"
 	TagCase         Tag = "case"
 	TagChip         Tag = "chip"
 	TagCommitment   Tag = "commitment"
+	TagCommittee    Tag = "committee"
 	TagDeposit      Tag = "deposit"
 	TagEvidence     Tag = "evidence"
 	TagExitNonce    Tag = "exit-nonce"
@@ -55,6 +57,7 @@ const (
 	TagSalt         Tag = "salt"
 	TagSeal         Tag = "seal"
 	TagSeed         Tag = "seed"
+	TagShowing      Tag = "showing"
 	TagState        Tag = "state"
 	TagTask         Tag = "task"
 	TagTicket       Tag = "ticket"

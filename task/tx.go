@@ -18,6 +18,9 @@ type Body struct {
 	Skip        *Skip         `cbor:"10,keyasint,omitempty" json:"skip,omitempty"`
 	Release     *Release      `cbor:"11,keyasint,omitempty" json:"release,omitempty"`
 	Result      *SignedResult `cbor:"12,keyasint,omitempty" json:"result,omitempty"`
+	Show        *Showing      `cbor:"13,keyasint,omitempty" json:"show,omitempty"`
+	Canary      *Canary       `cbor:"14,keyasint,omitempty" json:"canary,omitempty"`
+	Accuse      *Accusation   `cbor:"15,keyasint,omitempty" json:"accuse,omitempty"`
 }
 
 // Kind is the name of what the body does, empty unless exactly one thing.
@@ -28,6 +31,7 @@ func (b Body) Kind() string {
 		"unbond": b.Unbond != nil, "publish": b.Publish != nil, "post": b.Post != nil,
 		"claims": b.Claims != nil, "commitments": b.Commitments != nil, "verdicts": b.Verdicts != nil,
 		"skip": b.Skip != nil, "release": b.Release != nil, "result": b.Result != nil,
+		"show": b.Show != nil, "canary": b.Canary != nil, "accuse": b.Accuse != nil,
 	} {
 		if set {
 			kind, n = name, n+1
@@ -83,11 +87,21 @@ type Commitments struct {
 }
 
 // Verdicts opens the commitments of a closed set, with the evidence that they
-// judge.
+// judge, as its executor has signed it.
 type Verdicts struct {
-	Ballot   Ballot   `cbor:"1,keyasint" json:"ballot"`
-	Evidence []byte   `cbor:"2,keyasint" json:"-"`
-	Reveals  []Reveal `cbor:"3,keyasint" json:"reveals"`
+	Shown   Showing  `cbor:"1,keyasint" json:"shown"`
+	Reveals []Reveal `cbor:"2,keyasint" json:"reveals"`
+}
+
+// Accusation brings proof of a lie to the chain, which judges it there and
+// then (spec §10.5). Exactly one kind of proof is set.
+type Accusation struct {
+	Ballot      Ballot        `cbor:"1,keyasint" json:"ballot"` // what it is about; without round for votes and results
+	Accused     NodeID        `cbor:"2,keyasint" json:"accused"`
+	Votes       []SignedVote  `cbor:"3,keyasint,omitempty" json:"-"`      // two that exclude each other
+	Commitments []Commitment  `cbor:"4,keyasint,omitempty" json:"-"`      // two that exclude each other
+	Shown       *Showing      `cbor:"5,keyasint,omitempty" json:"-"`      // evidence that makes a verdict false, or its executor a liar
+	Result      *SignedResult `cbor:"6,keyasint,omitempty" json:"result"` // another than the chain has, of the same enclave
 }
 
 // Skip passes over a silent executor: n−f seats have gone on to View.

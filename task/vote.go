@@ -1,5 +1,10 @@
 package task
 
+import (
+	"bytes"
+	"slices"
+)
+
 // Claim says that a node has won seats in one attempt at one task. The proof
 // is its own signature: only the holder of the VRF key can make it (spec §5.4).
 type Claim struct {
@@ -54,20 +59,26 @@ type SignedVote struct {
 	Lock      []SignedVote `cbor:"3,keyasint" json:"-"`
 }
 
-// Round tells the verdict before the run from the one after it.
+// Round tells the verdicts on an executor apart.
 type Round uint8
 
-// The two verdicts on an executor.
+// The verdicts on an executor.
 const (
 	PreRun  Round = 1 // is the enclave what it says it is?
 	PostRun Round = 2 // did it leave nothing behind?
+	Recheck Round = 3 // what came first was a canary; now in earnest (spec §7.6)
 )
 
 func (r Round) String() string {
-	if r == PreRun {
+	switch r {
+	case PreRun:
 		return "pre-run"
+	case PostRun:
+		return "post-run"
+	case Recheck:
+		return "second pre-run"
 	}
-	return "post-run"
+	return "unknown round"
 }
 
 // Verdict is what a verifier says of the evidence.
@@ -86,12 +97,28 @@ func (v Verdict) String() string {
 	return "FAULT"
 }
 
-// Ballot names one verdict round of one view of one attempt.
+// Ballot names one verdict round of one view of one attempt, by one committee
+// on one executor: who speaks before the claims are closed may be wrong about
+// either, and its word then counts for nothing.
 type Ballot struct {
 	Task    TaskID `cbor:"1,keyasint" json:"task"`
 	Attempt uint32 `cbor:"2,keyasint" json:"attempt"`
 	View    uint32 `cbor:"3,keyasint" json:"view"`
 	Round   Round  `cbor:"4,keyasint" json:"round"`
+	// Committee names the members, whose nonces the evidence answers.
+	Committee Hash   `cbor:"5,keyasint" json:"committee"`
+	Executor  NodeID `cbor:"6,keyasint" json:"executor"`
+}
+
+// Committee names a set of members. Their order does not matter.
+func Committee(members []NodeID) Hash {
+	sorted := slices.Clone(members)
+	slices.SortFunc(sorted, func(a, b NodeID) int { return bytes.Compare(a[:], b[:]) })
+	parts := make([][]byte, len(sorted))
+	for i := range sorted {
+		parts[i] = sorted[i][:]
+	}
+	return H(TagCommittee, parts...)
 }
 
 // Commitment binds a verifier to a verdict that nobody can read yet
@@ -121,6 +148,30 @@ type Reveal struct {
 
 // Digest is the commitment that this reveal opens (spec §7.5).
 func (r Reveal) Digest() Hash { return H(TagCommitment, Encode(r)) }
+
+// Showing is evidence under its executor's signature: nobody else can show
+// evidence in its name, and it cannot deny what it has shown (spec §7.5).
+type Showing struct {
+	Ballot    Ballot    `cbor:"1,keyasint" json:"ballot"`
+	Evidence  []byte    `cbor:"2,keyasint" json:"-"`
+	Signature Signature `cbor:"3,keyasint" json:"-"` // by the executor's peer key
+}
+
+// Hash is what the executor's peer key signs.
+func (s Showing) Hash() Hash {
+	digest := H(TagEvidence, s.Evidence)
+	return H(TagShowing, Encode(s.Ballot), digest[:])
+}
+
+// Canary proves that the evidence of the pre-run round was faulty on purpose:
+// the enclave's own VRF had decided so before anyone saw it (spec §7.6).
+// Genuine is what the same enclave shows in earnest. The faulty evidence comes
+// along: no order of transactions can make the proof come too early.
+type Canary struct {
+	Shown   Showing  `cbor:"1,keyasint" json:"shown"`
+	Proof   [81]byte `cbor:"2,keyasint" json:"-"`
+	Genuine Showing  `cbor:"3,keyasint" json:"genuine"`
+}
 
 // Outcome is how a run ended, as the enclave signs it.
 type Outcome uint8

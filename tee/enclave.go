@@ -82,6 +82,8 @@ type enclave struct {
 	evidence attest.Evidence
 	sealKey  seal.EnclaveKey
 	signKey  ed25519.PrivateKey
+	vrfKey   *vrf.PrivateKey
+	canary   bool    // what is shown now is faulty on purpose
 	input    *secret // Alice's
 	code     *secret // Bob's
 	ran      bool
@@ -115,6 +117,8 @@ func (e *enclave) answer(q Request) (Response, error) {
 		return e.start(q.Begin)
 	case q.Quote != nil && e.begin != nil && !e.ran:
 		return e.quote(q.Quote.Nonces)
+	case q.Unveil != nil && e.begin != nil && !e.ran:
+		return e.unveil(q.Unveil.Nonces)
 	case q.Release != nil && e.begin != nil && !e.ran:
 		return Response{}, e.take(*q.Release)
 	case q.Run != nil && e.begin != nil && !e.ran:
@@ -142,35 +146,48 @@ func (e *enclave) start(b *Begin) (Response, error) {
 	if _, err := rand.Read(vrfSeed[:]); err != nil {
 		return Response{}, err
 	}
-	keys := attest.Keys{
-		Seal: e.sealKey.Public(), Sign: task.PublicKey(e.signKey),
-		VRF: task.Key(vrf.NewKey(vrfSeed).Public()),
-	}
+	e.vrfKey = vrf.NewKey(vrfSeed)
+	keys := attest.Keys{Seal: e.sealKey.Public(), Sign: task.PublicKey(e.signKey), VRF: task.Key(e.vrfKey.Public())}
 	e.begin, e.evidence.Keys = b, keys
+	e.canary = attest.CanaryDue(e.vrfKey.Output(attest.CanaryInput(b.Context)), b.Context.CanaryPPM)
 	return e.quote(b.Nonces)
 }
 
-// quote makes the pre-run evidence over the verifiers' nonces.
+// quote makes the pre-run evidence over the verifiers' nonces; in a canary,
+// faulty on purpose (spec §7.6).
 func (e *enclave) quote(nonces []task.Hash) (Response, error) {
-	e.evidence = e.begin.quote(e.begin.Context, e.evidence.Keys, nonces, attest.EmptyState)
+	p, c := e.begin.platform(), e.begin.Context
+	if e.canary {
+		e.evidence = p.Canary(c, e.evidence.Keys, nonces, e.vrfKey.Output(attest.CanaryInput(c)))
+	} else {
+		e.evidence = p.Quote(c, e.evidence.Keys, nonces, attest.EmptyState)
+	}
 	return Response{Evidence: task.Encode(e.evidence)}, nil
 }
 
-// quote is the simulated platform's one operation.
-func (b *Begin) quote(c attest.Context, k attest.Keys, nonces []task.Hash, state task.Hash) attest.Evidence {
-	chip := ed25519.NewKeyFromSeed(b.ChipSeed[:])
-	ev := attest.Evidence{
-		Kind: attest.Simulated, Round: c.Round, Keys: k, Nonces: nonces, State: state,
-		Quote: attest.Quote{Measurement: b.Measurement, ReportData: attest.ReportData(c, k, state, attest.NonceRoot(nonces))},
-		Chip:  task.PublicKey(chip),
+// unveil says whether what was shown was a canary: with the proof, and with
+// evidence in earnest for the second round.
+func (e *enclave) unveil(nonces []task.Hash) (Response, error) {
+	if !e.canary {
+		return Response{}, nil
 	}
-	ev.Signature = task.Sign(chip, attest.QuoteHash(ev.Kind, ev.Quote))
-	return ev
+	proof, _ := e.vrfKey.Prove(attest.CanaryInput(e.begin.Context))
+	e.canary, e.begin.Context.Round = false, task.Recheck
+	a, err := e.quote(nonces)
+	a.Proof = (*[81]byte)(&proof)
+	return a, err
+}
+
+func (b *Begin) platform() attest.Platform {
+	return attest.Platform{Chip: ed25519.NewKeyFromSeed(b.ChipSeed[:]), Measurement: b.Measurement}
 }
 
 // take opens an owner's release. One that does not open is remembered: it is
 // the owner's fault, and the result says so.
 func (e *enclave) take(r task.Release) error {
+	if e.canary {
+		return errors.New("no key is taken on a canary")
+	}
 	id, file, err := e.sealKey.Open(r)
 	s := &secret{release: r.Hash(), id: id, file: file, bad: err != nil}
 	switch r.Role {
@@ -225,7 +242,7 @@ func (e *enclave) exit(q Exit) (Response, error) {
 	if q.Context != c {
 		return Response{}, errors.New("the exit is of another context")
 	}
-	ev := e.begin.quote(c, e.evidence.Keys, []task.Hash{q.Nonce}, e.state)
+	ev := e.begin.platform().Quote(c, e.evidence.Keys, []task.Hash{q.Nonce}, e.state)
 	return Response{Evidence: task.Encode(ev)}, nil
 }
 

@@ -94,6 +94,13 @@ func (e *Enclave) Quote(nonces []task.Hash) ([]byte, error) {
 	return a.Evidence, err
 }
 
+// Unveil asks whether the evidence so far was a canary. If so it returns the
+// proof, and evidence in earnest over the nonces; if not, nothing.
+func (e *Enclave) Unveil(nonces []task.Hash) (proof *[81]byte, genuine []byte, err error) {
+	a, err := e.call(Request{Unveil: &Quote{Nonces: nonces}})
+	return a.Proof, a.Evidence, err
+}
+
 // Release hands an owner's sealed key in.
 func (e *Enclave) Release(r task.Release) error {
 	_, err := e.call(Request{Release: &r})

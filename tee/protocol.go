@@ -19,6 +19,7 @@ type Request struct {
 	Run     *Run          `cbor:"3,keyasint,omitempty"`
 	Exit    *Exit         `cbor:"4,keyasint,omitempty"`
 	Quote   *Quote        `cbor:"5,keyasint,omitempty"`
+	Unveil  *Quote        `cbor:"6,keyasint,omitempty"` // whether the evidence was a canary
 }
 
 // Begin tells the enclave what it is for. It answers with evidence.
@@ -58,6 +59,7 @@ type Response struct {
 	Evidence []byte             `cbor:"1,keyasint,omitempty"`
 	Result   *task.SignedResult `cbor:"2,keyasint,omitempty"`
 	Output   []byte             `cbor:"3,keyasint,omitempty"` // the encrypted output blob
+	Proof    *[81]byte          `cbor:"5,keyasint,omitempty"` // of a canary, with evidence in earnest
 	Error    string             `cbor:"4,keyasint,omitempty"`
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
 )
 
 // noop is the smallest WASI module: a _start that returns.
@@ -167,6 +168,51 @@ func TestWrongKeys(t *testing.T) {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// A canary is faulty for everyone who looks, takes no key, proves itself by the
+// enclave's VRF, and the same enclave then works in earnest.
+func TestCanary(t *testing.T) {
+	s := newStage(t)
+	s.begin.Context.CanaryPPM = 1_000_000
+	ev := s.start()
+	want := attest.Expected{
+		Context: s.begin.Context, Chip: task.PublicKey(ed25519.NewKeyFromSeed(s.begin.ChipSeed[:])), Kind: string(attest.Simulated),
+		Nonces: s.begin.Nonces, State: attest.EmptyState,
+	}
+	ref := attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}}
+	policy := task.Policy{MinTier: task.TierSimulated}
+	if a := attest.Appraise(ev, want, policy, ref); a.Verdict != task.Fault {
+		t.Fatal("a canary that nobody can see")
+	}
+	r, err := seal.Seal(task.Release{Task: s.begin.Context.Task, Role: task.Alice, Evidence: ev.Digest()}, ev.Keys.Seal, s.alice, sha256.Sum256(s.input))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := s.ask(Request{Release: &r}); a.Error == "" {
+		t.Error("a key was taken on a canary")
+	}
+	a := s.ask(Request{Unveil: &Quote{Nonces: s.begin.Nonces}})
+	if a.Proof == nil {
+		t.Fatalf("no proof: %s", a.Error)
+	}
+	beta, err := vrf.Verify(vrf.PublicKey(ev.Keys.VRF), attest.CanaryInput(s.begin.Context), vrf.Proof(*a.Proof))
+	if err != nil || !attest.CanaryDue(beta, 1_000_000) {
+		t.Errorf("the proof does not hold: %v", err)
+	}
+	genuine, _ := attest.ParseEvidence(a.Evidence)
+	want.Context.Round, want.Keys = task.Recheck, &ev.Keys
+	if a := attest.Appraise(genuine, want, policy, ref); a.Verdict != task.OK {
+		t.Fatalf("%s: %s", a.Reason, a.Detail)
+	}
+	if again := s.ask(Request{Unveil: &Quote{}}); again.Proof != nil || again.Error != "" {
+		t.Error("two canaries of one enclave")
+	}
+	s.release(genuine, task.Alice, s.alice)
+	s.release(genuine, task.Bob, s.bob)
+	if a := s.run(); a.Error != "" || a.Result.Result.Evidence != genuine.Digest() {
+		t.Fatalf("%+v", a)
 	}
 }
 

@@ -1,0 +1,167 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/prytany/prytany/task"
+)
+
+// Cause is why a record changed, and for the bad ones why money was lost.
+type Cause string
+
+// The causes of spec §10.4. Those that cost a bond are for what the chain has
+// seen or computed itself, never for what somebody says.
+const (
+	Executed     Cause = "executed"     // a run that was settled
+	Verified     Cause = "verified"     // a verdict that was right
+	FoundFault   Cause = "found-fault"  // a FAULT that was right
+	Silent       Cause = "silent"       // an executor without evidence, result or exit in time
+	NoReveal     Cause = "no-reveal"    // a commitment that was never opened
+	FalseOK      Cause = "false-ok"     // OK where the proof says FAULT, or a word withheld there
+	FalseFault   Cause = "false-fault"  // FAULT where the proof says OK
+	BadEvidence  Cause = "bad-evidence" // an executor's, without a canary to excuse it
+	UncleanExit  Cause = "dirty-exit"   // something was left behind, or another enclave ended than ran
+	Equivocation Cause = "equivocation" // two words of one node that exclude each other
+	TwoResults   Cause = "two-results"  // two of one enclave: a forged receipt
+	Jailed       Cause = "jailed"       // its bond was sent away
+)
+
+// Slash is money that a node lost in a case.
+type Slash struct {
+	Node    task.NodeID `cbor:"1,keyasint" json:"node"`
+	Cause   Cause       `cbor:"2,keyasint" json:"cause"`
+	Height  uint64      `cbor:"3,keyasint" json:"height"`
+	Amount  task.Amount `cbor:"4,keyasint" json:"amount"`
+	Rewards []Payment   `cbor:"5,keyasint" json:"rewards"` // the rest was burned
+	Attempt uint32      `cbor:"6,keyasint" json:"attempt"`
+	View    uint32      `cbor:"7,keyasint" json:"view"`
+	Round   task.Round  `cbor:"8,keyasint" json:"round"` // 0 if it is about none
+}
+
+// share is a part of the reward for finding a fault.
+type share struct {
+	node    task.NodeID  // zero for an accuser who is no verifier
+	account task.Address // who is paid
+	weight  uint64
+}
+
+// take cuts up to want from what a node has at stake: what is on its way out
+// of the bond as well, so leaving saves nobody.
+func (b *Block) take(id task.NodeID, want task.Amount) task.Amount {
+	n, ok := load[NodeRecord](b.state, join(keyNode, id[:]))
+	if !ok {
+		return 0
+	}
+	bonded := min(want, n.Bond)
+	n.Bond -= bonded
+	cut := bonded
+	for i := range n.Unbonding {
+		part := min(want-cut, n.Unbonding[i].Amount)
+		n.Unbonding[i].Amount -= part
+		cut += part
+	}
+	if bonded > 0 {
+		n.setStake(b.epoch())
+		b.meta.addStake(b.epoch(), b.epoch()+activationEpochs, 0, bonded)
+	}
+	save(b.state, join(keyNode, id[:]), n)
+	return cut
+}
+
+// atStake is all that a node can lose.
+func (b *Block) atStake(id task.NodeID) task.Amount {
+	n, _ := load[NodeRecord](b.state, join(keyNode, id[:]))
+	all := n.Bond
+	for _, u := range n.Unbonding {
+		all += u.Amount
+	}
+	return all
+}
+
+// slash takes from a node's bond. Half, rounded up, is burned, so that nobody
+// gains by accusing himself; the other half is shared by the finders, and
+// burned as well if there is none (spec §10.4).
+func (b *Block) slash(c *Case, id task.NodeID, r task.Round, cause Cause, want task.Amount, finders []share) {
+	cut := b.take(id, want)
+	s := Slash{Node: id, Cause: cause, Height: b.Height, Amount: cut, Attempt: c.Attempt, View: c.View.Number, Round: r}
+	s.Rewards = b.reward(c, cut/2, finders, WhyFinder)
+	b.meta.Burned += cut - total(s.Rewards)
+	c.Slashes = append(c.Slashes, s)
+	c.note(b.Height, fmt.Sprintf("node %s slashed %s: %s", id.Short(), cut, cause))
+	b.logNode(id, c.ID(), cause, cut)
+}
+
+func total(payments []Payment) (sum task.Amount) {
+	for _, p := range payments {
+		sum += p.Amount
+	}
+	return sum
+}
+
+// reward shares money by weight and pays it. What does not divide is not paid.
+func (b *Block) reward(c *Case, money task.Amount, finders []share, why string) (paid []Payment) {
+	var all uint64
+	for _, f := range finders {
+		all += f.weight
+	}
+	for _, f := range finders {
+		part, _ := money.MulDiv(f.weight, all)
+		if part == 0 {
+			continue
+		}
+		b.credit(f.account, part)
+		paid = append(paid, Payment{To: f.account, Node: f.node, Amount: part, Why: why})
+	}
+	return paid
+}
+
+// jail sends a node's whole bond away: it draws no more, its money waits out
+// all disputes like any other withdrawal, and only then may it come back.
+func (b *Block) jail(id task.NodeID, t task.TaskID) {
+	key := join(keyNode, id[:])
+	n, ok := load[NodeRecord](b.state, key)
+	if !ok || n.JailedUntil > b.Height {
+		return
+	}
+	n.JailedUntil = b.Height + max(b.Params.JailBlocks, 1)
+	n.Misses = 0
+	if n.Bond > 0 {
+		due := b.Height + b.Params.UnbondBlocks
+		n.Unbonding = append(n.Unbonding, Unbonding{Height: due, Amount: n.Bond})
+		b.state.Set(unbondKey(due, id), nil)
+		b.meta.addStake(b.epoch(), b.epoch()+activationEpochs, 0, n.Bond)
+		n.Bond = 0
+	}
+	// Not even the snapshots that were taken count any more.
+	n.Stakes = []Stake{{Epoch: 0, Amount: 0}}
+	save(b.state, key, n)
+	b.logNode(id, t, Jailed, 0)
+}
+
+// missed counts a false OK, and jails whoever has said enough of them.
+func (b *Block) missed(id task.NodeID, t task.TaskID) {
+	key := join(keyNode, id[:])
+	n, ok := load[NodeRecord](b.state, key)
+	if !ok {
+		return
+	}
+	n.Misses++
+	save(b.state, key, n)
+	if n.Misses >= b.Params.JailMisses {
+		b.jail(id, t)
+	}
+}
+
+// share of a member in a reward.
+func (c *Case) share(id task.NodeID) share {
+	m := c.Member(id)
+	return share{node: id, account: m.Node.Operator, weight: uint64(m.Seats)}
+}
+
+// slashed says whether a node has paid for something in a round already.
+func (c *Case) slashed(id task.NodeID, r task.Round, causes ...Cause) bool {
+	return slices.ContainsFunc(c.Slashes, func(s Slash) bool {
+		return s.Node == id && s.Round == r && s.Attempt == c.Attempt && s.View == c.View.Number && slices.Contains(causes, s.Cause)
+	})
+}

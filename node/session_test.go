@@ -1,0 +1,484 @@
+package node
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// world is four workers of equal stake and one task that is electing. One of
+// them runs a session; the test speaks for the others. The first of the list
+// owns the lowest ticket.
+type world struct {
+	t       *testing.T
+	workers []*worker
+	c       *ledger.Case
+	said    map[string]any // the journal: question to answer
+	broken  error          // of the journal
+	trace   []string       // what was stored and done, in order
+	sent    []Message
+}
+
+type worker struct {
+	id   task.NodeID
+	rec  ledger.NodeRecord
+	peer ed25519.PrivateKey
+	vrf  *vrf.PrivateKey
+}
+
+func newWorld(t *testing.T) *world {
+	seed := func(s string) task.Hash { return task.H(task.TagSalt, []byte(s)) }
+	key := func(s string) ed25519.PrivateKey { h := seed(s); return ed25519.NewKeyFromSeed(h[:]) }
+	w := &world{t: t, said: map[string]any{}}
+	w.c = &ledger.Case{
+		Task: task.Task{Chain: "test", Seats: 40, Policy: task.Policy{MinTier: 1}}, Params: ledger.Embedded("test"),
+		Phase: ledger.Electing, Seats: 40, TotalStake: 400, Beacon: task.Hash{3},
+	}
+	for i := range 4 {
+		name := fmt.Sprint(i)
+		k := &worker{peer: key(name + "p"), vrf: vrf.NewKey(seed(name))}
+		k.rec.Stakes = []ledger.Stake{{Amount: 100}}
+		k.rec.Node = task.Node{
+			Operator: task.PublicKey(key(name + "o")), VRF: task.Key(k.vrf.Public()), Peer: task.PublicKey(k.peer),
+			TEE: task.TEE{Kind: string(attest.Simulated)},
+		}
+		k.id = k.rec.Node.ID()
+		w.workers = append(w.workers, k)
+		m, err := w.c.Admit(k.rec.Node, 100, w.claim(k))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.c.Members = append(w.c.Members, m)
+	}
+	first, _ := w.c.ExecutorOf(0)
+	slices.SortStableFunc(w.workers, func(a, b *worker) int {
+		if a.id == first {
+			return -1
+		}
+		if b.id == first {
+			return 1
+		}
+		return 0
+	})
+	return w
+}
+
+func (w *world) claim(k *worker) task.Claim {
+	won, _ := sortition.Win(k.vrf, task.Hash(k.id), w.c.Seed(), w.c.Seats, 100, uint64(w.c.TotalStake))
+	return task.Claim{Task: w.c.ID(), Attempt: w.c.Attempt, Node: k.id, Proof: won.Proof()}
+}
+
+// session opens one worker's session, with what the journal holds.
+func (w *world) session(k *worker) *Session {
+	s, err := NewSession(SessionConfig{
+		Node: k.rec.Node, Peer: k.peer, VRF: k.vrf, Times: committee.Embedded, Journal: w, Effects: w, Log: slog.New(slog.DiscardHandler),
+	}, w.c)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+func (w *world) record(id task.NodeID) (ledger.NodeRecord, error) {
+	for _, k := range w.workers {
+		if k.id == id {
+			return k.rec, nil
+		}
+	}
+	return ledger.NodeRecord{}, task.Refuse("no-node", "no node %s", id.Short())
+}
+
+func (w *world) verify(from task.NodeID, m Message) (Heard, error) {
+	return Verify(from, m, func(id task.NodeID) (task.Key, bool) {
+		rec, err := w.record(id)
+		return rec.Node.Peer, err == nil
+	})
+}
+
+func (w *world) tell(s *Session, from task.NodeID, m Message) {
+	w.t.Helper()
+	h, err := w.verify(from, m)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s.Hear(h)
+}
+
+func (w *world) vote(k *worker, stage task.Stage) Message {
+	v := task.Vote{Task: w.c.ID(), Attempt: w.c.Attempt, Stage: stage, Executor: w.workers[0].id, Node: k.id}
+	return Message{Vote: &task.SignedVote{Vote: v, Signature: task.Sign(k.peer, v.Hash())}}
+}
+
+var collected = committee.Timer{Kind: committee.CollectTimer}
+
+// elected brings a session to the point where the first worker executes.
+func (w *world) elected(k *worker) *Session {
+	s := w.session(k)
+	s.Chain(w.c)
+	s.TimedOut(collected)
+	for _, stage := range []task.Stage{task.Prepare, task.Commit} {
+		for _, o := range w.workers {
+			if o != k {
+				w.tell(s, task.NodeID{}, w.vote(o, stage))
+			}
+		}
+	}
+	return s
+}
+
+// ---- the journal, with the rules of store.Journal ----
+
+func (w *world) note(format string, args ...any) {
+	w.trace = append(w.trace, fmt.Sprintf(format, args...))
+}
+
+func (w *world) put(question string, answer, record any) error {
+	if w.broken != nil {
+		return w.broken
+	}
+	if old, ok := w.said[question]; ok && key(old) != answer {
+		return errors.New("another answer is on record")
+	}
+	w.said[question] = record
+	w.note("store %s", question)
+	return nil
+}
+
+func key(record any) any {
+	if v, ok := record.(task.SignedVote); ok {
+		return v.Vote
+	}
+	return record
+}
+
+func (w *world) Vote(v task.SignedVote) error {
+	return w.put(fmt.Sprintf("%s %d/%d", v.Vote.Stage, v.Vote.Attempt, v.Vote.View), v.Vote, v)
+}
+
+func (w *world) Reveal(r task.Reveal) error {
+	return w.put(fmt.Sprintf("verdict %d/%d", r.Ballot.Attempt, r.Ballot.View), r, r)
+}
+
+func (w *world) Load(task.TaskID) (votes []task.SignedVote, reveals []task.Reveal, err error) {
+	for _, r := range w.said {
+		switch r := r.(type) {
+		case task.SignedVote:
+			votes = append(votes, r)
+		case task.Reveal:
+			reveals = append(reveals, r)
+		}
+	}
+	return votes, reveals, w.broken
+}
+
+func (w *world) Forget(task.TaskID) error {
+	w.note("forget")
+	clear(w.said)
+	return nil
+}
+
+// ---- the effects ----
+
+func (w *world) Node(id task.NodeID) (task.Node, error) {
+	rec, err := w.record(id)
+	return rec.Node, err
+}
+
+func (w *world) Stake(uint64) (task.Amount, error) { return 100, nil }
+func (w *world) Publish(task.Claim)                { w.note("publish") }
+func (w *world) Submit(b task.Body)                { w.note("submit %s", b.Kind()) }
+func (w *world) SetTimer(a committee.SetTimer)     { w.note("timer %d", a.Timer.Kind) }
+
+func (w *world) StartEnclave(c *ledger.Case, _ committee.StartEnclave) { w.note("start %d", c.Attempt) }
+func (w *world) Requote(committee.Requote)                             { w.note("requote") }
+func (w *world) Unveil(committee.Unveil)                               { w.note("unveil") }
+func (w *world) RequestKeys(committee.RequestKeys)                     { w.note("keys") }
+func (w *world) QuoteExit(committee.QuoteExit)                         { w.note("exit") }
+func (w *world) StopEnclave(committee.StopEnclave)                     { w.note("stop") }
+
+func (w *world) Send(to []task.NodeID, m Message) {
+	w.sent = append(w.sent, m)
+	switch {
+	case m.Vote != nil:
+		w.note("send %s %d/%d to %d", m.Vote.Vote.Stage, m.Vote.Vote.Attempt, m.Vote.Vote.View, len(to))
+	case m.Commitment != nil:
+		w.note("send commitment %d/%d to %d", m.Commitment.Ballot.Attempt, m.Commitment.Ballot.View, len(to))
+	default:
+		w.note("send another to %d", len(to))
+	}
+}
+
+// words are what was stored and sent, in order.
+func (w *world) words() (list []string) {
+	for _, l := range w.trace {
+		if strings.HasPrefix(l, "store") || strings.HasPrefix(l, "send") {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// ---- the tests ----
+
+func TestStoredThenCountedThenSent(t *testing.T) {
+	w := newWorld(t)
+	s := w.session(w.workers[3])
+	s.Chain(w.c)
+	for _, k := range []*worker{w.workers[0], w.workers[2]} {
+		w.tell(s, task.NodeID{}, w.vote(k, task.Prepare))
+	}
+	if got := w.words(); len(got) != 0 {
+		t.Fatalf("said before its time: %q", got)
+	}
+	// Its own prepare, once counted, makes the quorum for its commit: nothing is
+	// sent that was not stored and counted before.
+	s.TimedOut(collected)
+	want := []string{"store prepare 0/0", "store commit 0/0", "send commit 0/0 to 3", "send prepare 0/0 to 3"}
+	if got := w.words(); !slices.Equal(got, want) {
+		t.Fatalf("said\n%q, want\n%q", got, want)
+	}
+	for _, m := range w.sent {
+		if _, err := w.verify(w.workers[3].id, m); err != nil {
+			t.Errorf("%+v: %v", m, err)
+		}
+	}
+}
+
+func TestSameInputsSameEffects(t *testing.T) {
+	a, b := newWorld(t), newWorld(t)
+	for _, w := range []*world{a, b} {
+		s := w.elected(w.workers[1])
+		w.tell(s, w.workers[0].id, w.junkEvidence())
+		s.TimedOut(committee.Timer{Kind: committee.FlushTimer})
+	}
+	if !slices.Equal(a.trace, b.trace) || string(task.Encode(a.sent)) != string(task.Encode(b.sent)) {
+		t.Fatalf("%q\n%q", a.trace, b.trace)
+	}
+}
+
+func TestWhatIsNotStoredIsNotSaid(t *testing.T) {
+	w := newWorld(t)
+	s := w.session(w.workers[1])
+	s.Chain(w.c)
+	w.broken = errors.New("the disk is full")
+	s.TimedOut(collected)
+	for _, stage := range []task.Stage{task.Prepare, task.Commit} {
+		for _, k := range []*worker{w.workers[0], w.workers[2], w.workers[3]} {
+			w.tell(s, task.NodeID{}, w.vote(k, stage))
+		}
+	}
+	w.tell(s, w.workers[0].id, w.junkEvidence())
+	if len(w.sent) != 0 {
+		t.Fatalf("said: %q", w.words())
+	}
+	if _, err := NewSession(SessionConfig{Node: w.workers[1].rec.Node, Journal: w}, w.c); err == nil {
+		t.Fatal("a session without its record was opened")
+	}
+}
+
+func TestAfterACrashItSaysNothingElse(t *testing.T) {
+	for name, forgetful := range map[string]bool{"restored": false, "chain behind the journal": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.elected(w.workers[1])
+			before := len(w.sent)
+			if before != 2 {
+				t.Fatalf("%q", w.words())
+			}
+			// Now the same node knows nobody but itself, and would elect itself.
+			alone := *w.c
+			alone.Members = nil
+			if forgetful { // opened in one attempt, moved to the one it has voted in
+				alone.Attempt = 7
+			}
+			w.c = &alone
+			s := w.session(w.workers[1])
+			moved := alone
+			moved.Attempt = 0
+			s.Chain(&moved)
+			s.TimedOut(collected)
+			if len(w.sent) != before {
+				t.Fatalf("said again: %q", w.words())
+			}
+		})
+	}
+}
+
+// junkEvidence is no evidence at all, signed by the first worker: a verdict of
+// FAULT is certain.
+func (w *world) junkEvidence() Message { return w.evidence(w.c.Attempt, task.PreRun) }
+
+func (w *world) evidence(attempt uint32, r task.Round) Message {
+	var ids []task.NodeID
+	for _, k := range w.workers {
+		ids = append(ids, k.id)
+	}
+	m := Message{Shown: &task.Showing{Evidence: []byte("junk"), Ballot: task.Ballot{
+		Task: w.c.ID(), Attempt: attempt, Round: r, Committee: task.Committee(ids), Executor: w.workers[0].id,
+	}}}
+	m.Shown.Signature = task.Sign(w.workers[0].peer, m.Shown.Hash())
+	return m
+}
+
+func TestVerdictIsTheSameAfterACrash(t *testing.T) {
+	w := newWorld(t)
+	verdict := func(k *worker) task.Reveal {
+		clear(w.said)
+		w.trace = nil
+		w.tell(w.elected(k), w.workers[0].id, w.junkEvidence())
+		r, ok := w.said["verdict 0/0"].(task.Reveal)
+		if got := w.words(); !ok || !slices.Equal(got[len(got)-2:], []string{"store verdict 0/0", "send commitment 0/0 to 3"}) {
+			t.Fatalf("no verdict, or not in order: %q", got)
+		}
+		return r
+	}
+	// The journal was lost in between: the salt comes from the key alone.
+	first := verdict(w.workers[1])
+	if first.Verdict != task.Fault || first.Reason != attest.EvidenceMalformed || first.Salt.IsZero() {
+		t.Fatalf("%+v", first)
+	}
+	if second := verdict(w.workers[1]); first != second {
+		t.Errorf("%+v, then %+v", first, second)
+	}
+	other := verdict(w.workers[2])
+	if other.Salt == first.Salt {
+		t.Error("two nodes have one salt")
+	}
+	// With the journal it does not judge again, and says what it had said: nobody
+	// may have heard it.
+	before := len(w.sent)
+	s := w.elected(w.workers[2])
+	w.tell(s, w.workers[0].id, w.junkEvidence())
+	for _, m := range w.sent[before:] {
+		if m.Commitment != nil && m.Commitment.Digest != other.Digest() {
+			t.Error("committed to something else")
+		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	w := newWorld(t)
+	k := w.workers[2]
+	good := w.claim(k)
+	with := func(f func(*ledger.Case)) *ledger.Case { c := *w.c; f(&c); return &c }
+	stolen, unknown := good, good
+	stolen.Node, unknown.Node = w.workers[1].id, task.NodeID{1}
+	down := func(task.NodeID) (ledger.NodeRecord, error) { return ledger.NodeRecord{}, errors.New("no answer") }
+	for name, c := range map[string]struct {
+		c     *ledger.Case
+		k     task.Claim
+		nodes func(task.NodeID) (ledger.NodeRecord, error)
+		want  Standing
+	}{
+		"valid":                  {w.c, good, w.record, ClaimValid},
+		"not its sender's":       {w.c, stolen, w.record, ClaimJunk},
+		"no such node":           {w.c, unknown, w.record, ClaimJunk},
+		"the chain is silent":    {w.c, good, down, ClaimIgnored},
+		"not seeded yet":         {with(func(c *ledger.Case) { c.Phase = ledger.Posted }), good, w.record, ClaimEarly},
+		"of the next attempt":    {w.c, task.Claim{Attempt: 1}, w.record, ClaimEarly},
+		"of an earlier attempt":  {with(func(c *ledger.Case) { c.Attempt = 1 }), good, w.record, ClaimIgnored},
+		"after the claims close": {with(func(c *ledger.Case) { c.Phase = ledger.Attesting }), good, w.record, ClaimIgnored},
+	} {
+		if _, got := Judge(c.c, c.k, c.nodes); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+// A valid claim makes its node a member, to whom is sent.
+func TestClaimIsHeard(t *testing.T) {
+	w := newWorld(t)
+	alone := *w.c
+	alone.Members = nil
+	s := w.session(w.workers[1])
+	s.Chain(&alone)
+	h, standing := Judge(s.Case(), w.claim(w.workers[2]), w.record)
+	if standing != ClaimValid {
+		t.Fatal(standing)
+	}
+	s.Hear(h)
+	s.TimedOut(collected)
+	if got := w.words(); !slices.Contains(got, "send prepare 0/0 to 1") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestForgedWordsAreRefused(t *testing.T) {
+	w := newWorld(t)
+	b := task.Ballot{Task: w.c.ID(), Round: task.PreRun}
+	forged := w.vote(w.workers[2], task.Prepare)
+	forged.Vote.Vote.Node = w.workers[3].id
+	commitment := task.Commitment{Ballot: b, Node: w.workers[3].id}
+	commitment.Signature = task.Sign(w.workers[2].peer, commitment.Hash())
+	unsigned := w.junkEvidence()
+	unsigned.Shown.Signature[0]++
+	for name, c := range map[string]struct {
+		from task.NodeID
+		m    Message
+	}{
+		"vote":                {w.workers[3].id, forged},
+		"commitment":          {w.workers[3].id, Message{Commitment: &commitment}},
+		"evidence of another": {w.workers[0].id, unsigned},
+		"alive of nobody":     {task.NodeID{}, Message{Alive: &b}},
+		"evidence of nothing": {w.workers[0].id, w.evidence(0, 9)},
+		"two things":          {w.workers[0].id, Message{Alive: &b, Vote: forged.Vote}},
+	} {
+		if _, err := w.verify(c.from, c.m); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+}
+
+// Evidence of an earlier attempt answers another seed. Judged now, an honest
+// executor would be found faulty for being late.
+func TestEarlierAttemptIsNotHeard(t *testing.T) {
+	w := newWorld(t)
+	late := w.evidence(9, task.PreRun)
+	s := w.elected(w.workers[1])
+	w.tell(s, w.workers[0].id, late)
+	if _, judged := w.said["verdict 0/0"]; judged {
+		t.Error("judged evidence of another attempt")
+	}
+	exec := w.elected(w.workers[0])
+	before := len(w.sent)
+	exec.Quoted(late.Shown.Ballot, []byte("late"))
+	exec.Ran(task.SignedResult{Result: task.Result{Attempt: 9}})
+	if len(w.sent) != before || slices.Contains(w.trace, "submit result") {
+		t.Error("an enclave of another attempt was listened to")
+	}
+	if !slices.Contains(w.trace, "start 0") {
+		t.Errorf("no enclave: %q", w.trace)
+	}
+	exec.Quoted(w.junkEvidence().Shown.Ballot, []byte("now"))
+	if m := w.sent[len(w.sent)-1]; m.Shown == nil || string(m.Shown.Evidence) != "now" {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestSettledTaskIsOver(t *testing.T) {
+	w := newWorld(t)
+	s := w.elected(w.workers[1])
+	closed := *w.c
+	closed.Phase = ledger.Closed
+	s.Chain(&closed)
+	if !s.Done() || w.trace[len(w.trace)-1] != "forget" {
+		t.Fatalf("%q", w.trace)
+	}
+	before := len(w.trace)
+	s.Chain(w.c)
+	s.TimedOut(collected)
+	if len(w.trace) != before {
+		t.Errorf("more: %q", w.trace[before:])
+	}
+}

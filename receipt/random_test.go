@@ -1,0 +1,109 @@
+package receipt_test
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/receipt"
+	"github.com/prytany/prytany/task"
+)
+
+// Whatever nodes say and do, true or false, in whatever order: what the chain
+// makes of it verifies. Only a quorum that lies together, and that nobody
+// contradicts, makes a receipt whose evidence does not hold.
+func TestRandomStoriesVerify(t *testing.T) {
+	stories := 150
+	if testing.Short() {
+		stories = 20
+	}
+	ends := map[ledger.Outcome]int{}
+	for seed := range stories {
+		w := newWorld(t)
+		w.wander(rand.New(rand.NewPCG(uint64(seed), 1)))
+		rep := receipt.Verify(w.receipt())
+		ends[rep.Outcome]++
+		for _, row := range rep.Rows {
+			if row.Status == receipt.Failed && !strings.Contains(row.Words, "False verdicts") {
+				t.Errorf("story %d: %s: %s\n%v", seed, row.Name, row.Words, w.c().History)
+				break
+			}
+		}
+	}
+	t.Log(ends)
+}
+
+// wander plays at random until some time after the settlement. It leaves out
+// what the ledger does not settle well yet: a canary after a release, a skip of
+// an executor that is known to have lied.
+func (w *world) wander(r *rand.Rand) {
+	w.lax = true
+	liars := r.IntN(3) == 0
+	one := func(p int) bool { return r.IntN(p) == 0 }
+	for after := 0; after < 4; {
+		c := w.c()
+		w.verdict = func(task.Round, task.NodeID) task.Verdict {
+			switch n := r.IntN(12); {
+			case n == 0:
+				return silent
+			case n == 1 || liars && n < 4:
+				return task.Fault
+			}
+			return task.OK
+		}
+		w.tweak = func(*attest.Evidence) {}
+		if one(4) || liars && one(2) {
+			w.tweak = func(ev *attest.Evidence) { ev.State = task.Hash{1} }
+		}
+		switch pre := c.PreRound(); {
+		case c.Phase == ledger.Closed:
+			after++
+			switch {
+			case c.View.Executor.IsZero():
+			case one(4):
+				w.twoVotes(w.judges()[0])
+			case one(4) && c.View.Result != nil:
+				w.twoResults()
+			case one(2) && len(c.View.Pre.Evidence) > 0:
+				w.accuseExecutor(c.Shown(pre))
+			case len(c.View.Post.Evidence) > 0:
+				shown := c.Shown(task.PostRun)
+				w.accuse(w.judges()[r.IntN(len(w.judges()))], task.Accusation{Shown: &shown})
+			}
+		case c.Phase == ledger.Posted:
+			w.next()
+		case c.Phase == ledger.Electing && len(c.Members) == 0 && !one(8):
+			w.claim(4 + r.IntN(9))
+		case c.View.Pre.Faulty != "" && pre == task.PreRun && len(c.View.Releases) == 0 && one(2):
+			w.open()
+		case c.Phase == ledger.Attesting && one(8) && c.View.Pre.Faulty == "":
+			w.skip()
+		case c.Phase == ledger.Attesting && one(6) && len(c.View.Pre.Evidence) == 0:
+			w.show(pre)
+		case c.Phase == ledger.Attesting && c.View.Pre.ClosedAt == 0 && !one(3):
+			w.judge(pre)
+		case c.Phase == ledger.Releasing && one(6):
+			w.accuseExecutor(c.Shown(pre))
+		case c.Phase == ledger.Releasing && pre == task.PreRun && len(c.View.Releases) == 0 && one(3):
+			w.open()
+		case c.Phase == ledger.Releasing && !one(3):
+			w.release(task.Role(1 + r.IntN(2)))
+		case c.Phase == ledger.Running && !one(5):
+			w.result(task.Outcome(1+r.IntN(8)), 9)
+		case c.Phase == ledger.Reviewing && one(12):
+			w.twoResults()
+		case c.Phase == ledger.Reviewing && one(4) && c.View.Post.ClosedAt == 0:
+			w.accuseExecutor(c.Shown(pre)).wait(ledger.Closed)
+		case c.Phase == ledger.Reviewing && one(4) && !c.View.ExitNonce.IsZero() && len(c.View.Post.Evidence) == 0:
+			w.show(task.PostRun)
+		case c.Phase == ledger.Reviewing && c.View.Post.ClosedAt == 0:
+			w.judge(task.PostRun)
+		default:
+			for range 1 + r.IntN(40) {
+				w.next()
+			}
+		}
+	}
+}

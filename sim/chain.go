@@ -1,0 +1,235 @@
+package sim
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// chain is the replicated state as all honest validators have it: consensus on
+// blocks is CometBFT's, and not simulated. Less than a third of its proposers
+// are hostile: they leave transactions out, order them as they like, and offer
+// blocks that honest validators refuse.
+type chain struct {
+	w          *world
+	store      *ledger.MemStore
+	height     uint64
+	validators []*validator
+	pool       []pooled
+	asleep     bool // nothing is open and nothing waits: no blocks are made
+}
+
+type validator struct {
+	name    string
+	key     *vrf.PrivateKey
+	hostile bool
+}
+
+type pooled struct {
+	key  ed25519.PrivateKey
+	body task.Body
+	who  string
+	then func(error) // what its sender hears
+}
+
+const chainID = "sim"
+
+var (
+	measurement = task.Hash{9}
+)
+
+// found writes the genesis.
+func (w *world) found() {
+	c := &chain{w: w, store: ledger.NewMemStore(), asleep: true}
+	w.chain = c
+	p := ledger.Embedded(chainID)
+	p.IntervalMillis, p.EpochBlocks = 50, 20
+	p.ClaimBlocks, p.CommitBlocks = uint64(w.between(2, 4)), uint64(w.between(3, 6))
+	p.AttestBlocks, p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks = 50, 50, 50, 50
+	p.DisputeBlocks, p.JailBlocks, p.UnbondBlocks, p.MaxViews, p.MaxAttempts = 60, 60, 2000, 4, 4
+	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}}
+	if w.chance(0.3) { // most worlds have more canaries than a real one, to meet them at all
+		p.CanaryPPM = 400_000
+		p.PostingFee = 16 * p.CheckCost
+	}
+	w.params = p
+	g := ledger.Genesis{Params: p}
+	for i := range 4 {
+		v := &validator{name: fmt.Sprint("val", i), key: vrf.NewKey(w.fresh()), hostile: i == 3 && !w.o.Honest}
+		c.validators = append(c.validators, v)
+		g.Validators = append(g.Validators, ledger.Validator{Address: []byte(v.name), VRF: task.Key(v.key.Public())})
+	}
+	for _, who := range []*person{w.alice, w.bob} {
+		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(who.key), Balance: 1000 * task.PRY})
+	}
+	for _, k := range w.workers {
+		g.Accounts = append(g.Accounts, ledger.Grant{Account: k.node.Operator, Balance: 100 * task.PRY})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node, Bond: k.bond})
+	}
+	if err := ledger.Init(c.store, g); err != nil {
+		panic(err)
+	}
+	w.facts.genesis(g)
+}
+
+// read is the state as it is.
+func (c *chain) read() ledger.Reader { return ledger.Read(c.store) }
+
+// submit puts a transaction into the pool.
+func (c *chain) submit(p pooled) {
+	c.pool = append(c.pool, p)
+	if c.asleep {
+		c.asleep = false
+		c.w.after(int64(c.w.params.IntervalMillis)*millisecond, c.tick)
+	}
+}
+
+// tick makes a block and plans the next, as long as there is a reason to.
+func (c *chain) tick() {
+	for turn := range c.validators {
+		if c.propose(c.validators[(int(c.height)+turn)%len(c.validators)]) {
+			break
+		}
+	}
+	if c.read().Meta().Open == 0 && len(c.pool) == 0 && !c.w.due() {
+		c.asleep = true
+		return
+	}
+	c.w.after(int64(c.w.params.IntervalMillis)*millisecond+c.w.between(0, 5*millisecond), c.tick)
+}
+
+// propose lets a validator make the next block; false if the others refuse it.
+func (c *chain) propose(v *validator) bool {
+	b := ledger.NewBlock(c.store, c.height+1)
+	var proof *vrf.Proof
+	if b.BeaconDue() {
+		p, _ := v.key.Prove(b.BeaconInput())
+		proof = &p
+	}
+	if v.hostile && c.w.chance(0.3) { // no beacon, or one of its choice
+		if proof != nil && c.w.chance(0.5) {
+			proof[1] ^= 1
+		} else {
+			proof = nil
+		}
+	}
+	if err := b.Begin([]byte(v.name), proof); err != nil {
+		c.w.say("block %d of %s is refused: %s", c.height+1, v.name, task.CodeOf(err))
+		return false
+	}
+	c.height++
+	pool, later := c.pool, []pooled(nil)
+	c.pool = nil
+	if v.hostile {
+		pool, later = c.w.censor(pool)
+	}
+	for _, p := range pool {
+		err := b.Apply(c.sign(b, p))
+		if err != nil {
+			c.w.say("block %d refuses %s of %s: %s", c.height, p.body.Kind(), p.who, task.CodeOf(err))
+		} else {
+			c.w.say("block %d takes %s of %s", c.height, p.body.Kind(), p.who)
+		}
+		if p.then != nil {
+			c.w.after(c.w.between(millisecond, 10*millisecond), func() { p.then(err) })
+		}
+	}
+	events := b.End()
+	for _, e := range events {
+		c.w.say("block %d task %s: %s", c.height, e.Task.Short(), e.What)
+	}
+	c.pool = append(later, c.pool...)
+	c.w.checkBlock(events, len(pool))
+	c.w.spread(events)
+	return true
+}
+
+// sign makes the transaction with the sender's next nonce, as the production
+// client does by asking for it.
+func (c *chain) sign(b *ledger.Block, p pooled) task.VerifiedTx {
+	from := task.PublicKey(p.key)
+	tx, err := task.VerifyTx(task.SignTx(p.key, chainID, b.Nonce(from), p.body), chainID)
+	if err != nil {
+		panic(fmt.Sprintf("a transaction that no node would send: %v", err))
+	}
+	return tx
+}
+
+// censor is a hostile proposer: it orders as it likes and leaves some out,
+// which honest proposers bring later.
+func (w *world) censor(pool []pooled) (now, later []pooled) {
+	w.rand.Shuffle(len(pool), func(i, j int) { pool[i], pool[j] = pool[j], pool[i] })
+	for _, p := range pool {
+		if w.chance(0.4) {
+			later = append(later, p)
+		} else {
+			now = append(now, p)
+		}
+	}
+	return now, later
+}
+
+// spread tells everyone of the cases that a block has changed.
+func (w *world) spread(events []ledger.Event) {
+	seen := map[task.TaskID]bool{}
+	for _, e := range events {
+		if seen[e.Task] {
+			continue
+		}
+		seen[e.Task] = true
+		k, ok := w.chain.read().Case(e.Task)
+		if !ok {
+			continue
+		}
+		w.closedNow(k)
+		for _, p := range w.workers {
+			p.follow(k)
+		}
+		for _, p := range []*person{w.alice, w.bob} {
+			p.follow(k)
+		}
+	}
+}
+
+// light is the chain as an owner's light client shows it: proven, so always
+// true, and read at once.
+type light struct {
+	w   *world
+	who *person
+}
+
+func (l light) Params(context.Context) (ledger.Params, error) { return l.w.params, nil }
+func (l light) Account(_ context.Context, a task.Address) (ledger.Account, error) {
+	return l.w.chain.read().Account(a), nil
+}
+func (l light) Function(_ context.Context, id task.FunctionID) (ledger.FunctionRecord, error) {
+	f, ok := l.w.chain.read().Function(id)
+	if !ok {
+		return f, task.Refuse("no-function", "function %s is not published", id.Short())
+	}
+	return f, nil
+}
+func (l light) Case(_ context.Context, id task.TaskID) (*ledger.Case, error) {
+	c, ok := l.w.chain.read().Case(id)
+	if !ok {
+		return nil, task.Refuse("no-task", "task %s is not on this chain", id.Short())
+	}
+	return c, nil
+}
+func (l light) VerifiedCase(ctx context.Context, id task.TaskID) (*ledger.Case, error) {
+	return l.Case(ctx, id)
+}
+
+// Submit does not wait for the block: what comes of it shows in the case.
+func (l light) Submit(_ context.Context, key ed25519.PrivateKey, body task.Body) (uint64, error) {
+	l.w.after(l.w.between(millisecond, 30*millisecond), func() {
+		l.w.chain.submit(pooled{key: key, body: body, who: l.who.name})
+	})
+	return 0, nil
+}
+func (l light) Watch(context.Context, func(uint64, []ledger.Event)) error { return nil }

@@ -1,0 +1,221 @@
+package sim
+
+import (
+	"crypto/ed25519"
+	"strings"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/node"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// enclave is an executor's, played: the simulated platform of package attest,
+// keys of its own, and a run that takes time. The code in it is honest unless
+// its owner lies; then so may be what it shows.
+type enclave struct {
+	s       *session
+	context attest.Context
+	keys    attest.Keys
+	sign    ed25519.PrivateKey
+	vrf     *vrf.PrivateKey
+	canary  bool
+	genuine bool // the measured code, untouched
+	shown   attest.Evidence
+	input   *task.Release
+	code    *task.Release
+	ran     bool
+}
+
+// An executor's work: each piece after the time that it takes.
+
+func (s *session) StartEnclave(c *ledger.Case, a committee.StartEnclave) {
+	if s.liar == nil || s.liar.kind != silent {
+		s.later(s.w.between(5*millisecond, 40*millisecond), func() { s.start(c, a) })
+	}
+}
+
+func (s *session) Requote(a committee.Requote) {
+	s.later(s.w.between(millisecond, 5*millisecond), func() {
+		if s.enclave.at(a.Ballot) {
+			s.quote(a.Ballot, node.Nonces(a.Members))
+		}
+	})
+}
+
+func (s *session) Unveil(a committee.Unveil) {
+	s.later(s.w.between(millisecond, 5*millisecond), func() { s.unveil(a) })
+}
+
+func (s *session) RequestKeys(a committee.RequestKeys) { s.later(0, func() { s.request(a) }) }
+
+func (s *session) QuoteExit(a committee.QuoteExit) {
+	s.later(s.w.between(millisecond, 20*millisecond), func() {
+		if s.enclave.at(a.Ballot) && s.enclave.ran {
+			s.quote(a.Ballot, []task.Hash{a.Nonce})
+		}
+	})
+}
+
+func (s *session) StopEnclave(committee.StopEnclave) { s.enclave = nil }
+
+// at says whether the enclave is there, and of a ballot's view.
+func (e *enclave) at(b task.Ballot) bool {
+	return e != nil && e.context.Attempt == b.Attempt && e.context.View == b.View
+}
+
+func (s *session) start(c *ledger.Case, a committee.StartEnclave) {
+	e := &enclave{s: s, context: c.Expected(task.PreRun, a.Ballot.View, s.node).Context, sign: s.w.key(), vrf: vrf.NewKey(s.w.fresh()), genuine: true}
+	box := s.w.fresh()
+	e.keys = attest.Keys{Seal: append(box[:], make([]byte, 1216-32)...), Sign: task.PublicKey(e.sign), VRF: task.Key(e.vrf.Public())}
+	e.canary = attest.CanaryDue(e.vrf.Output(attest.CanaryInput(e.context)), e.context.CanaryPPM)
+	s.enclave = e
+	if s.liar != nil {
+		e.genuine = !s.liar.tampers()
+	}
+	s.w.facts.enclave(e)
+	s.quote(a.Ballot, node.Nonces(a.Members))
+	s.beat(e)
+}
+
+func (e *enclave) platform() attest.Platform {
+	return attest.Platform{Chip: e.s.chip, Measurement: measurement}
+}
+
+// evidence is what the enclave shows in a round.
+func (e *enclave) evidence(r task.Round, nonces []task.Hash) attest.Evidence {
+	c := e.context
+	c.Round = r
+	if r == task.PreRun && e.canary {
+		return e.platform().Canary(c, e.keys, nonces, e.vrf.Output(attest.CanaryInput(c)))
+	}
+	return e.platform().Quote(c, e.keys, nonces, attest.EmptyState)
+}
+
+func (s *session) quote(b task.Ballot, nonces []task.Hash) {
+	ev := s.enclave.evidence(b.Round, nonces)
+	if s.liar != nil {
+		ev = s.liar.spoil(s.enclave, b.Round, ev)
+	}
+	if b.Round != task.PostRun {
+		s.enclave.shown = ev
+	}
+	s.s.Quoted(b, task.Encode(ev))
+}
+
+// unveil answers whether it was a canary.
+func (s *session) unveil(a committee.Unveil) {
+	e := s.enclave
+	if !e.at(a.Ballot) {
+		return
+	}
+	if !e.canary && (s.liar == nil || !s.liar.fakesCanary()) {
+		s.s.Unveiled(a.Ballot, nil, nil)
+		return
+	}
+	proof, _ := e.vrf.Prove(attest.CanaryInput(e.context))
+	e.canary, e.context.Round = false, task.Recheck
+	e.genuine = true // what it shows now is what it is
+	e.shown = e.evidence(task.Recheck, node.Nonces(a.Members))
+	s.s.Unveiled(a.Ballot, (*[81]byte)(&proof), task.Encode(e.shown))
+}
+
+// beat sends signs of life while the work lasts.
+func (s *session) beat(e *enclave) {
+	s.later(int64(committee.Embedded.Silence)*millisecond/4, func() {
+		if s.enclave != e {
+			return
+		}
+		var to []task.NodeID
+		for _, m := range s.s.Case().Members {
+			to = append(to, m.Claim.Node)
+		}
+		s.send(to, node.Alive(s.s.Case(), e.context.View))
+		s.beat(e)
+	})
+}
+
+// request asks both owners, and takes what they put on the chain if they do not
+// answer.
+func (s *session) request(a committee.RequestKeys) {
+	e := s.enclave
+	if !e.at(a.Ballot) {
+		return
+	}
+	for _, p := range []*person{s.w.alice, s.w.bob} {
+		q := node.KeyRequest(a, p.role)
+		if s.w.chance(s.w.net.loss) {
+			continue
+		}
+		s.later(s.w.net.delay+s.w.between(0, s.w.net.jitter), func() {
+			p.ask(q, 20, func(reply task.KeyReply) {
+				s.later(s.w.net.delay, func() {
+					if reply.Release != nil {
+						s.take(*reply.Release)
+					}
+				})
+			})
+		})
+	}
+	s.onChain(e)
+}
+
+// onChain looks for releases in the case until the enclave has both.
+func (s *session) onChain(e *enclave) {
+	s.later(60*millisecond, func() {
+		if s.enclave != e || e.ran {
+			return
+		}
+		c := s.s.Case()
+		if e.at(c.Ballot(task.PreRun)) {
+			for _, r := range c.View.Releases {
+				s.take(r)
+			}
+		}
+		s.onChain(e)
+	})
+}
+
+// take opens a release if it is sealed to this enclave, and runs when both
+// are there.
+func (s *session) take(r task.Release) {
+	e := s.enclave
+	if e == nil || e.ran || r.View != e.context.View || r.Attempt != e.context.Attempt || !strings.HasSuffix(string(r.Sealed), string(e.keys.Seal[:32])) {
+		return
+	}
+	if r.Role == task.Alice {
+		e.input = &r
+	} else {
+		e.code = &r
+	}
+	if e.input == nil || e.code == nil {
+		return
+	}
+	e.ran = true
+	s.later(s.w.between(10*millisecond, 300*millisecond), func() {
+		if s.enclave == e {
+			s.result(e)
+		}
+	})
+}
+
+func (s *session) result(e *enclave) {
+	outcome, gas := task.RunOK, uint64(s.w.between(1, 1_000_000))
+	for _, j := range s.w.jobs {
+		if j.id == s.id {
+			outcome = j.outcome
+		}
+	}
+	r := task.Result{
+		Task: s.id, Attempt: e.context.Attempt, View: e.context.View, Node: s.worker.id, Outcome: outcome, Gas: gas, Output: task.Hash{7}, Size: 9,
+		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: e.shown.Digest(), InputKey: e.input.Hash(), CodeKey: e.code.Hash(),
+	}
+	signed := task.SignedResult{Result: r, Signature: task.Sign(e.sign, r.Hash()), CID: "out"}
+	s.w.say("%s has run task %s: %s", s.name, s.id.Short(), outcome)
+	if s.liar != nil {
+		s.liar.result(s, e, signed)
+	}
+	s.s.Ran(signed)
+}

@@ -1,0 +1,147 @@
+// Package sim runs whole networks in virtual time, from one seed: workers,
+// owners, a chain, a bad network, bad disks and liars. What it drives is the
+// production code: [ledger.Block] makes the blocks, a [node.Session] is each
+// worker's part in a task, an [owner.Keeper] decides on every key, and
+// [receipt.Verify] reads every closed case. Only the edges are played: the
+// network, the disk, the enclave and the clock.
+//
+// There is one loop, no goroutine, no real time and no other randomness than
+// the seed's, so a seed and a commit give the same trace, hash for hash, on
+// every machine. A failing seed replays with `prytany simulate --seed N`.
+//
+// A world lives in two phases. In the first, anything may fail; what must
+// hold is safety: no money comes or goes, nobody honest is slashed for a lie,
+// no key reaches an enclave that is not what it says. Then the faults end, and
+// what must hold is liveness: every task comes to its end in time. Each
+// invariant is a checker of its own (check_*.go).
+package sim
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
+)
+
+// Options shape a world. The zero value lets the seed decide everything.
+type Options struct {
+	Calm    bool      // no fault of network, disk or machine
+	Honest  bool      // no liar
+	Workers int       // 0: the seed decides
+	Tasks   int       // 0: the seed decides
+	Log     io.Writer // the transcript of all messages, blocks and faults; nil for none
+}
+
+// Result is what came of a world.
+type Result struct {
+	Seed      uint64                    `json:"seed"`
+	Trace     task.Hash                 `json:"trace"`               // of all that happened
+	Violation string                    `json:"violation,omitempty"` // of an invariant, with its name; empty if all held
+	Millis    uint64                    `json:"virtual_ms"`
+	Blocks    uint64                    `json:"blocks"`
+	Events    uint64                    `json:"events"`
+	Outcomes  map[ledger.Outcome]uint64 `json:"outcomes"`
+	Slashes   map[ledger.Cause]uint64   `json:"slashes"`
+	Canaries  uint64                    `json:"canaries"`
+	Latency   []uint64                  `json:"-"` // virtual milliseconds from posting to settlement, of tasks that ended well
+}
+
+// Run plays one seed to its end.
+func Run(seed uint64, o Options) (r Result) {
+	w := newWorld(seed, o)
+	defer func() {
+		if p := recover(); p != nil {
+			w.violate("no panic", "%v", p)
+		}
+		r = w.result()
+	}()
+	w.run()
+	return w.result()
+}
+
+func (w *world) result() Result {
+	r := Result{
+		Seed: w.seed, Violation: w.violation, Millis: uint64(w.now / millisecond), Blocks: w.chain.height, Events: w.steps,
+		Outcomes: map[ledger.Outcome]uint64{}, Slashes: map[ledger.Cause]uint64{}, Trace: task.Hash(w.trace.Sum(nil)),
+	}
+	for _, j := range w.jobs {
+		c, ok := ledger.Read(w.chain.store).Case(j.id)
+		if !ok || c.Settlement == nil {
+			continue
+		}
+		r.Outcomes[c.Settlement.Outcome]++
+		for _, s := range c.Slashes {
+			r.Slashes[s.Cause]++
+		}
+		if c.View.Canary != nil {
+			r.Canaries++
+		}
+		if c.Settlement.Outcome == ledger.Completed {
+			r.Latency = append(r.Latency, uint64((j.closed-j.posted)/millisecond))
+		}
+	}
+	return r
+}
+
+// world is everything that there is.
+type world struct {
+	loop
+	seed    uint64
+	o       Options
+	params  ledger.Params
+	chain   *chain
+	workers []*worker
+	byID    map[task.NodeID]*worker
+	alice   *person
+	bob     *person
+	jobs    []*job
+	net     network
+	facts   facts
+
+	violation string
+}
+
+// job is one of Alice's tasks.
+type job struct {
+	id             task.TaskID
+	posted, closed int64
+	outcome        task.Outcome // how its run ends
+	calm           bool         // posted when the faults were over
+}
+
+func newWorld(seed uint64, o Options) *world {
+	w := &world{loop: newLoop(seed, o.Log), seed: seed, o: o, byID: map[task.NodeID]*worker{}}
+	w.trace = sha256.New()
+	w.facts.init()
+	w.people()
+	w.hire()
+	w.found()
+	w.weather()
+	return w
+}
+
+// run lets the world live until all is settled, or until that is overdue.
+func (w *world) run() {
+	w.schedule()
+	for w.violation == "" && w.step() {
+		if w.now > w.net.heals+patience {
+			w.checkDeadlines()
+			return
+		}
+	}
+	w.checkDeadlines()
+}
+
+// patience is how long after the last fault every task must be settled: all
+// attempts and views there may be, one after the other.
+const patience = 240 * second
+
+// violate records the first violation, and stops the world.
+func (w *world) violate(invariant, format string, args ...any) {
+	if w.violation == "" {
+		w.violation = invariant + ": " + fmt.Sprintf(format, args...)
+		w.say("VIOLATION %s", w.violation)
+	}
+}

@@ -1,0 +1,458 @@
+package sim
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/node"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// worker is one machine: its keys and disk outlive a crash, its sessions and
+// enclaves do not.
+type worker struct {
+	w        *world
+	index    int
+	name     string
+	id       task.NodeID
+	node     task.Node
+	bond     task.Amount
+	operator ed25519.PrivateKey
+	peer     ed25519.PrivateKey
+	chip     ed25519.PrivateKey
+	vrf      *vrf.PrivateKey
+	liar     *liar // nil if honest
+
+	disk     disk
+	up       bool
+	life     int // grows with each restart: what was planned in an earlier life is void
+	sessions map[task.TaskID]*session
+	submits  int64 // when the last transaction reached the pool: they keep their order
+	faulted  bool  // ever crashed, cut off, or without disk
+}
+
+// session is a production session with its surroundings: it is the
+// [node.Effects] of it.
+type session struct {
+	*worker
+	id      task.TaskID
+	s       *node.Session
+	timers  map[timerKey]int
+	enclave *enclave
+}
+
+type timerKey struct {
+	kind  committee.TimerKind
+	round task.Round
+}
+
+// hire makes the workers; less than a third of the stake lies.
+func (w *world) hire() {
+	n := w.o.Workers
+	if n == 0 {
+		n = int(w.between(6, 10))
+	}
+	var all, bad task.Amount
+	for i := range n {
+		k := &worker{w: w, index: i, name: fmt.Sprint("n", i), up: true, operator: w.key(), peer: w.key(), chip: w.key(), vrf: vrf.NewKey(w.fresh())}
+		k.node = task.Node{
+			Operator: task.PublicKey(k.operator), VRF: task.Key(k.vrf.Public()), Peer: task.PublicKey(k.peer), Addr: k.name,
+			Runtimes: []string{task.RuntimeWasm}, Arch: "any", TEE: task.TEE{Kind: string(attest.Simulated), Identity: task.PublicKey(k.chip)},
+		}
+		k.id, k.bond = k.node.ID(), task.Amount(w.between(100, 600))*task.PRY
+		k.sessions, k.disk.records = map[task.TaskID]*session{}, map[task.TaskID]*record{}
+		k.disk.owner = k
+		all += k.bond
+		w.workers, w.byID[k.id] = append(w.workers, k), k
+	}
+	if w.o.Honest {
+		return
+	}
+	for _, k := range w.workers {
+		if 3*(bad+k.bond) < all && w.chance(0.5) {
+			bad += k.bond
+			k.liar = w.newLiar(k)
+			w.say("%s lies: %s", k.name, k.liar.kind)
+		}
+	}
+}
+
+func (w *world) name(id task.NodeID) string {
+	if k := w.byID[id]; k != nil {
+		return k.name
+	}
+	return id.Short()
+}
+
+// crash ends everything that is not on disk.
+func (k *worker) crash(why string) {
+	if !k.up {
+		return
+	}
+	k.w.say("%s crashes: %s", k.name, why)
+	k.up, k.faulted = false, true
+	k.life++
+	k.sessions = map[task.TaskID]*session{}
+	k.w.after(k.w.between(20*millisecond, 3*second), k.restart)
+}
+
+// restart begins another life with what the disk holds.
+func (k *worker) restart() {
+	if k.up {
+		return
+	}
+	k.w.say("%s starts again", k.name)
+	k.up = true
+	k.catchUp()
+}
+
+// catchUp reads all open cases from the chain.
+func (k *worker) catchUp() {
+	for _, j := range k.w.jobs {
+		if c, ok := k.w.chain.read().Case(j.id); ok {
+			k.follow(c)
+		}
+	}
+}
+
+// follow brings a case to this worker's session, as its own node of the chain
+// shows it.
+func (k *worker) follow(c *ledger.Case) {
+	life := k.life
+	k.w.after(k.w.between(millisecond, 8*millisecond), func() {
+		if k.life != life || !k.w.reached(k) {
+			return
+		}
+		k.alive(func() { k.moved(c) })
+	})
+}
+
+func (k *worker) moved(c *ledger.Case) {
+	id := c.ID()
+	s := k.sessions[id]
+	if s == nil {
+		if c.Phase == ledger.Closed {
+			return
+		}
+		s = &session{worker: k, id: id, timers: map[timerKey]int{}}
+		inner, err := node.NewSession(node.SessionConfig{
+			Node: k.node, Peer: k.peer, VRF: k.vrf, Times: committee.Embedded, Journal: &k.disk, Effects: s, Log: slog.New(slog.DiscardHandler),
+		}, c)
+		if err != nil {
+			k.w.say("%s cannot read its votes and stays silent: %v", k.name, err)
+			return
+		}
+		s.s = inner
+		k.sessions[id] = s
+	}
+	if k.liar != nil {
+		k.liar.moved(s, c)
+	}
+	s.s.Chain(c)
+	if s.s.Done() {
+		delete(k.sessions, id)
+	}
+}
+
+// alive runs something that the disk may kill in the middle.
+func (k *worker) alive(do func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			if p != errKilled {
+				panic(p)
+			}
+			k.crash("killed in the middle of a write")
+		}
+	}()
+	do()
+}
+
+// later plans something of a session's, in this life only.
+func (s *session) later(micros int64, do func()) {
+	life := s.life
+	s.w.after(micros, func() {
+		if s.life == life && s.sessions[s.id] == s {
+			s.alive(do)
+		}
+	})
+}
+
+// ---- node.Effects ----
+
+func (s *session) Node(id task.NodeID) (task.Node, error) {
+	k := s.w.byID[id]
+	if k == nil {
+		return task.Node{}, task.Refuse("no-node", "node %s is not registered", id.Short())
+	}
+	return k.node, nil
+}
+
+func (s *session) Stake(epoch uint64) (task.Amount, error) {
+	rec, _ := s.w.chain.read().Node(s.worker.id)
+	return rec.StakeAt(epoch), nil
+}
+
+func (s *session) Publish(c task.Claim) {
+	if s.liar != nil && s.liar.withholds() {
+		return
+	}
+	s.w.say("%s gossips its claim", s.name)
+	for _, to := range s.w.workers {
+		if to != s.worker {
+			s.w.deliver(s.worker, to, func() { to.hearClaim(c, 20) })
+		}
+	}
+}
+
+func (s *session) Send(to []task.NodeID, m node.Message) {
+	s.w.checkSaid(s.worker, m)
+	if s.liar != nil {
+		s.liar.send(s, to, m)
+		return
+	}
+	s.send(to, m)
+}
+
+func (s *session) send(to []task.NodeID, m node.Message) {
+	raw := encode(m)
+	s.w.say("%s says %s to %d", s.name, describe(m), len(to))
+	for _, id := range to {
+		if other := s.w.byID[id]; other != nil && other != s.worker {
+			s.w.deliver(s.worker, other, func() { other.hear(s.worker, raw, 20) })
+		}
+	}
+}
+
+func (s *session) Submit(b task.Body) {
+	if s.liar != nil {
+		var ok bool
+		if b, ok = s.liar.submit(s, b); !ok {
+			return
+		}
+	}
+	s.submit(b)
+}
+
+// submit brings a transaction to the pool, after those before it; who is cut
+// off tries again until it gets through.
+func (k *worker) submit(b task.Body) {
+	at := max(k.w.now+k.w.between(millisecond, 20*millisecond), k.submits+1)
+	k.submits = at
+	life := k.life
+	var try func()
+	try = func() {
+		switch {
+		case k.life != life:
+		case !k.w.reached(k):
+			k.w.after(100*millisecond, try)
+		default:
+			k.w.chain.submit(pooled{key: k.operator, body: b, who: k.name})
+		}
+	}
+	k.w.after(at-k.w.now, try)
+}
+
+func (s *session) SetTimer(t committee.SetTimer) {
+	key := timerKey{t.Timer.Kind, t.Timer.Round}
+	s.timers[key]++
+	n := s.timers[key]
+	s.later(int64(float64(t.Millis)*s.w.net.skew[s.index]*float64(millisecond)), func() {
+		if s.timers[key] == n {
+			s.s.TimedOut(t.Timer)
+		}
+	})
+}
+
+// ---- hearing ----
+
+// hearClaim is gossip; a claim can be a block early, so it waits a little.
+func (k *worker) hearClaim(c task.Claim, tries int) {
+	s := k.sessions[c.Task]
+	heard, standing := node.Heard{}, node.ClaimEarly
+	if s != nil {
+		heard, standing = node.Judge(s.s.Case(), c, func(id task.NodeID) (ledger.NodeRecord, error) {
+			rec, ok := k.w.chain.read().Node(id)
+			if !ok {
+				return rec, task.Refuse("no-node", "node %s is not registered", id.Short())
+			}
+			return rec, nil
+		})
+	}
+	switch {
+	case standing == node.ClaimValid:
+		k.alive(func() { s.s.Hear(heard) })
+	case standing == node.ClaimEarly && tries > 0:
+		k.retry(func() { k.hearClaim(c, tries-1) })
+	}
+}
+
+func (k *worker) retry(do func()) {
+	life := k.life
+	k.w.after(25*millisecond, func() {
+		if k.up && k.life == life {
+			do()
+		}
+	})
+}
+
+func (k *worker) hear(from *worker, raw []byte, tries int) {
+	m, err := task.Decode[node.Message](raw, task.MaxMessage)
+	if err != nil {
+		return
+	}
+	h, err := node.Verify(from.id, m, k.peerKey)
+	if err != nil {
+		k.w.say("%s refuses what %s says: %v", k.name, from.name, err)
+		return
+	}
+	s := k.sessions[about(m)]
+	if s == nil {
+		if tries > 0 {
+			k.retry(func() { k.hear(from, raw, tries-1) })
+		}
+		return
+	}
+	if k.liar != nil {
+		k.liar.hear(m)
+	}
+	k.alive(func() { s.s.Hear(h) })
+}
+
+func (k *worker) peerKey(id task.NodeID) (task.Key, bool) {
+	o := k.w.byID[id]
+	if o == nil {
+		return task.Key{}, false
+	}
+	return o.node.Peer, true
+}
+
+// about is the task that a verified message is about.
+func about(m node.Message) task.TaskID {
+	switch {
+	case m.Vote != nil:
+		return m.Vote.Vote.Task
+	case m.Commitment != nil:
+		return m.Commitment.Ballot.Task
+	case m.Reveal != nil:
+		return m.Reveal.Ballot.Task
+	case m.Shown != nil:
+		return m.Shown.Ballot.Task
+	}
+	return m.Alive.Task
+}
+
+func describe(m node.Message) string {
+	switch {
+	case m.Vote != nil:
+		return fmt.Sprintf("%s in view %d", m.Vote.Vote.Stage, m.Vote.Vote.View)
+	case m.Commitment != nil:
+		return fmt.Sprintf("commitment, %s", m.Commitment.Ballot.Round)
+	case m.Reveal != nil:
+		return fmt.Sprintf("%s %s, %s", m.Reveal.Verdict, m.Reveal.Reason, m.Reveal.Ballot.Round)
+	case m.Shown != nil:
+		return fmt.Sprintf("evidence, %s", m.Shown.Ballot.Round)
+	}
+	return "alive"
+}
+
+// ---- disk ----
+
+// disk is a worker's vote journal. A write is durable when it returns; a kill
+// comes before the write, or after it and before anything was sent.
+type disk struct {
+	owner     *worker
+	records   map[task.TaskID]*record
+	writes    int
+	killAt    int // the write at which the machine dies; 0 for never
+	tornAfter bool
+	full      bool
+}
+
+type record struct {
+	votes   map[voteKey]task.SignedVote
+	order   []voteKey
+	reveals []task.Reveal
+}
+
+type voteKey struct {
+	attempt, view uint32
+	stage         task.Stage
+}
+
+var (
+	errKilled   = errors.New("killed")
+	errDiskFull = errors.New("no space left on device")
+	errOther    = errors.New("the journal holds another word for this question")
+)
+
+func (d *disk) write(id task.TaskID, do func(*record) error) error {
+	d.writes++
+	if d.full {
+		d.owner.faulted = true
+		return errDiskFull
+	}
+	die := d.killAt > 0 && d.writes == d.killAt
+	if die && !d.tornAfter {
+		panic(errKilled)
+	}
+	if d.records[id] == nil {
+		d.records[id] = &record{votes: map[voteKey]task.SignedVote{}}
+	}
+	err := do(d.records[id])
+	if die {
+		panic(errKilled)
+	}
+	return err
+}
+
+func (d *disk) Vote(v task.SignedVote) error {
+	return d.write(v.Vote.Task, func(r *record) error {
+		key := voteKey{v.Vote.Attempt, v.Vote.View, v.Vote.Stage}
+		if old, ok := r.votes[key]; ok {
+			if old.Vote != v.Vote {
+				return errOther
+			}
+			return nil
+		}
+		r.votes[key] = v
+		r.order = append(r.order, key)
+		return nil
+	})
+}
+
+func (d *disk) Reveal(v task.Reveal) error {
+	return d.write(v.Ballot.Task, func(r *record) error {
+		for _, o := range r.reveals {
+			if o.Ballot == v.Ballot {
+				if o != v {
+					return errOther
+				}
+				return nil
+			}
+		}
+		r.reveals = append(r.reveals, v)
+		return nil
+	})
+}
+
+func (d *disk) Load(id task.TaskID) (votes []task.SignedVote, reveals []task.Reveal, err error) {
+	r := d.records[id]
+	if r == nil {
+		return nil, nil, nil
+	}
+	for _, key := range r.order {
+		votes = append(votes, r.votes[key])
+	}
+	return votes, append([]task.Reveal(nil), r.reveals...), nil
+}
+
+func (d *disk) Forget(id task.TaskID) error {
+	delete(d.records, id)
+	return nil
+}
