@@ -22,7 +22,7 @@ import (
 
 // What Alice offers where she says nothing else.
 const (
-	defaultGasPrice = 100 // base units per million gas: 0.1 PRY for 10⁹ instructions
+	defaultGasPrice = 50 // base units per million gas: 0.05 PRY for 10⁹ instructions
 	defaultFee      = 2 * task.PRY
 	defaultMinSeats = 4
 	defaultBond     = 100 * task.PRY
