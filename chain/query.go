@@ -28,6 +28,7 @@ const maxAnswer = 64 << 20
 //	/case/<id>                         the case, or an error; with prove, also the
 //	                                   proof of its hash in the same state
 //	/nodes /functions /owned/<hex>     a list from the position in data
+//	/log/<id>                          the changes of a node's or function's record, likewise
 //	/store                             the raw value of the key in data, with prove
 //	                                   also its proof, at the height asked for
 func (a *app) Query(_ context.Context, req *abci.RequestQuery) (*abci.ResponseQuery, error) {
@@ -110,6 +111,8 @@ func lookUp(r ledger.Reader, kind, name string, data []byte) (any, error) {
 		return r.Account(task.Address(id)), nil
 	case "owned":
 		return page(r.Owned(task.Address(id)), data)
+	case "log":
+		return page(r.Log(id), data)
 	case "node":
 		return found(r.Node(task.NodeID(id)))("node", id)
 	case "function":
@@ -188,6 +191,11 @@ func (c *Client) Functions(ctx context.Context) ([]ledger.FunctionRecord, error)
 // Owned lists an account's tasks, oldest first.
 func (c *Client) Owned(ctx context.Context, a task.Address) ([]task.TaskID, error) {
 	return askAll[task.TaskID](ctx, c, "/owned/"+a.String())
+}
+
+// Log lists the changes of a node's or a function's record, oldest first.
+func (c *Client) Log(ctx context.Context, of task.Hash) ([]ledger.Change, error) {
+	return askAll[ledger.Change](ctx, c, "/log/"+of.String())
 }
 
 // Value is the raw value of an authenticated key in the last committed state.

@@ -33,7 +33,11 @@ func (a *app) funcCommand() *cobra.Command {
 		Use: "list", Short: "List the published functions", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.funcList(c) },
 	}
-	c.AddCommand(init, build, pub, list)
+	show := &cobra.Command{
+		Use: "show FUNCTION", Short: "Print a function's record, with the outcome of each task", Args: exactly(1, "FUNCTION"),
+		RunE: func(c *cobra.Command, args []string) error { return a.funcShow(c.Context(), args[0]) },
+	}
+	c.AddCommand(init, build, pub, list, show)
 	return c
 }
 

@@ -22,6 +22,7 @@ func (a *app) nodeCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.node(c.Context(), dir, listen, bond) },
 	}
+	c.AddCommand(a.nodeShowCommand())
 	c.Flags().StringVar(&dir, "dir", "", "the worker's home (default: worker in the user's directory)")
 	c.Flags().StringVar(&listen, "listen", "", "multiaddr to listen on (default: a free TCP port on loopback)")
 	c.Flags().StringVar(&bond, "bond", "200", "PRY to bond on first use")

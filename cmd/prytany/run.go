@@ -21,6 +21,7 @@ type runOptions struct {
 	gas, price, fee        string
 	seats, minSeats        uint32
 	tier                   string
+	minSuccess             float64
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -48,6 +49,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.Uint32Var(&o.seats, "seats", task.DefaultSeats, "expected seats on the committee")
 	f.Uint32Var(&o.minSeats, "min-seats", defaultMinSeats, "the least that will do")
 	f.StringVar(&o.tier, "tier", "simulated", "the least protection to accept: simulated, measured or hardware-confidential")
+	f.Float64Var(&o.minSuccess, "min-success", 0, "refuse a function of whose finished runs a smaller share ended well, 0 to 1")
 	return c
 }
 
@@ -99,6 +101,9 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 	}
 	job, err := o.job(f, args[1:])
 	if err != nil {
+		return err
+	}
+	if err := a.trackRecord(f, o.minSuccess); err != nil {
 		return err
 	}
 	keys, err := a.keystore()

@@ -90,7 +90,22 @@ func explainCase(c *ledger.Case, height uint64) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	for _, p := range c.Passed {
-		line("executor %s was passed over at block %d: %s; %s of its bond was slashed", p.Executor.Short(), p.Height, p.Why, p.Slashed)
+		line("executor %s was passed over at block %d: %s", p.Executor.Short(), p.Height, p.Why)
+		if p.Slashed > 0 {
+			line("  it lost %s of its bond for that", p.Slashed)
+		}
+	}
+	if c.View.Canary != nil {
+		line("the first evidence was a canary, faulty on purpose: %s", c.View.Canary.Round.Faulty)
+		for _, p := range c.View.Canary.Bonus {
+			line("  %s got %s for seeing it", p.Node.Short(), p.Amount)
+		}
+	}
+	for _, s := range c.Slashes {
+		line("node %s lost %s at block %d: %s", s.Node.Short(), s.Amount, s.Height, causeWords[s.Cause])
+		for _, p := range s.Rewards {
+			line("  %s of it to %s, who found it", p.Amount, p.To.Short())
+		}
 	}
 	if s := c.Settlement; s != nil {
 		line("settled at block %d: %s", s.Height, s.Outcome)
@@ -119,6 +134,18 @@ func explainCase(c *ledger.Case, height uint64) string {
 	return b.String()
 }
 
+// causeWords say why a node lost money.
+var causeWords = map[ledger.Cause]string{
+	ledger.Silent:       "it showed nothing in time",
+	ledger.NoReveal:     "it committed to a verdict and never opened it",
+	ledger.FalseOK:      "it said OK to evidence that is faulty",
+	ledger.FalseFault:   "it said FAULT to evidence that is good",
+	ledger.BadEvidence:  "its enclave is not what it should be, and that was no canary",
+	ledger.UncleanExit:  "its enclave left something behind, or another one ended than ran",
+	ledger.Equivocation: "it signed two votes that exclude each other",
+	ledger.TwoResults:   "its enclave signed two results",
+}
+
 func waitsFor(c *ledger.Case) string {
 	need := sortition.Quorum(c.JudgeSeats())
 	switch c.Phase {
@@ -127,7 +154,7 @@ func waitsFor(c *ledger.Case) string {
 	case ledger.Electing:
 		return fmt.Sprintf("waits for workers that have drawn seats: %d of at least %d so far", c.TotalSeats(), c.Task.MinSeats)
 	case ledger.Attesting:
-		ok, bad := c.Tally(task.PreRun, c.View.Pre.Reveals)
+		ok, bad := c.Tally(c.PreRound(), c.View.Pre.Reveals)
 		return fmt.Sprintf("waits for verifiers to judge %s's enclave: OK %d, FAULT %d of %d seats, a quorum is %d", c.View.Executor.Short(), ok, bad, c.JudgeSeats(), need)
 	case ledger.Releasing:
 		missing := []string{}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) nodeShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "show [ID]", Short: "Print a node's stake and record with the cause of each change, or list all nodes",
+		Args: cobra.MaximumNArgs(1), RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return a.nodeList(c.Context())
+			}
+			return a.nodeShow(c.Context(), args[0])
+		},
+	}
+}
+
+func (a *app) nodeList(ctx context.Context) error {
+	s, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	nodes, err := s.chain.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	rows := []map[string]any{}
+	for _, n := range nodes {
+		id := n.Node.ID()
+		rows = append(rows, map[string]any{"node": id, "bond": n.Bond, "counts": n.Counts, "lost": n.Lost, "jailed_until": n.JailedUntil})
+		fmt.Fprintf(&b, "%s  bond %14s  lost %12s  %s\n", id, n.Bond, n.Lost, counted(n.Counts))
+	}
+	return a.print(rows, b.String())
+}
+
+func (a *app) nodeShow(ctx context.Context, name string) error {
+	s, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	nodes, err := s.chain.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	var n *ledger.NodeRecord
+	for i := range nodes {
+		if len(name) >= 8 && strings.HasPrefix(nodes[i].Node.ID().String(), name) {
+			n = &nodes[i]
+		}
+	}
+	if n == nil {
+		return task.Refuse("no-node", "no node %q on %s; give at least the first eight digits of its id", name, s.Chain).WithNext("prytany node show")
+	}
+	id := n.Node.ID()
+	log, err := s.chain.Log(ctx, task.Hash(id))
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "node %s\n  operator %s\n  at %s\n  TEE %s %s\n  bond %s", id, n.Node.Operator, n.Node.Addr, n.Node.TEE.Kind, n.Node.TEE.Identity.Short(), n.Bond)
+	for _, u := range n.Unbonding {
+		fmt.Fprintf(&b, ", %s come back at block %d", u.Amount, u.Height)
+	}
+	if h := s.chain.Height(); n.JailedUntil > h {
+		fmt.Fprintf(&b, "\n  JAILED until block %d, now is %d", n.JailedUntil, h)
+	}
+	fmt.Fprintf(&b, "\n  false OKs since the last jail: %d\n  lost of its bond: %s\n  record: %s\n", n.Misses, n.Lost, counted(n.Counts))
+	changes(&b, log)
+	return a.print(map[string]any{"node": n, "log": log}, b.String())
+}
+
+func (a *app) funcShow(ctx context.Context, name string) error {
+	s, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	f, err := findFunction(ctx, s, name)
+	if err != nil {
+		return err
+	}
+	id, m := f.Function.ID(), f.Function.Manifest
+	log, err := s.chain.Log(ctx, task.Hash(id))
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "function %s\n  %s %s: %s\n  by %s, royalty %s, free bond %s\n  record: %s\n  %s\n",
+		id, m.Name, m.Version, m.Description, f.Function.Owner, m.Royalty, f.Bond, counted(f.Counts), successWords(f))
+	changes(&b, log)
+	ppm, runs := f.Success()
+	return a.print(map[string]any{"function": f, "log": log, "success_ppm": ppm, "runs": runs}, b.String())
+}
+
+func counted[K ~string](counts map[K]uint64) string {
+	if len(counts) == 0 {
+		return "nothing yet"
+	}
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%s %d", k, counts[k]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// changes writes the last lines of a record.
+func changes(b *strings.Builder, log []ledger.Change) {
+	const most = 40
+	if over := len(log) - most; over > 0 {
+		fmt.Fprintf(b, "  … %d older changes; --json has all\n", over)
+		log = log[over:]
+	}
+	for _, c := range log {
+		fmt.Fprintf(b, "  block %-7d task %s  %s", c.Height, c.Task.Short(), c.Cause)
+		if c.Lost > 0 {
+			fmt.Fprintf(b, ", lost %s", c.Lost)
+		}
+		b.WriteString("\n")
+	}
+}
+
+func successWords(f ledger.FunctionRecord) string {
+	ppm, runs := f.Success()
+	if runs == 0 {
+		return "it has no finished runs yet"
+	}
+	return fmt.Sprintf("%.1f %% of its %d finished runs ended well", float64(ppm)/1e4, runs)
+}
+
+// poor is the success rate below which Alice is warned, in parts per million,
+// once there are a few runs to judge by.
+const (
+	poor    = 800_000
+	poorMin = 3
+)
+
+// trackRecord tells Alice of a function's bad record before she pays, and
+// refuses what she does not want.
+func (a *app) trackRecord(f ledger.FunctionRecord, least float64) error {
+	ppm, runs := f.Success()
+	if least > 0 && (runs == 0 || float64(ppm) < least*1e6) {
+		return task.Refuse("function-record", "%s; you ask for at least %.1f %%", successWords(f), least*100).
+			WithMoney("nothing is locked").WithNext("prytany func show %s, or a lower --min-success", f.Function.ID().Short())
+	}
+	if runs >= poorMin && ppm < poor {
+		a.say("%s %s: prytany func show %s", a.paint(amber, "warning:"), successWords(f), f.Function.ID().Short())
+	}
+	return nil
+}
