@@ -247,7 +247,7 @@ func (e *electorate) bounds(tau uint32) []uint64 {
 	all := make([]uint64, len(e.stakes))
 	for i, w := range e.stakes {
 		// From λ = 1 the bound is 0, and nothing is cut short.
-		if mean := uint64(tau) * w; mean < e.total { // both far below 2^64
+		if mean := uint64(tau) * w; mean < e.total { // both below 2^60
 			q, _ := bits.Div64(mean, 0, e.total) // ⌊λ·2^64⌋, so c = q + 1
 			all[i] = ^q
 		}

@@ -12,7 +12,7 @@ import (
 // 60,000 times, so that all hold in 99.9 % of all seeds (Bonferroni).
 const (
 	perTest = 0.001 / 60
-	zAll   = 4.307 // standard errors, two-sided
+	zAll    = 4.307 // standard errors, two-sided
 )
 
 // What is drawn is what is computed: the mean and shape of committees, those too
