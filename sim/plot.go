@@ -24,6 +24,7 @@ type Series struct {
 	Name   string
 	Kind   Kind
 	Points []Point // by ascending X
+	Colour int     // 1 … 6; 0 for that of its place in the list
 }
 
 // Kind is how a series is drawn, and how the bands of its points are.
@@ -41,10 +42,10 @@ type Point struct{ X, Y, Low, High float64 }
 
 // The picture, in pixels; the legend is to the right of the chart.
 const (
-	plotWidth, plotHeight        = 760.0, 420.0
-	plotLeft, plotRight          = 76.0, 570.0
-	plotTop, plotBottom          = 44.0, 360.0
-	plotColours           uint64 = 6
+	plotWidth, plotHeight = 760.0, 420.0
+	plotLeft, plotRight   = 76.0, 570.0
+	plotTop, plotBottom   = 44.0, 360.0
+	plotColours           = 6
 )
 
 // plotStyle gives light and dark viewers colours that the other would not see:
@@ -185,7 +186,11 @@ func niceSpan(low, high float64) span {
 
 func ticks(low, high, step float64) (all []float64) {
 	for i := 0; low+float64(i)*step <= high+step/1e6; i++ {
-		all = append(all, low+float64(i)*step)
+		t := low + float64(i)*step
+		if math.Abs(t) < step/1e6 {
+			t = 0 // what sums of binary fractions leave of it
+		}
+		all = append(all, t)
 	}
 	return all
 }
@@ -241,9 +246,16 @@ func (c *canvas) axes() {
 		px((plotTop+plotBottom)/2), html.EscapeString(c.Y))
 }
 
+func (c *canvas) colour(i int) int {
+	if n := c.Series[i].Colour; n > 0 {
+		i = n - 1
+	}
+	return i % plotColours
+}
+
 // series draws the i-th one.
 func (c *canvas) series(i int) {
-	s, colour := c.Series[i], uint64(i)%plotColours
+	s, colour := c.Series[i], c.colour(i)
 	shown := make([]Point, 0, len(s.Points))
 	for _, p := range s.Points {
 		if !c.LogY || p.Y > 0 || p.High > p.Low && p.High > 0 {
@@ -285,7 +297,7 @@ func (c *canvas) series(i int) {
 }
 
 // whisker draws the band of one point.
-func (c *canvas) whisker(x float64, p Point, colour uint64) {
+func (c *canvas) whisker(x float64, p Point, colour int) {
 	if p.High <= p.Low {
 		return
 	}
@@ -295,7 +307,7 @@ func (c *canvas) whisker(x float64, p Point, colour uint64) {
 }
 
 // path draws a line, and the area of its bands under it.
-func (c *canvas) path(points []Point, colour uint64) {
+func (c *canvas) path(points []Point, colour int) {
 	var line, upper, lower []byte
 	banded := false
 	for _, p := range points {
@@ -330,7 +342,7 @@ func corners(points []Point) (all []Point) {
 // legend draws the i-th entry.
 func (c *canvas) legend(i int) {
 	const x = plotRight + 14
-	s, y, colour := c.Series[i], plotTop+8+20*float64(i), uint64(i)%plotColours
+	s, y, colour := c.Series[i], plotTop+8+20*float64(i), c.colour(i)
 	switch s.Kind {
 	case Line, Step:
 		c.printf(`<path class="line c%d" d="M%s %sh22"/>`+"\n", colour, px(x), px(y))
@@ -351,11 +363,8 @@ func px(v float64) string {
 	return strconv.FormatFloat(v, 'f', -1, 64)
 }
 
-// number writes a tick: to six digits, without what sums of binary fractions add.
+// number writes a tick, to six digits.
 func number(v float64) string {
-	if math.Abs(v) < 1e-12 {
-		v = 0
-	}
 	if a := math.Abs(v); v == 0 || a >= 1e-3 && a < 1e6 {
 		return strconv.FormatFloat(math.Round(v*1e6)/1e6, 'f', -1, 64)
 	}

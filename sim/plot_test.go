@@ -19,10 +19,10 @@ func everyKind() Plot {
 	return Plot{
 		Title: "Odds <of> capture & \"more\"", X: "expected seats τ", Y: "probability", LogY: true,
 		Series: []Series{
-			{"a line", Line, []Point{{5, 0.3, 0.2, 0.4}, {50, 0.01, 0, 0.02}, {100, 0, 0, 0}}},
-			{"steps", Step, []Point{{5, 0.1, 0, 0}, {50, 0.05, 0, 0}, {100, 0.001, 0, 0}}},
-			{"dots", Dots, []Point{{5, 0.31, 0.25, 0.35}, {50, 0, 0, 0.004}}},
-			{"bars", Bars, []Point{{10, 0.2, 0.1, 0.3}, {20, 0.02, 0, 0}}},
+			{"a line", Line, []Point{{5, 0.3, 0.2, 0.4}, {50, 0.01, 0, 0.02}, {100, 0, 0, 0}}, 0},
+			{"steps", Step, []Point{{5, 0.1, 0, 0}, {50, 0.05, 0, 0}, {100, 0.001, 0, 0}}, 0},
+			{"dots", Dots, []Point{{5, 0.31, 0.25, 0.35}, {50, 0, 0, 0.004}}, 1},
+			{"bars", Bars, []Point{{10, 0.2, 0.1, 0.3}, {20, 0.02, 0, 0}}, 0},
 		},
 	}
 }
@@ -91,7 +91,7 @@ func TestPlotSaysWhatItShows(t *testing.T) {
 		}
 	}
 	p = Plot{Title: "income", Y: "PRY", Names: []string{"Alice", "Bob"}, Series: []Series{
-		{"before", Bars, []Point{{0, -3, 0, 0}, {1, 2, 1, 3}}}, {"after", Bars, []Point{{0, 1, 0, 0}, {1, 2, 0, 0}}},
+		{"before", Bars, []Point{{0, -3, 0, 0}, {1, 2, 1, 3}}, 0}, {"after", Bars, []Point{{0, 1, 0, 0}, {1, 2, 0, 0}}, 0},
 	}}
 	got = texts(t, p.SVG())
 	for _, want := range []string{"\nAlice\n", "\nBob\n", "before", "after", "\n-2\n", "\n2\n"} {
@@ -101,12 +101,22 @@ func TestPlotSaysWhatItShows(t *testing.T) {
 	}
 }
 
+func TestPlotOfSmallNumbers(t *testing.T) {
+	points := []Point{{X: 0, Y: 1e-18}, {X: 1, Y: 1e-3}}
+	if got := texts(t, Plot{LogY: true, Series: []Series{{"s", Line, points, 0}}}.SVG()); !strings.Contains(got, "\n1e-16\n") {
+		t.Errorf("a tick has lost its number: %s", got)
+	}
+	if got := texts(t, Plot{Series: []Series{{"s", Line, []Point{{X: -0.3, Y: 1e-15}, {X: 0.3}}, 0}}}.SVG()); !strings.Contains(got, "\n0\n") || !strings.Contains(got, "\n1e-15\n") {
+		t.Errorf("a tick has lost its number: %s", got)
+	}
+}
+
 // Nothing to show, one point, one value, the very large and the very small.
 func TestPlotOfLittle(t *testing.T) {
 	for _, points := range [][]Point{nil, {{}}, {{X: 1, Y: 5}}, {{X: 1, Y: 5}, {X: 2, Y: 5}}, {{X: 1, Y: 1e300}, {X: 1e-300, Y: 1e-300}}, {{X: 3, Y: -1}}} {
 		for _, kind := range []Kind{Line, Step, Dots, Bars} {
 			for _, log := range []bool{false, true} {
-				texts(t, Plot{LogY: log, Series: []Series{{"s", kind, points}}}.SVG())
+				texts(t, Plot{LogY: log, Series: []Series{{"s", kind, points, 0}}}.SVG())
 			}
 		}
 	}
