@@ -170,6 +170,8 @@ func (b *Block) verdicts(t task.Verdicts) error {
 		c.Phase, c.Deadline = Releasing, b.Height+b.Params.ReleaseBlocks
 		b.saveCase(c, was, "the enclave is found good: owners may release their keys until block %d", c.Deadline)
 		b.released(c)
+	case r != task.PostRun && c.allRevealed(r) && c.Phase == Attesting && c.Appraise(r, round.Evidence).Verdict == task.OK:
+		b.redraw(c) // all have spoken, and too few for evidence that is good
 	}
 	return nil
 }

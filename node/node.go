@@ -88,6 +88,7 @@ type Config struct {
 	Blobs    Blobs
 	Journal  Journal
 	Enclaves func(ctx context.Context) (Enclave, error)
+	Appraise Appraise
 	Times    committee.Timeouts
 	Slots    int // enclaves at once
 	Log      *slog.Logger

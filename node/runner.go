@@ -45,7 +45,7 @@ func newRunner(ctx context.Context, w *Worker, c *ledger.Case) (*runner, error) 
 	}
 	var err error
 	r.session, err = NewSession(SessionConfig{
-		Node: w.Node, Peer: w.Peer, VRF: w.VRF, Times: w.Times, Journal: w.Journal, Effects: r, Log: w.Log,
+		Node: w.Node, Peer: w.Peer, VRF: w.VRF, Times: w.Times, Journal: w.Journal, Effects: r, Appraise: w.Appraise, Log: w.Log,
 	}, c)
 	if err != nil {
 		return nil, err

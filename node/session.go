@@ -44,14 +44,19 @@ type Effects interface {
 
 // SessionConfig is a session's keys and surroundings; all are needed.
 type SessionConfig struct {
-	Node    task.Node
-	Peer    ed25519.PrivateKey // signs votes
-	VRF     *vrf.PrivateKey
-	Times   committee.Timeouts
-	Journal Journal
-	Effects Effects
-	Log     *slog.Logger
+	Node     task.Node
+	Peer     ed25519.PrivateKey // signs votes
+	VRF      *vrf.PrivateKey
+	Times    committee.Timeouts
+	Journal  Journal
+	Effects  Effects
+	Appraise Appraise
+	Log      *slog.Logger
 }
+
+// Appraise judges evidence. Everyone honest uses [attest.Appraise]; a demo or a
+// simulation of liars has others.
+type Appraise func(attest.Evidence, attest.Expected, task.Policy, attest.Reference) attest.Appraisal
 
 // Session is one task at one worker: it does what the committee's machine asks,
 // and keeps the order of storing, signing, counting and sending. It has no
@@ -276,7 +281,7 @@ func (s *Session) appraise(a committee.Appraise) {
 	}
 	verdict := attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed}
 	if ev, err := attest.ParseEvidence(a.Evidence); err == nil {
-		verdict = attest.Appraise(ev, want, s.c.Task.Policy, s.c.Params.Reference)
+		verdict = s.cfg.Appraise(ev, want, s.c.Task.Policy, s.c.Params.Reference)
 	}
 	if verdict.Verdict == task.Fault {
 		s.cfg.Log.Warn("evidence is faulty", "task", s.task.Short(), "executor", a.Executor.Short(), "reason", verdict.Reason, "detail", verdict.Detail)

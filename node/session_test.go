@@ -82,7 +82,7 @@ func (w *world) claim(k *worker) task.Claim {
 // session opens one worker's session, with what the journal holds.
 func (w *world) session(k *worker) *Session {
 	s, err := NewSession(SessionConfig{
-		Node: k.rec.Node, Peer: k.peer, VRF: k.vrf, Times: committee.Embedded, Journal: w, Effects: w, Log: slog.New(slog.DiscardHandler),
+		Node: k.rec.Node, Peer: k.peer, VRF: k.vrf, Times: committee.Embedded, Journal: w, Effects: w, Appraise: attest.Appraise, Log: slog.New(slog.DiscardHandler),
 	}, w.c)
 	if err != nil {
 		w.t.Fatal(err)

@@ -142,7 +142,7 @@ func (k *worker) moved(c *ledger.Case) {
 		}
 		s = &session{worker: k, id: id, timers: map[timerKey]int{}}
 		inner, err := node.NewSession(node.SessionConfig{
-			Node: k.node, Peer: k.peer, VRF: k.vrf, Times: committee.Embedded, Journal: &k.disk, Effects: s, Log: slog.New(slog.DiscardHandler),
+			Node: k.node, Peer: k.peer, VRF: k.vrf, Times: committee.Embedded, Journal: &k.disk, Effects: s, Appraise: attest.Appraise, Log: slog.New(slog.DiscardHandler),
 		}, c)
 		if err != nil {
 			k.w.say("%s cannot read its votes and stays silent: %v", k.name, err)

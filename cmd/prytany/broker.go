@@ -57,6 +57,13 @@ func startBroker(host *p2p.Host, chain chainEdge, blobs *blob.Store, keys seal.K
 	return b, nil
 }
 
+// forget loses all keys: the broker is up, and silent.
+func (b *broker) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.secrets = map[string]kept{}
+}
+
 // run records releases on the chain until ctx ends.
 func (b *broker) run(ctx context.Context) error {
 	return b.keeper.Follow(ctx, func(c *ledger.Case) bool { return b.has(fileName(c.Function.Owner, c.Function.Code.CID)) })

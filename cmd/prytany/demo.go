@@ -35,12 +35,13 @@ func (a *app) demoCommand() *cobra.Command {
 	c.Flags().StringVar(&o.input, "input", "", "a PNG or JPEG instead of the built-in picture")
 	c.Flags().IntVar(&o.workers, "workers", 10, "how many workers, 4 to 64")
 	c.Flags().StringVar(&o.keep, "keep", "", "keep the homes of all nodes in this directory")
+	c.Flags().StringVar(&o.with, "with", "", "let somebody do wrong: lying-verifier, lazy-verifier, bad-executor, equivocator, silent-alice or silent-bob")
 	return c
 }
 
 type demoOptions struct {
-	out, input, keep string
-	workers          int
+	out, input, keep, with string
+	workers                int
 }
 
 // demoArgs are what Alice asks of Bob's function. In the built-in picture she
@@ -57,9 +58,16 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	if o.workers < 4 || o.workers > 64 {
 		return usage("--workers is %d, want 4 to 64", o.workers)
 	}
+	bad, err := castFor(o.with)
+	if err != nil {
+		return err
+	}
 	line := newTimeline(a)
 	line.say("Prytany demo: one network in this process, %d workers, nothing outside it is touched", o.workers)
 	line.warn("the TEE is SIMULATED: it shows every step of the protocol and protects nothing from this machine's owner")
+	if bad != nil {
+		line.warn("in this demo %s", parts[bad.role])
+	}
 	home := o.keep
 	if home == "" {
 		if home, err = os.MkdirTemp("", "prytany-demo-"); err != nil {
@@ -82,7 +90,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	}()
 	aliceKey, bobKey := ed25519.NewKeyFromSeed(seedOf()), ed25519.NewKeyFromSeed(seedOf())
 	n, err := startNetwork(ctx, networkOptions{
-		home: home, workers: o.workers, times: committee.Embedded, log: a.logger(), engine: a.engineLogger(),
+		home: home, workers: o.workers, times: committee.Embedded, log: a.logger(), engine: a.engineLogger(), params: bad.rules, bad: bad,
 		grants: []ledger.Grant{{Account: task.PublicKey(aliceKey), Balance: 1000 * task.PRY}, {Account: task.PublicKey(bobKey), Balance: 1000 * task.PRY}},
 	})
 	if err != nil {
@@ -97,6 +105,9 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	f, err := a.demoPublish(ctx, n, line, building, bobKey)
 	if err != nil {
 		return err
+	}
+	if o.with == silentBob {
+		n.keeper.forget()
 	}
 	return a.demoTask(ctx, n, line, o, f, aliceKey, input)
 }
@@ -150,6 +161,9 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 		return err
 	}
 	defer alice.close()
+	if o.with == silentAlice {
+		alice.Policy.MinTier = task.TierConfidential // nobody here is good enough for her key
+	}
 	line.start()
 	r, err := alice.Post(ctx, owner.Job{
 		Function: f.ID(), Input: input, Args: demoArgs(o), GasLimit: f.Manifest.Limits.Gas, GasPrice: defaultGasPrice,
@@ -160,17 +174,26 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	}
 	line.mark("posted", "Alice posted task %s: her picture is encrypted as %s, her money is in escrow", r.ID.Short(), short(r.Task.Input.CID))
 	result, err := r.Result(ctx, func(e ledger.Event) { line.event(ctx, n, e) })
-	if err != nil {
+	silent := o.with == silentAlice || o.with == silentBob
+	if err != nil && !(silent && ctx.Err() == nil) {
 		return err
 	}
-	line.mark("run", "Alice has her result, signed by the enclave and opened with her key")
+	if err == nil {
+		line.mark("run", "Alice has her result, signed by the enclave and opened with her key")
+	}
 	c, err := r.Settled(ctx, func(e ledger.Event) { line.event(ctx, n, e) })
 	if err != nil {
 		return err
 	}
 	line.settled(c, n)
+	if o.with != "" {
+		line.told(c, n)
+	}
 	if err := owner.Ended(c); err != nil {
-		return err
+		if !silent {
+			return err
+		}
+		return a.demoEnd(ctx, n, line, o.out, c)
 	}
 	out, err := tee.Unpack(result.Archive)
 	if err != nil {
@@ -193,8 +216,25 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	return a.print(files, fmt.Sprintf("%s\n%s\n", files.Picture, files.Receipt))
 }
 
+// demoEnd is the end of a demo in which no picture is made.
+func (a *app) demoEnd(ctx context.Context, n *network, line *timeline, dir string, c *ledger.Case) error {
+	raw, err := makeReceipt(ctx, n.client, c)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, "receipt.cbor")
+	if err := os.WriteFile(path, raw, 0o644); err != nil {
+		return err
+	}
+	if err := pin(n.client.trust, "prytany demo on this machine"); err != nil {
+		return err
+	}
+	line.say("next: prytany verify %s", path)
+	return a.print(demoFiles{Receipt: path}, path+"\n")
+}
+
 type demoFiles struct {
-	Picture string `json:"picture"`
+	Picture string `json:"picture,omitempty"`
 	Receipt string `json:"receipt"`
 }
 

@@ -82,6 +82,7 @@ type networkOptions struct {
 	grants  []ledger.Grant // balances beside the faucet's
 	times   committee.Timeouts
 	params  func(*ledger.Params)
+	bad     *cast                          // who lies, in a demo; nil for nobody
 	trace   func(proto string, msg []byte) // sees every message of workers and broker
 	log     *slog.Logger
 	engine  *slog.Logger // the chain engine's; nil is silent
@@ -236,7 +237,7 @@ func (n *network) run(ctx context.Context, o networkOptions) error {
 				return err
 			}
 		}
-		w.attach(n.client, n.platform, o.times)
+		w.attach(n.client, n.platform, o.times, o.bad)
 		var own context.Context
 		own, w.cancel = context.WithCancel(ctx)
 		n.wg.Go(func() {

@@ -74,7 +74,7 @@ func (a *app) node(ctx context.Context, dir, listen, bond string) error {
 	if err := a.register(ctx, s, w, amount); err != nil {
 		return err
 	}
-	w.attach(s.chain, p, committee.Embedded)
+	w.attach(s.chain, p, committee.Embedded, nil)
 	a.say("worker %s at %s follows chain %s", w.ID().Short(), w.host.Addr(), s.Chain)
 	if err := a.print(map[string]any{"node": w.ID()}, fmt.Sprintln(w.ID())); err != nil {
 		return err

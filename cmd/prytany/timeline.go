@@ -152,14 +152,68 @@ func plural(n uint32) string {
 	return "s"
 }
 
-// settled says who was paid what.
-func (l *timeline) settled(c *ledger.Case, n *network) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// namesOf are the people and workers of a demo, by account.
+func namesOf(c *ledger.Case, n *network) map[task.Address]string {
 	names := map[task.Address]string{c.Task.Owner: "Alice", c.Function.Owner: "Bob"}
 	for _, w := range n.workers {
 		names[w.node.Operator] = w.name
 	}
+	return names
+}
+
+// told says in words who paid whom and why: the moral of a demo with a liar.
+func (l *timeline) told(c *ledger.Case, n *network) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	names, nodes := namesOf(c, n), map[task.NodeID]string{}
+	for _, w := range n.workers {
+		nodes[w.ID()] = w.name
+	}
+	tell := func(format string, args ...any) { l.a.say("             "+format, args...) }
+	l.line(bold, "who paid whom, and why:")
+	if past := c.View.Canary; past != nil {
+		tell("%s showed a canary, evidence that is faulty on purpose: %s", nodes[c.View.Executor], past.Round.Faulty)
+		for _, p := range past.Bonus {
+			tell("the pool paid %s %s: it looked, and said FAULT", nodes[p.Node], p.Amount)
+		}
+	}
+	for _, p := range c.Passed {
+		tell("%s lost its turn: %s", nodes[p.Executor], p.Why)
+	}
+	for _, s := range c.Slashes {
+		rest := s.Amount
+		tell("%s lost %s of its bond: %s", nodes[s.Node], s.Amount, causeWords[s.Cause])
+		for _, p := range s.Rewards {
+			rest -= p.Amount
+			tell("  %s of that to %s, who found it", p.Amount, names[p.To])
+		}
+		tell("  %s of that burned", rest)
+	}
+	for _, p := range c.Settlement.Payments {
+		payer := "Alice paid"
+		if p.Why == ledger.WhyRefund {
+			payer = "the escrow gave back to"
+		} else if c.Settlement.Outcome == ledger.BobSilent {
+			payer = "Bob's bond paid"
+		}
+		tell("%s %s %s: %s", payer, names[p.To], p.Amount, whyWords[p.Why])
+	}
+	if s := c.Settlement; s.Kept > 0 {
+		tell("%s went back into the bond of Bob's function", s.Kept)
+	}
+}
+
+// whyWords say what a payment is for.
+var whyWords = map[string]string{
+	ledger.WhyExecutor: "its enclave was at work", ledger.WhyVerifier: "it verified",
+	ledger.WhyRoyalty: "his code was used", ledger.WhyRefund: "nobody had earned it",
+}
+
+// settled says who was paid what.
+func (l *timeline) settled(c *ledger.Case, n *network) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	names := namesOf(c, n)
 	s := c.Settlement
 	l.line(bold, "settled: %s, at fault: %s", s.Outcome, s.Fault)
 	sort.SliceStable(s.Payments, func(i, j int) bool { return s.Payments[i].Why < s.Payments[j].Why })

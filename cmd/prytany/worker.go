@@ -99,12 +99,12 @@ func keepAddress(home string, h *p2p.Host) error {
 	return os.WriteFile(filepath.Join(home, "listen"), []byte(h.Addr()), 0o600)
 }
 
-// attach gives the worker its chain and its platform.
-func (w *worker) attach(chain node.Chain, p *platform, times committee.Timeouts) {
-	w.Worker = node.New(node.Config{
+// attach gives the worker its chain and its platform, and in some demos a lie.
+func (w *worker) attach(chain node.Chain, p *platform, times committee.Timeouts, bad *cast) {
+	w.Worker = node.New(bad.corrupt(node.Config{
 		Node: w.node, Operator: w.keys.operator, Peer: w.keys.peer, VRF: w.keys.vrf, Chain: chain, Net: w.host,
-		Blobs: w.blobs, Journal: w.journal, Enclaves: p.enclaves(w.keys.chip), Times: times, Slots: 2, Log: w.log,
-	})
+		Blobs: w.blobs, Journal: w.journal, Enclaves: p.enclaves(w.keys.chip), Appraise: attest.Appraise, Times: times, Slots: 2, Log: w.log,
+	}))
 	w.hearing.set(w.Worker)
 	w.host.Receive(task.ProtoCommittee, w.HearMessage)
 }

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/node"
+	"github.com/prytany/prytany/task"
+)
+
+// cast is who does wrong in a demo: the first worker, or owner, to whom the
+// part falls. All others, and all else, are as always.
+type cast struct {
+	role string
+	mu   sync.Mutex
+	who  task.NodeID
+}
+
+// The parts of `demo --with`.
+const (
+	lyingVerifier = "lying-verifier"
+	lazyVerifier  = "lazy-verifier"
+	badExecutor   = "bad-executor"
+	equivocator   = "equivocator"
+	silentAlice   = "silent-alice"
+	silentBob     = "silent-bob"
+)
+
+var parts = map[string]string{
+	lyingVerifier: "one verifier says FAULT to evidence that is good",
+	lazyVerifier:  "one verifier says OK to everything, unread, and the first evidence is a canary",
+	badExecutor:   "the first executor's enclave shows evidence that its owner has tampered with",
+	equivocator:   "one member signs two different votes for one question",
+	silentAlice:   "Alice posts, locks her money, and never releases her key",
+	silentBob:     "Bob's broker never releases his key",
+}
+
+func castFor(role string) (*cast, error) {
+	if role == "" {
+		return nil, nil
+	}
+	if _, ok := parts[role]; !ok {
+		var names []string
+		for p := range parts {
+			names = append(names, p)
+		}
+		slices.Sort(names)
+		return nil, usage("--with %q is none of %s", role, strings.Join(names, ", "))
+	}
+	return &cast{role: role}, nil
+}
+
+// is says whether this worker has the part, and gives it to the first who asks.
+func (c *cast) is(id task.NodeID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.who.IsZero() {
+		c.who = id
+	}
+	return c.who == id
+}
+
+// rules are the parameters that make the part play at once.
+func (c *cast) rules(p *ledger.Params) {
+	switch {
+	case c == nil:
+	case c.role == lazyVerifier: // every first evidence is a canary, and the fees pay for that
+		p.CanaryPPM, p.PostingFee = 1_000_000, 40*p.CheckCost
+	case c.role == silentAlice || c.role == silentBob:
+		p.ReleaseBlocks, p.CanaryPPM = 40, 0
+	default:
+		p.CanaryPPM = 0 // one lesson at a time
+	}
+}
+
+// corrupt gives a worker its part.
+func (c *cast) corrupt(n node.Config) node.Config {
+	if c == nil {
+		return n
+	}
+	id, honest := n.Node.ID(), n.Appraise
+	switch c.role {
+	case lyingVerifier:
+		n.Appraise = func(ev attest.Evidence, want attest.Expected, p task.Policy, r attest.Reference) attest.Appraisal {
+			if c.is(id) {
+				return attest.Appraisal{Verdict: task.Fault, Reason: attest.DebugEnclave}
+			}
+			return honest(ev, want, p, r)
+		}
+	case lazyVerifier:
+		n.Appraise = func(ev attest.Evidence, want attest.Expected, p task.Policy, r attest.Reference) attest.Appraisal {
+			if c.is(id) {
+				return attest.Appraisal{Verdict: task.OK, Tier: task.TierSimulated}
+			}
+			return honest(ev, want, p, r)
+		}
+	case badExecutor:
+		start := n.Enclaves
+		n.Enclaves = func(ctx context.Context) (node.Enclave, error) {
+			e, err := start(ctx)
+			if err == nil && c.is(id) {
+				e = tampered{e}
+			}
+			return e, err
+		}
+	case equivocator:
+		n.Net = twoTongues{n.Net, c, n}
+	}
+	return n
+}
+
+// tampered is an enclave whose owner switches it to debug mode, so as to read
+// what is in it, and edits the quote to hide nothing: the chip's signature no
+// longer holds.
+type tampered struct{ node.Enclave }
+
+func (t tampered) Begin(k task.Task, f task.Function, c attest.Context, nonces []task.Hash) ([]byte, error) {
+	return tamper(t.Enclave.Begin(k, f, c, nonces))
+}
+
+func (t tampered) Quote(nonces []task.Hash) ([]byte, error) { return tamper(t.Enclave.Quote(nonces)) }
+
+func tamper(raw []byte, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	ev, err := attest.ParseEvidence(raw)
+	ev.Quote.Debug = true
+	return task.Encode(ev), err
+}
+
+// twoTongues sends another vote after each of its own.
+type twoTongues struct {
+	node.Net
+	c *cast
+	n node.Config
+}
+
+func (t twoTongues) Send(ctx context.Context, addr, proto string, msg []byte) error {
+	err := t.Net.Send(ctx, addr, proto, msg)
+	m, bad := task.Decode[node.Message](msg, task.MaxMessage)
+	if proto != task.ProtoCommittee || bad != nil || m.Vote == nil || m.Vote.Vote.Node != t.n.Node.ID() || !t.c.is(t.n.Node.ID()) {
+		return err
+	}
+	other := *m.Vote
+	other.Lock = nil
+	other.Vote.Executor[0] ^= 1
+	other.Signature = task.Sign(t.n.Peer, other.Vote.Hash())
+	_ = t.Net.Send(ctx, addr, proto, task.Encode(node.Message{Vote: &other}))
+	return err
+}
