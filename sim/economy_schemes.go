@@ -1,0 +1,3 @@
+package sim
+
+func econSchemes(o EconomyOptions) []EconomyScheme { return nil }

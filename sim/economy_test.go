@@ -1,0 +1,18 @@
+package sim
+
+import (
+	"bytes"
+	"testing"
+	"time"
+)
+
+func TestEconomyX(t *testing.T) {
+	start := time.Now()
+	table, err := Economy(EconomyOptions{Batches: 2, Long: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	table.WriteText(&b)
+	t.Log(b.String(), time.Since(start))
+}

@@ -1,0 +1,556 @@
+package sim
+
+import (
+	"crypto/ed25519"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// This file plays tasks on the production ledger, one after the other and
+// without a network: every draw, commitment, reveal, canary and payment is a
+// real transaction of a real block, and after each block the money is counted.
+//
+// Not modelled: lost messages, latency, fees of transactions (one relay sends
+// and pays them all), and pay for executing (the gas price is zero, so that
+// what a worker earns is what verifying earns it).
+
+// econStore is a state in memory that forgets what no rule reads: logs, the
+// lists of owners, and, by [econWorld.forget], closed cases.
+type econStore struct{ *ledger.MemStore }
+
+func (s econStore) Set(key, value []byte) {
+	if k := string(key); !strings.HasPrefix(k, "p/log/") && !strings.HasPrefix(k, "p/owned/") {
+		s.MemStore.Set(key, value)
+	}
+}
+
+// econWorker is an operator: its node, its mind, and what it has done.
+type econWorker struct {
+	operator ed25519.PrivateKey
+	node     econNode
+	past     []task.NodeID // nodes of its that were sent away
+	mind     econMind
+	insider  bool // told the truth for nothing, by the executor
+
+	checked uint64      // appraisals, one for each seat: see [Economy]
+	rounds  uint64      // seats times the rounds that they judged
+	drawn   uint32      // seats in the present task
+	before  task.Amount // its money when the task was posted
+	spent   uint64      // checked at that time
+}
+
+type econNode struct {
+	task.Node
+	vrf        *vrf.PrivateKey
+	peer, chip ed25519.PrivateKey
+}
+
+// econWorld is one chain.
+type econWorld struct {
+	store   econStore
+	params  ledger.Params
+	height  uint64
+	block   *ledger.Block
+	rng     *rand.Rand
+	source  *rand.PCG
+	proof   *vrf.PrivateKey // the one validator's
+	alice   ed25519.PrivateKey
+	bob     ed25519.PrivateKey
+	relay   ed25519.PrivateKey
+	poster  ed25519.PrivateKey // who posts the next task
+	fn      task.FunctionID
+	workers []*econWorker
+
+	id      task.TaskID // the present task
+	faulty  bool        // its first evidence is faulty: a canary, or if bad is set in earnest
+	bad     bool
+	enclave econEnclave
+	claimed int64 // attempt whose claims were sent, −1 for none
+	words   map[task.Ballot]*econWords
+
+	judges []uint32 // judging seats of each view that was decided
+}
+
+// econEnclave is the present executor's.
+type econEnclave struct {
+	view     task.Ballot // as of the round before the run
+	sign     ed25519.PrivateKey
+	vrf      *vrf.PrivateKey
+	keys     attest.Keys
+	beta     vrf.Output
+	evidence map[task.Round]task.Showing
+}
+
+// econWords are those of one round.
+type econWords struct {
+	reveals  []task.Reveal
+	timid    []task.Reveal // only if nobody says FAULT
+	revealed bool
+}
+
+// econHalt is a broken rule of the experiment itself.
+type econHalt struct{ error }
+
+func halt(format string, args ...any) { panic(econHalt{fmt.Errorf("economy: "+format, args...)}) }
+
+func must(err error) {
+	if err != nil {
+		halt("%v", err)
+	}
+}
+
+// fresh is a secret from the seed.
+func (w *econWorld) fresh() (h task.Hash) {
+	for i := 0; i < len(h); i += 8 {
+		binary.LittleEndian.PutUint64(h[i:], w.source.Uint64())
+	}
+	return h
+}
+
+func (w *econWorld) key() ed25519.PrivateKey {
+	h := w.fresh()
+	return ed25519.NewKeyFromSeed(h[:])
+}
+
+// econMeasurement is of the one enclave program.
+var econMeasurement = task.Hash{7}
+
+// econParams are those of an embedded chain, with deadlines that do not make
+// the experiment wait, and a posting fee that keeps the pool of the canaries'
+// bonus full, as it is on a chain that has run for long.
+func econParams(e ledger.Economics, faultPPM uint64) ledger.Params {
+	p := ledger.Embedded("economy")
+	p.Economics = e
+	if faultPPM > 0 || e.CanaryPPM == 0 {
+		p.CanaryPPM = faultPPM
+	}
+	p.PostingFee = e.Bonus
+	p.ClaimBlocks, p.CommitBlocks, p.AttestBlocks, p.ReviewBlocks = 1, 2, 8, 8
+	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{econMeasurement}}
+	return p
+}
+
+// newEconWorld founds a chain whose workers have the least bond each.
+func newEconWorld(seed, stream uint64, p ledger.Params, minds []econMind) *econWorld {
+	w := &econWorld{store: econStore{ledger.NewMemStore()}, params: p, source: rand.NewPCG(seed, stream), words: map[task.Ballot]*econWords{}}
+	w.rng = rand.New(w.source)
+	w.proof = vrf.NewKey(w.fresh())
+	g := ledger.Genesis{Params: p, Validators: []ledger.Validator{{Address: []byte("v"), VRF: task.Key(w.proof.Public())}}}
+	for _, who := range []*ed25519.PrivateKey{&w.alice, &w.bob, &w.relay} {
+		*who = w.key()
+		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(*who), Balance: 1e6 * task.PRY})
+	}
+	for _, m := range minds {
+		k := &econWorker{operator: w.key(), mind: m}
+		k.node = w.machine(k)
+		w.workers = append(w.workers, k)
+		g.Accounts = append(g.Accounts, ledger.Grant{Account: k.node.Operator, Balance: 100 * p.MinBond})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node.Node, Bond: p.MinBond})
+	}
+	must(ledger.Init(w.store, g))
+	w.poster = w.alice
+	w.begin()
+	w.publish(w.bob)
+	return w
+}
+
+// machine is a fresh node of an operator.
+func (w *econWorld) machine(k *econWorker) econNode {
+	n := econNode{vrf: vrf.NewKey(w.fresh()), peer: w.key(), chip: w.key()}
+	n.Node = task.Node{
+		Operator: task.PublicKey(k.operator), VRF: task.Key(n.vrf.Public()), Peer: task.PublicKey(n.peer), Addr: "/memory/1",
+		Runtimes: []string{task.RuntimeWasm}, Arch: "any",
+		TEE: task.TEE{Kind: string(attest.Simulated), Identity: task.PublicKey(n.chip)},
+	}
+	return n
+}
+
+func (w *econWorld) publish(owner ed25519.PrivateKey) {
+	f := task.Function{Owner: task.PublicKey(owner), Code: task.Blob{CID: "code", Size: 1}, Manifest: task.Manifest{
+		Name: "f", Version: "1", Runtime: task.RuntimeWasm,
+		Limits: task.Limits{Gas: 1e9, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 1000},
+	}}
+	w.fn = f.ID()
+	w.must(owner, task.Body{Publish: &task.Publish{Function: f, Bond: 1000 * task.PRY}})
+}
+
+// begin starts a block with its beacon.
+func (w *econWorld) begin() {
+	w.height++
+	w.block = ledger.NewBlock(w.store, w.height)
+	var proof *vrf.Proof
+	if w.block.BeaconDue() {
+		p, _ := w.proof.Prove(w.block.BeaconInput())
+		proof = &p
+	}
+	must(w.block.Begin([]byte("v"), proof))
+}
+
+// next ends a block and counts the money.
+func (w *econWorld) next() {
+	w.block.End()
+	if held, supply := w.read().Held(), w.read().Meta().Supply; held != supply {
+		halt("block %d: %s held, the supply is %s", w.height, held, supply)
+	}
+	w.begin()
+}
+
+// read sees the state as of the last block.
+func (w *econWorld) read() ledger.Reader { return ledger.Read(w.store) }
+
+// send applies a body as its sender's next transaction, in a block of its own:
+// what follows sees what it did.
+func (w *econWorld) send(from ed25519.PrivateKey, body task.Body) error {
+	tx, err := task.VerifyTx(task.SignTx(from, w.params.Chain, w.block.Nonce(task.PublicKey(from)), body), w.params.Chain)
+	if err != nil {
+		return err
+	}
+	return w.block.Apply(tx)
+}
+
+func (w *econWorld) must(from ed25519.PrivateKey, body task.Body) {
+	if err := w.send(from, body); err != nil {
+		halt("block %d, %s: %v", w.height, body.Kind(), err)
+	}
+}
+
+// wealth is all that an operator owns: its balance, and what its nodes have
+// bonded or are unbonding.
+func (w *econWorld) wealth(k *econWorker) task.Amount {
+	all := w.read().Account(task.PublicKey(k.operator)).Balance
+	for _, id := range append([]task.NodeID{k.node.ID()}, k.past...) {
+		n, _ := w.read().Node(id)
+		all += n.Bond
+		for _, u := range n.Unbonding {
+			all += u.Amount
+		}
+	}
+	return all
+}
+
+// play takes one task from the posting to the last payment and returns its
+// case. faulty says that the first evidence is: every executor's, as a canary,
+// or, if the world says bad, the first executor's in earnest. Enclaves' keys are drawn until their VRF
+// agrees, which makes the number of canaries what the experiment says instead of a
+// binomial one; all proofs are as on any chain.
+func (w *econWorld) play(faulty bool) *ledger.Case {
+	w.faulty, w.claimed = faulty, -1
+	clear(w.words)
+	for _, k := range w.workers {
+		k.before, k.spent, k.drawn = w.wealth(k), k.checked, 0
+	}
+	w.post()
+	for range 1000 {
+		w.next()
+		c, ok := w.read().Case(w.id)
+		switch {
+		case !ok:
+			halt("the case is lost")
+		case c.Phase == ledger.Closed:
+			w.forget(c)
+			return c
+		case c.Phase == ledger.Electing && w.claimed < int64(c.Attempt):
+			w.claim(c)
+		case c.Phase == ledger.Attesting:
+			w.attest(c)
+		case c.Phase == ledger.Releasing && c.View.Opening == nil:
+			w.release(c)
+		case c.Phase == ledger.Running && c.View.Pre.Faulty == "":
+			w.run(c)
+		case c.Phase == ledger.Reviewing && !c.View.ExitNonce.IsZero():
+			w.judge(c, task.PostRun, w.showing(c, task.PostRun))
+		}
+	}
+	halt("the task does not end")
+	return nil
+}
+
+func (w *econWorld) post() {
+	t := task.Task{
+		Chain: w.params.Chain, Owner: task.PublicKey(w.poster), Nonce: w.block.Nonce(task.PublicKey(w.poster)), Function: w.fn,
+		Input: task.Blob{CID: "input", Size: 1}, Recipient: "age1", GasLimit: 1_000_000,
+		Fee: w.params.SeatFee * task.DefaultSeats, Seats: task.DefaultSeats, MinSeats: 4,
+		Policy: task.Policy{MinTier: task.TierSimulated},
+	}
+	w.id = t.ID()
+	w.must(w.poster, task.Body{Post: &t})
+}
+
+// claim lets everyone draw; those who withhold know what they have won.
+func (w *econWorld) claim(c *ledger.Case) {
+	w.claimed = int64(c.Attempt)
+	var set []task.Claim
+	for _, k := range w.workers {
+		id := k.node.ID()
+		rec, _ := w.read().Node(id)
+		k.drawn = 0
+		won, ok := sortition.Win(k.node.vrf, task.Hash(id), c.Seed(), c.Seats, uint64(rec.StakeAt(c.Epoch)), uint64(c.TotalStake))
+		if !ok {
+			continue
+		}
+		k.drawn = won.Seats()
+		if !k.mind.withholds {
+			set = append(set, task.Claim{Task: w.id, Attempt: c.Attempt, Node: id, Proof: won.Proof()})
+		}
+	}
+	if len(set) > 0 {
+		w.must(w.relay, task.Body{Claims: &task.Claims{Claims: set}})
+	}
+}
+
+func (w *econWorld) worker(id task.NodeID) *econWorker {
+	for _, k := range w.workers {
+		if k.node.ID() == id {
+			return k
+		}
+	}
+	halt("a stranger on the committee")
+	return nil
+}
+
+// start gives the view its enclave.
+func (w *econWorld) start(c *ledger.Case) {
+	view := c.Ballot(task.PreRun)
+	if w.enclave.view == view {
+		return
+	}
+	e := econEnclave{view: view, sign: w.key(), evidence: map[task.Round]task.Showing{}}
+	for tries := 0; ; tries++ {
+		e.vrf = vrf.NewKey(w.fresh())
+		e.beta = e.vrf.Output(attest.CanaryInput(c.Expected(task.PreRun, c.View.Number, w.worker(c.View.Executor).node.Node).Context))
+		if attest.CanaryDue(e.beta, w.params.CanaryPPM) == w.canary() {
+			break
+		}
+		if tries > 10_000 {
+			halt("no enclave has the VRF output that is asked for")
+		}
+	}
+	e.keys = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(e.sign), VRF: task.Key(e.vrf.Public())}
+	w.enclave = e
+}
+
+// showing is the executor's evidence in a round, under its signature.
+func (w *econWorld) showing(c *ledger.Case, r task.Round) task.Showing {
+	w.start(c)
+	if s, ok := w.enclave.evidence[r]; ok {
+		return s
+	}
+	k := w.worker(c.View.Executor)
+	platform := attest.Platform{Chip: k.node.chip, Measurement: econMeasurement}
+	want := c.Expected(r, c.View.Number, k.node.Node)
+	nonces := want.Nonces
+	if r != task.PostRun {
+		for _, m := range c.Members {
+			nonces = append(nonces, attest.Nonce(m.Beta, m.Claim.Node))
+		}
+	}
+	var e attest.Evidence
+	switch {
+	case r == task.PreRun && w.lies(c):
+		e = platform.Quote(want.Context, w.enclave.keys, nonces, task.Hash{13})
+	case r == task.PreRun && w.canary():
+		e = platform.Canary(want.Context, w.enclave.keys, nonces, w.enclave.beta)
+	default:
+		e = platform.Quote(want.Context, w.enclave.keys, nonces, attest.EmptyState)
+	}
+	s := task.Showing{Ballot: c.Ballot(r), Evidence: task.Encode(e)}
+	s.Signature = task.Sign(k.node.peer, s.Hash())
+	w.enclave.evidence[r] = s
+	return s
+}
+
+// canary says whether the enclave shows faulty evidence on purpose, and lies
+// whether it does so in earnest.
+func (w *econWorld) canary() bool { return w.faulty && !w.bad }
+
+func (w *econWorld) lies(c *ledger.Case) bool {
+	return w.faulty && w.bad && c.View.Number == 0 && c.Attempt == 0
+}
+
+// attest brings a round before the run forward.
+func (w *econWorld) attest(c *ledger.Case) {
+	shown := w.showing(c, c.PreRound())
+	w.judge(c, c.PreRound(), shown)
+	if c.Round(c.PreRound()).ClosedAt != 0 && w.canary() && c.PreRound() == task.PreRun && c.View.Opening == nil {
+		w.unveil(c, shown)
+	}
+}
+
+// unveil shows that the evidence was a canary.
+func (w *econWorld) unveil(c *ledger.Case, shown task.Showing) {
+	k := w.worker(c.View.Executor)
+	proof, _ := w.enclave.vrf.Prove(attest.CanaryInput(c.Expected(task.PreRun, c.View.Number, k.node.Node).Context))
+	w.must(w.relay, task.Body{Canary: &task.Canary{Shown: shown, Proof: proof, Genuine: w.showing(c, task.Recheck)}})
+}
+
+// judge lets the verifiers commit, and reveal once the set is closed.
+func (w *econWorld) judge(c *ledger.Case, r task.Round, shown task.Showing) {
+	ballot := c.Ballot(r)
+	said := w.words[ballot]
+	if said == nil {
+		said = &econWords{}
+		w.words[ballot] = said
+		w.commit(c, r, shown, said)
+		return
+	}
+	if c.Round(r).ClosedAt == 0 || said.revealed {
+		return
+	}
+	said.revealed = true
+	reveals := said.reveals
+	doubted := false
+	for _, v := range reveals {
+		doubted = doubted || v.Verdict == task.Fault
+	}
+	if !doubted {
+		reveals = append(reveals, said.timid...)
+	}
+	body := task.Body{Show: &shown}
+	if len(reveals) > 0 {
+		body = task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals}}
+	}
+	if err := w.send(w.relay, body); err != nil && task.CodeOf(err) != "nothing-new" {
+		halt("block %d, round %s: %v", w.height, r, err)
+	}
+}
+
+// commit asks every judge for its word, and brings the commitments.
+func (w *econWorld) commit(c *ledger.Case, r task.Round, shown task.Showing, said *econWords) {
+	truth := c.Appraise(r, shown.Evidence).Verdict
+	insiders := w.worker(c.View.Executor).insider
+	var set []task.Commitment
+	var copies []*econWorker
+	commit := func(k *econWorker, d task.Hash) {
+		o := task.Commitment{Ballot: c.Ballot(r), Node: k.node.ID(), Digest: d}
+		o.Signature = task.Sign(k.node.peer, o.Hash())
+		set = append(set, o)
+	}
+	for _, m := range c.Members {
+		k := w.worker(m.Claim.Node)
+		if !c.Judges(m.Claim.Node) {
+			continue
+		}
+		k.rounds += uint64(m.Seats)
+		word := k.mind.say(econAsk{round: r, rng: w.rng, look: func() task.Verdict { return w.look(k, m.Seats, truth, insiders && k.insider) }})
+		v := task.Reveal{Ballot: c.Ballot(r), Node: m.Claim.Node, Verdict: word.verdict, Evidence: task.H(task.TagEvidence, shown.Evidence), Salt: w.fresh()}
+		if word.verdict == task.Fault {
+			v.Reason = attest.DirtyState
+		}
+		switch word.how {
+		case econSilent:
+			continue
+		case econCopied:
+			copies = append(copies, k)
+			continue
+		case econPlain:
+			said.reveals = append(said.reveals, v)
+		case econTimid:
+			said.timid = append(said.timid, v)
+		}
+		commit(k, v.Digest())
+	}
+	for _, k := range copies { // they have seen the others' commitments, and then their reveals
+		if len(said.reveals) > 0 {
+			v := said.reveals[0]
+			commit(k, v.Digest())
+			v.Node = k.node.ID()
+			said.reveals = append(said.reveals, v)
+		}
+	}
+	if len(set) > 0 {
+		w.must(w.relay, task.Body{Commitments: &task.Commitments{Commitments: set}})
+	}
+}
+
+// look is an appraisal: it costs a check for each seat, and misses a fault as
+// often as the chain's parameters say. Insiders know for nothing.
+func (w *econWorld) look(k *econWorker, seats uint32, truth task.Verdict, knows bool) task.Verdict {
+	if knows {
+		return truth
+	}
+	k.checked += uint64(seats)
+	if truth == task.Fault && w.rng.Uint64N(1_000_000) >= w.params.DetectPPM {
+		return task.OK
+	}
+	return truth
+}
+
+// release gives the owners' keys to an enclave that was found good. An owner
+// looks herself: where the evidence is faulty and nobody said so, she accuses.
+func (w *econWorld) release(c *ledger.Case) {
+	pre := c.PreRound()
+	switch {
+	case w.canary() && pre == task.PreRun:
+		w.unveil(c, w.showing(c, pre))
+		return
+	case w.lies(c):
+		if c.View.Pre.Faulty == "" {
+			s := c.Shown(pre)
+			w.must(w.poster, task.Body{Accuse: &task.Accusation{Ballot: s.Ballot, Accused: c.View.Executor, Shown: &s}})
+		}
+		return
+	}
+	for _, o := range []struct {
+		role task.Role
+		key  ed25519.PrivateKey
+	}{{task.Alice, w.poster}, {task.Bob, w.bob}} {
+		if !c.Released(o.role) {
+			w.must(o.key, task.Body{Release: &task.Release{
+				Task: w.id, Attempt: c.Attempt, View: c.View.Number, Role: o.role,
+				Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence), Sealed: []byte("key"),
+			}})
+		}
+	}
+}
+
+// run brings the enclave's result.
+func (w *econWorld) run(c *ledger.Case) {
+	r := task.Result{
+		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK,
+		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence),
+	}
+	for _, o := range c.View.Releases {
+		if o.Role == task.Alice {
+			r.InputKey = o.Hash()
+		} else {
+			r.CodeKey = o.Hash()
+		}
+	}
+	w.judges = append(w.judges, c.JudgeSeats())
+	w.must(w.relay, task.Body{Result: &task.SignedResult{Result: r, Signature: task.Sign(w.enclave.sign, r.Hash()), CID: "out"}})
+}
+
+// forget drops a closed case: nobody in the experiment disputes one.
+func (w *econWorld) forget(c *ledger.Case) {
+	id := c.ID()
+	w.store.Delete(append([]byte("p/case/"), id[:]...))
+	w.store.Delete(ledger.CaseKey(id))
+}
+
+// earned is what a worker made of the present task, in units of the cost of a
+// check.
+func (w *econWorld) earned(k *econWorker) float64 {
+	c := float64(w.params.CheckCost)
+	return (float64(w.wealth(k))-float64(k.before))/c - float64(k.checked-k.spent)
+}
+
+// rebond lets a worker whose node was sent away register a fresh one.
+func (w *econWorld) rebond(k *econWorker) bool {
+	rec, ok := w.read().Node(k.node.ID())
+	if !ok || rec.JailedUntil <= w.height {
+		return false
+	}
+	k.past = append(k.past, k.node.ID())
+	k.node = w.machine(k)
+	possession := task.Sign(k.node.peer, task.RegistrationHash(w.params.Chain, k.node.Node))
+	w.must(k.operator, task.Body{Register: &task.Register{Node: k.node.Node, Bond: w.params.MinBond, Possession: possession}})
+	return true
+}
