@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -15,73 +16,93 @@ type EconomyOptions struct {
 	Seed     uint64           `json:"seed"`
 	Workers  int              `json:"workers"`  // of equal stake; 20
 	Deviants int              `json:"deviants"` // of them with the strategy under test; 2
-	Tasks    int              `json:"tasks"`    // one after the other in a batch; 20
-	Batches  int              `json:"batches"`  // chains of their own, for each row; 6
-	Long     int              `json:"long"`     // tasks in a batch of the rows about time; 240, −1 leaves them out
+	Tasks    int              `json:"tasks"`    // one after the other on a chain; 12
+	Batches  int              `json:"batches"`  // chains for each strategy; 10
+	Long     int              `json:"long"`     // tasks on each of the chains that show what jail does in time; 160, −1 for none
 	Faults   []float64        `json:"faults"`   // φ; the canaries' rate, 0.2, 0.5, 0.8, 0.9
 	Rules    ledger.Economics `json:"rules"`    // those of the embedded chain
+	Only     []string         `json:"only"`     // strategies beside honest; nil for all, and the schemes
 	Parallel int              `json:"-"`        // chains at a time; 2
 }
 
 func (o EconomyOptions) filled() EconomyOptions {
-	defaults := func(field *int, n int) {
+	for field, n := range map[*int]int{&o.Workers: 20, &o.Deviants: 2, &o.Tasks: 12, &o.Batches: 10, &o.Long: 160, &o.Parallel: 2} {
 		if *field == 0 {
 			*field = n
 		}
 	}
-	defaults(&o.Workers, 20)
-	defaults(&o.Deviants, 2)
-	defaults(&o.Tasks, 20)
-	defaults(&o.Batches, 6)
-	defaults(&o.Long, 240)
-	defaults(&o.Parallel, 2)
 	if o.Rules == (ledger.Economics{}) {
 		o.Rules = ledger.Embedded("economy").Economics
 	}
 	if o.Faults == nil {
-		o.Faults = []float64{float64(o.Rules.CanaryPPM) / 1e6, 0.2, 0.5, 0.8, 0.9}
+		o.Faults = []float64{o.canaries(), 0.2, 0.5, 0.8, 0.9}
 	}
 	return o
 }
+
+func (o EconomyOptions) check() error {
+	if o.Workers < 8 || o.Deviants < 1 || o.Deviants > o.Workers/4 || o.Tasks < 2 || o.Batches < 2 || o.Rules.CanaryPPM == 0 || o.Rules.CheckCost == 0 {
+		return fmt.Errorf("economy: want at least 8 workers, 1 deviant to a quarter of them, 2 tasks, 2 batches, canaries and a cost of checks")
+	}
+	return nil
+}
+
+// canaries is κ.
+func (o EconomyOptions) canaries() float64 { return float64(o.Rules.CanaryPPM) / 1e6 }
 
 // EconomyRow is what one strategy earns among others of one kind. Money is in
 // units of the cost of one check, c; a band is half of a 95 % confidence interval.
 type EconomyRow struct {
 	Rest     string  `json:"rest"`     // what all others do
-	Strategy string  `json:"strategy"` // what the deviants do
-	Fault    float64 `json:"fault"`    // φ: the share of tasks whose first evidence is faulty
-	Income   float64 `json:"income"`   // for each seat in each round that it judged
+	Canaries bool    `json:"canaries"` // whether the chain has any
+	Strategy string  `json:"strategy"`
+	Fault    float64 `json:"fault"`  // φ: the share of tasks whose first evidence is faulty
+	Income   float64 `json:"income"` // for each seat in each round that it judged
 	Band     float64 `json:"band"`
-	Gain     float64 `json:"gain"` // over doing as the rest do, in a world where all do so
+	Gain     float64 `json:"gain"` // over doing as the rest do, where all do so; below zero, deviating does not pay
 	GainBand float64 `json:"gain_band"`
-	Time     float64 `json:"time"` // for each task posted and operator: with the zeros out of the draw
-	TimeBand float64 `json:"time_band"`
-	Idle     float64 `json:"idle"`   // share of the tasks during which its nodes were jailed or not yet in the draw
+	Good     float64 `json:"good"`   // for each seat in a task whose first evidence is good
+	Faulty   float64 `json:"faulty"` // and in one whose first evidence is faulty
 	Rounds   uint64  `json:"rounds"` // seats times rounds behind the row
-	Jailed   uint64  `json:"jailed"` // nodes
-	Locked   float64 `json:"locked"` // bonds of an operator, at the end, that are on their way out of jail
+}
+
+// EconomyTime is what a strategy earns in time: zeros while it is not in the
+// draw are part of it.
+type EconomyTime struct {
+	Strategy string  `json:"strategy"`
+	Fault    float64 `json:"fault"`
+	Income   float64 `json:"income"` // for each task that is posted and each operator
+	Band     float64 `json:"band"`
+	Idle     float64 `json:"idle"`   // share of the tasks during which its node was not in the draw
+	Jailed   uint64  `json:"jailed"` // nodes, on all chains
+	Locked   float64 `json:"locked"` // bonds of one operator that are on their way out of jail, at the end
 }
 
 // Economy measures, on the production ledger and its draw, what a verifier
 // earns that deviates alone, and what it would have earned as the rest do.
 //
-// The income of a worker is the change of its balance, bond and unbonding
-// money, less c for each check. A check is counted once for each seat, as if
-// every seat were a node's only one: the worst case for those who look, and
-// the one that the rules of spec §10.3 are about. Executing is not paid here.
+// Income is the change of a worker's balance, bond and unbonding money, less c
+// for each check. A check is counted once for each seat, as if every seat were
+// a node's only one: the worst case for those who look, and the one that the
+// rules of spec §10.3 are about. Executing is not paid here.
 //
-// Faulty evidence comes as canaries, at the rate φ: the chain's canary rate is
-// raised to it. To a verifier a canary and an enclave that is bad in earnest
-// look alike until it has committed, and a false OK costs the same; but a bad
-// enclave pays its finders more than the bonus, and no round in earnest
-// follows. So this is the harder case for honesty against OK unread, and for
-// FAULT unread the two differ by what is paid to both alike. Each batch holds φ
-// of its tasks as faulty ones, by lot; how many seats a strategy happened to
-// have in those is weighted out of Income, and is not weighted out of Time.
+// Faulty evidence comes as canaries. To a verifier a canary and an enclave that
+// is bad in earnest look alike until it has committed, and a false OK costs the
+// same; but a bad enclave pays its finders far more than the bonus. So this is
+// the harder case against OK unread; against FAULT unread it is neutral, since
+// the reward of a fault goes to both alike.
 //
-// Not modelled: latency, lost messages, fees of transactions, the price of
-// locked money, several nodes that share what they saw, and the exit: no
-// enclave here ends unclean.
+// What a verdict earns depends on φ only by whether the evidence is faulty. So
+// half of the tasks of each chain are, by lot, and the rows for each φ weigh
+// the two halves: every row rests on as many faults as good evidence. A small
+// committee pays more for each seat; that is the luck of the draw, alike for
+// all strategies, and so a gain is taken of incomes less the fee of a seat
+// that is always right. Jail depends on the order of things, and is measured in
+// [EconomyTime] on longer chains with faults at their true rate.
+//
+// Not modelled: latency, lost messages, fees of transactions (one relay pays
+// them), the price of locked money, verifiers who share what they saw, a pool
+// too empty for the whole bonus, and enclaves that end unclean.
 func Economy(o EconomyOptions) (t EconomyTable, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -93,33 +114,56 @@ func Economy(o EconomyOptions) (t EconomyTable, err error) {
 		}
 	}()
 	o = o.filled()
-	t = EconomyTable{Options: o}
+	t.Options = o
+	if err := o.check(); err != nil {
+		return t, err
+	}
 	cells := econCells(o)
-	runs := econParallel(o.Parallel, len(cells), func(i int) []econBatch { return cells[i].run(o) })
-	for i, cell := range cells {
-		base := slices.IndexFunc(cells, func(b econCell) bool { return b.isBaseOf(cell) })
-		t.Rows = append(t.Rows, cell.row(o, runs[i], runs[base]))
-		for _, b := range runs[i] {
+	done := econParallel(o.Parallel, len(cells), func(i int) []econBatch { return cells[i].run(o) })
+	for i, c := range cells {
+		if c.time {
+			t.Time = append(t.Time, c.inTime(o, done[i]))
+			continue
+		}
+		base := done[slices.IndexFunc(cells, c.follows)]
+		for _, fault := range c.faults(o) {
+			t.Rows = append(t.Rows, c.row(fault, done[i], base))
+		}
+		for _, b := range done[i] {
 			t.count(b.judges)
 		}
 	}
-	t.Schemes = econSchemes(o)
+	slices.SortStableFunc(t.Rows, func(a, b EconomyRow) int { return t.rank(a) - t.rank(b) })
+	if o.Only == nil {
+		t.Schemes = econSchemes(o)
+	}
 	return t, nil
 }
 
-// econParallel does n pieces of work and keeps their order. A broken rule in
+// rank puts the rows among the honest first, rate by rate.
+func (t EconomyTable) rank(r EconomyRow) int {
+	n := slices.Index(t.Options.Faults, r.Fault)
+	if r.Rest != econHonest.name {
+		n = len(t.Options.Faults) + 1
+		if !r.Canaries {
+			n++
+		}
+	}
+	return n
+}
+
+// econParallel does n pieces of work and keeps their order. A rule that broke in
 // one of them is raised in the caller.
 func econParallel[T any](width, n int, work func(int) T) []T {
 	done, broken := make([]T, n), make([]any, n)
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, max(width, 1))
 	for i := range n {
-		wg.Add(1)
 		slots <- struct{}{}
-		go func() {
-			defer func() { broken[i] = recover(); <-slots; wg.Done() }()
+		wg.Go(func() {
+			defer func() { broken[i] = recover(); <-slots }()
 			done[i] = work(i)
-		}()
+		})
 	}
 	wg.Wait()
 	for _, p := range broken {
@@ -130,96 +174,90 @@ func econParallel[T any](width, n int, work func(int) T) []T {
 	return done
 }
 
-// econCell is a row's experiment.
+// econCell is one strategy among others of one kind.
 type econCell struct {
 	rest, strategy econMind
-	fault          float64
-	off            bool // no canaries on this chain
-	long           bool
+	off            bool // no canaries on the chain
+	time           bool // a long chain
 }
 
-func (c econCell) isBaseOf(o econCell) bool {
-	return c.rest.name == o.rest.name && c.strategy.name == o.rest.name && c.fault == o.fault && c.off == o.off && c.long == o.long
+// follows says whether o is where all do as the rest of c.
+func (c econCell) follows(o econCell) bool {
+	return c.rest.name == o.rest.name && o.strategy.name == o.rest.name && c.off == o.off && c.time == o.time
 }
 
-// econCells are all rows: each deviation from honesty at each rate, honesty
-// among the lazy with and without canaries, and what jail does in time.
+// econCells are each deviation from honesty, honesty among the lazy with and
+// without canaries, and what jail does in time.
 func econCells(o EconomyOptions) (all []econCell) {
-	for _, fault := range o.Faults {
-		all = append(all, econCell{rest: econHonest, strategy: econHonest, fault: fault})
-		for _, m := range econMinds {
-			all = append(all, econCell{rest: econHonest, strategy: m, fault: fault})
+	all = append(all, econCell{rest: econHonest, strategy: econHonest})
+	for _, m := range econMinds {
+		if o.Only == nil || slices.Contains(o.Only, m.name) {
+			all = append(all, econCell{rest: econHonest, strategy: m})
 		}
 	}
-	canaries := float64(o.Rules.CanaryPPM) / 1e6
-	for _, off := range []bool{true, false} {
-		fault := canaries
-		if off {
-			fault = 0
-		}
-		for _, m := range []econMind{econLazy, econHonest} {
-			all = append(all, econCell{rest: econLazy, strategy: m, fault: fault, off: off})
-		}
+	for _, off := range []bool{false, true} {
+		all = append(all, econCell{rest: econLazy, strategy: econLazy, off: off}, econCell{rest: econLazy, strategy: econHonest, off: off})
 	}
 	if o.Long > 0 {
-		for _, m := range []econMind{econHonest, econLazy, econMindOf("peek"), econWhitewash} {
-			all = append(all, econCell{rest: econHonest, strategy: m, fault: canaries, long: true})
+		for _, m := range []econMind{econHonest, econLazy, econWhitewash} {
+			all = append(all, econCell{rest: econHonest, strategy: m, time: true})
 		}
 	}
 	return all
 }
 
+// faults are the rates for which a cell gives a row.
+func (c econCell) faults(o EconomyOptions) []float64 {
+	switch {
+	case c.off:
+		return []float64{0}
+	case c.rest.name != econHonest.name:
+		return []float64{o.canaries()}
+	}
+	return o.Faults
+}
+
 // econPart is what a group of workers did in the tasks of one kind.
 type econPart struct {
-	income        float64
+	income, fees  float64 // fees: what a seat earns there that is always right
 	seats, rounds uint64
 }
 
-// econBatch is what one chain shows.
+// econBatch is what one chain shows: of good tasks, and of faulty ones.
 type econBatch struct {
-	parts  [2]econPart // good and faulty tasks
-	tasks  uint64      // times workers
-	idle   uint64
-	jailed uint64
-	locked float64
-	judges []uint32
+	parts               [2]econPart
+	tasks, idle, jailed uint64 // tasks count once for each worker
+	locked              float64
+	judges              []uint32
 }
 
 func (c econCell) run(o EconomyOptions) (all []econBatch) {
-	batches := o.Batches
-	if c.long {
-		batches = min(batches, 4)
+	batches, tasks, fault := o.Batches, o.Tasks, 0.5
+	switch {
+	case c.time && c.strategy.name == c.rest.name:
+		batches, tasks, fault = 3, o.Long/3, o.canaries()
+	case c.time:
+		batches, tasks, fault = 4, o.Long, o.canaries()
+	case c.off:
+		fault = 0
+	case c.rest.name != econHonest.name:
+		batches, tasks = 2*batches, 4 // or all would be in jail
 	}
 	for b := range batches {
-		all = append(all, c.batch(o, b))
+		all = append(all, c.batch(o, uint64(b), tasks, fault))
 	}
 	return all
 }
 
 // batch plays a chain of its own. Deviants come first among the workers, who
-// are all alike to the draw; where all do the same, all are counted.
-func (c econCell) batch(o EconomyOptions, number int) (b econBatch) {
-	rules, ppm := o.Rules, uint64(math.Round(c.fault*1e6))
-	if c.off {
-		rules.CanaryPPM = 0
-	}
-	minds := make([]econMind, o.Workers)
-	for i := range minds {
-		minds[i] = c.rest
-		if i < o.Deviants {
-			minds[i] = c.strategy
-		}
-	}
-	w := newEconWorld(o.Seed, uint64(number), econParams(rules, ppm), minds)
+// are all alike to the draw; where all do the same, all are watched.
+func (c econCell) batch(o EconomyOptions, stream uint64, tasks int, fault float64) (b econBatch) {
+	w := newEconWorld(o.Seed, stream, econParams(o.Rules, fault), econCrowd(o, c.rest, c.strategy, o.Deviants))
 	watched := w.workers[:o.Deviants]
 	if c.rest.name == c.strategy.name {
 		watched = w.workers
 	}
-	tasks := o.Tasks
-	if c.long {
-		tasks = o.Long
-	}
-	for _, faulty := range w.lots(tasks, number, c.fault) {
+	for _, faulty := range w.lots(tasks, fault) {
 		kase := w.play(faulty)
 		for _, k := range watched {
 			b.add(w, k, kase, faulty)
@@ -231,6 +269,7 @@ func (c econCell) batch(o EconomyOptions, number int) (b econBatch) {
 			}
 		}
 	}
+	w.next()
 	for _, k := range watched {
 		for _, id := range append(k.past, k.node.ID()) {
 			rec, _ := w.read().Node(id)
@@ -246,12 +285,16 @@ func (c econCell) batch(o EconomyOptions, number int) (b econBatch) {
 	return b
 }
 
-// lots says which tasks of a batch are faulty: their share of all batches so
-// far is right to the one, and their order is the seed's.
-func (w *econWorld) lots(tasks, batch int, fault float64) []bool {
-	upTo := func(n int) int { return int(math.Round(float64(n*tasks) * fault)) }
+// econCrowd is n workers of one mind before all others.
+func econCrowd(o EconomyOptions, rest, first econMind, n int) []econMind {
+	return append(slices.Repeat([]econMind{first}, n), slices.Repeat([]econMind{rest}, o.Workers-n)...)
+}
+
+// lots says which tasks of a chain are faulty: as many as their share, in an
+// order that is the seed's.
+func (w *econWorld) lots(tasks int, fault float64) []bool {
 	lots := make([]bool, tasks)
-	for i := range min(upTo(batch+1)-upTo(batch), tasks) {
+	for i := range int(math.Round(float64(tasks) * fault)) {
 		lots[i] = true
 	}
 	w.rng.Shuffle(tasks, func(i, j int) { lots[i], lots[j] = lots[j], lots[i] })
@@ -273,50 +316,70 @@ func (b *econBatch) add(w *econWorld, k *econWorker, c *ledger.Case, faulty bool
 	}
 	if k.mind.withholds {
 		judged = 2 * uint64(k.drawn)
-		if c.View.Canary != nil {
+		if faulty {
 			judged += uint64(k.drawn)
 		}
 	}
 	p.seats += uint64(k.drawn)
 	p.rounds += judged
+	if j := c.JudgeSeats(); j > 0 {
+		p.fees += float64(k.drawn) * float64(c.Task.Fee) / float64(w.params.CheckCost) / float64(j)
+	}
 }
 
-// econIncome is the income for each seat and round, with faulty tasks at their
-// true share.
-func econIncome(fault float64, batches []econBatch) float64 {
-	var parts [2]econPart
+// econSum adds up what chains show.
+func econSum(batches []econBatch) (parts [2]econPart) {
 	for _, b := range batches {
 		for i, p := range b.parts {
 			parts[i].income += p.income
+			parts[i].fees += p.fees
 			parts[i].seats += p.seats
 			parts[i].rounds += p.rounds
 		}
 	}
-	var income, rounds float64
-	for i, share := range []float64{1 - fault, fault} {
-		if seats := float64(parts[i].seats); seats > 0 {
-			income += share * parts[i].income / seats
-			rounds += share * float64(parts[i].rounds) / seats
-		}
-	}
-	if rounds == 0 {
-		return 0
-	}
-	return income / rounds
+	return parts
 }
 
-func econTime(batches []econBatch) float64 {
-	var income, tasks float64
-	for _, b := range batches {
-		income += b.parts[0].income + b.parts[1].income
-		tasks += float64(b.tasks)
+// each is the income, the fees and the rounds of one seat in a task.
+func (p econPart) each() (income, fees, rounds float64) {
+	if p.seats == 0 {
+		return 0, 0, 0
 	}
-	return income / tasks
+	n := float64(p.seats)
+	return p.income / n, p.fees / n, float64(p.rounds) / n
+}
+
+// econIncome is the income for each seat and round where a share of the tasks
+// is faulty: in all, and less the fees of who is always right.
+func econIncome(fault float64, batches []econBatch) (all, less float64) {
+	parts := econSum(batches)
+	var income, fees, rounds float64
+	for i, share := range []float64{1 - fault, fault} {
+		x, f, r := parts[i].each()
+		income, fees, rounds = income+share*x, fees+share*f, rounds+share*r
+	}
+	if rounds == 0 {
+		return 0, 0
+	}
+	return income / rounds, (income - fees) / rounds
+}
+
+// econTime is the income for each task and worker: that of a seat, times the
+// seats that it had.
+func econTime(fault float64, batches []econBatch) float64 {
+	parts := econSum(batches)
+	good, _, _ := parts[0].each()
+	bad, _, _ := parts[1].each()
+	var tasks uint64
+	for _, b := range batches {
+		tasks += b.tasks
+	}
+	return ((1-fault)*good + fault*bad) * float64(parts[0].seats+parts[1].seats) / float64(tasks)
 }
 
 // econBand is half of a 95 % confidence interval of a statistic of batches, by
 // leaving out each in turn (the jackknife), with Student's t.
-func econBand(batches []econBatch, of func([]econBatch) float64) float64 {
+func econBand[B any](batches []B, of func([]B) float64) float64 {
 	n := float64(len(batches))
 	if n < 2 {
 		return 0
@@ -331,29 +394,33 @@ func econBand(batches []econBatch, of func([]econBatch) float64) float64 {
 	for _, x := range all {
 		sum += (x - mean) * (x - mean)
 	}
-	t := 1.96 + 2.4/(n-1) + 3.2/((n-1)*(n-1)) // Student's quantile, to a percent from 4 batches on
+	t := 1.96 + 2.4/(n-1) + 3.2/((n-1)*(n-1)) // Student's quantile, to 2 % from 4 batches on
 	return t * math.Sqrt(sum*(n-1)/n)
 }
 
-func (c econCell) row(o EconomyOptions, batches, base []econBatch) EconomyRow {
-	income := func(b []econBatch) float64 { return econIncome(c.fault, b) }
+func (c econCell) row(fault float64, batches, base []econBatch) EconomyRow {
+	income := func(b []econBatch) float64 { x, _ := econIncome(fault, b); return x }
+	less := func(b []econBatch) float64 { _, x := econIncome(fault, b); return x }
 	r := EconomyRow{
-		Rest: c.rest.name, Strategy: c.strategy.name, Fault: c.fault,
-		Income: income(batches), Band: econBand(batches, income), Time: econTime(batches), TimeBand: econBand(batches, econTime),
-	}
-	if c.off {
-		r.Rest += ", no canaries"
-	}
-	if c.long {
-		r.Rest += ", long"
+		Rest: c.rest.name, Canaries: !c.off, Strategy: c.strategy.name, Fault: fault,
+		Income: income(batches), Band: econBand(batches, income),
 	}
 	if c.strategy.name != c.rest.name {
-		r.Gain = r.Income - income(base)
-		r.GainBand = math.Hypot(r.Band, econBand(base, income))
+		r.Gain = less(batches) - less(base)
+		r.GainBand = math.Hypot(econBand(batches, less), econBand(base, less))
 	}
+	parts := econSum(batches)
+	r.Good, _, _ = parts[0].each()
+	r.Faulty, _, _ = parts[1].each()
+	r.Rounds = parts[0].rounds + parts[1].rounds
+	return r
+}
+
+func (c econCell) inTime(o EconomyOptions, batches []econBatch) EconomyTime {
+	income := func(b []econBatch) float64 { return econTime(o.canaries(), b) }
+	r := EconomyTime{Strategy: c.strategy.name, Fault: o.canaries(), Income: income(batches), Band: econBand(batches, income)}
 	var tasks float64
 	for _, b := range batches {
-		r.Rounds += b.parts[0].rounds + b.parts[1].rounds
 		r.Jailed += b.jailed
 		r.Locked += b.locked / float64(len(batches))
 		r.Idle += float64(b.idle)

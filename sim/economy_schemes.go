@@ -1,3 +1,170 @@
 package sim
 
-func econSchemes(o EconomyOptions) []EconomyScheme { return nil }
+import (
+	"fmt"
+
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
+)
+
+// EconomyScheme is a plan of more than one account, in units of c.
+type EconomyScheme struct {
+	Name  string  `json:"name"`
+	What  string  `json:"what"`
+	Value float64 `json:"value"` // what it earns, or what it costs; see What
+	Band  float64 `json:"band"`  // half of a 95 % confidence interval
+	Limit float64 `json:"limit"` // what Value is held against
+	Pays  bool    `json:"pays"`
+}
+
+// econSchemes measures what several accounts of one owner can do together.
+func econSchemes(o EconomyOptions) (all []EconomyScheme) {
+	work := []func() []EconomyScheme{
+		func() []EconomyScheme { return econWash(o, o.Workers/10) },
+		func() []EconomyScheme { return econWash(o, o.Workers/2) },
+		func() []EconomyScheme { return econWash(o, o.Workers) },
+		func() []EconomyScheme { return econSelf(o, econHonest) },
+		func() []EconomyScheme { return econSelf(o, econLazy) },
+		func() []EconomyScheme { return econBribe(o) },
+	}
+	for _, s := range econParallel(o.Parallel, len(work), func(i int) []EconomyScheme { return work[i]() }) {
+		all = append(all, s...)
+	}
+	return all
+}
+
+// econSample is what a scheme earned on one chain, by kind of task.
+type econSample struct{ sum, n [2]float64 }
+
+func (s *econSample) add(faulty bool, x float64) {
+	i := 0
+	if faulty {
+		i = 1
+	}
+	s.sum[i] += x
+	s.n[i]++
+}
+
+// econMean is the mean over tasks of which a share is faulty.
+func econMean(fault float64) func([]econSample) float64 {
+	return func(all []econSample) (mean float64) {
+		for i, share := range []float64{1 - fault, fault} {
+			var sum, n float64
+			for _, s := range all {
+				sum, n = sum+s.sum[i], n+s.n[i]
+			}
+			if n > 0 {
+				mean += share * sum / n
+			}
+		}
+		return mean
+	}
+}
+
+// econWash posts tasks of one's own, of one's own function, and hopes that
+// one's own workers get the fees back and the bonus of the canaries on top.
+// They do not check each other: who executes tells the rest. The second value
+// is for a host that starts its enclaves again until they ask for a canary.
+func econWash(o EconomyOptions, mine int) []EconomyScheme {
+	var samples []econSample
+	p := econParams(o.Rules, 0.5)
+	c := float64(p.CheckCost)
+	for b := range 4 {
+		w := newEconWorld(o.Seed, uint64(1000+b), p, econCrowd(o, econHonest, econHonest, o.Workers))
+		for _, k := range w.workers[:mine] {
+			k.insider = true
+		}
+		var s econSample
+		for _, faulty := range w.lots(8, 0.5) {
+			posted := w.read().Account(task.PublicKey(w.poster)).Balance
+			w.play(faulty)
+			// The experiment's posting fee keeps the pool full; what is charged is the chain's.
+			sum := (float64(w.read().Account(task.PublicKey(w.poster)).Balance) - float64(posted) + float64(p.PostingFee) - float64(ledger.Embedded("").PostingFee)) / c
+			for _, k := range w.workers[:mine] {
+				sum += w.earned(k)
+			}
+			s.add(faulty, sum)
+		}
+		samples = append(samples, s)
+	}
+	share := float64(mine) / float64(o.Workers)
+	scheme := func(name string, fault float64, what string) EconomyScheme {
+		mean := econMean(fault)
+		v := mean(samples)
+		return EconomyScheme{Name: fmt.Sprintf("%s, %.0f %% of the stake", name, 100*share), Value: v, Band: econBand(samples, mean), Pays: v > 0, What: what}
+	}
+	return []EconomyScheme{
+		scheme("wash trading", o.canaries(), "income for each task of one's own"),
+		scheme("wash trading with restarts", share+(1-share)*o.canaries(), "the same if one's own enclaves show canaries only, and the pool has the bonus"),
+	}
+}
+
+// econSelf lets executors show bad evidence and accuse themselves.
+func econSelf(o EconomyOptions, rest econMind) []EconomyScheme {
+	var samples []econSample
+	for b := range 4 {
+		w := newEconWorld(o.Seed, uint64(2000+b), econParams(o.Rules, o.canaries()), econCrowd(o, rest, rest, o.Workers))
+		w.bad, w.selfish = true, true
+		var s econSample
+		for range 2 { // each verifier may miss twice before it is jailed
+			c := w.play(true)
+			for _, k := range w.workers {
+				if len(c.Passed) > 0 && k.node.ID() == c.Passed[0].Executor {
+					s.add(true, w.earned(k)+float64(k.checked-k.spent))
+				}
+			}
+		}
+		samples = append(samples, s)
+	}
+	mean := econMean(1)
+	v := mean(samples)
+	return []EconomyScheme{{
+		Name: "self-accusation among the " + rest.name, Value: v, Band: econBand(samples, mean), Pays: v > 0,
+		What: "what the operator of the executor and of the accuser is left with",
+	}}
+}
+
+// econBribe compares verifiers who say OK to a bad enclave, and are accused by
+// the owner who looks, with those who say FAULT: the difference is the least
+// bribe. What a liar can win is at most the cap on the task's value.
+func econBribe(o EconomyOptions) []EconomyScheme {
+	each := func(m econMind) (samples []econSample) {
+		for b := range 4 {
+			w := newEconWorld(o.Seed, uint64(3000+b), econParams(o.Rules, o.canaries()), econCrowd(o, m, m, o.Workers))
+			w.bad = true
+			var s econSample
+			for range 2 {
+				c := w.play(true)
+				liar := c.Passed[0].Executor
+				seats := float64(c.TotalSeats() - c.Member(liar).Seats)
+				for _, k := range w.workers {
+					if k.node.ID() != liar {
+						s.sum[1] += w.earned(k)
+					}
+				}
+				s.n[1] += seats
+			}
+			samples = append(samples, s)
+		}
+		return samples
+	}
+	honest, bribed := each(econHonest), each(econLazy)
+	mean := econMean(1)
+	both := make([][2]econSample, len(honest))
+	for i := range both {
+		both[i] = [2]econSample{honest[i], bribed[i]}
+	}
+	least := func(all [][2]econSample) float64 {
+		var h, l []econSample
+		for _, s := range all {
+			h, l = append(h, s[0]), append(l, s[1])
+		}
+		return mean(h) - mean(l)
+	}
+	v := least(both)
+	limit := float64(o.Rules.Cap(task.DefaultSeats)) / float64(o.Rules.CheckCost) / task.DefaultSeats
+	return []EconomyScheme{{
+		Name: "bribe", Value: v, Band: econBand(both, least), Limit: limit, Pays: v < limit,
+		What: "the least bribe for each seat, against the most that there is to win for each seat",
+	}}
+}

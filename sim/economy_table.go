@@ -13,51 +13,54 @@ import (
 type EconomyTable struct {
 	Options EconomyOptions  `json:"options"`
 	Rows    []EconomyRow    `json:"rows"`
+	Time    []EconomyTime   `json:"time"`
 	Schemes []EconomyScheme `json:"schemes"`
-	// Committees that judged an exit, and how many of them would lose less by
-	// lying together than the cap on their task's value.
+	// Committees that judged an exit, and how many of them lose less by lying
+	// together than the cap on the value of a task of as many expected seats.
 	Committees uint64 `json:"committees"`
 	OverCap    uint64 `json:"over_cap"`
 }
 
-// EconomyScheme is a plan of more than one account.
-type EconomyScheme struct {
-	Name   string  `json:"name"`
-	Value  float64 `json:"value"` // in units of c
-	Band   float64 `json:"band"`
-	Limit  float64 `json:"limit"` // what Value must stay below, or above
-	Honest bool    `json:"honest"`
-	What   string  `json:"what"`
-}
-
-// Row finds a row.
-func (t EconomyTable) Row(rest, strategy string, fault float64) (EconomyRow, bool) {
+// Row finds what a strategy earns among the honest.
+func (t EconomyTable) Row(strategy string, fault float64) (EconomyRow, bool) {
 	for _, r := range t.Rows {
-		if r.Rest == rest && r.Strategy == strategy && r.Fault == fault {
+		if r.Rest == econHonest.name && r.Strategy == strategy && r.Fault == fault {
 			return r, true
 		}
 	}
 	return EconomyRow{}, false
 }
 
-var econColumns = []string{"rest", "strategy", "fault", "income", "band", "gain", "gain_band", "time", "time_band", "idle", "rounds", "jailed", "locked"}
+// Even is the rate of faults at which a strategy earns what honesty does for a
+// seat in a task; not ok if there is none between 0 and 1.
+func (t EconomyTable) Even(strategy string) (fault float64, ok bool) {
+	honest, _ := t.Row(econHonest.name, t.Options.Faults[0])
+	r, _ := t.Row(strategy, t.Options.Faults[0])
+	good, faulty := r.Good-honest.Good, r.Faulty-honest.Faulty
+	if good == faulty {
+		return 0, false
+	}
+	fault = good / (good - faulty)
+	return fault, fault >= 0 && fault <= 1
+}
+
+var econColumns = []string{"rest", "canaries", "strategy", "fault", "income", "band", "gain", "gain_band", "good", "faulty", "rounds"}
 
 func (r EconomyRow) fields() []string {
 	f := func(x float64) string { return strconv.FormatFloat(x, 'f', 4, 64) }
 	return []string{
-		r.Rest, r.Strategy, f(r.Fault), f(r.Income), f(r.Band), f(r.Gain), f(r.GainBand), f(r.Time), f(r.TimeBand), f(r.Idle),
-		strconv.FormatUint(r.Rounds, 10), strconv.FormatUint(r.Jailed, 10), f(r.Locked),
+		r.Rest, strconv.FormatBool(r.Canaries), r.Strategy, f(r.Fault), f(r.Income), f(r.Band), f(r.Gain), f(r.GainBand),
+		f(r.Good), f(r.Faulty), strconv.FormatUint(r.Rounds, 10),
 	}
 }
 
 // WriteCSV writes the rows, with a line of names first.
 func (t EconomyTable) WriteCSV(w io.Writer) error {
-	out := csv.NewWriter(w)
 	all := [][]string{econColumns}
 	for _, r := range t.Rows {
 		all = append(all, r.fields())
 	}
-	return out.WriteAll(all)
+	return csv.NewWriter(w).WriteAll(all)
 }
 
 // WriteJSON writes all of it.
@@ -67,30 +70,38 @@ func (t EconomyTable) WriteJSON(w io.Writer) error {
 	return out.Encode(t)
 }
 
-// WriteText writes a table for people.
+// WriteText writes tables for people.
 func (t EconomyTable) WriteText(w io.Writer) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(out, "φ\trest\tstrategy\tincome per seat and round\tgain over the rest\tincome per task\tidle\tjailed\tlocked\t")
+	line := func(format string, args ...any) { fmt.Fprintf(out, format+"\t\n", args...) }
+	line("φ\tthe rest\tstrategy\tincome per seat and round\tgain\tper seat in a good task\tin a faulty one")
 	for _, r := range t.Rows {
-		gain := "–"
-		if r.Gain != 0 || r.GainBand != 0 {
+		rest, gain := r.Rest, "–"
+		if !r.Canaries {
+			rest += ", no canaries"
+		}
+		if r.Strategy != r.Rest {
 			gain = fmt.Sprintf("%+.2f ± %.2f", r.Gain, r.GainBand)
 		}
-		fmt.Fprintf(out, "%.2f\t%s\t%s\t%+.2f ± %.2f\t%s\t%+.2f ± %.2f\t%.0f %%\t%d\t%.1f\t\n",
-			r.Fault, r.Rest, r.Strategy, r.Income, r.Band, gain, r.Time, r.TimeBand, 100*r.Idle, r.Jailed, r.Locked)
+		line("%.2f\t%s\t%s\t%+.2f ± %.2f\t%s\t%+.2f\t%+.2f", r.Fault, rest, r.Strategy, r.Income, r.Band, gain, r.Good, r.Faulty)
+	}
+	out.Flush()
+	if len(t.Time) > 0 {
+		line("\nφ\tin time\tincome per task and operator\tout of the draw\tnodes jailed\tbonds locked")
+	}
+	for _, r := range t.Time {
+		line("%.2f\t%s\t%+.2f ± %.2f\t%.0f %%\t%d\t%.1f", r.Fault, r.Strategy, r.Income, r.Band, 100*r.Idle, r.Jailed, r.Locked)
+	}
+	out.Flush()
+	if len(t.Schemes) > 0 {
+		line("\nscheme\tvalue\tagainst\tpays")
+	}
+	for _, s := range t.Schemes {
+		line("%s\t%+.1f ± %.1f\t%.1f\t%t", s.Name, s.Value, s.Band, s.Limit, s.Pays)
 	}
 	if err := out.Flush(); err != nil {
 		return err
 	}
-	for _, s := range t.Schemes {
-		verdict := "does not pay"
-		if !s.Honest {
-			verdict = "PAYS"
-		}
-		if _, err := fmt.Fprintf(w, "%s: %+.1f ± %.1f c, limit %.1f c: %s. %s\n", s.Name, s.Value, s.Band, s.Limit, verdict, s.What); err != nil {
-			return err
-		}
-	}
-	_, err := fmt.Fprintf(w, "%d of %d committees lose less by lying together than the cap on a task's value.\n", t.OverCap, t.Committees)
+	_, err := fmt.Fprintf(w, "\nAll money in units of c. %d of %d committees lose less by lying together than the cap on a task's value.\n", t.OverCap, t.Committees)
 	return err
 }

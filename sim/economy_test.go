@@ -8,7 +8,7 @@ import (
 
 func TestEconomyX(t *testing.T) {
 	start := time.Now()
-	table, err := Economy(EconomyOptions{Batches: 2, Long: -1})
+	table, err := Economy(EconomyOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

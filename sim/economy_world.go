@@ -1,10 +1,14 @@
 package sim
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/prytany/prytany/attest"
@@ -22,13 +26,38 @@ import (
 // and pays them all), and pay for executing (the gas price is zero, so that
 // what a worker earns is what verifying earns it).
 
-// econStore is a state in memory that forgets what no rule reads: logs, the
-// lists of owners, and, by [econWorld.forget], closed cases.
-type econStore struct{ *ledger.MemStore }
+// econStore is a state in memory, in one map for each key space. It forgets
+// what no rule reads: logs, the lists of owners, and, by [econWorld.forget],
+// closed cases.
+type econStore map[string]map[string][]byte
+
+// space is a key up to its second slash.
+func (s econStore) space(key []byte) map[string][]byte {
+	name := string(key)
+	if i := bytes.IndexByte(key[2:], '/'); i >= 0 {
+		name = name[:i+3]
+	}
+	if s[name] == nil {
+		s[name] = map[string][]byte{}
+	}
+	return s[name]
+}
+
+func (s econStore) Get(key []byte) []byte { return s.space(key)[string(key)] }
+func (s econStore) Delete(key []byte)     { delete(s.space(key), string(key)) }
 
 func (s econStore) Set(key, value []byte) {
-	if k := string(key); !strings.HasPrefix(k, "p/log/") && !strings.HasPrefix(k, "p/owned/") {
-		s.MemStore.Set(key, value)
+	if !bytes.HasPrefix(key, []byte("p/log/")) && !bytes.HasPrefix(key, []byte("p/owned/")) {
+		s.space(key)[string(key)] = slices.Clone(value)
+	}
+}
+
+func (s econStore) Ascend(prefix []byte, visit func(key, value []byte) bool) {
+	space := s.space(prefix)
+	for _, k := range slices.Sorted(maps.Keys(space)) {
+		if strings.HasPrefix(k, string(prefix)) && !visit([]byte(k), space[k]) {
+			return
+		}
 	}
 }
 
@@ -72,6 +101,7 @@ type econWorld struct {
 	id      task.TaskID // the present task
 	faulty  bool        // its first evidence is faulty: a canary, or if bad is set in earnest
 	bad     bool
+	selfish bool // an executor whose evidence is bad in earnest is the first to accuse itself
 	enclave econEnclave
 	claimed int64 // attempt whose claims were sent, −1 for none
 	words   map[task.Ballot]*econWords
@@ -126,12 +156,10 @@ var econMeasurement = task.Hash{7}
 // econParams are those of an embedded chain, with deadlines that do not make
 // the experiment wait, and a posting fee that keeps the pool of the canaries'
 // bonus full, as it is on a chain that has run for long.
-func econParams(e ledger.Economics, faultPPM uint64) ledger.Params {
+func econParams(e ledger.Economics, canaries float64) ledger.Params {
 	p := ledger.Embedded("economy")
 	p.Economics = e
-	if faultPPM > 0 || e.CanaryPPM == 0 {
-		p.CanaryPPM = faultPPM
-	}
+	p.CanaryPPM = uint64(math.Round(canaries * 1e6))
 	p.PostingFee = e.Bonus
 	p.ClaimBlocks, p.CommitBlocks, p.AttestBlocks, p.ReviewBlocks = 1, 2, 8, 8
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{econMeasurement}}
@@ -140,7 +168,7 @@ func econParams(e ledger.Economics, faultPPM uint64) ledger.Params {
 
 // newEconWorld founds a chain whose workers have the least bond each.
 func newEconWorld(seed, stream uint64, p ledger.Params, minds []econMind) *econWorld {
-	w := &econWorld{store: econStore{ledger.NewMemStore()}, params: p, source: rand.NewPCG(seed, stream), words: map[task.Ballot]*econWords{}}
+	w := &econWorld{store: econStore{}, params: p, source: rand.NewPCG(seed, stream), words: map[task.Ballot]*econWords{}}
 	w.rng = rand.New(w.source)
 	w.proof = vrf.NewKey(w.fresh())
 	g := ledger.Genesis{Params: p, Validators: []ledger.Validator{{Address: []byte("v"), VRF: task.Key(w.proof.Public())}}}
@@ -378,6 +406,9 @@ func (w *econWorld) lies(c *ledger.Case) bool {
 // attest brings a round before the run forward.
 func (w *econWorld) attest(c *ledger.Case) {
 	shown := w.showing(c, c.PreRound())
+	if w.selfish && w.lies(c) && c.Round(task.PreRun).ClosedAt != 0 && c.View.Pre.Faulty == "" {
+		w.accuse(c, w.worker(c.View.Executor).operator, shown)
+	}
 	w.judge(c, c.PreRound(), shown)
 	if c.Round(c.PreRound()).ClosedAt != 0 && w.canary() && c.PreRound() == task.PreRun && c.View.Opening == nil {
 		w.unveil(c, shown)
@@ -400,6 +431,9 @@ func (w *econWorld) judge(c *ledger.Case, r task.Round, shown task.Showing) {
 		w.words[ballot] = said
 		w.commit(c, r, shown, said)
 		return
+	}
+	if c.Round(r).ClosedAt == 0 && len(c.Round(r).Evidence) == 0 { // too few speak: that is not the executor's silence
+		w.must(w.relay, task.Body{Show: &shown})
 	}
 	if c.Round(r).ClosedAt == 0 || said.revealed {
 		return
@@ -493,8 +527,7 @@ func (w *econWorld) release(c *ledger.Case) {
 		return
 	case w.lies(c):
 		if c.View.Pre.Faulty == "" {
-			s := c.Shown(pre)
-			w.must(w.poster, task.Body{Accuse: &task.Accusation{Ballot: s.Ballot, Accused: c.View.Executor, Shown: &s}})
+			w.accuse(c, w.poster, c.Shown(pre))
 		}
 		return
 	}
@@ -509,6 +542,10 @@ func (w *econWorld) release(c *ledger.Case) {
 			}})
 		}
 	}
+}
+
+func (w *econWorld) accuse(c *ledger.Case, from ed25519.PrivateKey, s task.Showing) {
+	w.must(from, task.Body{Accuse: &task.Accusation{Ballot: s.Ballot, Accused: c.View.Executor, Shown: &s}})
 }
 
 // run brings the enclave's result.
