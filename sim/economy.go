@@ -44,6 +44,16 @@ func (o EconomyOptions) check() error {
 	if o.Workers < 8 || o.Deviants < 1 || o.Deviants > o.Workers/4 || o.Tasks < 2 || o.Batches < 2 || o.Rules.CanaryPPM == 0 || o.Rules.CheckCost == 0 {
 		return fmt.Errorf("economy: want at least 8 workers, 1 deviant to a quarter of them, 2 tasks, 2 batches, canaries and a cost of checks")
 	}
+	for _, share := range []float64{0, o.canaries(), 0.5} {
+		if err := econParams(o.Rules, share).Check(); err != nil {
+			return err
+		}
+	}
+	for _, name := range o.Only {
+		if !slices.ContainsFunc(econMinds, func(m econMind) bool { return m.name == name }) {
+			return fmt.Errorf("economy: no strategy %q", name)
+		}
+	}
 	return nil
 }
 
@@ -309,12 +319,13 @@ func (b *econBatch) add(w *econWorld, k *econWorker, c *ledger.Case, faulty bool
 	}
 	b.tasks++
 	p.income += w.earned(k)
-	judged := k.rounds
+	judged, seats := k.rounds, c.JudgeSeats()
 	k.rounds = 0
 	if c.View.Executor == k.node.ID() {
 		return
 	}
 	if k.mind.withholds {
+		seats += k.drawn // had it claimed them
 		judged = 2 * uint64(k.drawn)
 		if faulty {
 			judged += uint64(k.drawn)
@@ -322,8 +333,8 @@ func (b *econBatch) add(w *econWorld, k *econWorker, c *ledger.Case, faulty bool
 	}
 	p.seats += uint64(k.drawn)
 	p.rounds += judged
-	if j := c.JudgeSeats(); j > 0 {
-		p.fees += float64(k.drawn) * float64(c.Task.Fee) / float64(w.params.CheckCost) / float64(j)
+	if seats > 0 {
+		p.fees += float64(k.drawn) * float64(c.Task.Fee) / float64(w.params.CheckCost) / float64(seats)
 	}
 }
 

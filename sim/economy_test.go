@@ -2,17 +2,159 @@ package sim
 
 import (
 	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"math"
+	"strings"
 	"testing"
-	"time"
 )
 
-func TestEconomyX(t *testing.T) {
-	start := time.Now()
-	table, err := Economy(EconomyOptions{})
+// economy is a small experiment.
+func economy(t *testing.T, o EconomyOptions) EconomyTable {
+	t.Helper()
+	table, err := Economy(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var b bytes.Buffer
-	table.WriteText(&b)
-	t.Log(b.String(), time.Since(start))
+	return table
+}
+
+func text(t *testing.T, table EconomyTable) string {
+	var b strings.Builder
+	if err := table.WriteText(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// Honesty is the best that a verifier can do alone, up to the rate of faults
+// that the rules are made for: but for looking where no canary ever is.
+func TestEconomyHonestyPays(t *testing.T) {
+	if testing.Short() {
+		t.Skip("some seven hundred tasks")
+	}
+	table := economy(t, EconomyOptions{Tasks: 8, Batches: 6, Long: -1})
+	t.Log("\n" + text(t, table))
+	for _, r := range table.Rows {
+		sure := r.Gain+r.GainBand < 0
+		switch {
+		case r.Rest == "lazy" && r.Strategy == "honest" && r.Canaries:
+			if r.Gain-r.GainBand < 0 {
+				t.Errorf("honest among the lazy gains %.2f ± %.2f: nobody begins to look", r.Gain, r.GainBand)
+			}
+		case r.Rest == "lazy" && r.Strategy == "honest":
+			if math.Abs(r.Gain+1) > 0.05 { // c a round: it is the canaries that make looking pay
+				t.Errorf("without canaries looking costs %.2f a round, want c", -r.Gain)
+			}
+		case r.Strategy == r.Rest:
+		case r.Strategy == "skim":
+			// Known: nothing pays for looking at a second round, or at the exit.
+			if want := (1 + r.Fault) / (2 + r.Fault); math.Abs(r.Gain-want) > 0.5 {
+				t.Errorf("φ %.2f: skim gains %.2f ± %.2f, want %.2f: what it saves", r.Fault, r.Gain, r.GainBand, want)
+			}
+		case r.Strategy == "cry" && r.Fault >= 0.8:
+			if r.Fault <= float64(table.Options.Rules.FaultPPM)/1e6 && r.Gain >= 0 {
+				t.Errorf("φ %.2f: crying FAULT gains %.2f", r.Fault, r.Gain)
+			}
+		case !sure:
+			t.Errorf("φ %.2f: %s gains %.2f ± %.2f over honesty", r.Fault, r.Strategy, r.Gain, r.GainBand)
+		}
+	}
+	if even, ok := table.Even("cry"); !ok || even < float64(table.Options.Rules.FaultPPM)/1e6 {
+		t.Errorf("crying FAULT pays from φ %.2f on (%t)", even, ok)
+	}
+	for _, s := range table.Schemes {
+		// Known: who owns the whole network and starts enclaves again drains the pool.
+		if known := s.Name == "wash trading with restarts, 100 % of the stake"; s.Pays != known {
+			t.Errorf("%s: %.1f ± %.1f, pays: %t", s.Name, s.Value, s.Band, s.Pays)
+		}
+	}
+}
+
+// The rows weigh good and faulty tasks. Chains with faults at their true rate
+// must show the same.
+func TestEconomyWeighsRight(t *testing.T) {
+	o := EconomyOptions{Seed: 5}.filled()
+	c := econCell{rest: econHonest, strategy: econLazy}
+	var half, true2 []econBatch
+	for b := range uint64(4) {
+		half = append(half, c.batch(o, b, 8, 0.5))
+		true2 = append(true2, c.batch(o, 100+b, 10, 0.2))
+	}
+	_, x := econIncome(0.2, half)
+	_, y := econIncome(0.2, true2)
+	if math.Abs(x-y) > 0.5 {
+		t.Errorf("lazy at φ 0.2: %.2f weighed, %.2f as it is", x, y)
+	}
+}
+
+// Three false OKs and a node is out. Known: silence after a false OK costs the
+// same money, and no place in the draw.
+func TestEconomyJail(t *testing.T) {
+	for name, jailed := range map[string]bool{"lazy": true, "peek": false, "honest": false} {
+		b := econCell{rest: econHonest, strategy: econMindOf(name)}.batch(EconomyOptions{}.filled(), 1, 14, 1)
+		if got := b.jailed > 0; got != jailed {
+			t.Errorf("%s: %d jailed", name, b.jailed)
+		}
+	}
+}
+
+// The same options give the same bytes, however many chains run at a time.
+func TestEconomyIsDeterministic(t *testing.T) {
+	o := EconomyOptions{Tasks: 4, Batches: 2, Long: 6, Only: []string{"lazy", "coin"}}
+	var all [2]bytes.Buffer
+	for i := range all {
+		o.Parallel = 1 + 2*i
+		table := economy(t, o)
+		for _, write := range []error{table.WriteJSON(&all[i]), table.WriteText(&all[i]), table.WriteCSV(&all[i])} {
+			if write != nil {
+				t.Fatal(write)
+			}
+		}
+	}
+	if !bytes.Equal(all[0].Bytes(), all[1].Bytes()) {
+		t.Errorf("two tables of one seed:\n%s\n%s", &all[0], &all[1])
+	}
+}
+
+func TestEconomyFormats(t *testing.T) {
+	table := EconomyTable{Options: EconomyOptions{}.filled(), Rows: []EconomyRow{{Rest: "honest", Canaries: true, Strategy: "lazy", Fault: 0.05, Income: 1, Gain: -0.3}}}
+	var c, j bytes.Buffer
+	if err := table.WriteCSV(&c); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&c).ReadAll()
+	if err != nil || len(rows) != 2 || len(rows[0]) != len(rows[1]) {
+		t.Errorf("%v %v", rows, err)
+	}
+	if err := table.WriteJSON(&j); err != nil {
+		t.Fatal(err)
+	}
+	var back EconomyTable
+	if err := json.Unmarshal(j.Bytes(), &back); err != nil || back.Rows[0] != table.Rows[0] {
+		t.Errorf("%+v %v", back, err)
+	}
+	if r, ok := table.Row("lazy", 0.05); !ok || r.Income != 1 {
+		t.Errorf("%+v %t", r, ok)
+	}
+	if s := text(t, table); !strings.Contains(s, "lazy") {
+		t.Error(s)
+	}
+}
+
+func TestEconomyRefusesNonsense(t *testing.T) {
+	bad := EconomyOptions{}.filled().Rules
+	bad.Miss = bad.NoReveal
+	for name, o := range map[string]EconomyOptions{
+		"few workers":  {Workers: 3},
+		"all deviate":  {Deviants: 20},
+		"one batch":    {Batches: 1},
+		"negative":     {Tasks: -1},
+		"bad rules":    {Rules: bad},
+		"no such name": {Only: []string{"saint"}},
+	} {
+		if _, err := Economy(o); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
 }
