@@ -71,8 +71,10 @@ type EconomyRow struct {
 	Band     float64 `json:"band"`
 	Gain     float64 `json:"gain"` // over doing as the rest do, where all do so; below zero, deviating does not pay
 	GainBand float64 `json:"gain_band"`
-	Good     float64 `json:"good"`   // for each seat in a task whose first evidence is good
-	Faulty   float64 `json:"faulty"` // and in one whose first evidence is faulty
+	Good     float64 `json:"good"`      // for each seat in a task whose first evidence is good
+	Faulty   float64 `json:"faulty"`    // and in one whose first evidence is faulty
+	MoreGood float64 `json:"more_good"` // the gain for each seat in a task, by the same
+	MoreBad  float64 `json:"more_bad"`
 	Rounds   uint64  `json:"rounds"` // seats times rounds behind the row
 }
 
@@ -360,6 +362,12 @@ func (p econPart) each() (income, fees, rounds float64) {
 	return p.income / n, p.fees / n, float64(p.rounds) / n
 }
 
+// less is the income of one seat less the fees of who is always right.
+func (p econPart) less() float64 {
+	income, fees, _ := p.each()
+	return income - fees
+}
+
 // econIncome is the income for each seat and round where a share of the tasks
 // is faulty: in all, and less the fees of who is always right.
 func econIncome(fault float64, batches []econBatch) (all, less float64) {
@@ -420,9 +428,10 @@ func (c econCell) row(fault float64, batches, base []econBatch) EconomyRow {
 		r.Gain = less(batches) - less(base)
 		r.GainBand = math.Hypot(econBand(batches, less), econBand(base, less))
 	}
-	parts := econSum(batches)
+	parts, other := econSum(batches), econSum(base)
 	r.Good, _, _ = parts[0].each()
 	r.Faulty, _, _ = parts[1].each()
+	r.MoreGood, r.MoreBad = parts[0].less()-other[0].less(), parts[1].less()-other[1].less()
 	r.Rounds = parts[0].rounds + parts[1].rounds
 	return r
 }

@@ -34,23 +34,21 @@ func (t EconomyTable) Row(strategy string, fault float64) (EconomyRow, bool) {
 // Even is the rate of faults at which a strategy earns what honesty does for a
 // seat in a task; not ok if there is none between 0 and 1.
 func (t EconomyTable) Even(strategy string) (fault float64, ok bool) {
-	honest, _ := t.Row(econHonest.name, t.Options.Faults[0])
 	r, _ := t.Row(strategy, t.Options.Faults[0])
-	good, faulty := r.Good-honest.Good, r.Faulty-honest.Faulty
-	if good == faulty {
+	if r.MoreGood == r.MoreBad {
 		return 0, false
 	}
-	fault = good / (good - faulty)
+	fault = r.MoreGood / (r.MoreGood - r.MoreBad)
 	return fault, fault >= 0 && fault <= 1
 }
 
-var econColumns = []string{"rest", "canaries", "strategy", "fault", "income", "band", "gain", "gain_band", "good", "faulty", "rounds"}
+var econColumns = []string{"rest", "canaries", "strategy", "fault", "income", "band", "gain", "gain_band", "good", "faulty", "more_good", "more_bad", "rounds"}
 
 func (r EconomyRow) fields() []string {
 	f := func(x float64) string { return strconv.FormatFloat(x, 'f', 4, 64) }
 	return []string{
 		r.Rest, strconv.FormatBool(r.Canaries), r.Strategy, f(r.Fault), f(r.Income), f(r.Band), f(r.Gain), f(r.GainBand),
-		f(r.Good), f(r.Faulty), strconv.FormatUint(r.Rounds, 10),
+		f(r.Good), f(r.Faulty), f(r.MoreGood), f(r.MoreBad), strconv.FormatUint(r.Rounds, 10),
 	}
 }
 

@@ -63,6 +63,9 @@ func TestEconomyHonestyPays(t *testing.T) {
 	if even, ok := table.Even("cry"); !ok || even < float64(table.Options.Rules.FaultPPM)/1e6 {
 		t.Errorf("crying FAULT pays from φ %.2f on (%t)", even, ok)
 	}
+	if even, ok := table.Even("lazy"); !ok || even > table.Options.canaries() {
+		t.Errorf("canaries catch the lazy from a rate of %.3f on (%t), the chain's is %.3f", even, ok, table.Options.canaries())
+	}
 	for _, s := range table.Schemes {
 		// Known: who owns the whole network and starts enclaves again drains the pool.
 		if known := s.Name == "wash trading with restarts, 100 % of the stake"; s.Pays != known {
