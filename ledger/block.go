@@ -219,6 +219,7 @@ func (b *Block) closeClaims(c *Case) {
 		b.startView(c, 0, was)
 		return
 	}
+	c.View = View{} // early commitments to a committee that is none
 	b.nextAttempt(c, fmt.Sprintf("too few seats: %d by %d nodes, the task wants %d", c.TotalSeats(), len(c.Members), c.Task.MinSeats))
 }
 

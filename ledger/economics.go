@@ -58,10 +58,10 @@ func (e Economics) check(p Params) error {
 		return fmt.Errorf("genesis: committee, jail_misses, jail_blocks or dispute_blocks is out of range")
 	case e.CanaryPPM == 0:
 		return nil
-	case e.margin(e.CanaryPPM, e.DetectPPM, e.SeatFee+e.Bonus/n+e.Miss) < 2*e.CheckCost:
-		return fmt.Errorf("genesis: saying OK unread pays: κ·d·(w + B/n + miss) must be at least 2c (spec §10.6)")
-	case e.margin(million-e.FaultPPM, million, e.SeatFee+e.FalseAlarm) < 2*e.CheckCost+e.margin(e.FaultPPM, million-e.DetectPPM, e.SeatFee+e.Bonus+e.Miss):
-		return fmt.Errorf("genesis: crying FAULT always pays: (1−φ)(w + false_alarm) must be at least 2c + φ(1−d)(w + B + miss) (spec §10.6)")
+	case e.margin(e.CanaryPPM, e.DetectPPM, e.Bonus/n+e.Miss) < 2*e.CheckCost:
+		return fmt.Errorf("genesis: saying OK unread pays: κ·d·(B/n + miss) must be at least 2c (spec §10.6)")
+	case e.margin(million-e.FaultPPM, million, e.SeatFee/2+e.FalseAlarm) < 2*e.CheckCost+e.margin(e.FaultPPM, million-e.DetectPPM, e.Bonus+e.Miss):
+		return fmt.Errorf("genesis: crying FAULT always pays: (1−φ)(w/2 + false_alarm) must be at least 2c + φ(1−d)(B + miss) (spec §10.6)")
 	case e.NoReveal < 2*e.CheckCost || e.Miss <= e.NoReveal:
 		return fmt.Errorf("genesis: no_reveal must be at least 2c, and miss more than no_reveal: or silence would be the way out of a lie")
 	case p.PostingFee < e.margin(e.CanaryPPM, million, e.Bonus):
@@ -79,10 +79,12 @@ func (e Economics) margin(a, b uint64, x task.Amount) task.Amount {
 }
 
 // Cap is the most that a task of so many seats may put at stake beyond its
-// committee's fee: half of what a committee that lies together loses (spec §10.6).
-func (e Economics) Cap(seats uint32) task.Amount {
-	if e.CanaryPPM == 0 {
+// committee's fee: half of what a committee that lies together loses, and no
+// more than the least executor loses for bad evidence (spec §10.1).
+func (p Params) Cap(seats uint32) task.Amount {
+	if p.CanaryPPM == 0 {
 		return ^task.Amount(0)
 	}
-	return task.Amount(seats) * e.Miss / 2
+	executor, _ := p.MinBond.MulDiv(p.BadEvidencePPM, million)
+	return min(task.Amount(seats)*p.Miss/2, executor)
 }

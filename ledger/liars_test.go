@@ -291,15 +291,23 @@ func TestFalseAccusationCostsItsBond(t *testing.T) {
 // After the settlement anyone may still bring what nobody looked at, for the
 // dispute window and no longer.
 func TestDispute(t *testing.T) {
-	w := ran(t, task.RunOK, 250_000)
-	w.judgeThis(task.PostRun, w.dirty(task.PostRun), everyone(task.OK))
+	w := elected(t)
+	w.judgeThis(task.PreRun, w.dirty(task.PreRun), everyone(task.OK))
+	_, _ = w.release(task.Alice), w.release(task.Bob)
+	if err := w.result(task.RunOK, 9); err != nil {
+		t.Fatal(err)
+	}
+	for w.c().View.ExitNonce.IsZero() {
+		w.next()
+	}
+	w.judge(task.PostRun, everyone(task.OK))
 	c := w.c()
 	if c.Phase != Closed || c.Settlement.Outcome != Completed {
 		t.Fatalf("%v", c.History)
 	}
 	liar := w.verifiers()[0]
 	accuse := func(who task.NodeID) task.Body {
-		return task.Body{Accuse: &task.Accusation{Ballot: c.Ballot(task.PostRun), Accused: who, Shown: ref(c.Shown(task.PostRun))}}
+		return task.Body{Accuse: &task.Accusation{Ballot: c.Ballot(task.PreRun), Accused: who, Shown: ref(c.Shown(task.PreRun))}}
 	}
 	w.must("carol", accuse(liar))
 	w.must("carol", accuse(c.View.Executor))
@@ -308,7 +316,7 @@ func TestDispute(t *testing.T) {
 			t.Errorf("accused twice: %v", err)
 		}
 	}
-	if w.lost(FalseOK)[liar] == 0 || w.lost(UncleanExit)[c.View.Executor] == 0 {
+	if w.lost(FalseOK)[liar] == 0 || w.lost(BadEvidence)[c.View.Executor] == 0 {
 		t.Errorf("slashed: %+v", w.c().Slashes)
 	}
 	w.next()

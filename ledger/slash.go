@@ -139,7 +139,8 @@ func (b *Block) jail(id task.NodeID, t task.TaskID) {
 	b.logNode(id, t, Jailed, 0)
 }
 
-// missed counts a false OK, and jails whoever has said enough of them.
+// missed counts a false OK, or a word withheld where the evidence was faulty,
+// and jails whoever has had enough of them.
 func (b *Block) missed(id task.NodeID, t task.TaskID) {
 	key := join(keyNode, id[:])
 	n, ok := load[NodeRecord](b.state, key)
@@ -150,6 +151,16 @@ func (b *Block) missed(id task.NodeID, t task.TaskID) {
 	save(b.state, key, n)
 	if n.Misses >= b.Params.JailMisses {
 		b.jail(id, t)
+	}
+}
+
+// saw takes one miss away from a node that has seen a fault: or the rare one
+// that an honest node overlooks would add up to a jail.
+func (b *Block) saw(id task.NodeID) {
+	key := join(keyNode, id[:])
+	if n, ok := load[NodeRecord](b.state, key); ok && n.Misses > 0 {
+		n.Misses--
+		save(b.state, key, n)
 	}
 }
 

@@ -178,11 +178,12 @@ func (b *Block) verdicts(t task.Verdicts) error {
 
 // lookAgain lets the chain appraise a round's evidence once somebody says
 // FAULT to it. One verifier is enough: proof beats any number of OKs
-// (spec §10.4).
+// (spec §10.4). At the exit, where no canary keeps verifiers awake, it always
+// looks.
 func (b *Block) lookAgain(c *Case, r task.Round) {
 	round := c.Round(r)
 	digest := task.H(task.TagEvidence, round.Evidence)
-	doubted := slices.ContainsFunc(round.Reveals, func(v task.Reveal) bool {
+	doubted := r == task.PostRun || slices.ContainsFunc(round.Reveals, func(v task.Reveal) bool {
 		return v.Verdict == task.Fault && v.Evidence == digest && c.Judges(v.Node)
 	})
 	if round.Faulty == "" && doubted && len(round.Evidence) > 0 {
@@ -393,6 +394,7 @@ func (b *Block) endRound(c *Case, r task.Round) {
 		case i < 0 && b.Height < round.ClosedAt+b.Params.CommitBlocks: // it had time left
 		case i < 0 && round.Faulty != "" && round.Other == nil:
 			b.slash(c, k.Node, r, NoReveal, seats*b.Params.Miss, c.witnesses(r))
+			b.missed(k.Node, c.ID())
 		case i < 0:
 			b.slash(c, k.Node, r, NoReveal, seats*b.Params.NoReveal, nil)
 		case round.Reveals[i].Evidence != digest: // of what nobody has shown: neither paid nor slashed
@@ -413,6 +415,7 @@ func (b *Block) judge(c *Case, r task.Round, v task.Reveal) {
 	case truth == v.Verdict && truth == task.OK:
 		b.logNode(v.Node, c.ID(), Verified, 0)
 	case truth == v.Verdict:
+		b.saw(v.Node)
 		b.logNode(v.Node, c.ID(), FoundFault, 0)
 	case truth == task.OK:
 		b.slash(c, v.Node, r, FalseFault, seats*b.Params.FalseAlarm, nil)

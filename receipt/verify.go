@@ -165,7 +165,7 @@ func (e *exam) course() finding {
 		return fails("view %d began in block %d and should have in %d", v.Number, v.StartedAt, began)
 	case v.Result == nil && !blank(ledger.View{ResultAt: v.ResultAt, ExitNonce: v.ExitNonce, Post: v.Post}):
 		return fails("there is a review of an exit, but no result before it")
-	case v.Result != nil && (v.ResultAt == 0 || v.ExitNonce.IsZero()):
+	case v.Result != nil && (v.ResultAt == 0 || v.ExitNonce.IsZero() && s.Outcome != ledger.ForgedResult && s.Outcome != ledger.BadEnclave):
 		return fails("there is a result, but its block or the exit's nonce is missing")
 	}
 	past := v.Canary

@@ -25,6 +25,13 @@ type EconomyOptions struct {
 	Parallel int              `json:"-"`        // chains at a time; 2
 }
 
+// valueCap is the most that a task of usual size may put at stake.
+func (o EconomyOptions) valueCap() task.Amount {
+	p := ledger.Embedded("")
+	p.Economics = o.Rules
+	return p.Cap(task.DefaultSeats)
+}
+
 func (o EconomyOptions) filled() EconomyOptions {
 	for field, n := range map[*int]int{&o.Workers: 20, &o.Deviants: 2, &o.Tasks: 12, &o.Batches: 10, &o.Long: 160, &o.Parallel: 2} {
 		if *field == 0 {
@@ -454,7 +461,7 @@ func (c econCell) inTime(o EconomyOptions, batches []econBatch) EconomyTime {
 func (t *EconomyTable) count(judges []uint32) {
 	for _, seats := range judges {
 		t.Committees++
-		if task.Amount(seats)*t.Options.Rules.Miss < t.Options.Rules.Cap(task.DefaultSeats) {
+		if task.Amount(seats)*t.Options.Rules.Miss < t.Options.valueCap() {
 			t.OverCap++
 		}
 	}

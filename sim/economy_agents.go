@@ -41,9 +41,15 @@ func econAlways(v task.Verdict, how int) func(econAsk) econWord {
 	return func(econAsk) econWord { return econWord{v, how} }
 }
 
-// econHonest looks in every round and says what it sees.
-var econHonest = econMind{name: "honest", about: "appraises in every round and says what it sees",
-	say: func(a econAsk) econWord { return econWord{a.look(), econPlain} }}
+// econHonest looks where a look counts: at the first evidence. The second round
+// after a canary and the exit the chain appraises itself, always (spec §10.6).
+var econHonest = econMind{name: "honest", about: "appraises the first evidence, says what it sees, and OK where the chain looks itself",
+	say: func(a econAsk) econWord {
+		if a.round == task.PreRun {
+			return econWord{a.look(), econPlain}
+		}
+		return econWord{task.OK, econPlain}
+	}}
 
 var econLazy = econMind{name: "lazy", about: "says OK unread", say: econAlways(task.OK, econPlain)}
 
@@ -58,13 +64,8 @@ var econMinds = []econMind{
 			}
 			return econWord{task.OK, econPlain}
 		}},
-	{name: "skim", about: "appraises the first evidence, where canaries are, and says OK unread to the rest",
-		say: func(a econAsk) econWord {
-			if a.round == task.PreRun {
-				return econWord{a.look(), econPlain}
-			}
-			return econWord{task.OK, econPlain}
-		}},
+	{name: "thorough", about: "appraises in every round, also where the chain does it again",
+		say: func(a econAsk) econWord { return econWord{a.look(), econPlain} }},
 	{name: "coin", about: "says what a coin says",
 		say: func(a econAsk) econWord {
 			if a.rng.Uint64()&1 == 0 {

@@ -162,7 +162,7 @@ func econBribe(o EconomyOptions) []EconomyScheme {
 		return mean(h) - mean(l)
 	}
 	v := least(both)
-	limit := float64(o.Rules.Cap(task.DefaultSeats)) / float64(o.Rules.CheckCost) / task.DefaultSeats
+	limit := float64(o.valueCap()) / float64(o.Rules.CheckCost) / task.DefaultSeats
 	return []EconomyScheme{{
 		Name: "bribe", Value: v, Band: econBand(both, least), Limit: limit, Pays: v < limit,
 		What: "the least bribe for each seat, against the most that there is to win for each seat",

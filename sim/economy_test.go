@@ -28,7 +28,7 @@ func text(t *testing.T, table EconomyTable) string {
 }
 
 // Honesty is the best that a verifier can do alone, up to the rate of faults
-// that the rules are made for: but for looking where no canary ever is.
+// that the rules are made for, and to 0.9.
 func TestEconomyHonestyPays(t *testing.T) {
 	if testing.Short() {
 		t.Skip("some seven hundred tasks")
@@ -43,14 +43,14 @@ func TestEconomyHonestyPays(t *testing.T) {
 				t.Errorf("honest among the lazy gains %.2f ± %.2f: nobody begins to look", r.Gain, r.GainBand)
 			}
 		case r.Rest == "lazy" && r.Strategy == "honest":
-			if math.Abs(r.Gain+1) > 0.05 { // c a round: it is the canaries that make looking pay
-				t.Errorf("without canaries looking costs %.2f a round, want c", -r.Gain)
+			if math.Abs(r.Gain+0.5) > 0.05 { // c for one look in two rounds: it is the canaries that make it pay
+				t.Errorf("without canaries looking costs %.2f a round, want c/2", -r.Gain)
 			}
 		case r.Strategy == r.Rest:
-		case r.Strategy == "skim":
-			// Known: nothing pays for looking at a second round, or at the exit.
-			if want := (1 + r.Fault) / (2 + r.Fault); math.Abs(r.Gain-want) > 0.5 {
-				t.Errorf("φ %.2f: skim gains %.2f ± %.2f, want %.2f: what it saves", r.Fault, r.Gain, r.GainBand, want)
+		case r.Strategy == "thorough":
+			// A second look where the chain looks itself costs what it costs, and no more.
+			if want := -(1 + r.Fault) / (2 + r.Fault); math.Abs(r.Gain-want) > 0.5 {
+				t.Errorf("φ %.2f: thorough gains %.2f ± %.2f, want %.2f", r.Fault, r.Gain, r.GainBand, want)
 			}
 		case r.Strategy == "cry" && r.Fault >= 0.8:
 			if r.Fault <= float64(table.Options.Rules.FaultPPM)/1e6 && r.Gain >= 0 {
@@ -91,10 +91,9 @@ func TestEconomyWeighsRight(t *testing.T) {
 	}
 }
 
-// Three false OKs and a node is out. Known: silence after a false OK costs the
-// same money, and no place in the draw.
+// Three false OKs and a node is out, also if it keeps quiet about them.
 func TestEconomyJail(t *testing.T) {
-	for name, jailed := range map[string]bool{"lazy": true, "peek": false, "honest": false} {
+	for name, jailed := range map[string]bool{"lazy": true, "peek": true, "honest": false} {
 		b := econCell{rest: econHonest, strategy: econMindOf(name)}.batch(EconomyOptions{}.filled(), 1, 14, 1)
 		if got := b.jailed > 0; got != jailed {
 			t.Errorf("%s: %d jailed", name, b.jailed)
