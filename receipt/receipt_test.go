@@ -80,6 +80,19 @@ func TestEveryEndVerifies(t *testing.T) {
 			ev.Signature[0]++
 			return w.accuseExecutor(w.sign(task.PreRun, ev))
 		}},
+		{"called clean    ", "ooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
+			return attesting(t).ran(task.RunOK, 9).dirty(exitJudge)
+		}},
+		{"another's exit  ", "ooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
+			w := attesting(t).ran(task.RunOK, 9)
+			w.tweak = func(ev *attest.Evidence) { ev.Keys = enclaveKey(77) }
+			return w.judge(task.PostRun)
+		}},
+		{"an old nonce    ", "ooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
+			w := attesting(t).ran(task.RunOK, 9)
+			w.tweak = func(ev *attest.Evidence) { ev.Nonces = []task.Hash{{1}} }
+			return w.judge(task.PostRun)
+		}},
 		{"dirty exit      ", "ooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
 			return reviewed(t, task.RunOK, 9).say(task.OK, task.Fault, silent).dirty(exitJudge)
 		}},
@@ -220,22 +233,6 @@ func TestLiesAreNamed(t *testing.T) {
 		{"all call a debug enclave good", "pre-run evidence", "debug mode", func(w *world) *world {
 			w.tweak = debug
 			w.ran(task.RunOK, 9).tweak = func(*attest.Evidence) {}
-			return w.judge(task.PostRun)
-		}},
-		{"all call a dirty exit clean", "exit evidence", "writable state", func(w *world) *world {
-			return w.ran(task.RunOK, 9).dirty(exitJudge)
-		}},
-		{"and pay for it later", "exit evidence", "writable state", func(w *world) *world {
-			w.ran(task.RunOK, 9).dirty(exitJudge)
-			shown := w.c().Shown(task.PostRun)
-			return w.accuseExecutor(shown).accuse(w.judges()[0], task.Accusation{Shown: &shown})
-		}},
-		{"the exit is of another enclave", "exit evidence", "another enclave", func(w *world) *world {
-			w.ran(task.RunOK, 9).tweak = func(ev *attest.Evidence) { ev.Keys = enclaveKey(77) }
-			return w.judge(task.PostRun)
-		}},
-		{"the exit answers an old nonce", "exit evidence", "not answered", func(w *world) *world {
-			w.ran(task.RunOK, 9).tweak = func(ev *attest.Evidence) { ev.Nonces = []task.Hash{{1}} }
 			return w.judge(task.PostRun)
 		}},
 		{"the quote answers nobody", "pre-run evidence", "nonce-missing", func(w *world) *world {

@@ -122,8 +122,8 @@ func appraised(c *ledger.Case, r task.Round) (own attest.Appraisal, err error) {
 	switch {
 	case round.Faulty != "" && round.Faulty != blamed.Reason || round.Other != nil && round.Faulty == "":
 		return own, fmt.Errorf("the chain says it is faulty: %q; appraised again: %s %s", round.Faulty, blamed.Verdict, blamed.Reason)
-	case round.Faulty == "" && own.Verdict == task.Fault && doubted:
-		return own, fmt.Errorf("appraised again: FAULT, %s; verifiers said so, and the chain did nothing", own.Detail)
+	case round.Faulty == "" && own.Verdict == task.Fault && (doubted || r == task.PostRun && c.Settlement.Outcome != ledger.ForgedResult && c.Settlement.Outcome != ledger.BadEnclave):
+		return own, fmt.Errorf("appraised again: FAULT, %s; and the chain did nothing", own.Detail)
 	case round.Faulty == "" && round.Accuser != task.Address{}:
 		return own, fmt.Errorf("%s is said to have accused it, yet no fault was found", round.Accuser.Short())
 	}

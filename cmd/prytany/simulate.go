@@ -60,7 +60,7 @@ func (a *app) simulateCommand() *cobra.Command {
 	f.IntVar(&o.Workers, "workers", 0, "workers of each world, 4 to 64 (default: the seed decides)")
 	f.IntVar(&o.Tasks, "tasks", 0, "tasks of each world, 1 to 1000 (default: the seed decides)")
 	o.export.flags(c)
-	c.AddCommand(a.electionCommand())
+	c.AddCommand(a.electionCommand(), a.economyCommand())
 	return c
 }
 
