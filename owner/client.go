@@ -337,6 +337,9 @@ var sentence = map[ledger.Outcome]string{
 	ledger.AliceSilent:     "Alice released no key that opens the input in time",
 	ledger.BobSilent:       "Bob released no key that opens the code in time",
 	ledger.ExecutorsFailed: "no executor brought a result",
-	ledger.DirtyExit:       "the executor did not prove that it left nothing behind",
+	ledger.DirtyExit:       "the executor's enclave left something behind, or another one ended than ran",
+	ledger.ExitSilent:      "the executor did not show how its enclave ended",
+	ledger.BadEnclave:      "the enclave that ran was not what it should be, which was found after the run",
+	ledger.ForgedResult:    "the enclave signed two results",
 	ledger.NoCommittee:     "too few workers drew seats, in every attempt",
 }
