@@ -1,0 +1,317 @@
+package ledger
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+// TestThreat has each threat of spec §12 to money, votes and the draw by its
+// name. Where more tests look at one, §12.1 lists them.
+func TestThreat(t *testing.T) {
+	for _, threat := range []struct {
+		name string
+		test func(*testing.T)
+	}{
+		{"task grinding", threatTaskGrinding},
+		{"block-hash grinding", threatBlockGrinding},
+		{"withheld claims", threatWithheldClaims},
+		{"sybil split", threatSybilSplit},
+		{"late stake", threatLateStake},
+		{"equivocation", TestEquivocation},
+		{"copied verdicts", threatCopiedVerdicts},
+		{"lazy OK", TestLazyOK},
+		{"always FAULT", TestFalseAlarmCosts},
+		{"self-accusation", TestSelfAccusationLoses},
+		{"false slashing", TestFalseAccusationCostsItsBond},
+		{"double settlement in every order", threatDoubleSettlement},
+		{"fee overflow", threatFeeOverflow},
+		{"owner no-show", threatNoShow},
+		{"reputation laundering", threatLaundering},
+	} {
+		t.Run(threat.name, threat.test)
+	}
+}
+
+// Who posts a task cannot choose its committee: the seed is not there before
+// the next block's beacon, which the task cannot influence.
+func threatTaskGrinding(t *testing.T) {
+	w := newWorld(t, 9)
+	w.publish()
+	seeds := map[task.Hash]bool{}
+	for range 3 {
+		tk := w.task()
+		w.id = tk.ID()
+		w.must("alice", task.Body{Post: &tk})
+		if c := w.c(); c.Phase != Posted || !c.Beacon.IsZero() {
+			t.Fatalf("the draw is known in the block that posts: %s", c.Phase)
+		}
+		w.next()
+		if w.c().Phase != Electing || w.c().Beacon.IsZero() {
+			t.Fatalf("no draw: %s", w.c().Phase)
+		}
+		seeds[w.c().Seed()] = true
+	}
+	if len(seeds) != 3 {
+		t.Errorf("%d seeds for three tasks", len(seeds))
+	}
+}
+
+// A proposer has one beacon to give for a block, whatever is in the block, and
+// no other is taken for it.
+func threatBlockGrinding(t *testing.T) {
+	w := newWorld(t, 9)
+	w.post()
+	w.block.End()
+	first := NewBlock(w.store, w.height+1)
+	proof, _ := w.val.Prove(first.BeaconInput())
+	if err := first.Begin([]byte("val"), &proof); err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		other := proof
+		other[1+rng.IntN(len(other)-1)] ^= byte(1 + rng.IntN(255))
+		if err := NewBlock(w.store, w.height+1).Begin([]byte("val"), &other); err == nil {
+			t.Fatal("another proof for the same block was taken: that is a thing to grind")
+		}
+	}
+	foreign, _ := vrf.NewKey(task.Hash{5}).Prove(first.BeaconInput())
+	if err := NewBlock(w.store, w.height+1).Begin([]byte("val"), &foreign); task.CodeOf(err) != "beacon-forged" {
+		t.Errorf("another key's: %v", err)
+	}
+}
+
+// A claim that is held back until the others are known counts for nothing.
+func threatWithheldClaims(t *testing.T) {
+	w := newWorld(t, 9)
+	w.post()
+	all := w.allClaims()
+	held := all[0]
+	w.must("carol", task.Body{Claims: &task.Claims{Claims: all[1:]}})
+	for w.c().Phase == Electing {
+		w.next()
+	}
+	if err := w.send("carol", task.Body{Claims: &task.Claims{Claims: []task.Claim{held}}}); task.CodeOf(err) != "claims-closed" {
+		t.Errorf("%v", err)
+	}
+	if w.c().Member(held.Node) != nil {
+		t.Error("it is on the committee all the same")
+	}
+}
+
+// One stake on six nodes draws what it draws on one, within three standard
+// errors.
+func threatSybilSplit(t *testing.T) {
+	const draws, total, whole = 20_000, 3000, 600
+	rng := rand.New(rand.NewPCG(7, 7))
+	beta := func() (b vrf.Output) {
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+		return b
+	}
+	var one, six float64
+	for range draws {
+		one += float64(sortition.Seats(beta(), 13, whole, total))
+		for range 6 {
+			six += float64(sortition.Seats(beta(), 13, whole/6, total))
+		}
+	}
+	mean := 13.0 * whole / total
+	if limit := 3 * math.Sqrt(2*mean/draws); math.Abs(one-six)/draws > limit {
+		t.Errorf("one node draws %.4f seats, six %.4f", one/draws, six/draws)
+	}
+}
+
+// Stake that comes after the seed is known changes nothing for it.
+func threatLateStake(t *testing.T) {
+	w := newWorld(t, 9)
+	w.post()
+	c := w.c()
+	for id, k := range w.nodes {
+		w.must("carol", task.Body{Transfer: &task.Transfer{To: k.node.Operator, Amount: 50 * task.PRY}})
+		before, _ := w.state().Node(id)
+		w.must(w.names[id], task.Body{Bond: &task.Bond{Node: id, Amount: 40 * task.PRY}})
+		after, _ := w.state().Node(id)
+		if before.StakeAt(c.Epoch) != after.StakeAt(c.Epoch) || after.StakeAt(c.Epoch+1) != before.StakeAt(c.Epoch) || after.StakeAt(c.Epoch+2) == before.StakeAt(c.Epoch) {
+			t.Fatalf("%s: %s, then %s in this epoch and %s in the next but one", w.names[id], before.StakeAt(c.Epoch), after.StakeAt(c.Epoch), after.StakeAt(c.Epoch+2))
+		}
+	}
+	w.elect()
+	for _, m := range w.c().Members {
+		if rec, _ := w.state().Node(m.Claim.Node); m.Stake != rec.Bond-40*task.PRY {
+			t.Errorf("%s drew with %s", w.names[m.Claim.Node], m.Stake)
+		}
+	}
+}
+
+// Another's commitment, signed as one's own, can be opened by nobody: its
+// reveal names its author.
+func threatCopiedVerdicts(t *testing.T) {
+	w := elected(t)
+	thief, victim := w.verifiers()[0], w.verifiers()[1]
+	shown := w.shown(task.PreRun, w.quote(task.PreRun))
+	c := w.c()
+	honest := task.Reveal{Ballot: c.Ballot(task.PreRun), Node: victim, Verdict: task.OK, Evidence: task.H(task.TagEvidence, shown.Evidence), Salt: task.Hash{1}}
+	var set []task.Commitment
+	for _, id := range []task.NodeID{thief, victim} {
+		k := task.Commitment{Ballot: honest.Ballot, Node: id, Digest: honest.Digest()}
+		k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
+		set = append(set, k)
+	}
+	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: set}})
+	for w.c().View.Pre.ClosedAt == 0 && w.c().Phase == Attesting && w.c().View.Number == 0 && w.c().Attempt == 0 {
+		w.commitRest(task.PreRun, shown, set)
+		w.next()
+	}
+	stolen := honest
+	stolen.Node = thief
+	if err := w.c().CheckReveal(stolen); task.CodeOf(err) != "reveal-uncommitted" {
+		t.Errorf("the copy opens: %v", err)
+	}
+	if err := w.c().CheckReveal(honest); err != nil {
+		t.Errorf("the original does not: %v", err)
+	}
+}
+
+// commitRest lets all others commit, so that the set is closed.
+func (w *world) commitRest(r task.Round, shown task.Showing, have []task.Commitment) {
+	var rest []task.Commitment
+	for _, id := range w.verifiers() {
+		if slices.ContainsFunc(have, func(k task.Commitment) bool { return k.Node == id }) {
+			continue
+		}
+		v := task.Reveal{Ballot: shown.Ballot, Node: id, Verdict: task.OK, Evidence: task.H(task.TagEvidence, shown.Evidence)}
+		k := task.Commitment{Ballot: shown.Ballot, Node: id, Digest: v.Digest()}
+		k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
+		rest = append(rest, k)
+	}
+	_ = w.send("carol", task.Body{Commitments: &task.Commitments{Commitments: rest}})
+}
+
+// All that ever ended a case is sent again, in every order: it stays settled
+// as it was, and no money moves but fees.
+func threatDoubleSettlement(t *testing.T) {
+	w := ran(t, task.RunOK, 250_000)
+	c := w.c()
+	again := []task.Body{{Result: c.View.Result}}
+	for _, r := range c.View.Releases {
+		again = append(again, task.Body{Release: &r})
+	}
+	exit := w.shown(task.PostRun, w.quote(task.PostRun))
+	reveals := w.commit(task.PostRun, exit, everyone(task.OK))
+	verdicts := task.Body{Verdicts: &task.Verdicts{Shown: exit, Reveals: reveals}}
+	w.must("carol", verdicts)
+	again = append(again, verdicts, task.Body{Show: &exit}, task.Body{Skip: &task.Skip{Task: w.id, View: 1}})
+	settled := task.Encode(*w.c().Settlement)
+	bob := w.state().Account(task.PublicKey(w.keys["bob"])).Balance
+	orders(len(again), func(order []int) {
+		for _, i := range order {
+			if err := w.send("carol", again[i]); task.CodeOf(err) != "task-closed" {
+				t.Fatalf("%s on a closed case: %v", again[i].Kind(), err)
+			}
+		}
+	})
+	w.next()
+	if !slices.Equal(task.Encode(*w.c().Settlement), settled) || w.state().Account(task.PublicKey(w.keys["bob"])).Balance != bob {
+		t.Error("the settlement changed, or somebody was paid again")
+	}
+}
+
+// orders visits every permutation of n things.
+func orders(n int, visit func([]int)) {
+	var rec func(done []int)
+	rec = func(done []int) {
+		if len(done) == n {
+			visit(done)
+			return
+		}
+		for i := range n {
+			if !slices.Contains(done, i) {
+				rec(append(done, i))
+			}
+		}
+	}
+	rec(nil)
+}
+
+// Amounts at the edge of 64 bits are refused; none wraps into something small.
+func threatFeeOverflow(t *testing.T) {
+	for name, change := range map[string]func(*task.Task){
+		"fee":       func(k *task.Task) { k.Fee = math.MaxUint64 },
+		"gas":       func(k *task.Task) { k.GasLimit, k.GasPrice = math.MaxUint64, math.MaxUint64 },
+		"gas price": func(k *task.Task) { k.GasPrice = math.MaxUint64 },
+		"their sum": func(k *task.Task) { k.Fee = math.MaxUint64 - 1; k.GasLimit, k.GasPrice = 1_000_000, 4 },
+	} {
+		w := newWorld(t, 9)
+		w.publish()
+		tk := w.task()
+		change(&tk)
+		before := w.state().Account(tk.Owner).Balance
+		err := w.send("alice", task.Body{Post: &tk})
+		if got := task.CodeOf(err); got != "amount-overflow" && got != "escrow-low" && got != "task-malformed" {
+			t.Errorf("%s: %v", name, err)
+		}
+		if lost := before - w.state().Account(tk.Owner).Balance; lost != w.block.Params.TxFee {
+			t.Errorf("%s: cost %s", name, lost)
+		}
+	}
+}
+
+// An owner who does not show up pays for the others' work, and only then.
+func threatNoShow(t *testing.T) {
+	for silent, want := range map[task.Role]Outcome{task.Alice: AliceSilent, task.Bob: BobSilent} {
+		w := elected(t)
+		w.judge(task.PreRun, everyone(task.OK))
+		if err := w.release(3 - silent); err != nil {
+			t.Fatal(err)
+		}
+		w.wait(Closed)
+		s := w.c().Settlement
+		fine := s.Outcome == want && paid(s, WhyExecutor) > 0 && paid(s, WhyVerifier) > 0 && paid(s, WhyRoyalty) == 0
+		if all := w.c().Escrow.Alice; !fine || (paid(s, WhyRefund) == all) != (silent == task.Bob) {
+			t.Errorf("%s silent: %+v", silent, s)
+		}
+	}
+}
+
+// A record cannot be left behind by leaving: it stays under the node's name,
+// its TEE cannot come back under another, and a fresh name starts with nothing.
+func threatLaundering(t *testing.T) {
+	w := elected(t)
+	liar := w.c().View.Executor
+	w.judgeThis(task.PreRun, w.dirty(task.PreRun), everyone(task.Fault))
+	for w.c().View.Number == 0 {
+		w.next()
+	}
+	rec, _ := w.state().Node(liar)
+	if rec.Counts[BadEvidence] != 1 || rec.Lost == 0 || rec.JailedUntil == 0 {
+		t.Fatalf("no record: %+v", rec)
+	}
+	fresh := newWorker("fresh")
+	w.keys["fresh"] = seedKey("fresh")
+	w.must("alice", task.Body{Transfer: &task.Transfer{To: fresh.node.Operator, Amount: 300 * task.PRY}})
+	register := func(n task.Node) error {
+		return w.send("fresh", task.Body{Register: &task.Register{Node: n, Bond: 150 * task.PRY, Possession: task.Sign(fresh.peer, task.RegistrationHash("test", n))}})
+	}
+	same := fresh.node
+	same.TEE = rec.Node.TEE
+	if err := register(same); task.CodeOf(err) != "tee-taken" {
+		t.Errorf("the liar's TEE under a fresh name: %v", err)
+	}
+	if err := register(fresh.node); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := w.state().Node(fresh.node.ID()); len(n.Counts) != 0 || n.StakeAt(w.block.epoch()+1) != 0 {
+		t.Errorf("a newcomer starts with %v, drawing with %s at once", n.Counts, n.StakeAt(w.block.epoch()+1))
+	}
+	if again, _ := w.state().Node(liar); again.Counts[BadEvidence] != 1 || again.Counts[Jailed] != 1 {
+		t.Errorf("the old record: %+v", again.Counts)
+	}
+}
