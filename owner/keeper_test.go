@@ -178,6 +178,24 @@ func TestKeeperRefuses(t *testing.T) {
 }
 
 // One key, one enclave: the same answer for the same evidence, none for another.
+func TestKeeperRemembersByTheChain(t *testing.T) {
+	q := newRequest(t)
+	first, err := keeper(task.Policy{}).Decide(q.c, q.evidence, q.reveals)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Sealed = []byte("as it was sealed the first time")
+	q.c.View.Releases = []task.Release{first}
+	again, err := keeper(task.Policy{}).Decide(q.c, q.evidence, q.reveals) // of another process
+	if err != nil || again.Hash() != first.Hash() {
+		t.Errorf("%v: sealed anew", err)
+	}
+	q.c.View.Releases[0].Evidence[0]++
+	if _, err := keeper(task.Policy{}).Decide(q.c, q.evidence, q.reveals); task.CodeOf(err) != "release-twice" {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestKeeperReleasesOnce(t *testing.T) {
 	q, k := newRequest(t), keeper(task.Policy{})
 	first, err := k.Decide(q.c, q.evidence, q.reveals)

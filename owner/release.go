@@ -129,6 +129,17 @@ func (k *Keeper) Decide(c *ledger.Case, evidence []byte, reveals []task.Reveal) 
 	if err != nil {
 		return task.Release{}, err
 	}
+	// What the chain has on record this owner has done, also before a restart.
+	for _, r := range c.View.Releases {
+		switch {
+		case r.Role != k.Role:
+		case r.Evidence != digest:
+			return r, task.Refuse("release-twice", "the key for this view was released to another enclave already")
+		default:
+			k.released[b], k.judged[b] = r, ev
+			return r, nil
+		}
+	}
 	r := task.Release{Task: b.Task, Attempt: b.Attempt, View: b.View, Role: k.Role, Evidence: digest}
 	if r, err = k.Seal(c, r, ev.Keys.Seal); err != nil {
 		return r, err
@@ -159,8 +170,8 @@ func (k *Keeper) check(c *ledger.Case, evidence []byte, reveals []task.Reveal) (
 		return ev, task.Refuse("evidence-malformed", "%v", err)
 	}
 	want := c.Expected(c.PreRound(), c.View.Number, c.Member(c.View.Executor).Node)
-	for _, v := range reveals {
-		want.Nonces = append(want.Nonces, attest.Nonce(c.Member(v.Node).Beta, v.Node))
+	for _, m := range c.Members {
+		want.Nonces = append(want.Nonces, attest.Nonce(m.Beta, m.Claim.Node))
 	}
 	for _, p := range []task.Policy{c.Task.Policy, k.Policy} {
 		if a := attest.Appraise(ev, want, p, c.Params.Reference); a.Verdict != task.OK {
