@@ -156,6 +156,9 @@ func init() {
 // the chain's proof each change is found at once. Without it, every validator
 // being a liar, arithmetic alone must find all but what is listed above.
 func TestEveryFieldIsBound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("thousands of receipts, one after the other")
+	}
 	w := completed(t)
 	r, honest := w.receipt()
 	raw := r.Encode()

@@ -77,6 +77,9 @@ func TestEconomyHonestyPays(t *testing.T) {
 // The rows weigh good and faulty tasks. Chains with faults at their true rate
 // must show the same.
 func TestEconomyWeighsRight(t *testing.T) {
+	if testing.Short() {
+		t.Skip("some sixty tasks")
+	}
 	o := EconomyOptions{Seed: 5}.filled()
 	c := econCell{rest: econHonest, strategy: econLazy}
 	var half, true2 []econBatch

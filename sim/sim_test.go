@@ -11,6 +11,9 @@ var many = flag.Uint64("seeds", 60, "how many worlds to play")
 
 // each plays many seeds on all cores and calls do with every result, in order.
 func each(from, n uint64, o Options, do func(Result)) {
+	if testing.Short() {
+		n = min(n, 8) // each takes a second beside the race detector
+	}
 	results := make([]Result, n)
 	var wg sync.WaitGroup
 	for k := range uint64(runtime.GOMAXPROCS(0)) {
