@@ -187,7 +187,7 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	}
 	line.settled(c, n)
 	if o.with != "" {
-		line.told(c, n)
+		line.told(lastWords(ctx, n, c, o.with), n)
 	}
 	if err := owner.Ended(c); err != nil {
 		if !silent {
@@ -214,6 +214,21 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	line.phases()
 	line.say("next: prytany verify %s", files.Receipt)
 	return a.print(files, fmt.Sprintf("%s\n%s\n", files.Picture, files.Receipt))
+}
+
+// lastWords waits for an accusation that comes after the settlement.
+func lastWords(ctx context.Context, n *network, c *ledger.Case, with string) *ledger.Case {
+	for tries := 0; with == equivocator && len(c.Slashes) == 0 && tries < 100; tries++ {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return c
+		}
+		if later, err := n.client.Case(ctx, c.ID()); err == nil {
+			c = later
+		}
+	}
+	return c
 }
 
 // demoEnd is the end of a demo in which no picture is made.
