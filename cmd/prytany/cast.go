@@ -12,8 +12,8 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-// cast is who does wrong in a demo: the first worker, or owner, to whom the
-// part falls. All others, and all else, are as always.
+// cast is who does wrong in a demo: the first worker to whom the part falls,
+// or an owner. All others, and all else, are as always.
 type cast struct {
 	role string
 	mu   sync.Mutex
@@ -105,10 +105,7 @@ func (c *cast) corrupt(n node.Config) node.Config {
 		start := n.Enclaves
 		n.Enclaves = func(ctx context.Context) (node.Enclave, error) {
 			e, err := start(ctx)
-			if err == nil && c.is(id) {
-				e = tampered{e}
-			}
-			return e, err
+			return &tampered{Enclave: e}, err
 		}
 	case equivocator:
 		n.Net = twoTongues{n.Net, c, n}
@@ -116,20 +113,26 @@ func (c *cast) corrupt(n node.Config) node.Config {
 	return n
 }
 
-// tampered is an enclave whose owner switches it to debug mode, so as to read
-// what is in it, and edits the quote to hide nothing: the chip's signature no
-// longer holds.
-type tampered struct{ node.Enclave }
-
-func (t tampered) Begin(k task.Task, f task.Function, c attest.Context, nonces []task.Hash) ([]byte, error) {
-	return tamper(t.Enclave.Begin(k, f, c, nonces))
+// tampered is an enclave of the first executor, whoever that is. Its owner
+// switches it to debug mode, so as to read what is in it, and the quote that
+// says so no longer has the chip's signature.
+type tampered struct {
+	node.Enclave
+	first bool
 }
 
-func (t tampered) Quote(nonces []task.Hash) ([]byte, error) { return tamper(t.Enclave.Quote(nonces)) }
+func (t *tampered) Begin(k task.Task, f task.Function, c attest.Context, nonces []task.Hash) ([]byte, error) {
+	t.first = c.View == 0 && c.Attempt == 0
+	return t.tamper(t.Enclave.Begin(k, f, c, nonces))
+}
 
-func tamper(raw []byte, err error) ([]byte, error) {
-	if err != nil {
-		return nil, err
+func (t *tampered) Quote(nonces []task.Hash) ([]byte, error) {
+	return t.tamper(t.Enclave.Quote(nonces))
+}
+
+func (t *tampered) tamper(raw []byte, err error) ([]byte, error) {
+	if err != nil || !t.first {
+		return raw, err
 	}
 	ev, err := attest.ParseEvidence(raw)
 	ev.Quote.Debug = true
