@@ -2,6 +2,7 @@ package owner
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"log/slog"
@@ -211,5 +212,41 @@ func TestKeeperReleasesOnce(t *testing.T) {
 	q.judge(task.OK)
 	if _, err := k.Decide(q.c, q.evidence, q.reveals); task.CodeOf(err) != "release-twice" {
 		t.Errorf("a second enclave: %v", err)
+	}
+}
+
+// told is a chain that shows one case and keeps what is submitted.
+type told struct {
+	Chain
+	c   *ledger.Case
+	all []task.Body
+}
+
+func (t *told) VerifiedCase(context.Context, task.TaskID) (*ledger.Case, error) { return t.c, nil }
+func (t *told) Submit(_ context.Context, _ ed25519.PrivateKey, b task.Body) (uint64, error) {
+	t.all = append(t.all, b)
+	return 0, nil
+}
+
+// An owner accuses each bad executor that its verifiers let pass, once: the
+// second may be bad in the same way, and silence would be the owner's fault.
+func TestKeeperAccusesEachBadExecutor(t *testing.T) {
+	q, k := newRequest(t), keeper(task.Policy{})
+	chain := &told{c: q.c}
+	k.Chain, q.c.Phase = chain, ledger.Releasing
+	for view := range uint32(2) {
+		q.c.View.Number = view
+		q.c.View.Executor, _ = q.c.ExecutorOf(view)
+		q.quote()
+		q.ev.Quote.Debug = true
+		q.sign()
+		q.judge(task.OK)
+		q.c.View.Pre.Evidence, q.c.View.Pre.Reveals = q.evidence, q.reveals
+		for range 2 {
+			k.Record(t.Context(), q.c.ID(), func(*ledger.Case) bool { return true })
+		}
+		if n := len(chain.all); n != int(view)+1 || chain.all[view].Accuse == nil || chain.all[view].Accuse.Accused != q.c.View.Executor {
+			t.Fatalf("view %d: %d transactions: %+v", view, n, chain.all)
+		}
 	}
 }

@@ -51,7 +51,7 @@ type Keeper struct {
 	mu       sync.Mutex
 	released map[task.Ballot]task.Release
 	judged   map[task.Ballot]attest.Evidence // what each was released to
-	said     map[task.TaskID]string          // the last refusal
+	said     map[task.Ballot]string          // the last refusal
 }
 
 // Answer is the handler of the release protocol. It never returns an error:
@@ -244,7 +244,7 @@ func (k *Keeper) Record(ctx context.Context, id task.TaskID, mine func(*ledger.C
 	}
 	r, err := k.Decide(c, c.View.Pre.Evidence, c.View.Pre.Reveals)
 	if err != nil {
-		if k.complain(id, err) {
+		if k.complain(c.Ballot(c.PreRound()), err) {
 			k.Log.Warn("key refused", "owner", k.Role.String(), "task", id.Short(), "reason", err)
 			k.accuse(ctx, c)
 		}
@@ -275,14 +275,15 @@ func (k *Keeper) accuse(ctx context.Context, c *ledger.Case) {
 	}
 }
 
-// complain says whether this refusal is a new one for the task.
-func (k *Keeper) complain(id task.TaskID, err error) bool {
+// complain says whether this refusal is a new one for the view: the next
+// executor's enclave may be bad in the same way.
+func (k *Keeper) complain(b task.Ballot, err error) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.said == nil {
-		k.said = map[task.TaskID]string{}
+		k.said = map[task.Ballot]string{}
 	}
-	again := k.said[id] == err.Error()
-	k.said[id] = err.Error()
+	again := k.said[b] == err.Error()
+	k.said[b] = err.Error()
 	return !again
 }
