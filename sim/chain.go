@@ -48,7 +48,7 @@ func (w *world) found() {
 	c := &chain{w: w, store: ledger.NewMemStore(), asleep: true}
 	w.chain = c
 	p := ledger.Embedded(chainID)
-	p.IntervalMillis, p.EpochBlocks = 50, 20
+	p.IntervalMillis, p.EpochBlocks = 50, uint64(w.between(5, 20))
 	p.ClaimBlocks, p.CommitBlocks = uint64(w.between(2, 4)), uint64(w.between(3, 6))
 	p.AttestBlocks, p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks = 50, 50, 50, 50
 	p.DisputeBlocks, p.JailBlocks, p.UnbondBlocks, p.MaxViews, p.MaxAttempts = 60, 60, 2000, 4, 4
@@ -111,11 +111,12 @@ func (c *chain) propose(v *validator) bool {
 		p, _ := v.key.Prove(b.BeaconInput())
 		proof = &p
 	}
-	if v.hostile && c.w.chance(0.3) { // no beacon, or one of its choice
-		if proof != nil && c.w.chance(0.5) {
+	var missing, forged bool
+	if v.hostile && proof != nil && c.w.chance(0.3) { // no beacon, or one of its choice
+		if forged = c.w.chance(0.5); forged {
 			proof[1] ^= 1
 		} else {
-			proof = nil
+			proof, missing = nil, true
 		}
 	}
 	if err := b.Begin([]byte(v.name), proof); err != nil {
@@ -123,6 +124,9 @@ func (c *chain) propose(v *validator) bool {
 		return false
 	}
 	c.height++
+	if missing || forged {
+		c.w.violate("a beacon is its proposer's", "block %d of %s was accepted: its beacon was missing %t, forged %t", c.height, v.name, missing, forged)
+	}
 	pool, later := c.pool, []pooled(nil)
 	c.pool = nil
 	if v.hostile {

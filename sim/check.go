@@ -16,7 +16,24 @@ type facts struct {
 	stakes   map[task.NodeID][]stakeAt
 	settled  map[task.TaskID][]byte
 	members  map[attemptKey][]byte
-	canaries map[task.NodeID]bool // whose enclave ever had one
+	closed   map[task.Ballot][]byte // commitments, as they were when their set was closed
+	canaries map[task.NodeID]bool   // whose enclave ever had one
+	bad      map[task.Hash]bool     // by evidence that was ever made: it is not what it says
+	gone     map[goneKey]bool       // nodes that left a view for the next, and vouched for nobody
+	left     map[attemptNode]uint32 // the latest view that an honest node has gone to
+	jailed   map[task.NodeID]uint64 // in which block, the last time
+	slashes  map[task.TaskID]int    // already looked at
+}
+
+type goneKey struct {
+	attemptNode
+	view uint32
+}
+
+type attemptNode struct {
+	id      task.TaskID
+	attempt uint32
+	node    task.NodeID
 }
 
 type question struct {
@@ -24,9 +41,11 @@ type question struct {
 	about string
 }
 
+// stakeAt is what a node had after a block.
 type stakeAt struct {
 	height uint64
-	amount task.Amount
+	bond   task.Amount
+	held   task.Amount // with what is on its way out of the bond
 }
 
 type attemptKey struct {
@@ -37,6 +56,8 @@ type attemptKey struct {
 func (f *facts) init() {
 	f.enclaves, f.said, f.stakes = map[string]*enclave{}, map[question]string{}, map[task.NodeID][]stakeAt{}
 	f.settled, f.members, f.canaries = map[task.TaskID][]byte{}, map[attemptKey][]byte{}, map[task.NodeID]bool{}
+	f.closed, f.bad, f.gone = map[task.Ballot][]byte{}, map[task.Hash]bool{}, map[goneKey]bool{}
+	f.left, f.jailed, f.slashes = map[attemptNode]uint32{}, map[task.NodeID]uint64{}, map[task.TaskID]int{}
 }
 
 func (f *facts) enclave(e *enclave) {
@@ -48,7 +69,7 @@ func (f *facts) enclave(e *enclave) {
 
 func (f *facts) genesis(g ledger.Genesis) {
 	for _, n := range g.Nodes {
-		f.stakes[n.Node.ID()] = []stakeAt{{0, n.Bond}}
+		f.stakes[n.Node.ID()] = []stakeAt{{0, n.Bond, n.Bond}}
 	}
 }
 
@@ -65,10 +86,17 @@ func (w *world) checkBlock(events []ledger.Event, txs int) {
 		seen[e.Task] = true
 		if c, ok := w.chain.read().Case(e.Task); ok {
 			w.checkSettledOnce(c)
+			w.checkPayments(c)
 			w.checkCommittee(c)
 			w.checkExecutor(c)
+			w.checkSkips(c)
 			w.checkVerdicts(c)
+			w.checkProof(c)
+			w.checkCanary(c)
+			w.checkReleases(c)
 			w.checkSlashes(c)
+			w.checkAmounts(c)
+			w.checkCalm(c)
 		}
 	}
 	w.noteStakes()

@@ -8,33 +8,65 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-// noteStakes keeps every node's bond at every height, for checkCommittee.
+// noteStakes keeps what every node has after every block, for checkCommittee
+// and checkAmounts.
 func (w *world) noteStakes() {
 	for _, k := range w.workers {
 		rec, _ := w.chain.read().Node(k.id)
 		all := w.facts.stakes[k.id]
-		if all[len(all)-1].amount != rec.Bond {
-			w.facts.stakes[k.id] = append(all, stakeAt{w.chain.height, rec.Bond})
+		if last := all[len(all)-1]; last.bond != rec.Bond || last.held != held(rec) {
+			w.facts.stakes[k.id] = append(all, stakeAt{w.chain.height, rec.Bond, held(rec)})
+		}
+		if rec.JailedUntil > 0 {
+			w.facts.jailed[k.id] = rec.JailedUntil - w.params.JailBlocks
 		}
 	}
 }
 
+func held(rec ledger.NodeRecord) task.Amount {
+	sum := rec.Bond
+	for _, u := range rec.Unbonding {
+		sum += u.Amount
+	}
+	return sum
+}
+
+// snapshot is the bond that counts in a draw, and the block before which the
+// node had it: the end of the epoch before the last.
+func (w *world) snapshot(id task.NodeID, seeded uint64) (bond task.Amount, from uint64) {
+	if epoch := seeded / w.params.EpochBlocks; epoch >= 2 {
+		from = (epoch - 1) * w.params.EpochBlocks
+	}
+	for _, s := range w.facts.stakes[id] {
+		if s.height < from || s.height == 0 {
+			bond = s.bond
+		}
+	}
+	return bond, from
+}
+
 // The committee is whom the draw drew: with the stake of a whole epoch before,
-// not of now, and fixed once the claims are closed (§3.2, §5.5).
+// not of now, and fixed once the claims are closed (§3.2, §5.5). Who was sent
+// away draws nothing, whatever it had.
 func (w *world) checkCommittee(c *ledger.Case) {
+	if c.SeededAt == 0 {
+		return
+	}
+	var total task.Amount
+	for _, k := range w.workers {
+		stake, _ := w.snapshot(k.id, c.SeededAt)
+		total += stake
+	}
+	if c.TotalStake != total {
+		w.violate("stake counts from the snapshot", "task %s: the draw is of %s in all, there were %s", c.ID().Short(), c.TotalStake, total)
+	}
 	for _, m := range c.Members {
-		epoch := c.SeededAt / w.params.EpochBlocks
-		from := uint64(0) // what counted: the bond at the end of the epoch before the last
-		if epoch >= 2 {
-			from = (epoch - 1) * w.params.EpochBlocks
-		}
-		var stake task.Amount
-		for _, s := range w.facts.stakes[m.Claim.Node] {
-			if s.height < from || s.height == 0 {
-				stake = s.amount
-			}
-		}
-		if m.Stake > stake {
+		stake, from := w.snapshot(m.Claim.Node, c.SeededAt)
+		jailed := w.facts.jailed[m.Claim.Node]
+		switch {
+		case jailed > 0 && jailed >= from && jailed < c.SeededAt:
+			w.violate("who is jailed draws nothing", "%s was sent away in block %d, and sits with %d seats", w.name(m.Claim.Node), jailed, m.Seats)
+		case m.Stake != stake:
 			w.violate("stake counts from the snapshot", "%s draws with %s, it had %s before block %d", w.name(m.Claim.Node), m.Stake, stake, from)
 		}
 	}
@@ -72,5 +104,25 @@ func (w *world) checkExecutor(c *ledger.Case) {
 	}
 	if int(c.View.Number) >= len(order) || order[c.View.Number] != c.View.Executor {
 		w.violate("the executor owns the lowest ticket", "task %s view %d: %s", c.ID().Short(), c.View.Number, w.name(c.View.Executor))
+	}
+}
+
+// Nobody is passed over on the word of its committee unless n−f seats have gone
+// on; a liar may have said anything, so it counts as gone (§6.2).
+func (w *world) checkSkips(c *ledger.Case) {
+	for _, p := range c.Passed {
+		if p.Height != w.chain.height || p.Attempt != c.Attempt || p.Why != "its committee found it silent" {
+			continue
+		}
+		var gone, all uint32
+		for _, m := range c.Members {
+			all += m.Seats
+			if w.byID[m.Claim.Node].liar != nil || w.facts.gone[goneKey{attemptNode{c.ID(), c.Attempt, m.Claim.Node}, p.View + 1}] {
+				gone += m.Seats
+			}
+		}
+		if gone < quorum(all) {
+			w.violate("a quorum passes over", "%s was passed over by %d of %d seats at most", w.name(p.Executor), gone, all)
+		}
 	}
 }

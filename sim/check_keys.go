@@ -1,7 +1,10 @@
 package sim
 
 import (
+	"bytes"
+
 	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
 )
 
 // checkRelease: a key goes only to the untouched enclave of whoever executes,
@@ -17,5 +20,21 @@ func (w *world) checkRelease(p *person, c *ledger.Case, box []byte) {
 		w.violate("no key on a canary", "%s sealed a key to the enclave of %s", p.name, e.s.name)
 	case e.s.worker.id != c.View.Executor || e.context.View != c.View.Number || e.context.Attempt != c.Attempt:
 		w.violate("keys go to the executor", "%s sealed a key to %s; %s executes", p.name, e.s.name, w.name(c.View.Executor))
+	}
+}
+
+// checkReleases: what the chain holds as an owner's release, the owner has
+// sealed, to an enclave of this view (§8.2).
+func (w *world) checkReleases(c *ledger.Case) {
+	for _, r := range c.View.Releases {
+		p := w.alice
+		if r.Role == task.Bob {
+			p = w.bob
+		}
+		box, mine := bytes.CutPrefix(r.Sealed, []byte(p.name+" to "))
+		e := w.facts.enclaves[string(box)]
+		if !mine || e == nil || e.context.View != c.View.Number || e.context.Attempt != c.Attempt {
+			w.violate("owners release their own keys", "task %s view %d: %s has released nothing of the kind", c.ID().Short(), c.View.Number, p.name)
+		}
 	}
 }

@@ -21,3 +21,19 @@ func (w *world) checkDeadlines() {
 		}
 	}
 }
+
+// checkCalm: where nothing fails and nobody lies, the first committee that is
+// large enough does the work, its first executor runs it, and nobody pays.
+func (w *world) checkCalm(c *ledger.Case) {
+	if !w.o.Honest || w.net.heals != 0 {
+		return
+	}
+	switch {
+	case len(c.Passed) > 0:
+		w.violate("calm work needs one attempt", "task %s: %s was passed over: %s", c.ID().Short(), w.name(c.Passed[0].Executor), c.Passed[0].Why)
+	case c.Phase == ledger.Posted && !c.View.Executor.IsZero():
+		w.violate("calm work needs one attempt", "task %s: the committee of attempt %d came to nothing", c.ID().Short(), c.Attempt-1)
+	case len(c.Slashes) > 0:
+		w.violate("calm work needs one attempt", "task %s: %s was slashed for %s", c.ID().Short(), w.name(c.Slashes[0].Node), c.Slashes[0].Cause)
+	}
+}

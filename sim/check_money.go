@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"math/big"
 
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
@@ -17,22 +18,119 @@ func (w *world) checkSupply() {
 
 // A task is settled once, and its settlement pays out what was locked (§10.7).
 func (w *world) checkSettledOnce(c *ledger.Case) {
+	id := c.ID()
+	old, before := w.facts.settled[id]
 	if c.Settlement == nil {
+		if before {
+			w.violate("a task is settled once", "the settlement of task %s is gone", id.Short())
+		}
 		return
 	}
 	raw := task.Encode(*c.Settlement)
-	if old, ok := w.facts.settled[c.ID()]; ok && !bytes.Equal(old, raw) {
-		w.violate("a task is settled once", "task %s was settled again", c.ID().Short())
+	if before && !bytes.Equal(old, raw) {
+		w.violate("a task is settled once", "task %s was settled again", id.Short())
 	}
-	w.facts.settled[c.ID()] = raw
+	w.facts.settled[id] = raw
 	sum := c.Settlement.Kept + c.Settlement.Burned
 	for _, p := range c.Settlement.Payments {
 		sum += p.Amount
 	}
 	if locked := c.Escrow.Alice + c.Escrow.Bob + c.Escrow.Pot; sum != locked {
-		w.violate("a settlement pays what was locked", "task %s: %d of %d", c.ID().Short(), sum, locked)
+		w.violate("a settlement pays what was locked", "task %s: %d of %d", id.Short(), sum, locked)
 	}
 	if c.Phase != ledger.Closed {
-		w.violate("a settled task is closed", "task %s is %s", c.ID().Short(), c.Phase)
+		w.violate("a settled task is closed", "task %s is %s", id.Short(), c.Phase)
 	}
+}
+
+// Who did the work is paid for it by whom the table names, and nobody else is
+// (§10.2, §10.3).
+func (w *world) checkPayments(c *ledger.Case) {
+	if c.Settlement == nil || c.Settlement.Height != w.chain.height {
+		return
+	}
+	want := wages(c)
+	for _, p := range c.Settlement.Payments {
+		want[due{p.To, p.Why}] -= int64(p.Amount)
+	}
+	for _, m := range c.Members { // in an order
+		for _, why := range []string{ledger.WhyExecutor, ledger.WhyVerifier} {
+			if d := want[due{m.Node.Operator, why}]; d != 0 {
+				w.violate("work is paid by the table", "task %s, %s: %s as %s is off by %d", c.ID().Short(), c.Settlement.Outcome, w.name(m.Claim.Node), why, d)
+			}
+		}
+	}
+	if d := want[due{c.Function.Owner, ledger.WhyRoyalty}]; d != 0 {
+		w.violate("work is paid by the table", "task %s, %s: the royalty is off by %d", c.ID().Short(), c.Settlement.Outcome, d)
+	}
+	bob := c.Settlement.Outcome == ledger.BobSilent
+	if kept := c.Settlement.Kept; kept > c.Escrow.Bob || bob == (kept == c.Escrow.Bob) && len(c.Settlement.Payments) > 1 {
+		w.violate("who is at fault pays", "task %s, %s: %s of Bob's %s is kept", c.ID().Short(), c.Settlement.Outcome, kept, c.Escrow.Bob)
+	}
+}
+
+// due is an account's part for one reason.
+type due struct {
+	to  task.Address
+	why string
+}
+
+// wages are what a closed case owes for work: the gas or, for an owner's
+// silence, the fixed part; the royalty for what Alice got; and the fee in two
+// halves, one for each round, to the seats that were right, with as much of the pot.
+func wages(c *ledger.Case) map[due]int64 {
+	owed := map[due]int64{}
+	add := func(to task.Address, why string, a *big.Int) { owed[due{to, why}] += a.Int64() }
+	o := c.Settlement.Outcome
+	ran := o == ledger.Completed || o == ledger.FunctionFailed || o == ledger.GasExhausted
+	silent := o == ledger.AliceSilent || o == ledger.BobSilent
+	if m := c.Member(c.View.Executor); m != nil {
+		switch {
+		case ran:
+			add(m.Node.Operator, ledger.WhyExecutor, gasMoney(c.View.Result.Result.Gas, c.Task.GasPrice))
+		case silent:
+			part := gasMoney(c.Task.GasLimit, c.Task.GasPrice)
+			add(m.Node.Operator, ledger.WhyExecutor, part.Div(part.Mul(part, big.NewInt(int64(c.Params.FixedPPM))), big.NewInt(1_000_000)))
+		}
+	}
+	if o == ledger.Completed {
+		add(c.Function.Owner, ledger.WhyRoyalty, big.NewInt(int64(c.Function.Manifest.Royalty)))
+	}
+	_, all := judges(c, &c.View.Pre, task.OK)
+	for _, m := range c.Members {
+		share := int64(0)
+		half := func(round *ledger.Round, v task.Verdict, weight int64) {
+			share += weight * int64(spoke(c, round, m.Claim.Node, v)) * int64(m.Seats)
+		}
+		switch {
+		case c.View.Result == nil:
+			half(&c.View.Pre, task.OK, 2)
+		case o == ledger.DirtyExit:
+			half(&c.View.Pre, task.OK, 1)
+			half(&c.View.Post, task.Fault, 1)
+		case o == ledger.BadEnclave:
+			half(&c.View.Post, task.OK, 1)
+		default:
+			half(&c.View.Pre, task.OK, 1)
+			half(&c.View.Post, task.OK, 1)
+		}
+		if share == 0 {
+			continue
+		}
+		of := func(money task.Amount) *big.Int {
+			x := new(big.Int).Mul(big.NewInt(int64(money)), big.NewInt(share))
+			return x.Div(x, big.NewInt(2*int64(all)))
+		}
+		if ran || silent {
+			add(m.Node.Operator, ledger.WhyVerifier, of(c.Task.Fee))
+		}
+		add(m.Node.Operator, ledger.WhyVerifier, of(c.Escrow.Pot))
+	}
+	return owed
+}
+
+// gasMoney is gas × price, which is for a million, rounded up.
+func gasMoney(gas uint64, price task.Amount) *big.Int {
+	x := new(big.Int).Mul(new(big.Int).SetUint64(gas), new(big.Int).SetUint64(uint64(price)))
+	return x.Div(x.Add(x, big.NewInt(task.MicroGas-1)), big.NewInt(task.MicroGas))
 }

@@ -15,8 +15,11 @@ func (w *world) checkSlashes(c *ledger.Case) {
 		if k.liar != nil {
 			continue
 		}
+		// It could not explain its canary (spec §12.3): it was down, or had gone on
+		// to a later view than the chain, in which it does not speak of this one.
+		gone := w.facts.left[attemptNode{c.ID(), s.Attempt, s.Node}] > s.View
 		quiet := s.Cause == ledger.NoReveal || s.Cause == ledger.Silent ||
-			s.Cause == ledger.BadEvidence && k.faulted && w.facts.canaries[k.id] // it could not explain its canary (spec §12.3)
+			s.Cause == ledger.BadEvidence && (k.faulted || gone) && w.facts.canaries[k.id]
 		if !quiet || w.net.heals == 0 {
 			w.violate("nobody honest is slashed", "%s lost %s for %s in task %s", k.name, s.Amount, s.Cause, c.ID().Short())
 		}
@@ -25,22 +28,50 @@ func (w *world) checkSlashes(c *ledger.Case) {
 		if k := w.byID[p.Executor]; k.liar == nil && p.Slashed > 0 && w.net.heals == 0 && w.o.Honest {
 			w.violate("nobody honest is slashed", "%s was passed over in a calm world: %s", k.name, p.Why)
 		}
+		// And who lied about what the chain has seen to be faulty has paid.
+		if p.Pre.Faulty != "" && !w.paid(c, p.Executor, p.Attempt, p.View) {
+			w.violate("a liar pays", "task %s: %s showed faulty evidence in view %d", c.ID().Short(), w.name(p.Executor), p.View)
+		}
 	}
-	// And who lied about what the chain has seen to be faulty has paid.
-	if c.Phase == ledger.Closed && c.View.Pre.Faulty != "" && len(passedOver(c, c.View.Executor)) == 0 && !w.paid(c, c.View.Executor) {
+	if c.Phase == ledger.Closed && (c.View.Pre.Faulty != "" || c.View.Post.Faulty != "") && !w.paid(c, c.View.Executor, c.Attempt, c.View.Number) {
 		w.violate("a liar pays", "task %s: %s showed faulty evidence", c.ID().Short(), w.name(c.View.Executor))
 	}
 }
 
-func passedOver(c *ledger.Case, id task.NodeID) (all []ledger.Pass) {
-	for _, p := range c.Passed {
-		if p.Executor == id {
-			all = append(all, p)
-		}
-	}
-	return all
+// paid says whether an executor has lost a part of its bond in its view.
+func (w *world) paid(c *ledger.Case, id task.NodeID, attempt, view uint32) bool {
+	return slices.ContainsFunc(c.Slashes, func(s ledger.Slash) bool {
+		return s.Node == id && s.Attempt == attempt && s.View == view && s.Amount > 0 &&
+			(s.Cause == ledger.BadEvidence || s.Cause == ledger.UncleanExit || s.Cause == ledger.TwoResults)
+	})
 }
 
-func (w *world) paid(c *ledger.Case, id task.NodeID) bool {
-	return slices.ContainsFunc(c.Slashes, func(s ledger.Slash) bool { return s.Node == id })
+// A slash takes its share of all that the node has, what is on its way out of
+// the bond too, and at least half of it is burned (§10.4). Where something else
+// moved the node's money in the same block, its share cannot be told.
+func (w *world) checkAmounts(c *ledger.Case) {
+	fresh := c.Slashes[w.facts.slashes[c.ID()]:]
+	w.facts.slashes[c.ID()] = len(c.Slashes)
+	for _, s := range fresh {
+		var given task.Amount
+		for _, p := range s.Rewards {
+			given += p.Amount
+		}
+		if given > s.Amount/2 {
+			w.violate("half of a slash is burned", "%s lost %s for %s, of which %s were given away", w.name(s.Node), s.Amount, s.Cause, given)
+		}
+		ppm := map[ledger.Cause]uint64{
+			ledger.BadEvidence: w.params.BadEvidencePPM, ledger.UncleanExit: w.params.BadEvidencePPM, ledger.TwoResults: w.params.BadEvidencePPM,
+			ledger.Equivocation: w.params.EquivocationPPM,
+		}[s.Cause]
+		rec, _ := w.chain.read().Node(s.Node)
+		all := w.facts.stakes[s.Node]
+		before := all[len(all)-1].held
+		if ppm > 0 && before-held(rec) == s.Amount && s.Amount != before*task.Amount(ppm)/1_000_000 {
+			w.violate("a lie costs its share", "%s lost %s of %s for %s", w.name(s.Node), s.Amount, before, s.Cause)
+		}
+		if ppm > 0 && rec.JailedUntil <= w.chain.height {
+			w.violate("who lies is sent away", "%s lost %s for %s, and stays", w.name(s.Node), s.Amount, s.Cause)
+		}
+	}
 }

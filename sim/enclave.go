@@ -21,7 +21,8 @@ type enclave struct {
 	keys    attest.Keys
 	sign    ed25519.PrivateKey
 	vrf     *vrf.PrivateKey
-	canary  bool
+	due     bool // its VRF asks for a canary
+	canary  bool // and that is what it shows
 	genuine bool // the measured code, untouched
 	shown   attest.Evidence
 	input   *task.Release
@@ -67,10 +68,8 @@ func (e *enclave) at(b task.Ballot) bool {
 }
 
 func (s *session) start(c *ledger.Case, a committee.StartEnclave) {
-	e := &enclave{s: s, context: c.Expected(task.PreRun, a.Ballot.View, s.node).Context, sign: s.w.key(), vrf: vrf.NewKey(s.w.fresh()), genuine: true}
-	box := s.w.fresh()
-	e.keys = attest.Keys{Seal: append(box[:], make([]byte, 1216-32)...), Sign: task.PublicKey(e.sign), VRF: task.Key(e.vrf.Public())}
-	e.canary = attest.CanaryDue(e.vrf.Output(attest.CanaryInput(e.context)), e.context.CanaryPPM)
+	e := s.born(c.Expected(task.PreRun, a.Ballot.View, s.node).Context)
+	e.canary = e.due
 	s.enclave = e
 	if s.liar != nil {
 		e.genuine = !s.liar.tampers()
@@ -78,6 +77,15 @@ func (s *session) start(c *ledger.Case, a committee.StartEnclave) {
 	s.w.facts.enclave(e)
 	s.quote(a.Ballot, node.Nonces(a.Members))
 	s.beat(e)
+}
+
+// born makes an enclave with its keys.
+func (s *session) born(c attest.Context) *enclave {
+	e := &enclave{s: s, context: c, sign: s.w.key(), vrf: vrf.NewKey(s.w.fresh()), genuine: true}
+	box := s.w.fresh()
+	e.keys = attest.Keys{Seal: append(box[:], make([]byte, 1216-32)...), Sign: task.PublicKey(e.sign), VRF: task.Key(e.vrf.Public())}
+	e.due = canaryDue(e.vrf.Output(attest.CanaryInput(c)), c.CanaryPPM)
+	return e
 }
 
 func (e *enclave) platform() attest.Platform {
@@ -95,10 +103,12 @@ func (e *enclave) evidence(r task.Round, nonces []task.Hash) attest.Evidence {
 }
 
 func (s *session) quote(b task.Ballot, nonces []task.Hash) {
-	ev := s.enclave.evidence(b.Round, nonces)
+	good := s.enclave.evidence(b.Round, nonces)
+	ev := good
 	if s.liar != nil {
 		ev = s.liar.spoil(s.enclave, b.Round, ev)
 	}
+	s.w.facts.bad[ev.Digest()] = ev.Digest() != good.Digest() || b.Round == task.PreRun && s.enclave.canary
 	if b.Round != task.PostRun {
 		s.enclave.shown = ev
 	}
@@ -115,16 +125,25 @@ func (s *session) unveil(a committee.Unveil) {
 		s.s.Unveiled(a.Ballot, nil, nil)
 		return
 	}
+	if !e.canary && s.w.chance(0.5) {
+		e = s.liar.excuse(e)
+		s.enclave = e
+		s.w.facts.enclave(e)
+	}
 	proof, _ := e.vrf.Prove(attest.CanaryInput(e.context))
 	e.canary, e.context.Round = false, task.Recheck
-	e.genuine = true // what it shows now is what it is
+	e.genuine = s.liar == nil || !s.liar.tampers() || s.w.chance(0.5)
 	e.shown = e.evidence(task.Recheck, node.Nonces(a.Members))
+	if !e.genuine {
+		e.shown = s.liar.spoil(e, task.Recheck, e.shown)
+	}
+	s.w.facts.bad[e.shown.Digest()] = !e.genuine
 	s.s.Unveiled(a.Ballot, (*[81]byte)(&proof), task.Encode(e.shown))
 }
 
 // beat sends signs of life while the work lasts.
 func (s *session) beat(e *enclave) {
-	s.later(int64(committee.Embedded.Silence)*millisecond/4, func() {
+	s.later(int64(s.w.times.Silence)*millisecond/4, func() {
 		if s.enclave != e {
 			return
 		}

@@ -18,11 +18,14 @@ func (w *world) weather() {
 	for i := range n.skew {
 		n.skew[i] = 1
 	}
-	if w.o.Calm || w.chance(0.2) {
+	if w.o.Calm {
 		n.heals = 0
 		return
 	}
 	n.heals = w.between(second, 6*second)
+	if w.chance(0.4) { // impatient timeouts: many views
+		w.times.View, w.times.Silence = uint64(w.between(60, 300)), uint64(w.between(400, 2500))
+	}
 	n.loss, n.twice = 0.15*w.rand.Float64(), 0.2*w.rand.Float64()
 	for i, k := range w.workers {
 		// A clock that is a day off changes nothing, since no rule reads one; one

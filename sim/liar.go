@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/ledger"
@@ -30,9 +31,12 @@ const (
 	withholder  lie = "withheld-claim"
 	accuser     lie = "false-accuser" // accuses honest executors
 	junk        lie = "junk"          // transactions that nobody should believe
+	twoFaces    lie = "two-faces"     // shows bad evidence to some verifiers, and good to others
+	gang        lie = "gang"          // most of the stake: bad enclaves, and OK to everything
 )
 
-var lies = []lie{lazyOK, alwaysFault, coin, mute, hushed, copycat, twoTongues, silent, badEvidence, oldNonces, fakeCanary, dirtyExit, twoResults, withholder, accuser, junk}
+// lies are those of liars who know nothing of each other.
+var lies = []lie{twoFaces, lazyOK, alwaysFault, coin, mute, hushed, copycat, twoTongues, silent, badEvidence, oldNonces, fakeCanary, dirtyExit, twoResults, withholder, accuser, junk}
 
 type liar struct {
 	w     *world
@@ -54,12 +58,14 @@ func (w *world) newLiar(k *worker) *liar {
 
 func (l *liar) withholds() bool   { return l.kind == withholder }
 func (l *liar) fakesCanary() bool { return l.kind == fakeCanary }
-func (l *liar) tampers() bool     { return l.kind == badEvidence || l.kind == fakeCanary }
+func (l *liar) tampers() bool {
+	return l.kind == badEvidence || l.kind == fakeCanary || l.kind == gang
+}
 
 // lieOf is its word in a round, whatever the evidence says.
 func (l *liar) lieOf() (task.Verdict, bool) {
 	switch l.kind {
-	case lazyOK:
+	case lazyOK, gang:
 		return task.OK, true
 	case alwaysFault:
 		return task.Fault, true
@@ -98,9 +104,33 @@ func (l *liar) send(s *session, to []task.NodeID, m node.Message) {
 		other.Vote.Executor = l.w.workers[l.w.rand.IntN(len(l.w.workers))].id
 		other.Signature = task.Sign(l.k.peer, other.Vote.Hash())
 		s.send(to[len(to)/2-1:], node.Message{Vote: &other})
+	case m.Shown != nil && l.kind == twoFaces && m.Shown.Ballot.Round == task.PreRun && len(to) > 1:
+		s.send(to[:len(to)/2], m)
+		s.send(to[len(to)/2:], node.Message{Shown: l.otherFace(s, *m.Shown)})
 	default:
 		s.send(to, m)
 	}
+}
+
+// otherFace is bad evidence for the same question, under the same signature.
+func (l *liar) otherFace(s *session, shown task.Showing) *task.Showing {
+	if ev, err := attest.ParseEvidence(shown.Evidence); err == nil && s.enclave != nil {
+		ev = s.enclave.platform().Quote(s.enclave.context, ev.Keys, ev.Nonces, task.H(task.TagState, []byte("mine")))
+		l.w.facts.bad[ev.Digest()] = true
+		shown.Evidence = task.Encode(ev)
+		shown.Signature = task.Sign(l.k.peer, shown.Hash())
+	}
+	return &shown
+}
+
+// excuse is another enclave than the one it has shown: one that drew a canary.
+func (l *liar) excuse(e *enclave) *enclave {
+	for range 100 {
+		if o := e.s.born(e.context); o.due {
+			return o
+		}
+	}
+	return e
 }
 
 // commitment is what it commits to instead.
@@ -209,11 +239,13 @@ func (l *liar) nuisance(c *ledger.Case) (all []task.Body) {
 		}}})
 	}
 	digest := task.H(task.TagEvidence, c.View.Pre.Evidence)
+	gone := task.SignedVote{Vote: task.Vote{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number + 1, Stage: task.NewView, Node: l.k.id}}
+	gone.Signature = task.Sign(l.k.peer, gone.Vote.Hash())
 	forged := task.Result{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK, Gas: 5, PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: digest}
 	all = append(all,
 		task.Body{Result: &task.SignedResult{Result: forged, Signature: task.Sign(l.k.peer, forged.Hash()), CID: "forged"}},
 		task.Body{Release: &task.Release{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Role: task.Alice, Evidence: digest, Sealed: []byte("junk")}},
-		task.Body{Skip: &task.Skip{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number + 1}},
+		task.Body{Skip: &task.Skip{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number + 1, Votes: slices.Repeat([]task.SignedVote{gone}, 12)}},
 		task.Body{Claims: &task.Claims{Claims: []task.Claim{{Task: c.ID(), Attempt: c.Attempt, Node: l.k.id, Proof: [81]byte{1}}}}},
 	)
 	// Another's verdict, made up: it opens no commitment.
@@ -243,6 +275,8 @@ func (l *liar) spoil(e *enclave, r task.Round, ev attest.Evidence) attest.Eviden
 			old.Nonces = ev.Nonces
 		}
 		return old
+	case l.kind == dirtyExit && r == task.PostRun && l.w.chance(0.5): // another enclave, which has seen nothing
+		return e.platform().Quote(c, e.s.born(e.context).keys, ev.Nonces, attest.EmptyState)
 	case l.kind == dirtyExit && r == task.PostRun:
 		return e.platform().Quote(c, e.keys, ev.Nonces, task.H(task.TagState, []byte("left behind")))
 	}

@@ -103,6 +103,25 @@ func (w *world) schedule() {
 	}
 }
 
+// churn moves stake while tasks run: some bond more, some take a part or all.
+func (w *world) churn() {
+	for _, k := range w.workers {
+		for range w.between(0, 2) {
+			b := task.Body{Bond: &task.Bond{Node: k.id, Amount: task.Amount(w.between(1, 90)) * task.PRY}}
+			if w.chance(0.5) {
+				b = task.Body{Unbond: b.Bond}
+			}
+			all := b.Unbond != nil && w.chance(0.15)
+			w.after(w.between(0, w.net.heals+3*second), func() {
+				if rec, ok := w.chain.read().Node(k.id); ok && all {
+					b.Unbond.Amount = rec.Bond
+				}
+				k.submit(b)
+			})
+		}
+	}
+}
+
 // due says whether something is planned that needs blocks.
 func (w *world) due() bool {
 	for _, j := range w.jobs {

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 )
@@ -99,6 +100,7 @@ type world struct {
 	jobs    []*job
 	net     network
 	facts   facts
+	times   committee.Timeouts
 
 	violation string
 }
@@ -113,7 +115,8 @@ type job struct {
 
 func newWorld(seed uint64, o Options) *world {
 	w := &world{loop: newLoop(seed, o.Log), seed: seed, o: o, byID: map[task.NodeID]*worker{}}
-	w.trace = sha256.New()
+	w.trace, w.times = sha256.New(), committee.Embedded
+	w.o.Honest, w.o.Calm = o.Honest || w.chance(0.1), o.Calm || w.chance(0.2)
 	w.facts.init()
 	w.people()
 	w.hire()
@@ -125,6 +128,7 @@ func newWorld(seed uint64, o Options) *world {
 // run lets the world live until all is settled, or until that is overdue.
 func (w *world) run() {
 	w.schedule()
+	w.churn()
 	for w.violation == "" && w.step() {
 		if w.now > w.net.heals+patience {
 			w.checkDeadlines()

@@ -52,7 +52,9 @@ type timerKey struct {
 	round task.Round
 }
 
-// hire makes the workers; less than a third of the stake lies.
+// hire makes the workers. Less than a third of the stake lies, but in a few
+// worlds most of it does, and stands together: then an owner has only its own
+// eyes, and the honest minority only its proofs.
 func (w *world) hire() {
 	n := w.o.Workers
 	if n == 0 {
@@ -74,10 +76,17 @@ func (w *world) hire() {
 	if w.o.Honest {
 		return
 	}
+	share, captured := task.Amount(33), w.chance(0.1)
+	if captured {
+		share = 80
+	}
 	for _, k := range w.workers {
-		if 3*(bad+k.bond) < all && w.chance(0.5) {
+		if 100*(bad+k.bond) < share*all && w.chance(0.5+0.3*float64(share/80)) {
 			bad += k.bond
 			k.liar = w.newLiar(k)
+			if captured {
+				k.liar.kind = gang
+			}
 			w.say("%s lies: %s", k.name, k.liar.kind)
 		}
 	}
@@ -142,7 +151,7 @@ func (k *worker) moved(c *ledger.Case) {
 		}
 		s = &session{worker: k, id: id, timers: map[timerKey]int{}}
 		inner, err := node.NewSession(node.SessionConfig{
-			Node: k.node, Peer: k.peer, VRF: k.vrf, Times: committee.Embedded, Journal: &k.disk, Effects: s, Appraise: attest.Appraise, Log: slog.New(slog.DiscardHandler),
+			Node: k.node, Peer: k.peer, VRF: k.vrf, Times: k.w.times, Journal: &k.disk, Effects: s, Appraise: attest.Appraise, Log: slog.New(slog.DiscardHandler),
 		}, c)
 		if err != nil {
 			k.w.say("%s cannot read its votes and stays silent: %v", k.name, err)
@@ -416,6 +425,7 @@ func (d *disk) Vote(v task.SignedVote) error {
 		key := voteKey{v.Vote.Attempt, v.Vote.View, v.Vote.Stage}
 		if old, ok := r.votes[key]; ok {
 			if old.Vote != v.Vote {
+				d.owner.w.checkAsked(d.owner)
 				return errOther
 			}
 			return nil
@@ -431,6 +441,7 @@ func (d *disk) Reveal(v task.Reveal) error {
 		for _, o := range r.reveals {
 			if o.Ballot == v.Ballot {
 				if o != v {
+					d.owner.w.checkAsked(d.owner)
 					return errOther
 				}
 				return nil
