@@ -1,6 +1,6 @@
 # .ci/run holds the steps; these are short names for them.
 
-.PHONY: help build test race lint fuzz bench check
+.PHONY: help build test race lint fuzz planted bench check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\): *## /\1\t/p' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ lint: ## gofmt, go vet and golangci-lint, the import rule among its checks
 
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	.ci/run fuzz
+
+planted: ## that the simulator finds the bugs that are put into the code
+	.ci/run planted
 
 bench: ## all benchmarks
 	go test -run '^$$' -bench . ./...

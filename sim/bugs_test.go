@@ -1,0 +1,163 @@
+//go:build planted
+
+package sim
+
+// bugs are what could be wrong, and was not, in the code that the simulator drives.
+var bugs = []bug{
+	{
+		"vote sent before it is stored", "node/session.go", `	if err := s.cfg.Journal.Vote(v); err != nil {
+		s.cfg.Log.Error("vote not stored, so not cast", "task", s.task.Short(), "err", err)
+		return
+	}
+	v.Signature = task.Sign(s.cfg.Peer, v.Vote.Hash())`, `	v.Signature = task.Sign(s.cfg.Peer, v.Vote.Hash())
+	s.send(Message{Vote: &v})
+	if err := s.cfg.Journal.Vote(v); err != nil {
+		return
+	}`, 10, "a word is stored before it is said",
+	},
+	{
+		"vote cast though its journal failed", "node/session.go", `vote not stored, so not cast", "task", s.task.Short(), "err", err)
+		return`, `vote not stored, so not cast", "task", s.task.Short(), "err", err)`, 100, "a word is stored before it is said",
+	},
+	{
+		"verdict committed though its journal failed", "node/session.go", `not committed to", "task", s.task.Short(), "err", err)
+		return`, `not committed to", "task", s.task.Short(), "err", err)`, 200, "a word is stored before it is said",
+	},
+	{
+		"votes forgotten in a restart", "node/session.go", `	s.machine.Restore(c.Attempt, votes, reveals)
+`, `	s.machine.Restore(c.Attempt, nil, reveals)
+	_ = votes
+`, 100, "who has left a view is silent in it|a node remembers its words",
+	},
+	{
+		"verdicts forgotten in a restart", "node/session.go", `	s.machine.Restore(c.Attempt, votes, reveals)
+`, `	s.machine.Restore(c.Attempt, votes, nil)
+	_ = reveals
+`, 100, "a node remembers its words",
+	},
+	{
+		"quorum off by one", "sortition/sortition.go", `uint32(2*uint64(n)/3) + 1 }`, `max(1, uint32(2*uint64(n)/3)) }`, 100, "keys wait for a quorum|a quorum passes over",
+	},
+	{
+		"stake read live", "ledger/apply.go", `c.Admit(n.Node, n.StakeAt(c.Epoch), k)`, `c.Admit(n.Node, n.Bond, k)`, 50, "stake counts from the snapshot",
+	},
+	{
+		"stake counts an epoch early", "ledger/records.go", `const activationEpochs = 2`, `const activationEpochs = 1`, 100, "stake counts from the snapshot",
+	},
+	{
+		"jail leaves the stake in the draw", "ledger/slash.go", `	n.Stakes = []Stake{{Epoch: 0, Amount: 0}}
+`, ``, 100, "who is jailed draws nothing|stake counts from the snapshot",
+	},
+	{
+		"nonces not looked for", "attest/attest.go", `if !slices.Contains(e.Nonces, n) {`, `if len(e.Nonces) > 1<<20 {`, 250, "an honest verifier says what is true|evidence answers the verifier's nonce",
+	},
+	{
+		"writable state not looked at", "attest/attest.go", `case e.State != want.State:`, `case len(e.State) == 0:`, 50, "an honest verifier says what is true|keys go to attested enclaves",
+	},
+	{
+		"exit of another enclave", "attest/attest.go", `case want.Keys != nil && !want.Keys.Equal(e.Keys):`, `case want.Keys != nil && len(e.Keys.Seal) == 0:`, 100, "an honest verifier says what is true",
+	},
+	{
+		"reveals before the set is closed", "ledger/case.go", `	if round.ClosedAt == 0 {
+		return task.Refuse("commits-open"`, `	if round.ClosedAt == 1 {
+		return task.Refuse("commits-open"`, 100, "reveals wait for the commitments",
+	},
+	{
+		"commitments after the set is closed", "ledger/verdict.go", `	if round.ClosedAt != 0 {
+		return task.Refuse("commits-closed"`, `	if round.ClosedAt == 1 {
+		return task.Refuse("commits-closed"`, 100, "a closed set is closed",
+	},
+	{
+		"a reveal need not open its commitment", "ledger/case.go", `i < 0 || round.Commitments[i].Digest != v.Digest()`, `i < 0`, 200, "a reveal opens its commitment",
+	},
+	{
+		"a commitment may be copied", "task/vote.go", `func (r Reveal) Digest() Hash { return H(TagCommitment, Encode(r)) }`, `func (r Reveal) Digest() Hash { r.Node = NodeID{}; return H(TagCommitment, Encode(r)) }`, 10, "a word is stored before it is said|a reveal opens its commitment",
+	},
+	{
+		"who was passed over judges again", "ledger/case.go", `	return c.Member(id) != nil && id != c.View.Executor &&
+		!slices.ContainsFunc(c.Passed, func(p Pass) bool { return p.Executor == id && p.Attempt == c.Attempt })`, `	return c.Member(id) != nil && id != c.View.Executor`, 100, "only judges are heard",
+	},
+	{
+		"tickets counted, not owners", "sortition/sortition.go", `case slices.Contains(passed, t.Node):`, `case t.Node == task.Hash{}:`, 100, "the executor owns the lowest ticket",
+	},
+	{
+		"one member skips for many", "ledger/apply.go", `		seen[v.Node] = true
+		seats += m.Seats`, `		seats += m.Seats`, 200, "a quorum passes over",
+	},
+	{
+		"claims close a block late", "ledger/block.go", `c.Deadline = b.Height + b.Params.ClaimBlocks`, `c.Deadline = b.Height + b.Params.ClaimBlocks + 1`, 10, "receipts verify",
+	},
+	{
+		"a forged beacon is taken", "ledger/block.go", `	if err != nil {
+		return task.Refuse("beacon-forged"`, `	if len(proof) == 0 {
+		return task.Refuse("beacon-forged"`, 20, "a beacon is its proposer's",
+	},
+	{
+		"a FAULT with proof is shrugged off", "ledger/verdict.go", `if round.Faulty == "" && doubted && len(round.Evidence) > 0 {`, `if round.Faulty == "" && doubted && len(round.Evidence) > 1<<20 {`, 100, "proof beats words",
+	},
+	{
+		"bad evidence slashes nobody", "ledger/verdict.go", `	b.slash(c, id, r, cause, want, c.finders(r))
+`, `	_, _ = want, cause
+`, 100, "a liar pays",
+	},
+	{
+		"what is unbonding is not slashed", "ledger/slash.go", `	all := n.Bond
+	for _, u := range n.Unbonding {
+		all += u.Amount
+	}
+	return all`, `	return n.Bond`, 100, "a lie costs its share|a liar pays",
+	},
+	{
+		"an unproven accusation slashes", "ledger/accuse.go", `	if !proven {
+		return false, nil
+	}
+	for`, `	for`, 200, "nobody honest is slashed",
+	},
+	{
+		"an excuse of another enclave", "ledger/verdict.go", `if !genuine.Keys.Equal(shown.Keys) {`, `if len(genuine.Keys.Seal)+len(shown.Keys.Seal) == 0 {`, 250, "a canary is the enclave's",
+	},
+	{
+		"a canary followed by bad evidence", "ledger/verdict.go", `if a := c.Appraise(task.Recheck, t.Genuine.Evidence); a.Verdict == task.Fault {`, `if a := c.Appraise(task.Recheck, t.Genuine.Evidence); a.Verdict == 0 {`, 250, "what follows a canary is genuine",
+	},
+	{
+		"an owner does not appraise", "owner/release.go", `a.Verdict != task.OK {
+			return ev,`, `a.Verdict == 0 {
+			return ev,`, 100, "keys go to attested enclaves|no key on a canary",
+	},
+	{
+		"anyone releases for an owner", "ledger/apply.go", `case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker:`, `case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker && r.Role == 0:`, 100, "owners release their own keys",
+	},
+	{
+		"a closed case is settled again", "ledger/accuse.go", `if c.Phase == Reviewing {`, `if c.Phase >= Reviewing {`, 100, "supply is conserved|a task is settled once",
+	},
+	{
+		"a split loses its remainder", "ledger/settle.go", `c.Task.Owner, task.NodeID{}, purse.Alice, WhyRefund)`, `c.Task.Owner, task.NodeID{}, purse.Alice/10*10, WhyRefund)`, 20, "supply is conserved|a settlement pays what was locked",
+	},
+	{
+		"a slash burns nothing", "ledger/slash.go", `	b.meta.Burned += cut - total(s.Rewards)
+`, ``, 100, "supply is conserved",
+	},
+	{
+		"a reward is paid twice", "ledger/slash.go", `		b.credit(f.account, part)
+`, `		b.credit(f.account, part)
+		b.credit(f.account, part)
+`, 100, "supply is conserved",
+	},
+	{
+		"finders get all of a slash", "ledger/slash.go", `b.reward(c, cut/2, finders, WhyFinder)`, `b.reward(c, cut, finders, WhyFinder)`, 100, "half of a slash is burned",
+	},
+	{
+		"a silent owner pays nothing", "ledger/settle.go", `{fault: PartyBob, executor: 'b', fixed: true, verifier: 'b'}`, `{fault: PartyBob, executor: 'a', fixed: true, verifier: 'a'}`, 200, "who is at fault pays",
+	},
+	{
+		"verifiers paid for one round of two", "ledger/settle.go", `		count(task.PostRun, task.OK, 1)
+	}
+	return`, `	}
+	return`, 20, "work is paid by the table",
+	},
+	{
+		"a run without end", "ledger/block.go", `		b.passOver(c, "no result in time", true)
+`, `		b.extend(c, task.PreRun, b.Height+100)
+`, 200, "every task ends",
+	},
+}

@@ -1,0 +1,145 @@
+//go:build planted
+
+package sim
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"text/tabwriter"
+	"time"
+)
+
+// A simulator that finds nothing is worth something only if it would have
+// found what there is. So this test puts bugs into the production code, one at
+// a time and by a build overlay, and wants each to be found.
+
+// bug is one change of the production code.
+type bug struct {
+	name      string
+	file      string
+	old, new  string // old stands exactly once in the file
+	seeds     uint64 // within which it must be found
+	invariant string // that finds it; several, separated by |, where chance decides
+}
+
+var hunted = flag.Uint64("hunt", 0, "play this many seeds, print the first violation as JSON: for the planted binaries")
+
+// found is what a planted binary prints.
+type found struct {
+	Seed      uint64 `json:"seed"`
+	Violation string `json:"violation"`
+}
+
+// TestHunt runs inside a planted binary.
+func TestHunt(t *testing.T) {
+	if *hunted == 0 {
+		t.Skip("not planted")
+	}
+	if f, ok := hunt(*hunted); ok {
+		_ = json.NewEncoder(os.Stdout).Encode(f)
+	}
+}
+
+// hunt finds the lowest seed below n that violates something, on all cores.
+func hunt(n uint64) (first found, ok bool) {
+	var next, bound atomic.Uint64
+	bound.Store(n)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for s := next.Add(1) - 1; s < bound.Load(); s = next.Add(1) - 1 {
+				r := Run(s, Options{})
+				mu.Lock()
+				if r.Violation != "" && s < bound.Load() {
+					bound.Store(s)
+					first, ok = found{s, r.Violation}, true
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return first, ok
+}
+
+// TestPlanted finds every planted bug, and nothing where none is.
+func TestPlanted(t *testing.T) {
+	if *hunted != 0 {
+		t.Skip("planted")
+	}
+	var most uint64
+	for _, b := range bugs {
+		most = max(most, b.seeds)
+	}
+	if f, ok := hunt(most); ok {
+		t.Fatalf("without a bug, seed %d violates: %s", f.Seed, f.Violation)
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "bug\tfound by\tseed\tof\ts")
+	for _, b := range bugs {
+		t.Run(b.name, func(t *testing.T) {
+			start := time.Now()
+			f, ok := b.hunt(t)
+			name, _, _ := strings.Cut(f.Violation, ":")
+			switch {
+			case !ok:
+				name = "NOT FOUND"
+				t.Errorf("not found within %d seeds", b.seeds)
+			case !strings.Contains("|"+b.invariant+"|", "|"+name+"|"):
+				t.Errorf("seed %d finds it by another invariant than %q: %s", f.Seed, b.invariant, f.Violation)
+			}
+			fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%.1f\n", b.name, name, f.Seed, b.seeds, time.Since(start).Seconds())
+		})
+	}
+	table.Flush()
+}
+
+// hunt builds a binary with the bug in it, and runs that.
+func (b bug) hunt(t *testing.T) (first found, ok bool) {
+	t.Helper()
+	dir := t.TempDir()
+	path, err := filepath.Abs(filepath.Join("..", b.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(raw), b.old); n != 1 {
+		t.Fatalf("%s has changed: what the bug replaces stands there %d times", b.file, n)
+	}
+	write := func(name string, raw []byte) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	mutated := write("planted.go", []byte(strings.Replace(string(raw), b.old, b.new, 1)))
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": {path: mutated}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay, bin := write("overlay.json", replace), filepath.Join(dir, "sim.test")
+	build := exec.Command("go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-tags", "planted", "-overlay", overlay, "-o", bin, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := exec.Command(bin, "-test.run", "^TestHunt$", "-hunt", fmt.Sprint(b.seeds)).Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return first, json.Unmarshal([]byte(line), &first) == nil
+}
