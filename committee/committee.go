@@ -266,8 +266,9 @@ func VerifyVote(s task.SignedVote, key func(task.NodeID) (task.Key, bool)) (Veri
 		return nil
 	}
 	v := s.Vote
-	if v.Stage < task.Prepare || v.Stage > task.NewView || v.Stage != task.NewView && v.Executor.IsZero() ||
-		v.Stage == task.NewView && v.View == 0 || len(s.Lock) > task.MaxSeats {
+	names := v.Stage == task.Prepare || v.Stage == task.Commit
+	if v.Stage < task.Prepare || v.Stage > task.PassOver || names && v.Executor.IsZero() || !names && v.View == 0 ||
+		v.Stage == task.PassOver && !v.Executor.IsZero() || len(s.Lock) > task.MaxSeats {
 		return Verified{}, task.Refuse("vote-malformed", "no such vote: %s in view %d", v.Stage, v.View)
 	}
 	if err := check(s); err != nil {

@@ -68,6 +68,7 @@ type round struct {
 	earnest     bool         // and it was not
 	canary      *task.Canary // or it was
 	told        bool         // and the chain has been told
+	watched     bool         // the executor gives stragglers their time once the set is closed
 	accused     bool         // the executor, of other evidence than the chain has
 	submitted   int          // commitments, at the last submission
 	reported    int          // reveals, at the last submission
@@ -87,7 +88,7 @@ func (m *Machine) reset() {
 	m.ordered, m.tickets = nil, nil
 	m.cast, m.skipSent, m.rounds = map[castKey]bool{}, map[uint32]bool{}, map[task.Ballot]*round{}
 	m.accused, m.quoting, m.started = map[task.NodeID]bool{}, false, false
-	m.votes = map[task.Stage]map[uint32]map[task.NodeID]task.SignedVote{task.Prepare: {}, task.Commit: {}, task.NewView: {}}
+	m.votes = map[task.Stage]map[uint32]map[task.NodeID]task.SignedVote{task.Prepare: {}, task.Commit: {}, task.NewView: {}, task.PassOver: {}}
 	m.view, m.ready, m.lock, m.decided, m.executor, m.alive, m.claimSent = 0, false, nil, false, task.NodeID{}, false, false
 }
 
@@ -261,15 +262,14 @@ func (m *Machine) confirm() {
 		}
 		m.tryRequote()
 	}
-	if v := &m.c.View; !m.decided || m.executor != v.Executor || m.view < v.Number {
+	// The chain wins, also over a view that members went on to while its claims
+	// were still open: its executor has only now been told.
+	if v := &m.c.View; !m.decided || m.executor != v.Executor || m.view != v.Number {
 		if m.decided && m.executor == m.self && v.Executor != m.self {
 			m.dropWork("the chain named another executor")
 		}
-		// A view this node is already past: its members wait to skip.
-		if m.view <= v.Number {
-			m.enter(v.Number)
-			m.decide(v.Executor)
-		}
+		m.enter(v.Number)
+		m.decide(v.Executor)
 		m.trySkip()
 	}
 }
@@ -429,9 +429,13 @@ func (m *Machine) weigh(stage task.Stage, view uint32, keep func(task.Vote) bool
 
 // countVotes acts on every quorum that there is.
 func (m *Machine) countVotes() {
+	if m.confirmed {
+		m.joinPassOver()
+		m.trySkip()
+		return
+	}
 	m.followNewViews()
-	m.trySkip()
-	if m.confirmed || m.decided || m.n() == 0 {
+	if m.decided || m.n() == 0 {
 		return
 	}
 	for _, k := range m.sorted() {
@@ -461,13 +465,12 @@ func (m *Machine) followNewViews() {
 		}
 	}
 	slices.Sort(views)
-	all := func(task.Vote) bool { return true }
 	for _, v := range views {
-		seats, votes := m.weigh(task.NewView, v, all)
+		seats, votes := m.weigh(task.NewView, v, everyone)
 		if n := m.n(); n > 0 && seats > (n-1)/3 && seats < m.quorum() {
 			m.leave(v)
 		}
-		if seats < m.quorum() || m.n() == 0 || m.confirmed {
+		if seats < m.quorum() || m.n() == 0 {
 			continue
 		}
 		m.lock = m.highestLock(votes)
@@ -500,6 +503,22 @@ func (m *Machine) highestLock(votes []task.SignedVote) *lock {
 	return best
 }
 
+// joinPassOver finds the chain's executor silent as soon as one honest member
+// must have found it so.
+func (m *Machine) joinPassOver() {
+	next := m.c.View.Number + 1
+	if seats, _ := m.weigh(task.PassOver, next, everyone); m.n() > 0 && seats > (m.n()-1)/3 && m.executor != m.self {
+		m.passOver()
+	}
+}
+
+// passOver says that the executor whom the chain has named is silent.
+func (m *Machine) passOver() {
+	m.castVote(task.Vote{View: m.c.View.Number + 1, Stage: task.PassOver}, nil)
+}
+
+func everyone(task.Vote) bool { return true }
+
 // leave goes on to a later view. The lock goes along unless its owner was
 // decided and then was silent: that is what a new view is for.
 func (m *Machine) leave(to uint32) {
@@ -528,20 +547,17 @@ func (m *Machine) decide(executor task.NodeID) {
 	m.tryAppraise(m.view, task.PreRun)
 }
 
-// trySkip brings the word of n−f seats that have gone on to the chain.
+// trySkip brings the word of n−f seats that the executor is silent to the chain.
 func (m *Machine) trySkip() {
 	if !m.confirmed || !m.isMember() || m.c.Phase < ledger.Attesting || m.c.Phase > ledger.Running {
 		return
 	}
 	next := m.c.View.Number + 1
-	seats, votes := m.weigh(task.NewView, next, func(v task.Vote) bool { return v.Executor.IsZero() })
+	seats, votes := m.weigh(task.PassOver, next, everyone)
 	if seats < m.quorum() || m.skipSent[next] {
 		return
 	}
 	m.skipSent[next] = true
-	for i := range votes {
-		votes[i].Lock = nil
-	}
 	m.submit(task.Body{Skip: &task.Skip{Task: m.c.ID(), Attempt: m.c.Attempt, View: next, Votes: votes}})
 }
 
@@ -587,6 +603,8 @@ func (m *Machine) silence() {
 	case m.alive || m.c.Phase == ledger.Releasing:
 		m.alive = false // owners, not the executor, are waited for while releasing
 		m.timer(SilenceTimer, m.times.Silence)
+	case m.confirmed:
+		m.passOver()
 	default:
 		m.leave(m.view + 1)
 	}

@@ -334,6 +334,10 @@ func (m *Machine) follow(which task.Round) {
 		m.flushTimer(m.view, which)
 		m.stallTimer(which)
 	}
+	if m.executor == m.self && !r.watched { // it may have missed every commitment
+		r.watched = true
+		m.flushTimer(m.view, which)
+	}
 	m.unveil()
 	m.revealsLeftOut(which)
 	m.otherEvidence(which)

@@ -410,15 +410,15 @@ func (b *Block) skip(t task.Skip) error {
 	return nil
 }
 
-// CheckSkip verifies that n−f seats have signed a NewView for this view that
-// vouches for no executor.
+// CheckSkip verifies that n−f seats have found the executor before this view
+// silent.
 func (c *Case) CheckSkip(t task.Skip) error {
 	var seats uint32
 	seen := map[task.NodeID]bool{}
 	for _, s := range t.Votes {
 		m, v := c.Member(s.Vote.Node), s.Vote
 		if m == nil || seen[v.Node] || v.Task != t.Task || v.Attempt != t.Attempt || v.View != t.View ||
-			v.Stage != task.NewView || !v.Executor.IsZero() || !s.Signature.Verify(m.Node.Peer, v.Hash()) {
+			v.Stage != task.PassOver || !s.Signature.Verify(m.Node.Peer, v.Hash()) {
 			continue
 		}
 		seen[v.Node] = true

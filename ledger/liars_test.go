@@ -590,7 +590,7 @@ func TestASkipIsNoWayOutOfFaultyEvidence(t *testing.T) {
 	c := w.c()
 	var votes []task.SignedVote
 	for _, m := range c.Members {
-		v := task.Vote{Task: w.id, View: 1, Stage: task.NewView, Node: m.Claim.Node}
+		v := task.Vote{Task: w.id, View: 1, Stage: task.PassOver, Node: m.Claim.Node}
 		votes = append(votes, task.SignedVote{Vote: v, Signature: task.Sign(w.nodes[v.Node].peer, v.Hash())})
 	}
 	_ = w.send("carol", task.Body{Skip: &task.Skip{Task: w.id, View: 1, Votes: votes}})

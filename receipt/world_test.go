@@ -189,7 +189,7 @@ func (w *world) skip() *world {
 	c := w.c()
 	var votes []task.SignedVote
 	for _, m := range c.Members {
-		v := task.Vote{Task: w.id, Attempt: c.Attempt, View: c.View.Number + 1, Stage: task.NewView, Node: m.Claim.Node}
+		v := task.Vote{Task: w.id, Attempt: c.Attempt, View: c.View.Number + 1, Stage: task.PassOver, Node: m.Claim.Node}
 		votes = append(votes, task.SignedVote{Vote: v, Signature: task.Sign(w.nodes[v.Node].peer, v.Hash())})
 	}
 	w.must("carol", task.Body{Skip: &task.Skip{Task: w.id, Attempt: c.Attempt, View: c.View.Number + 1, Votes: votes}})

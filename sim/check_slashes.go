@@ -15,11 +15,8 @@ func (w *world) checkSlashes(c *ledger.Case) {
 		if k.liar != nil {
 			continue
 		}
-		// It could not explain its canary (spec §12.3): it was down, or had gone on
-		// to a later view than the chain, in which it does not speak of this one.
-		gone := w.facts.left[attemptNode{c.ID(), s.Attempt, s.Node}] > s.View
 		quiet := s.Cause == ledger.NoReveal || s.Cause == ledger.Silent ||
-			s.Cause == ledger.BadEvidence && (k.faulted || gone) && w.facts.canaries[k.id]
+			s.Cause == ledger.BadEvidence && k.faulted && w.facts.canaries[k.id] // it could not explain its canary (spec §12.3)
 		if !quiet || w.net.heals == 0 {
 			w.violate("nobody honest is slashed", "%s lost %s for %s in task %s", k.name, s.Amount, s.Cause, c.ID().Short())
 		}

@@ -45,11 +45,10 @@ func (w *world) checkSaid(k *worker, m node.Message) {
 // or two executors could be decided (§6.2).
 func (w *world) checkLeft(k *worker, v task.Vote) {
 	key := attemptNode{v.Task, v.Attempt, k.id}
-	if v.Stage == task.NewView {
+	if v.Stage == task.PassOver {
+		w.facts.gone[goneKey{key, v.View}] = true
+	} else if v.Stage == task.NewView {
 		w.facts.left[key] = max(w.facts.left[key], v.View)
-		if v.Executor.IsZero() {
-			w.facts.gone[goneKey{key, v.View}] = true
-		}
 	} else if v.View < w.facts.left[key] {
 		w.violate("who has left a view is silent in it", "%s says %s in view %d and had gone to %d", k.name, v.Stage, v.View, w.facts.left[key])
 	}

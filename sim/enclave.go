@@ -229,7 +229,7 @@ func (s *session) result(e *enclave) {
 	}
 	r := task.Result{
 		Task: s.id, Attempt: e.context.Attempt, View: e.context.View, Node: s.worker.id, Outcome: outcome, Gas: gas, Output: task.Hash{7}, Size: 9,
-		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: e.shown.Digest(), InputKey: e.input.Hash(), CodeKey: e.code.Hash(),
+		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: e.input.Evidence, InputKey: e.input.Hash(), CodeKey: e.code.Hash(),
 	}
 	signed := task.SignedResult{Result: r, Signature: task.Sign(e.sign, r.Hash()), CID: "out"}
 	s.w.say("%s has run task %s: %s", s.name, s.id.Short(), outcome)

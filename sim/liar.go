@@ -239,7 +239,7 @@ func (l *liar) nuisance(c *ledger.Case) (all []task.Body) {
 		}}})
 	}
 	digest := task.H(task.TagEvidence, c.View.Pre.Evidence)
-	gone := task.SignedVote{Vote: task.Vote{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number + 1, Stage: task.NewView, Node: l.k.id}}
+	gone := task.SignedVote{Vote: task.Vote{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number + 1, Stage: task.PassOver, Node: l.k.id}}
 	gone.Signature = task.Sign(l.k.peer, gone.Vote.Hash())
 	forged := task.Result{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK, Gas: 5, PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: digest}
 	all = append(all,

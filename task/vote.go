@@ -17,11 +17,15 @@ type Claim struct {
 // Stage is the kind of a vote.
 type Stage uint8
 
-// The three votes of the agreement on an executor (spec §6.2).
+// The votes of a committee (spec §6.5, §6.6).
 const (
 	Prepare Stage = 1 // this executor is the one for this view
 	Commit  Stage = 2 // n−f have prepared it, its own vote among them
-	NewView Stage = 3 // this view's executor is silent; go on to the view named here
+	NewView Stage = 3 // no executor was agreed on in time; go on to the view named here
+	// PassOver is about the chain's word and not the committee's own: the executor
+	// that the chain has named for the view before is silent. Impatience before
+	// the claims were closed must not count as that (spec §6.6).
+	PassOver Stage = 4
 )
 
 func (s Stage) String() string {
@@ -32,6 +36,8 @@ func (s Stage) String() string {
 		return "commit"
 	case NewView:
 		return "new-view"
+	case PassOver:
+		return "pass-over"
 	}
 	return "unknown stage"
 }

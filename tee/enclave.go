@@ -93,6 +93,7 @@ type enclave struct {
 // secret is an owner's release, opened.
 type secret struct {
 	release task.Hash // which one it was
+	shown   task.Hash // the evidence that it was sealed to
 	id      seal.Identity
 	file    task.Hash // SHA-256 of the one file that it is for
 	bad     bool      // it could not be opened
@@ -189,7 +190,7 @@ func (e *enclave) take(r task.Release) error {
 		return errors.New("no key is taken on a canary")
 	}
 	id, file, err := e.sealKey.Open(r)
-	s := &secret{release: r.Hash(), id: id, file: file, bad: err != nil}
+	s := &secret{release: r.Hash(), shown: r.Evidence, id: id, file: file, bad: err != nil}
 	switch r.Role {
 	case task.Alice:
 		e.input = s
@@ -207,10 +208,13 @@ func (e *enclave) run(q Run) (Response, error) {
 	if e.input == nil || e.code == nil {
 		return Response{}, errors.New("both owners' releases come before the run")
 	}
+	if e.input.shown != e.code.shown {
+		return Response{}, errors.New("the owners have released to different evidence")
+	}
 	res := task.Result{
 		InputKey: e.input.release, CodeKey: e.code.release,
 		Task: e.begin.Context.Task, Attempt: e.begin.Context.Attempt, View: e.begin.Context.View,
-		Node: e.begin.Context.Node, Evidence: e.evidence.Digest(), PreState: e.evidence.State,
+		Node: e.begin.Context.Node, Evidence: e.input.shown, PreState: e.evidence.State, // what was judged, not what was quoted last
 	}
 	ran, outcome, err := e.execute(q)
 	if err != nil {
