@@ -1,0 +1,270 @@
+package model
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/vrf"
+)
+
+const (
+	chainID = "model"
+	members = 4 // n: a seat each, so f is 1 and a quorum of all is 3
+)
+
+// cast is who plays: four workers of which n0 owns the lowest ticket, n1 the
+// next and so on, two owners, a proposer, and a task that has been seeded.
+type cast struct {
+	workers  [members]*worker
+	byID     map[task.NodeID]int
+	alice    ed25519.PrivateKey
+	bob      ed25519.PrivateKey
+	proposer *vrf.PrivateKey
+	params   ledger.Params
+	id       task.TaskID
+	enclave  ed25519.PrivateKey
+	born     *vrf.PrivateKey // the enclave's VRF key
+	keys     attest.Keys
+	seeded   chainState
+}
+
+type worker struct {
+	id   task.NodeID
+	node task.Node
+	vrf  *vrf.PrivateKey
+	peer ed25519.PrivateKey
+	op   ed25519.PrivateKey
+	chip ed25519.PrivateKey
+	self committee.Member
+}
+
+func fixedKey(s string) ed25519.PrivateKey {
+	h := task.H(task.TagSalt, []byte(s))
+	return ed25519.NewKeyFromSeed(h[:])
+}
+
+// newCast finds, among beacons, one by which each worker draws one seat.
+func newCast(set func(*ledger.Params)) *cast {
+	for try := byte(1); ; try++ {
+		if c := tryCast(try, set); c != nil {
+			return c
+		}
+	}
+}
+
+func tryCast(try byte, set func(*ledger.Params)) *cast {
+	c := &cast{byID: map[task.NodeID]int{}, alice: fixedKey("alice"), bob: fixedKey("bob"), proposer: vrf.NewKey(task.Hash{try}), enclave: fixedKey("enclave"), born: vrf.NewKey(task.Hash{99})}
+	c.keys = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(c.enclave), VRF: task.Key(c.born.Public())}
+	c.params = ledger.Embedded(chainID)
+	p := &c.params
+	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{9}}}
+	p.CanaryPPM, p.IntervalMillis = 0, 1000
+	p.ClaimBlocks, p.CommitBlocks, p.AttestBlocks, p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks = 1, 1, 3, 2, 1, 2
+	p.MaxAttempts, p.MaxViews = 1, 3
+	set(p)
+	g := ledger.Genesis{Params: c.params, Validators: []ledger.Validator{{Address: []byte("v"), VRF: task.Key(c.proposer.Public())}}}
+	for _, k := range []ed25519.PrivateKey{c.alice, c.bob} {
+		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(k), Balance: 1000 * task.PRY})
+	}
+	for i := range members {
+		name := fmt.Sprint("worker", i)
+		w := &worker{vrf: vrf.NewKey(task.H(task.TagSalt, []byte(name))), peer: fixedKey(name + "p"), op: fixedKey(name + "o"), chip: fixedKey(name + "c")}
+		w.node = task.Node{Operator: task.PublicKey(w.op), VRF: task.Key(w.vrf.Public()), Peer: task.PublicKey(w.peer), Runtimes: []string{"wasm"}, TEE: task.TEE{Kind: string(attest.Simulated), Identity: task.PublicKey(w.chip)}}
+		w.id = w.node.ID()
+		c.workers[i] = w
+		g.Accounts = append(g.Accounts, ledger.Grant{Account: w.node.Operator, Balance: 10 * task.PRY})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: w.node, Bond: 100 * task.PRY})
+	}
+	s := chainState{store: &snapshot{m: map[string][]byte{}}}
+	if err := ledger.Init(s.store, g); err != nil {
+		panic(err)
+	}
+	fn := task.Function{Owner: task.PublicKey(c.bob), Manifest: task.Manifest{Name: "f", Runtime: "wasm", Limits: task.Limits{Gas: 1, MemoryBytes: 1, OutputBytes: 1, WallMillis: 1000}}, Code: task.Blob{CID: "x", Size: 1}}
+	post := task.Task{Chain: chainID, Owner: task.PublicKey(c.alice), Function: fn.ID(), Input: task.Blob{CID: "y", Size: 1}, Recipient: "r", GasLimit: 1, Fee: 4 * task.PRY, Seats: members, MinSeats: 4, Policy: task.Policy{MinTier: 1}}
+	c.id = post.ID()
+	s = c.block(s, []signed{{c.bob, task.Body{Publish: &task.Publish{Function: fn, Bond: 10 * task.PRY}}}})
+	s = c.block(s, []signed{{c.alice, task.Body{Post: &post}}})
+	s = c.block(s, nil)
+	k := s.read(c.id)
+	if k == nil || k.Phase != ledger.Electing {
+		panic("the model's task was not posted")
+	}
+	for _, w := range c.workers {
+		won, ok := sortition.Win(w.vrf, task.Hash(w.id), k.Seed(), k.Seats, uint64(100*task.PRY), uint64(k.TotalStake))
+		if !ok || won.Seats() != 1 {
+			return nil
+		}
+		w.self = committee.Member{
+			Node: w.id, Seats: won.Seats(), Tickets: won.Tickets(), Beta: won.Output(),
+			Claim: task.Claim{Task: c.id, Attempt: k.Attempt, Node: w.id, Proof: won.Proof()},
+		}
+	}
+	slices.SortFunc(c.workers[:], func(a, b *worker) int { return a.self.Tickets[0].Compare(b.self.Tickets[0]) })
+	var set4 []task.Claim
+	for i, w := range c.workers {
+		c.byID[w.id] = i
+		set4 = append(set4, w.self.Claim)
+	}
+	// The claims of all, brought by one: they are on the chain, and still open if
+	// the parameters give them more than one block.
+	c.seeded = c.block(s, []signed{{c.workers[0].op, task.Body{Claims: &task.Claims{Claims: set4}}}})
+	return c
+}
+
+func (c *cast) name(id task.NodeID) string {
+	if id.IsZero() {
+		return "nobody"
+	}
+	if i, ok := c.byID[id]; ok {
+		return fmt.Sprint("n", i)
+	}
+	return id.Short()
+}
+
+func (c *cast) peerKey(id task.NodeID) (task.Key, bool) {
+	i, ok := c.byID[id]
+	if !ok {
+		return task.Key{}, false
+	}
+	return c.workers[i].node.Peer, true
+}
+
+// ---- the chain: a state, and blocks that make another ----
+
+// chainState is the ledger after some block. It never changes.
+type chainState struct {
+	height uint64
+	store  *snapshot
+}
+
+type signed struct {
+	key  ed25519.PrivateKey
+	body task.Body
+}
+
+// block makes the next state. What the ledger refuses is left out, fee and all:
+// a refused transaction changes nothing that the model is about.
+func (c *cast) block(s chainState, txs []signed) chainState {
+	next, _ := c.blockOf(s, txs)
+	return next
+}
+
+func (c *cast) blockOf(s chainState, txs []signed) (next chainState, refused int) {
+	to := &snapshot{m: maps.Clone(s.store.m)}
+	b := ledger.NewBlock(to, s.height+1)
+	var proof *vrf.Proof
+	if b.BeaconDue() {
+		p, _ := c.proposer.Prove(b.BeaconInput())
+		proof = &p
+	}
+	if err := b.Begin([]byte("v"), proof); err != nil {
+		panic(err)
+	}
+	for _, t := range txs {
+		tx, err := task.VerifyTx(task.SignTx(t.key, chainID, b.Nonce(task.PublicKey(t.key)), t.body), chainID)
+		if err != nil {
+			panic(err)
+		}
+		if b.Apply(tx) != nil {
+			refused++
+		}
+	}
+	b.End()
+	return chainState{s.height + 1, to}, refused
+}
+
+func (s chainState) read(id task.TaskID) *ledger.Case {
+	k, ok := ledger.Read(s.store).Case(id)
+	if !ok {
+		return nil
+	}
+	return k
+}
+
+// print names the state by all that decides what can come: the case but for its
+// prose, the nodes and the deadlines. Fees and nonces differ between ways to it.
+func (s chainState) print(id task.TaskID) task.Hash {
+	var all bytes.Buffer
+	for _, k := range slices.Sorted(maps.Keys(s.store.m)) {
+		if strings.HasPrefix(k, "a/node/") || strings.HasPrefix(k, "p/due/") {
+			all.WriteString(k)
+			all.Write(s.store.m[k])
+		}
+	}
+	if c := s.read(id); c != nil {
+		c.History = nil
+		all.Write(task.Encode(c))
+	}
+	return task.H(task.TagState, task.U64(s.height), all.Bytes())
+}
+
+// snapshot is a ledger.Store that is cheap to copy: values are never changed.
+type snapshot struct{ m map[string][]byte }
+
+func (s *snapshot) Get(key []byte) []byte { return s.m[string(key)] }
+func (s *snapshot) Set(key, value []byte) { s.m[string(key)] = value }
+func (s *snapshot) Delete(key []byte)     { delete(s.m, string(key)) }
+func (s *snapshot) Ascend(prefix []byte, visit func(key, value []byte) bool) {
+	var keys []string
+	for k := range s.m {
+		if strings.HasPrefix(k, string(prefix)) {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		if !visit([]byte(k), s.m[k]) {
+			return
+		}
+	}
+}
+
+// ---- the enclave ----
+
+// evidence is what the enclave of a worker shows for a ballot in a case;
+// spoilt evidence names a state that is not empty.
+func (c *cast) evidence(k *ledger.Case, who int, b task.Ballot, nonces []task.Hash, spoilt bool) task.Showing {
+	w := c.workers[who]
+	context := k.Expected(b.Round, b.View, w.node).Context
+	if b.Round == task.PostRun {
+		nonces = []task.Hash{k.View.ExitNonce}
+	}
+	platform := attest.Platform{Chip: w.chip, Measurement: task.Hash{9}}
+	ev := platform.Quote(context, c.keys, nonces, attest.EmptyState)
+	beta := c.born.Output(attest.CanaryInput(context))
+	switch {
+	case spoilt:
+		ev = platform.Quote(context, c.keys, nonces, task.Hash{66})
+	case b.Round == task.PreRun && attest.CanaryDue(beta, c.params.CanaryPPM):
+		ev = platform.Canary(context, c.keys, nonces, beta)
+	}
+	s := task.Showing{Ballot: b, Evidence: task.Encode(ev)}
+	s.Signature = task.Sign(w.peer, s.Hash())
+	return s
+}
+
+func (c *cast) nonces() (all []task.Hash) {
+	ids := slices.SortedFunc(maps.Keys(c.byID), func(a, b task.NodeID) int { return bytes.Compare(a[:], b[:]) })
+	for _, id := range ids {
+		w := c.workers[c.byID[id]]
+		all = append(all, attest.Nonce(w.self.Beta, w.id))
+	}
+	return all
+}
+
+func (c *cast) result(k *ledger.Case, who int, outcome task.Outcome) task.SignedResult {
+	r := task.Result{
+		Task: c.id, Attempt: k.Attempt, View: k.View.Number, Node: c.workers[who].id, Outcome: outcome,
+		Evidence: task.H(task.TagEvidence, k.View.Pre.Evidence), PreState: attest.EmptyState, PostState: attest.EmptyState,
+	}
+	return task.SignedResult{Result: r, Signature: task.Sign(c.enclave, r.Hash()), CID: "o"}
+}

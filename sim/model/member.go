@@ -1,0 +1,445 @@
+package model
+
+import (
+	"encoding/binary"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
+)
+
+// A member is a deterministic automaton over the production machine. Its
+// states are numbered as they are met, and each step is done once by the
+// machine and then looked up.
+
+// input is what can happen to a member.
+type input struct {
+	kind inputKind
+	n    int32 // hear: a fact; fire: an event; see: a state of the chain
+}
+
+type inputKind uint8
+
+const (
+	hear    inputKind = iota + 1 // a message that was said
+	fire                         // a timer, or an answer of the enclave
+	see                          // the chain as it is
+	restart                      // a crash, and another life with what the journal holds
+)
+
+// local is a numbered state of a member.
+type local struct {
+	alive   *live
+	pending []int32 // events that may fire: timers and answers
+	seen    int32   // the state of the chain
+	done    bool
+	heard   []int32 // groups of lies of which it has heard one
+	steps   map[input]step
+}
+
+// step is what an input does.
+type step struct {
+	to  int32
+	out []int32 // facts: messages said, transactions submitted, decisions
+}
+
+type member struct {
+	m      *model
+	self   int
+	states []*local
+	index  map[task.Hash]int32
+	macros map[macroKey][]macro
+}
+
+// live is a member's state in the flesh.
+type live struct {
+	of      *member
+	m       *committee.Machine
+	votes   []task.SignedVote // the journal
+	reveals []task.Reveal
+	pending []int32
+	seen    int32
+	done    bool
+	heard   []int32
+	out     []int32
+	decided task.NodeID
+	view    uint32
+}
+
+func newMember(m *model, self int) *member {
+	k := &member{m: m, self: self, index: map[task.Hash]int32{}, macros: map[macroKey][]macro{}}
+	l := k.born()
+	l.take(input{see, 0})
+	l.out = nil // setting out on its own says nothing, or the scenario asks for it
+	k.enter(l)
+	return k
+}
+
+func (k *member) born() *live {
+	return &live{of: k, m: committee.New(k.m.cast.workers[k.self].id, committee.Embedded)}
+}
+
+// enter numbers a state.
+func (k *member) enter(l *live) int32 {
+	p := l.print()
+	if i, ok := k.index[p]; ok {
+		return i
+	}
+	i := int32(len(k.states))
+	k.index[p] = i
+	k.states = append(k.states, &local{alive: l, pending: l.pending, seen: l.seen, done: l.done, heard: l.heard, steps: map[input]step{}})
+	return i
+}
+
+// clone copies a state, so that two inputs can be tried in it.
+func (l *live) clone() *live {
+	to := *l
+	m := *l.m
+	ownMaps(reflect.ValueOf(&m).Elem())
+	to.m, to.out = &m, nil
+	to.votes, to.reveals, to.pending, to.heard = slices.Clone(l.votes), slices.Clone(l.reveals), slices.Clone(l.pending), slices.Clone(l.heard)
+	return &to
+}
+
+// ownMaps gives a copied machine maps of its own, down to its rounds. All else
+// that a machine points to it replaces and never changes.
+func ownMaps(v reflect.Value) {
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.Map && !f.IsNil() {
+			f = reflect.NewAt(f.Type(), f.Addr().UnsafePointer()).Elem() // it is not exported
+			f.Set(ownMap(f))
+		}
+	}
+}
+
+func ownMap(from reflect.Value) reflect.Value {
+	to := reflect.MakeMapWithSize(from.Type(), from.Len())
+	for it := from.MapRange(); it.Next(); {
+		v := it.Value()
+		switch {
+		case v.Kind() == reflect.Map:
+			v = ownMap(v)
+		case v.Kind() == reflect.Pointer:
+			c := reflect.New(v.Type().Elem())
+			c.Elem().Set(v.Elem())
+			ownMaps(c.Elem())
+			v = c
+		}
+		to.SetMapIndex(it.Key(), v)
+	}
+	return to
+}
+
+// step does one input in a state.
+func (k *member) step(i int32, in input) step {
+	s := k.states[i]
+	if st, ok := s.steps[in]; ok {
+		return st
+	}
+	k.m.stepped++
+	l := s.alive.clone()
+	l.take(in)
+	slices.Sort(l.out)
+	st := step{k.enter(l), slices.Compact(l.out)}
+	s.steps[in] = st
+	return st
+}
+
+// take does an input.
+func (l *live) take(in input) {
+	m := l.of.m
+	switch in.kind {
+	case see:
+		l.seen = in.n
+		l.step(committee.ChainMoved{Case: m.chain[in.n].c})
+	case hear:
+		f := &m.facts[in.n]
+		if f.group != 0 {
+			l.heard = append(l.heard, f.group)
+			slices.Sort(l.heard)
+		}
+		l.step(f.event)
+	case fire:
+		l.pending = slices.DeleteFunc(l.pending, func(p int32) bool { return p == in.n })
+		e := m.events[in.n].event
+		if q, ok := e.(answer); ok { // the enclave quotes when it is asked to, of the case as it stands
+			l.step(q.give(l))
+		} else {
+			l.step(e.(committee.Event))
+		}
+	case restart:
+		seen := l.seen
+		votes, reveals := l.votes, l.reveals
+		if m.sc.forgetful {
+			votes, reveals = nil, nil
+		}
+		*l = live{of: l.of, m: committee.New(m.cast.workers[l.of.self].id, committee.Embedded), votes: votes, reveals: reveals, out: l.out}
+		c := m.chain[seen].c
+		l.m.Restore(c.Attempt, votes, reveals)
+		l.seen = seen
+		l.step(committee.ChainMoved{Case: c})
+	}
+	// A decision is a fact for the invariants.
+	if id, ok := l.m.Executor(); ok && c(l).Phase == ledger.Electing && (id != l.decided || l.viewNow() != l.view) {
+		l.decided, l.view = id, l.viewNow()
+		l.out = append(l.out, m.note(l.of.self, "decides on "+m.cast.name(id)+" in view "+fmt.Sprint(l.viewNow()), fact{kind: decision, vote: task.Vote{View: l.viewNow(), Executor: id}}))
+	}
+}
+
+func c(l *live) *ledger.Case { return l.of.m.chain[l.seen].c }
+
+// viewNow reads the machine's view, which it does not tell.
+func (l *live) viewNow() uint32 {
+	return uint32(reflect.ValueOf(l.m).Elem().FieldByName("view").Uint())
+}
+
+func (l *live) step(e committee.Event) {
+	if l.done {
+		return
+	}
+	for _, a := range l.m.Step(e) {
+		l.perform(a)
+	}
+}
+
+// perform does what node.Session does: stores, signs, counts, sends.
+func (l *live) perform(a committee.Action) {
+	m, self := l.of.m, l.of.self
+	me := m.cast.workers[self]
+	say := func(f fact, format string, args ...any) {
+		f.public = true
+		l.out = append(l.out, m.note(self, fmt.Sprintf(format, args...), f))
+	}
+	switch a := a.(type) {
+	case committee.Draw:
+		l.step(committee.Won{Self: me.self})
+	case committee.Cast:
+		for _, v := range l.votes { // the journal refuses a second answer
+			if v.Vote.Stage == a.Vote.Stage && v.Vote.View == a.Vote.View && v.Vote.Attempt == a.Vote.Attempt && v.Vote != a.Vote {
+				return
+			}
+		}
+		l.votes = append(slices.Clip(l.votes), task.SignedVote{Vote: a.Vote, Lock: a.Lock})
+		i := m.vote(self, a.Vote, a.Lock)
+		l.step(m.facts[i].event)
+		l.out = append(l.out, i)
+	case committee.CommitVerdict:
+		i := slices.IndexFunc(l.reveals, func(r task.Reveal) bool { return r.Ballot == a.Reveal.Ballot })
+		if i >= 0 && l.reveals[i] != a.Reveal {
+			return
+		}
+		if i < 0 {
+			l.reveals = append(slices.Clip(l.reveals), a.Reveal)
+		}
+		k := task.Commitment{Ballot: a.Reveal.Ballot, Node: me.id, Digest: a.Reveal.Digest()}
+		k.Signature = task.Sign(me.peer, k.Hash())
+		l.step(committee.CommitmentHeard{Commitment: k})
+		say(fact{kind: commitment, event: committee.CommitmentHeard{Commitment: k}}, "commits to %s in the %s round of view %d", a.Reveal.Verdict, k.Ballot.Round, k.Ballot.View)
+	case committee.SendReveal:
+		l.step(committee.RevealHeard{Reveal: a.Reveal})
+		say(fact{kind: reveal, event: committee.RevealHeard{Reveal: a.Reveal}, reveal: a.Reveal}, "reveals %s in the %s round of view %d", a.Reveal.Verdict, a.Reveal.Ballot.Round, a.Reveal.Ballot.View)
+	case committee.SendEvidence:
+		say(fact{kind: evidence, event: committee.EvidenceHeard{From: me.id, Shown: a.Shown}}, "shows its %s evidence of view %d", a.Shown.Ballot.Round, a.Shown.Ballot.View)
+	case committee.Appraise:
+		v, reason := m.truth(a)
+		if m.sc.lies != nil {
+			v, reason = m.sc.lies(m, self, a, v, reason)
+		}
+		l.step(committee.Appraised{Ballot: a.Ballot, Evidence: a.Evidence, Verdict: v, Reason: reason, Salt: task.H(task.TagSalt, me.id[:], task.Encode(a.Ballot))})
+	case committee.StartEnclave:
+		if m.sc.enclaves {
+			l.later(answer{a.Ballot, "starts its enclave", answerQuote})
+		}
+	case committee.Requote:
+		l.later(answer{a.Ballot, "quotes again", answerQuote})
+	case committee.QuoteExit:
+		l.later(answer{a.Ballot, "quotes its exit", answerQuote})
+	case committee.Unveil:
+		l.later(answer{a.Ballot, "unveils", answerUnveil})
+	case committee.RequestKeys:
+		l.out = append(l.out, m.note(self, fmt.Sprintf("asks for keys in view %d", a.Ballot.View), fact{kind: keys, evidence: a.Evidence, ballot: a.Ballot}))
+		l.later(answer{a.Ballot, "has run", answerRun})
+	case committee.Submit:
+		if !m.sc.chain {
+			return
+		}
+		l.out = append(l.out, m.note(self, "submits "+a.Body.Kind()+m.detail(a.Body), fact{kind: tx, body: a.Body}))
+	case committee.SetTimer:
+		if t := a.Timer; m.sc.timers[t.Kind] && t.View <= m.sc.maxView {
+			l.pending = slices.DeleteFunc(slices.Clone(l.pending), func(p int32) bool {
+				o, ok := m.events[p].event.(committee.TimedOut)
+				return ok && o.Timer.Kind == t.Kind && o.Timer.Round == t.Round
+			})
+			l.laterEvent(committee.TimedOut{Timer: t}, fmt.Sprintf("%s timer of view %d", timerNames[t.Kind], t.View))
+		}
+	case committee.Finish:
+		l.done, l.pending = true, nil
+	case committee.StopEnclave, committee.Gossip:
+	}
+}
+
+var timerNames = map[committee.TimerKind]string{
+	committee.CollectTimer: "collect", committee.ViewTimer: "view", committee.SilenceTimer: "silence", committee.FlushTimer: "flush", committee.StallTimer: "stall",
+}
+
+func (l *live) later(a answer) { l.laterEvent(a, a.what) }
+
+func (l *live) laterEvent(e any, what string) {
+	i := l.of.m.event(e, what)
+	if !slices.Contains(l.pending, i) {
+		l.pending = append(slices.Clone(l.pending), i)
+		slices.Sort(l.pending)
+	}
+}
+
+// answer is what an enclave will say when it is done.
+type answer struct {
+	ballot task.Ballot
+	what   string
+	kind   answerKind
+}
+
+type answerKind uint8
+
+const (
+	answerQuote answerKind = iota
+	answerUnveil
+	answerRun
+)
+
+func (a answer) give(l *live) committee.Event {
+	m, k := l.of.m, c(l)
+	switch a.kind {
+	case answerQuote:
+		return committee.Quoted{Shown: m.evidence(k, l.of.self, a.ballot, m.sc.spoilt != nil && m.sc.spoilt(l.of.self, a.ballot))}
+	case answerUnveil:
+		if m.cast.params.CanaryPPM == 0 {
+			return committee.Unveiled{Ballot: a.ballot}
+		}
+		again := a.ballot
+		again.Round = task.Recheck
+		context := k.Expected(task.PreRun, a.ballot.View, m.cast.workers[l.of.self].node).Context
+		proof, _ := m.cast.born.Prove(attest.CanaryInput(context))
+		return committee.Unveiled{Ballot: a.ballot, Canary: &task.Canary{Proof: proof, Genuine: m.evidence(k, l.of.self, again, false)}}
+	default:
+		return committee.Ran{Result: m.cast.result(k, l.of.self, task.RunOK)}
+	}
+}
+
+// ---- the name of a state ----
+
+// passive says that an input changed nothing that anyone else, or the member's
+// own timers, can see.
+func (k *member) passive(from int32, st step) bool {
+	for _, p := range k.states[st.to].pending {
+		if !slices.Contains(k.states[from].pending, p) {
+			return false
+		}
+	}
+	return len(st.out) == 0
+}
+
+// print names a state by all that the machine holds, and what is around it.
+func (l *live) print() task.Hash {
+	d := dumper{}
+	d.value(reflect.ValueOf(l.m).Elem())
+	d.value(reflect.ValueOf(struct {
+		votes   []task.SignedVote
+		reveals []task.Reveal
+		pending []int32
+		seen    int32
+		done    bool
+		heard   []int32
+	}{sortedVotes(l.votes), l.reveals, l.pending, l.seen, l.done, l.heard}))
+	return task.H(task.TagState, d.b)
+}
+
+// sortedVotes is the journal, which has no order.
+func sortedVotes(all []task.SignedVote) []task.SignedVote {
+	return slices.SortedFunc(slices.Values(all), func(a, b task.SignedVote) int {
+		return int(a.Vote.Stage)*1000 + int(a.Vote.View) - int(b.Vote.Stage)*1000 - int(b.Vote.View)
+	})
+}
+
+// dumper writes a value deeply and the same for equal values: maps are sorted,
+// and what follows from other parts is left out.
+type dumper struct{ b []byte }
+
+func (d *dumper) value(v reflect.Value) {
+	switch v.Type() {
+	case typeCase, typeSignature, typeTimeouts: // named by the chain's number; follows from what is signed; fixed
+		return
+	case typeMember:
+		d.value(v.FieldByName("Node"))
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			d.b = append(d.b, 0)
+			return
+		}
+		d.b = append(d.b, 1)
+		d.value(v.Elem())
+	case reflect.Struct:
+		for i := range v.NumField() {
+			switch v.Type().Field(i).Name {
+			case "out", "ordered", "tickets": // caches, and what Step has returned
+				if v.Type() == typeMachine {
+					continue
+				}
+			}
+			d.value(v.Field(i))
+		}
+	case reflect.Map:
+		var all []string
+		for it := v.MapRange(); it.Next(); {
+			e := dumper{}
+			e.value(it.Key())
+			e.value(it.Value())
+			all = append(all, string(e.b))
+		}
+		slices.Sort(all)
+		d.count(len(all))
+		for _, e := range all {
+			d.count(len(e))
+			d.b = append(d.b, e...)
+		}
+	case reflect.Slice, reflect.Array:
+		d.count(v.Len())
+		for i := range v.Len() {
+			d.value(v.Index(i))
+		}
+	case reflect.String:
+		d.count(v.Len())
+		d.b = append(d.b, v.String()...)
+	case reflect.Bool:
+		if v.Bool() {
+			d.b = append(d.b, 1)
+		} else {
+			d.b = append(d.b, 0)
+		}
+	case reflect.Uint8:
+		d.b = append(d.b, byte(v.Uint()))
+	case reflect.Uint, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		d.b = binary.BigEndian.AppendUint64(d.b, v.Uint())
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		d.b = binary.BigEndian.AppendUint64(d.b, uint64(v.Int()))
+	default:
+		panic("model: no name for a " + v.Type().String())
+	}
+}
+
+func (d *dumper) count(n int) { d.b = binary.BigEndian.AppendUint32(d.b, uint32(n)) }
+
+var (
+	typeCase      = reflect.TypeFor[*ledger.Case]()
+	typeSignature = reflect.TypeFor[task.Signature]()
+	typeTimeouts  = reflect.TypeFor[committee.Timeouts]()
+	typeMember    = reflect.TypeFor[committee.Member]()
+	typeMachine   = reflect.TypeFor[committee.Machine]()
+)

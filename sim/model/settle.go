@@ -1,0 +1,157 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
+)
+
+// Phase (c): the ledger alone, from the evidence to the last payment. Everyone
+// may send anything that could count, in any order and block, or nothing.
+
+func settlement(name string, views uint32, height uint64, faultyExit bool) Scenario {
+	sc := Scenario{
+		Name: name, liar: -1, chain: true, ledgerOnly: true, blocks: height, maximum: 200_000,
+		params: func(p *ledger.Params) { p.MaxViews, p.AttestBlocks = views, 2 },
+		timers: map[committee.TimerKind]bool{},
+		offers: func(m *model, chain int32) []int32 { return offers(m, chain, faultyExit) },
+		checks: []check{supplyHolds, settledOnce, deadlinesEnd},
+		Bounds: fmt.Sprintf("%d views, each block empty, full, reversed or of one transaction, until the end", views),
+	}
+	sc.goals = map[string]func(*model, *world) bool{}
+	ends := []ledger.Outcome{ledger.Completed, ledger.AliceSilent, ledger.BobSilent, ledger.ExecutorsFailed, ledger.ExitSilent, ledger.NoCommittee}
+	if faultyExit {
+		ends = []ledger.Outcome{ledger.DirtyExit}
+	}
+	for _, o := range ends {
+		sc.goals["settled as "+string(o)] = func(m *model, w *world) bool {
+			s := m.chain[w.chain].c.Settlement
+			return s != nil && s.Outcome == o
+		}
+	}
+	return sc
+}
+
+// offers are the transactions that could count in a state of the chain.
+func offers(m *model, chain int32, faultyExit bool) (all []int32) {
+	l := m.chain[chain]
+	k := l.c
+	offer := func(key int, what string, b task.Body) {
+		all = append(all, m.note(min(key, members-1), what, fact{kind: tx, body: b, key: key}))
+	}
+	who, ok := m.cast.byID[k.View.Executor]
+	if !ok || k.Phase == ledger.Closed {
+		return nil
+	}
+	r := k.PreRound()
+	if k.Phase == ledger.Reviewing {
+		r = task.PostRun
+	}
+	judged := k.Phase == ledger.Attesting || k.Phase == ledger.Reviewing && !k.View.ExitNonce.IsZero()
+	if judged {
+		shown := m.evidence(k, who, k.Ballot(r), faultyExit && r == task.PostRun)
+		verdict := task.OK
+		reason := ""
+		if faultyExit && r == task.PostRun {
+			verdict, reason = task.Fault, "dirty-state"
+		}
+		var commitments []task.Commitment
+		var reveals []task.Reveal
+		for i, w := range m.cast.workers {
+			if !k.Judges(w.id) {
+				continue
+			}
+			v := task.Reveal{Ballot: k.Ballot(r), Node: w.id, Verdict: verdict, Reason: reason, Evidence: task.H(task.TagEvidence, shown.Evidence), Salt: task.Hash{byte(i)}}
+			c := task.Commitment{Ballot: v.Ballot, Node: w.id, Digest: v.Digest()}
+			c.Signature = task.Sign(w.peer, c.Hash())
+			commitments, reveals = append(commitments, c), append(reveals, v)
+		}
+		switch round := k.Round(r); {
+		case round.ClosedAt == 0:
+			offer(who, fmt.Sprintf("commitments of all, %s %d", r, k.View.Number), task.Body{Commitments: &task.Commitments{Commitments: commitments}})
+			if len(round.Evidence) == 0 {
+				offer(who, fmt.Sprintf("evidence, %s %d", r, k.View.Number), task.Body{Show: &shown})
+			}
+		default:
+			offer(who, fmt.Sprintf("reveals of all, %s %d", r, k.View.Number), task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals}})
+			if len(round.Reveals) == 0 {
+				offer(who, fmt.Sprintf("reveal of one, %s %d", r, k.View.Number), task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals[:1]}})
+			}
+		}
+	}
+	if k.Phase == ledger.Releasing || k.Phase == ledger.Running {
+		digest := task.H(task.TagEvidence, k.View.Pre.Evidence)
+		for role, key := range map[task.Role]int{task.Alice: byAlice, task.Bob: byBob} {
+			if !k.Released(role) {
+				offer(key, fmt.Sprintf("release of %s, view %d", role, k.View.Number), task.Body{Release: &task.Release{Task: m.cast.id, View: k.View.Number, Role: role, Evidence: digest, Sealed: []byte{1}}})
+			}
+		}
+		result := m.cast.result(k, who, task.RunOK)
+		offer(who, fmt.Sprintf("result, view %d", k.View.Number), task.Body{Result: &result})
+		skip := task.Skip{Task: m.cast.id, View: k.View.Number + 1}
+		for _, w := range m.cast.workers {
+			v := task.Vote{Task: m.cast.id, View: skip.View, Stage: task.NewView, Node: w.id}
+			if w.id != k.View.Executor {
+				skip.Votes = append(skip.Votes, task.SignedVote{Vote: v, Signature: task.Sign(w.peer, v.Hash())})
+			}
+		}
+		offer((who+1)%members, fmt.Sprintf("skip of view %d", k.View.Number), task.Body{Skip: &skip})
+	}
+	slices.Sort(all)
+	return all
+}
+
+// supplyHolds: all money there was is all money there is (spec §10.8). It is
+// checked after every block, also one to a state that is known.
+func supplyHolds(m *model, _ *world) string { return m.broken }
+
+// settledOnce: a settlement pays exactly what was locked, and nothing that
+// anyone still sends moves a closed case (§10.7).
+func settledOnce(m *model, w *world) string {
+	k := m.chain[w.chain].c
+	if k.Settlement == nil {
+		return ""
+	}
+	sum := k.Settlement.Kept + k.Settlement.Burned
+	for _, p := range k.Settlement.Payments {
+		sum += p.Amount
+	}
+	if locked := k.Escrow.Alice + k.Escrow.Bob + k.Escrow.Pot; sum != locked || k.Phase != ledger.Closed {
+		return fmt.Sprintf("a settlement pays what was locked: %d of %d", sum, locked)
+	}
+	key := lateKey{w.chain, w.pool}
+	if what, ok := m.late[key]; ok {
+		return what
+	}
+	m.late[key] = ""
+	late := w.pool.all() // what came too late, and all that ever counted
+	for i := range m.facts {
+		if m.facts[i].kind == tx && m.facts[i].body.Accuse == nil && m.sc.ledgerOnly {
+			late = append(late, int32(i))
+		}
+	}
+	if k.Settlement.Height != m.chain[w.chain].state.height {
+		return ""
+	}
+	next := m.cast.block(m.chain[w.chain].state, m.signed(late)).read(m.cast.id)
+	if string(task.Encode(next)) != string(task.Encode(k)) {
+		m.late[key] = "a settled case changes no more"
+	}
+	return m.late[key]
+}
+
+// deadlinesEnd: if nobody says anything any more, the task still ends (§6.2).
+func deadlinesEnd(m *model, w *world) string {
+	at := w.chain
+	for range 40 {
+		if m.chain[at].c.Phase == ledger.Closed || m.ends[at] {
+			m.ends[w.chain] = true
+			return ""
+		}
+		at = m.block(at, nil)
+	}
+	return fmt.Sprintf("every task ends: after 40 empty blocks it is %s", m.chain[at].c.Phase)
+}

@@ -1,0 +1,36 @@
+package sim
+
+import (
+	"flag"
+	"testing"
+	"time"
+
+	"github.com/prytany/prytany/sim/model"
+)
+
+var deepModel = flag.Bool("model.deep", false, "search the model within wider bounds")
+
+func search(t *testing.T, sc model.Scenario) model.Report {
+	start := time.Now()
+	r := model.Run(sc)
+	t.Logf("%s (%s): %d states, %d steps between them; %d states of members in %d steps of the machine; %d of the ledger; %.1f s; exhausted: %v",
+		r.Scenario, r.Bounds, r.States, r.Edges, r.Locals, r.Steps, r.Chain, time.Since(start).Seconds(), r.Exhausted)
+	return r
+}
+
+func TestModel(t *testing.T) {
+	for _, sc := range model.Scenarios(*deepModel) {
+		t.Run(sc.Name, func(t *testing.T) {
+			r := search(t, sc)
+			if r.Violation != "" {
+				t.Errorf("%s", r.Violation)
+				for _, line := range r.Trace {
+					t.Log(line)
+				}
+			}
+			for _, goal := range r.Missed {
+				t.Errorf("never reached: %s", goal)
+			}
+		})
+	}
+}
