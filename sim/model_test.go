@@ -2,6 +2,7 @@ package sim
 
 import (
 	"flag"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,5 +33,20 @@ func TestModel(t *testing.T) {
 				t.Errorf("never reached: %s", goal)
 			}
 		})
+	}
+}
+
+// The model can fail: with one more failure than is promised to be borne, it
+// finds what breaks, and tells how.
+func TestModelFindsWhatIsPlanted(t *testing.T) {
+	for want, sc := range model.Planted() {
+		r := search(t, sc)
+		if !strings.HasPrefix(r.Violation, want) {
+			t.Errorf("%s: found %q, want %q", sc.Name, r.Violation, want)
+		}
+		t.Log(r.Violation)
+		for _, line := range r.Trace {
+			t.Log(line)
+		}
 	}
 }

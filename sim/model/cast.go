@@ -261,10 +261,10 @@ func (c *cast) nonces() (all []task.Hash) {
 	return all
 }
 
-func (c *cast) result(k *ledger.Case, who int, outcome task.Outcome) task.SignedResult {
+func (c *cast) result(k *ledger.Case, who int, evidence task.Hash) task.SignedResult {
 	r := task.Result{
-		Task: c.id, Attempt: k.Attempt, View: k.View.Number, Node: c.workers[who].id, Outcome: outcome,
-		Evidence: task.H(task.TagEvidence, k.View.Pre.Evidence), PreState: attest.EmptyState, PostState: attest.EmptyState,
+		Task: c.id, Attempt: k.Attempt, View: k.View.Number, Node: c.workers[who].id, Outcome: task.RunOK,
+		Evidence: evidence, PreState: attest.EmptyState, PostState: attest.EmptyState,
 	}
 	return task.SignedResult{Result: r, Signature: task.Sign(c.enclave, r.Hash()), CID: "o"}
 }

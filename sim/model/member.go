@@ -252,17 +252,17 @@ func (l *live) perform(a committee.Action) {
 		l.step(committee.Appraised{Ballot: a.Ballot, Evidence: a.Evidence, Verdict: v, Reason: reason, Salt: task.H(task.TagSalt, me.id[:], task.Encode(a.Ballot))})
 	case committee.StartEnclave:
 		if m.sc.enclaves {
-			l.later(answer{a.Ballot, "starts its enclave", answerQuote})
+			l.later(answer{ballot: a.Ballot, what: "starts its enclave", kind: answerQuote})
 		}
 	case committee.Requote:
-		l.later(answer{a.Ballot, "quotes again", answerQuote})
+		l.later(answer{ballot: a.Ballot, what: "quotes again", kind: answerQuote})
 	case committee.QuoteExit:
-		l.later(answer{a.Ballot, "quotes its exit", answerQuote})
+		l.later(answer{ballot: a.Ballot, what: "quotes its exit", kind: answerQuote})
 	case committee.Unveil:
-		l.later(answer{a.Ballot, "unveils", answerUnveil})
+		l.later(answer{ballot: a.Ballot, what: "unveils", kind: answerUnveil})
 	case committee.RequestKeys:
 		l.out = append(l.out, m.note(self, fmt.Sprintf("asks for keys in view %d", a.Ballot.View), fact{kind: keys, evidence: a.Evidence, ballot: a.Ballot}))
-		l.later(answer{a.Ballot, "has run", answerRun})
+		l.later(answer{a.Ballot, "has run", answerRun, task.H(task.TagEvidence, a.Evidence)})
 	case committee.Submit:
 		if !m.sc.chain {
 			return
@@ -301,6 +301,7 @@ type answer struct {
 	ballot task.Ballot
 	what   string
 	kind   answerKind
+	digest task.Hash // of the evidence that names the enclave that ran
 }
 
 type answerKind uint8
@@ -326,7 +327,7 @@ func (a answer) give(l *live) committee.Event {
 		proof, _ := m.cast.born.Prove(attest.CanaryInput(context))
 		return committee.Unveiled{Ballot: a.ballot, Canary: &task.Canary{Proof: proof, Genuine: m.evidence(k, l.of.self, again, false)}}
 	default:
-		return committee.Ran{Result: m.cast.result(k, l.of.self, task.RunOK)}
+		return committee.Ran{Result: m.cast.result(k, l.of.self, a.digest)}
 	}
 }
 

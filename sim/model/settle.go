@@ -89,7 +89,7 @@ func offers(m *model, chain int32, faultyExit bool) (all []int32) {
 				offer(key, fmt.Sprintf("release of %s, view %d", role, k.View.Number), task.Body{Release: &task.Release{Task: m.cast.id, View: k.View.Number, Role: role, Evidence: digest, Sealed: []byte{1}}})
 			}
 		}
-		result := m.cast.result(k, who, task.RunOK)
+		result := m.cast.result(k, who, digest)
 		offer(who, fmt.Sprintf("result, view %d", k.View.Number), task.Body{Result: &result})
 		skip := task.Skip{Task: m.cast.id, View: k.View.Number + 1}
 		for _, w := range m.cast.workers {
