@@ -29,6 +29,9 @@ func TestModel(t *testing.T) {
 					t.Log(line)
 				}
 			}
+			if !r.Exhausted && r.Violation == "" && !*deepModel {
+				t.Error("the search was cut off")
+			}
 			for _, goal := range r.Missed {
 				t.Errorf("never reached: %s", goal)
 			}

@@ -29,7 +29,7 @@ func agreement(name string, liar int, views uint32, crashes uint8, silence bool)
 			sc.crashable = append(sc.crashable, i)
 		}
 	}
-	sc.Bounds = fmt.Sprintf("views 0 to %d, %d crashes, liar n%d", views, crashes, liar)
+	sc.Bounds = fmt.Sprintf("words of views 0 to %d are heard, %d crashes, liar n%d", views, crashes, liar)
 	sc.goals = map[string]func(*model, *world) bool{
 		"all honest members decide in view 0":    func(m *model, w *world) bool { return decides(m, w, 0) == 3 || decides(m, w, 0) == 4 && liar < 0 },
 		fmt.Sprint("a decision in view ", views): func(m *model, w *world) bool { return decides(m, w, views) > 0 },
