@@ -119,6 +119,10 @@ func (m *Machine) Attempt() uint32 {
 	return m.c.Attempt
 }
 
+// Executor is who executes in the present view as far as this node knows, and
+// whether that is decided.
+func (m *Machine) Executor() (task.NodeID, bool) { return m.executor, m.decided }
+
 // Members are those that this node knows, by name.
 func (m *Machine) Members() []Member { return slices.Clone(m.sorted()) }
 

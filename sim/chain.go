@@ -57,6 +57,10 @@ func (w *world) found() {
 		p.CanaryPPM = 400_000
 		p.PostingFee = 16 * p.CheckCost
 	}
+	if w.o.Canaries != 0 {
+		p.CanaryPPM = uint64(w.o.Canaries * 1e6)
+		p.PostingFee = 40 * p.CheckCost
+	}
 	w.params = p
 	g := ledger.Genesis{Params: p}
 	for i := range 4 {

@@ -14,6 +14,9 @@ type network struct {
 func (w *world) weather() {
 	n := &w.net
 	n.delay, n.jitter = w.between(millisecond/2, 25*millisecond), w.between(millisecond, 30*millisecond)
+	if w.o.Delay != 0 {
+		n.delay = int64(w.o.Delay) * millisecond
+	}
 	n.skew = make([]float64, len(w.workers))
 	for i := range n.skew {
 		n.skew[i] = 1
@@ -27,6 +30,9 @@ func (w *world) weather() {
 		w.times.View, w.times.Silence = uint64(w.between(60, 300)), uint64(w.between(400, 2500))
 	}
 	n.loss, n.twice = 0.15*w.rand.Float64(), 0.2*w.rand.Float64()
+	if w.o.Loss != 0 {
+		n.loss = w.o.Loss
+	}
 	for i, k := range w.workers {
 		// A clock that is a day off changes nothing, since no rule reads one; one
 		// that runs wild changes every timeout.

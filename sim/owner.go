@@ -145,10 +145,13 @@ func (w *world) function() task.Function {
 func (w *world) post(j *job, f task.Function) {
 	alice := task.PublicKey(w.alice.key)
 	seats := uint32(w.between(5, 14))
+	if w.o.Seats != 0 {
+		seats = w.o.Seats
+	}
 	p := task.Task{
 		Chain: chainID, Owner: alice, Nonce: w.chain.read().Account(alice).Nonce, Function: f.ID(),
 		Input: task.Blob{CID: fmt.Sprint("input ", w.now), Size: 5}, Recipient: "age1", Endpoint: task.Endpoint{Addr: "alice"},
-		GasLimit: 1_000_000, GasPrice: task.PRY, Fee: 2 * task.PRY, Seats: seats, MinSeats: min(seats, 4), Policy: task.Policy{MinTier: task.TierSimulated},
+		GasLimit: 1_000_000, GasPrice: task.PRY, Fee: max(2*task.PRY, task.Amount(seats)*w.params.SeatFee), Seats: seats, MinSeats: min(seats, 4), Policy: task.Policy{MinTier: task.TierSimulated},
 	}
 	if len(w.chain.pool) > 0 { // her nonce may be about to be used
 		w.after(60*millisecond, func() { w.post(j, f) })

@@ -20,6 +20,8 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
@@ -28,11 +30,41 @@ import (
 
 // Options shape a world. The zero value lets the seed decide everything.
 type Options struct {
-	Calm    bool      // no fault of network, disk or machine
-	Honest  bool      // no liar
-	Workers int       // 0: the seed decides
-	Tasks   int       // 0: the seed decides
-	Log     io.Writer // the transcript of all messages, blocks and faults; nil for none
+	Calm     bool      // no fault of network, disk or machine
+	Honest   bool      // no liar
+	Workers  int       // 0: the seed decides, here and below
+	Tasks    int       // of Alice
+	Seats    uint32    // expected on each committee
+	Hostile  float64   // the most of the stake that lies, 0 to 1
+	Lie      string    // what all liars do, one of Lies
+	Canaries float64   // κ, 0 to 1
+	Loss     float64   // of messages, while there are faults
+	Delay    uint64    // of a message, one way, in milliseconds
+	Log      io.Writer // the transcript of all messages, blocks and faults; nil for none
+}
+
+// Lies are the strategies that a liar may have.
+func Lies() (names []string) {
+	for _, l := range lies {
+		names = append(names, string(l))
+	}
+	return names
+}
+
+// Check refuses what no world can be.
+func (o Options) Check() error {
+	for _, share := range []float64{o.Hostile, o.Canaries, o.Loss} {
+		if !(share >= 0 && share <= 1) {
+			return fmt.Errorf("a share is %v, want 0 to 1", share)
+		}
+	}
+	if o.Lie != "" && !slices.Contains(lies, lie(o.Lie)) {
+		return fmt.Errorf("%q is no lie; there are %s", o.Lie, strings.Join(Lies(), ", "))
+	}
+	if o.Seats != 0 && (o.Seats < 2 || o.Seats > 200) || o.Delay > 10_000 {
+		return fmt.Errorf("want 2 to 200 seats and at most 10,000 ms of delay")
+	}
+	return nil
 }
 
 // Result is what came of a world.

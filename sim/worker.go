@@ -77,14 +77,20 @@ func (w *world) hire() {
 		return
 	}
 	share, captured := task.Amount(33), w.chance(0.1)
-	if captured {
+	switch {
+	case w.o.Hostile != 0:
+		share, captured = task.Amount(100*w.o.Hostile), false
+	case captured:
 		share = 80
 	}
 	for _, k := range w.workers {
 		if 100*(bad+k.bond) < share*all && w.chance(0.5+0.3*float64(share/80)) {
 			bad += k.bond
 			k.liar = w.newLiar(k)
-			if captured {
+			switch {
+			case w.o.Lie != "":
+				k.liar.kind = lie(w.o.Lie)
+			case captured:
 				k.liar.kind = gang
 			}
 			w.say("%s lies: %s", k.name, k.liar.kind)

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -59,6 +60,12 @@ func (a *app) simulateCommand() *cobra.Command {
 	f.BoolVar(&o.Honest, "honest", false, "no liar")
 	f.IntVar(&o.Workers, "workers", 0, "workers of each world, 4 to 64 (default: the seed decides)")
 	f.IntVar(&o.Tasks, "tasks", 0, "tasks of each world, 1 to 1000 (default: the seed decides)")
+	f.Uint32Var(&o.Seats, "seats", 0, "expected seats on each committee, 2 to 200 (default: the seed decides)")
+	f.Float64Var(&o.Hostile, "hostile", 0, "the most of the stake that lies, 0 to 1 (default: a third, in some worlds more)")
+	f.StringVar(&o.Lie, "lie", "", "what all liars do: "+strings.Join(sim.Lies(), ", ")+" (default: the seed decides)")
+	f.Float64Var(&o.Canaries, "canaries", 0, "how often an enclave shows one, 0 to 1 (default: the seed decides)")
+	f.Float64Var(&o.Loss, "loss", 0, "share of messages lost while there are faults, 0 to 1 (default: the seed decides)")
+	f.Uint64Var(&o.Delay, "delay", 0, "milliseconds of a message, one way (default: the seed decides)")
 	o.export.flags(c)
 	c.AddCommand(a.electionCommand(), a.economyCommand())
 	return c
@@ -79,14 +86,20 @@ type campaign struct {
 	Calm       bool                      `json:"calm"`
 	Honest     bool                      `json:"honest"`
 	Workers    int                       `json:"workers"` // 0: the seed decides
-	Tasks      int                       `json:"tasks"`   // 0: the seed decides
-	Seeds      int                       `json:"seeds"`   // that ran
+	Tasks      int                       `json:"tasks"`   // 0: the seed decides, here and above
+	Seats      uint32                    `json:"seats,omitempty"`
+	Hostile    float64                   `json:"hostile,omitempty"`
+	Lie        string                    `json:"lie,omitempty"`
+	Canaries   float64                   `json:"canary_rate,omitempty"`
+	Loss       float64                   `json:"loss,omitempty"`
+	Delay      uint64                    `json:"delay_ms,omitempty"`
+	Seeds      int                       `json:"seeds"` // that ran
 	Blocks     uint64                    `json:"blocks"`
 	Events     uint64                    `json:"events"`
 	Millis     uint64                    `json:"virtual_ms"`
 	Outcomes   map[ledger.Outcome]uint64 `json:"outcomes"` // of tasks
 	Slashes    map[ledger.Cause]uint64   `json:"slashes"`
-	Canaries   uint64                    `json:"canaries"`
+	Seen       uint64                    `json:"canaries"` // that were shown
 	Latency    latency                   `json:"latency"`
 	Trace      task.Hash                 `json:"trace"` // SHA-256 over the traces of all seeds, in order
 	Violations []violation               `json:"violations"`
@@ -116,6 +129,9 @@ func (a *app) simulate(ctx context.Context, o campaign) error {
 	case o.limit == 0 || o.wall < 0:
 		return usage("no seed to run").WithNext("prytany simulate --seeds 100")
 	}
+	if err := o.options().Check(); err != nil {
+		return usage("%v", err).WithNext("prytany simulate --help")
+	}
 	return a.into(o.export, func() error {
 		transcript := bufio.NewWriter(a.out)
 		if o.replay && !a.json && !o.export.csv {
@@ -142,6 +158,13 @@ func (a *app) simulate(ctx context.Context, o campaign) error {
 		}
 		return err
 	})
+}
+
+func (o *campaign) options() sim.Options {
+	return sim.Options{
+		Calm: o.Calm, Honest: o.Honest, Workers: o.Workers, Tasks: o.Tasks, Seats: o.Seats, Hostile: o.Hostile,
+		Lie: o.Lie, Canaries: o.Canaries, Loss: o.Loss, Delay: o.Delay, Log: o.log,
+	}
 }
 
 // play runs the seeds on all cores, and gives the results in the order of the
@@ -171,7 +194,7 @@ func (o *campaign) play(ctx context.Context, p *progress) (results []sim.Result)
 	for range min(uint64(runtime.GOMAXPROCS(0)), o.limit) {
 		done.Go(func() {
 			for i, ok := next(); ok; i, ok = next() {
-				r := o.run(o.From+uint64(i), sim.Options{Calm: o.Calm, Honest: o.Honest, Workers: o.Workers, Tasks: o.Tasks, Log: o.log})
+				r := o.run(o.From+uint64(i), o.options())
 				mu.Lock()
 				results[i] = r
 				mu.Unlock()
@@ -189,7 +212,7 @@ func (o *campaign) sum(results []sim.Result) {
 	var all []uint64
 	trace := sha256.New()
 	for _, r := range results {
-		o.Blocks, o.Events, o.Millis, o.Canaries = o.Blocks+r.Blocks, o.Events+r.Events, o.Millis+r.Millis, o.Canaries+r.Canaries
+		o.Blocks, o.Events, o.Millis, o.Seen = o.Blocks+r.Blocks, o.Events+r.Events, o.Millis+r.Millis, o.Seen+r.Canaries
 		for k, n := range r.Outcomes {
 			o.Outcomes[k] += n
 		}
@@ -231,6 +254,23 @@ func (o *campaign) command(seed uint64) string {
 	if o.Tasks != 0 {
 		s += fmt.Sprintf(" --tasks %d", o.Tasks)
 	}
+	if o.Seats != 0 {
+		s += fmt.Sprintf(" --seats %d", o.Seats)
+	}
+	if o.Lie != "" {
+		s += " --lie " + o.Lie
+	}
+	for _, share := range []struct {
+		flag  string
+		value float64
+	}{{"hostile", o.Hostile}, {"canaries", o.Canaries}, {"loss", o.Loss}} {
+		if share.value != 0 {
+			s += fmt.Sprintf(" --%s %v", share.flag, share.value)
+		}
+	}
+	if o.Delay != 0 {
+		s += fmt.Sprintf(" --delay %d", o.Delay)
+	}
 	return s
 }
 
@@ -247,7 +287,7 @@ func (o *campaign) rows() [][]string {
 	rows = append(rows, counts("tasks", o.Outcomes)...)
 	rows = append(rows, counts("slashes", o.Slashes)...)
 	return append(rows, [][]string{
-		{"canaries", number(o.Canaries)},
+		{"canaries", number(o.Seen)},
 		{"latency p50 ms", number(o.Latency.P50)},
 		{"latency p95 ms", number(o.Latency.P95)},
 		{"trace", o.Trace.String()},
