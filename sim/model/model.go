@@ -202,6 +202,8 @@ func (m *model) note(from int, name string, f fact) int32 {
 		content = string(task.Encode(e.Reveal))
 	case committee.EvidenceHeard:
 		content = string(task.Encode(e.Shown))
+	case committee.AliveHeard, committee.Appraised, committee.ChainMoved, committee.ClaimHeard, committee.Quoted,
+		committee.Ran, committee.TimedOut, committee.Unveiled, committee.Won: // nobody sends these
 	}
 	if f.kind == tx {
 		content = string(task.Encode(f.body))
