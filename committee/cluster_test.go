@@ -37,6 +37,7 @@ type cluster struct {
 	served map[task.Hash]bool
 	params ledger.Params
 	log    []string
+	blame  bool // Alice's key opens nothing
 }
 
 type queued struct {
@@ -179,7 +180,7 @@ func (c *cluster) block(txs ...queued) {
 		c.logf("block %d: %s", c.height, e.What)
 	}
 	// Owners follow the chain too: no executor can make them look silent.
-	if k := c.theCase(); k.Phase == ledger.Releasing {
+	if k := c.theCase(); k.Phase == ledger.Releasing && !c.blame {
 		c.after(2*c.oneWay, func() { c.owners(k.Attempt, k.View.Number, task.H(task.TagEvidence, k.View.Pre.Evidence)) })
 	}
 	if len(events) > 0 {
@@ -374,9 +375,18 @@ func (c *cluster) release(p *peer, a RequestKeys) {
 	}
 	digest := task.H(task.TagEvidence, a.Evidence)
 	k := c.theCase()
-	c.owners(k.Attempt, a.Ballot.View, digest)
+	if c.blame { // the owners' transactions are slow, the enclave is not
+		c.after(250, func() { c.owners(k.Attempt, a.Ballot.View, digest) })
+	} else {
+		c.owners(k.Attempt, a.Ballot.View, digest)
+	}
 	c.after(10, func() {
-		r := task.Result{Task: c.id, Attempt: k.Attempt, View: a.Ballot.View, Node: p.id, Outcome: task.RunOK, Evidence: digest, PreState: attest.EmptyState, PostState: attest.EmptyState}
+		outcome, input := task.RunOK, task.Hash{}
+		if c.blame {
+			alice := task.Release{Task: c.id, Attempt: k.Attempt, View: a.Ballot.View, Role: task.Alice, Evidence: digest, Sealed: []byte{1}}
+			outcome, input = task.BadInputKey, alice.Hash()
+		}
+		r := task.Result{Task: c.id, Attempt: k.Attempt, View: a.Ballot.View, Node: p.id, Outcome: outcome, InputKey: input, Evidence: digest, PreState: attest.EmptyState, PostState: attest.EmptyState}
 		c.step(p, Ran{Result: task.SignedResult{Result: r, Signature: task.Sign(key("enclave"), r.Hash()), CID: "o"}})
 	})
 }

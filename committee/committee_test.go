@@ -184,3 +184,19 @@ func TestReorderingCostsNobodyItsTurn(t *testing.T) {
 		}
 	}
 }
+
+// The enclave says at once that a key opens nothing; the chain takes that only
+// when it has the key's release. The machine waits for it.
+func TestBlameWaitsForTheRelease(t *testing.T) {
+	c := newCluster(t, 1, 10, 13, Embedded, 100)
+	c.oneWay = 1
+	c.blame = true
+	if !c.run(c.closed) {
+		c.dump()
+		t.Fatal("not settled")
+	}
+	if k := c.theCase(); k.Settlement.Outcome != ledger.AliceSilent || len(k.Passed) != 0 {
+		c.dump()
+		t.Errorf("settled as %s, passed over %d", k.Settlement.Outcome, len(k.Passed))
+	}
+}

@@ -40,6 +40,7 @@ type Machine struct {
 	rounds  map[task.Ballot]*round
 	quoting bool                 // the enclave is asked for pre-run evidence
 	started bool                 // and is there
+	result  *task.SignedResult   // the enclave's, not brought to the chain yet
 	accused map[task.NodeID]bool // of two words
 }
 
@@ -87,7 +88,7 @@ func (m *Machine) reset() {
 	m.drawn, m.mine, m.members, m.confirmed = false, nil, map[task.NodeID]Member{}, false
 	m.ordered, m.tickets = nil, nil
 	m.cast, m.skipSent, m.rounds = map[castKey]bool{}, map[uint32]bool{}, map[task.Ballot]*round{}
-	m.accused, m.quoting, m.started = map[task.NodeID]bool{}, false, false
+	m.accused, m.quoting, m.started, m.result = map[task.NodeID]bool{}, false, false, nil
 	m.votes = map[task.Stage]map[uint32]map[task.NodeID]task.SignedVote{task.Prepare: {}, task.Commit: {}, task.NewView: {}, task.PassOver: {}}
 	m.view, m.ready, m.lock, m.decided, m.executor, m.alive, m.claimSent = 0, false, nil, false, task.NodeID{}, false, false
 }
@@ -233,6 +234,7 @@ func (m *Machine) chainMoved(c *ledger.Case) {
 	case ledger.Attesting, ledger.Releasing, ledger.Running, ledger.Reviewing:
 		m.confirm()
 		m.follow(m.c.PreRound())
+		m.tryResult()
 		if c.Phase == ledger.Reviewing {
 			m.review()
 		}

@@ -398,11 +398,26 @@ func (m *Machine) otherEvidence(which task.Round) {
 	m.submit(task.Body{Accuse: &task.Accusation{Ballot: m.c.Ballot(which), Accused: m.executor, Shown: &r.shown}})
 }
 
-// ran brings the enclave's result to the chain.
+// ran brings the enclave's result to the chain. One that blames an owner waits
+// for that owner's release there: the chain would refuse it before (ADR 0011).
 func (m *Machine) ran(s task.SignedResult) {
 	if s.Result.View == m.view && m.executor == m.self {
-		m.submit(task.Body{Result: &s})
+		m.result = &s
+		m.tryResult()
 	}
+}
+
+func (m *Machine) tryResult() {
+	s := m.result
+	if s == nil || s.Result.View != m.view || m.executor != m.self {
+		return
+	}
+	blames := s.Result.Outcome == task.BadInputKey || s.Result.Outcome == task.BadCodeKey
+	if blames && m.c.CheckResult(*s) != nil {
+		return
+	}
+	m.result = nil
+	m.submit(task.Body{Result: s})
 }
 
 // review is the post-run round: the executor shows its exit, verifiers judge.

@@ -31,7 +31,7 @@ func (w *world) checkReleases(c *ledger.Case) {
 		if r.Role == task.Bob {
 			p = w.bob
 		}
-		box, mine := bytes.CutPrefix(r.Sealed, []byte(p.name+" to "))
+		box, mine := bytes.CutPrefix(bytes.TrimPrefix(r.Sealed, []byte(wrongKey)), []byte(p.name+" to "))
 		e := w.facts.enclaves[string(box)]
 		if !mine || e == nil || e.context.View != c.View.Number || e.context.Attempt != c.Attempt {
 			w.violate("owners release their own keys", "task %s view %d: %s has released nothing of the kind", c.ID().Short(), c.View.Number, p.name)

@@ -227,6 +227,12 @@ func (s *session) result(e *enclave) {
 			outcome = j.outcome
 		}
 	}
+	switch { // nothing ran
+	case strings.HasPrefix(string(e.input.Sealed), wrongKey):
+		outcome, gas = task.BadInputKey, 0
+	case strings.HasPrefix(string(e.code.Sealed), wrongKey):
+		outcome, gas = task.BadCodeKey, 0
+	}
 	r := task.Result{
 		Task: s.id, Attempt: e.context.Attempt, View: e.context.View, Node: s.worker.id, Outcome: outcome, Gas: gas, Output: task.Hash{7}, Size: 9,
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: e.input.Evidence, InputKey: e.input.Hash(), CodeKey: e.code.Hash(),

@@ -20,6 +20,7 @@ type person struct {
 	key    ed25519.PrivateKey
 	keeper *owner.Keeper
 	silent bool // releases nothing, answers nobody
+	wrong  bool // releases a key that opens nothing
 	busy   map[task.TaskID]bool
 }
 
@@ -35,14 +36,21 @@ func (w *world) people() {
 	for _, p := range []*person{w.alice, w.bob} {
 		p.busy = map[task.TaskID]bool{}
 		p.silent = !w.o.Honest && w.chance(0.06)
+		p.wrong = !w.o.Honest && w.chance(0.05)
 		p.keeper = &owner.Keeper{Role: p.role, Account: p.key, Chain: light{w, p}, Seal: p.seal, Log: slog.New(slog.DiscardHandler)}
 	}
 }
+
+// wrongKey begins what is sealed to the right enclave, and opens nothing.
+const wrongKey = "not the key of "
 
 // seal stands in for HPKE: what is sealed names the one enclave that can open it.
 func (p *person) seal(c *ledger.Case, r task.Release, enclave []byte) (task.Release, error) {
 	p.w.checkRelease(p, c, enclave)
 	r.Sealed = append([]byte(p.name+" to "), enclave[:32]...)
+	if p.wrong {
+		r.Sealed = append([]byte(wrongKey), r.Sealed...)
+	}
 	p.w.say("%s releases the key of task %s, view %d, to an enclave of %s", p.name, r.Task.Short(), r.View, p.w.name(c.View.Executor))
 	return r, nil
 }
