@@ -49,7 +49,7 @@ var bugs = []bug{
 `, ``, 100, "who is jailed draws nothing|stake counts from the snapshot",
 	},
 	{
-		"nonces not looked for", "attest/attest.go", `if !slices.Contains(e.Nonces, n) {`, `if len(e.Nonces) > 1<<20 {`, 250, "an honest verifier says what is true|evidence answers the verifier's nonce",
+		"nonces not looked for", "attest/attest.go", `if !slices.Contains(e.Nonces, n) {`, `if len(e.Nonces) > 1<<20 {`, 800, "an honest verifier says what is true|evidence answers the verifier's nonce",
 	},
 	{
 		"writable state not looked at", "attest/attest.go", `case e.State != want.State:`, `case len(e.State) == 0:`, 50, "an honest verifier says what is true|keys go to attested enclaves",
@@ -128,7 +128,7 @@ var bugs = []bug{
 		"anyone releases for an owner", "ledger/apply.go", `case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker:`, `case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker && r.Role == 0:`, 100, "owners release their own keys",
 	},
 	{
-		"a closed case is settled again", "ledger/accuse.go", `if c.Phase == Reviewing {`, `if c.Phase >= Reviewing {`, 100, "supply is conserved|a task is settled once",
+		"a closed case is settled again", "ledger/accuse.go", `if c.Phase == Reviewing {`, `if c.Phase >= Reviewing {`, 400, "supply is conserved|a task is settled once",
 	},
 	{
 		"a split loses its remainder", "ledger/settle.go", `c.Task.Owner, task.NodeID{}, purse.Alice, WhyRefund)`, `c.Task.Owner, task.NodeID{}, purse.Alice/10*10, WhyRefund)`, 20, "supply is conserved|a settlement pays what was locked",
