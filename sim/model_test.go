@@ -20,6 +20,9 @@ func search(t *testing.T, sc model.Scenario) model.Report {
 }
 
 func TestModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a million states, one after the other")
+	}
 	for _, sc := range model.Scenarios(*deepModel) {
 		t.Run(sc.Name, func(t *testing.T) {
 			r := search(t, sc)
