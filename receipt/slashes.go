@@ -309,7 +309,7 @@ func shared(money task.Amount, among []finder, why string) (paid []ledger.Paymen
 // bonusShared says whether a canary's bonus is some sum within the rules, shared by
 // those who said FAULT. How much the pool held is not in the case.
 func bonusShared(c *ledger.Case) bool {
-	paid, among := c.View.Canary.Bonus, finders(c, task.PreRun)
+	paid, among := c.View.Canary.Bonus, witnesses(c, task.PreRun)
 	got, fits := total(paid)
 	for lost := range task.Amount(len(among) + 1) { // less than a unit for each is left over
 		money, ok := got.Add(lost)
