@@ -104,6 +104,7 @@ var onlyTheChain = map[string]string{
 	"Case.View.Pre.ClosedAt":          "likewise",
 	"Case.View.ResultAt":              "likewise",
 	"Case.Passed[].Pre.ClosedAt":      "likewise",
+	"Case.View.Canary.Round.Accuser":  "who accused it has no part in anything",
 	"Case.View.Canary.Round.ClosedAt": "likewise",
 	"Case.View.Post.ClosedAt":         "likewise",
 	"Case.PostedAt":                   "likewise: an attempt whose committee decided nothing is over when its time is, and leaves no trace",
