@@ -28,6 +28,10 @@ func TestTagsAreSortedAndPrefixFree(t *testing.T) {
 	if !sort.StringsAreSorted(idents) {
 		t.Error("the tag list is not sorted")
 	}
+	spec, err := os.ReadFile("../spec/01-encoding.md")
+	if line := "`" + strings.Join(tags, "` `") + "`\n"; err != nil || !strings.Contains(string(spec), line) {
+		t.Errorf("spec §1.2 has another list than %s", line)
+	}
 	for i, a := range tags {
 		for j, b := range tags {
 			if i != j && strings.HasPrefix(a, b) {
