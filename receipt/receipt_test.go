@@ -222,6 +222,31 @@ func words(r receipt.Report, name string) string {
 }
 
 // Who lied together had their way; here the receipt says what was false. A lie
+// Verifiers saw the canary and somebody accused it before they had spoken: the
+// bonus is theirs, and the receipt does not look for the accuser's part.
+func TestAccusedCanary(t *testing.T) {
+	w := attesting(t)
+	w.held = w.judges()[0]
+	w.say(task.OK, task.Fault).dirty(preJudge)
+	shown := w.c().Shown(task.PreRun)
+	w.accuseExecutor(shown)
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: []task.Reveal{w.kept}}})
+	w.open()
+	for w.c().View.Canary == nil {
+		w.next()
+	}
+	saw := w.held
+	w.held = task.NodeID{}
+	w.say(task.OK).ran(task.RunOK, 9).judge(task.PostRun).wait(ledger.Closed)
+	c := w.c()
+	if c.View.Canary.Round.Accuser == (task.Address{}) || len(c.View.Canary.Bonus) != 1 || c.View.Canary.Bonus[0].Node != saw {
+		t.Fatalf("accused by %s, bonus %v", c.View.Canary.Round.Accuser.Short(), c.View.Canary.Bonus)
+	}
+	if rep := receipt.Verify(w.receipt()); !rep.Holds() {
+		t.Error(rep.Text())
+	}
+}
+
 // that changed nothing it names.
 func TestLiesAreNamed(t *testing.T) {
 	for _, row := range []struct {

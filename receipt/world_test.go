@@ -33,7 +33,9 @@ type world struct {
 	// What a story may bend.
 	tweak   func(*attest.Evidence)                     // before the chip signs
 	verdict func(task.Round, task.NodeID) task.Verdict // silent: commits and does not reveal
-	lax     bool                                       // what is refused is no failure
+	held    task.NodeID                                // whose reveal is kept for later
+	kept    task.Reveal
+	lax     bool // what is refused is no failure
 }
 
 type worker struct {
@@ -253,7 +255,9 @@ func (w *world) judge(r task.Round) *world {
 		k := task.Commitment{Ballot: v.Ballot, Node: id, Digest: v.Digest()}
 		k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
 		commits = append(commits, k)
-		if v.Verdict != silent {
+		if id == w.held {
+			w.kept = v
+		} else if v.Verdict != silent {
 			reveals = append(reveals, v)
 		}
 	}
