@@ -93,17 +93,20 @@ func (s *stage) release(ev attest.Evidence, role task.Role, id seal.Identity) {
 	}
 }
 
+// expected is what a verifier knows of the stage's enclave.
+func (s *stage) expected() (attest.Expected, task.Policy, attest.Reference) {
+	return attest.Expected{
+		Context: s.begin.Context, Chip: task.PublicKey(ed25519.NewKeyFromSeed(s.begin.ChipSeed[:])), Kind: string(attest.Simulated),
+		Nonces: s.begin.Nonces, State: attest.EmptyState,
+	}, task.Policy{MinTier: task.TierSimulated}, attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}}
+}
+
 func (s *stage) run() Response { return s.ask(Request{Run: &Run{Code: s.code, Input: s.input}}) }
 
 func TestOneTaskInAnEnclave(t *testing.T) {
 	s := newStage(t)
 	ev := s.start()
-	want := attest.Expected{
-		Context: s.begin.Context, Chip: task.PublicKey(ed25519.NewKeyFromSeed(s.begin.ChipSeed[:])), Kind: string(attest.Simulated),
-		Nonces: s.begin.Nonces, State: attest.EmptyState,
-	}
-	ref := attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}}
-	policy := task.Policy{MinTier: task.TierSimulated}
+	want, policy, ref := s.expected()
 	if a := attest.Appraise(ev, want, policy, ref); a.Verdict != task.OK {
 		t.Fatalf("%s: %s", a.Reason, a.Detail)
 	}
@@ -177,12 +180,7 @@ func TestCanary(t *testing.T) {
 	s := newStage(t)
 	s.begin.Context.CanaryPPM = 1_000_000
 	ev := s.start()
-	want := attest.Expected{
-		Context: s.begin.Context, Chip: task.PublicKey(ed25519.NewKeyFromSeed(s.begin.ChipSeed[:])), Kind: string(attest.Simulated),
-		Nonces: s.begin.Nonces, State: attest.EmptyState,
-	}
-	ref := attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}}
-	policy := task.Policy{MinTier: task.TierSimulated}
+	want, policy, ref := s.expected()
 	if a := attest.Appraise(ev, want, policy, ref); a.Verdict != task.Fault {
 		t.Fatal("a canary that nobody can see")
 	}

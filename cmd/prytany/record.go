@@ -15,16 +15,11 @@ import (
 func (a *app) nodeShowCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "show [ID]", Short: "Print a node's stake and record with the cause of each change, or list all nodes",
-		Args: cobra.MaximumNArgs(1), RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return a.nodeList(c.Context())
-			}
-			return a.nodeShow(c.Context(), args[0])
-		},
+		Args: cobra.MaximumNArgs(1), RunE: func(c *cobra.Command, args []string) error { return a.nodeShow(c.Context(), args) },
 	}
 }
 
-func (a *app) nodeList(ctx context.Context) error {
+func (a *app) nodeShow(ctx context.Context, ids []string) error {
 	s, err := a.connect(ctx)
 	if err != nil {
 		return err
@@ -34,6 +29,19 @@ func (a *app) nodeList(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(ids) == 0 {
+		return a.nodeList(nodes)
+	}
+	i := slices.IndexFunc(nodes, func(n ledger.NodeRecord) bool {
+		return len(ids[0]) >= 8 && strings.HasPrefix(n.Node.ID().String(), ids[0])
+	})
+	if i < 0 {
+		return task.Refuse("no-node", "no node %q on %s; give at least the first eight digits of its id", ids[0], s.Chain).WithNext("prytany node show")
+	}
+	return a.nodeRecord(ctx, s, nodes[i])
+}
+
+func (a *app) nodeList(nodes []ledger.NodeRecord) error {
 	var b strings.Builder
 	rows := []map[string]any{}
 	for _, n := range nodes {
@@ -44,25 +52,7 @@ func (a *app) nodeList(ctx context.Context) error {
 	return a.print(rows, b.String())
 }
 
-func (a *app) nodeShow(ctx context.Context, name string) error {
-	s, err := a.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	nodes, err := s.chain.Nodes(ctx)
-	if err != nil {
-		return err
-	}
-	var n *ledger.NodeRecord
-	for i := range nodes {
-		if len(name) >= 8 && strings.HasPrefix(nodes[i].Node.ID().String(), name) {
-			n = &nodes[i]
-		}
-	}
-	if n == nil {
-		return task.Refuse("no-node", "no node %q on %s; give at least the first eight digits of its id", name, s.Chain).WithNext("prytany node show")
-	}
+func (a *app) nodeRecord(ctx context.Context, s *session, n ledger.NodeRecord) error {
 	id := n.Node.ID()
 	log, err := s.chain.Log(ctx, task.Hash(id))
 	if err != nil {
