@@ -25,7 +25,7 @@ type Economics struct {
 	JailBlocks      uint64      `cbor:"32,keyasint" json:"jail_blocks"`      // before its operator may bond it again
 	DisputeBlocks   uint64      `cbor:"33,keyasint" json:"dispute_blocks"`   // after the settlement, for accusations
 	AccusationBond  task.Amount `cbor:"34,keyasint" json:"accusation_bond"`  // burned if the accusation proves nothing
-	NodeCommittee   uint32      `cbor:"35,keyasint" json:"committee"`        // n: the seats of a usual committee
+	Committee       uint32      `cbor:"35,keyasint" json:"committee"`        // n: the seats of a usual committee
 }
 
 // Default are the numbers of spec §10.6, in units of the cost of one check.
@@ -34,7 +34,7 @@ func Default(cost task.Amount) Economics {
 		CanaryPPM: 50_000, CheckCost: cost, DetectPPM: 990_000, FaultPPM: 800_000,
 		SeatFee: 4 * cost, Bonus: 35 * cost, Miss: 50 * cost, FalseAlarm: 20 * cost, NoReveal: 10 * cost,
 		BadEvidencePPM: 100_000, EquivocationPPM: 100_000, JailMisses: 3, JailBlocks: 4000, DisputeBlocks: 4000,
-		AccusationBond: 50 * cost, NodeCommittee: task.DefaultSeats,
+		AccusationBond: 50 * cost, Committee: task.DefaultSeats,
 	}
 }
 
@@ -53,7 +53,7 @@ func (e Economics) check(p Params) error {
 			return fmt.Errorf("genesis: an amount for one seat is over 2^40 base units")
 		}
 	}
-	switch n := task.Amount(e.NodeCommittee); {
+	switch n := task.Amount(e.Committee); {
 	case n == 0 || n > task.MaxSeats || e.JailMisses == 0 || e.DisputeBlocks == 0 || e.DisputeBlocks > 1<<40 || e.JailBlocks > 1<<40:
 		return fmt.Errorf("genesis: committee, jail_misses, jail_blocks or dispute_blocks is out of range")
 	case e.CanaryPPM == 0:

@@ -706,7 +706,7 @@ func TestEconomicsAreChecked(t *testing.T) {
 		"silence pays":             func(p *Params) { p.NoReveal = p.Miss },
 		"the bonus is not covered": func(p *Params) { p.PostingFee = 1 },
 		"a bond that cannot pay":   func(p *Params) { p.MinBond = p.Miss },
-		"no committee":             func(p *Params) { p.NodeCommittee = 0 },
+		"no committee":             func(p *Params) { p.Committee = 0 },
 		"unbonding is too quick":   func(p *Params) { p.UnbondBlocks = p.DisputeBlocks },
 	} {
 		p := Embedded("c")

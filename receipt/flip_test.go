@@ -145,7 +145,7 @@ func init() {
 	for _, name := range []string{
 		"Economics.AccusationBond", "Economics.BadEvidencePPM", "Economics.Bonus", "Economics.CheckCost", "Economics.DetectPPM",
 		"Economics.DisputeBlocks", "Economics.EquivocationPPM", "Economics.FalseAlarm", "Economics.FaultPPM", "Economics.JailBlocks",
-		"Economics.JailMisses", "Economics.Miss", "Economics.NoReveal", "Economics.NodeCommittee", "Economics.SeatFee",
+		"Economics.JailMisses", "Economics.Miss", "Economics.NoReveal", "Economics.Committee", "Economics.SeatFee",
 		"AttestBlocks", "ClaimBlocks", "CommitBlocks", "EpochBlocks", "IntervalMillis", "MaxAttempts", "MaxOpen", "MaxViews", "MinBond", "PostingFee",
 		"Reference.Measurements", "Reference.MinTCB", "ReleaseBlocks", "ReviewBlocks", "RunGraceBlocks", "SilentSlashPPM", "TxFee", "UnbondBlocks",
 	} {
