@@ -52,7 +52,7 @@ var bugs = []bug{
 		"nonces not looked for", "attest/attest.go", `if !slices.Contains(e.Nonces, n) {`, `if len(e.Nonces) > 1<<20 {`, 800, "an honest verifier says what is true|evidence answers the verifier's nonce",
 	},
 	{
-		"writable state not looked at", "attest/attest.go", `case e.State != want.State:`, `case len(e.State) == 0:`, 50, "an honest verifier says what is true|keys go to attested enclaves",
+		"writable state not looked at", "attest/attest.go", `case e.State != want.State:`, `case len(e.State) == 0:`, 50, "an honest verifier says what is true|keys go to attested enclaves|proof beats words",
 	},
 	{
 		"exit of another enclave", "attest/attest.go", `case want.Keys != nil && !want.Keys.Equal(e.Keys):`, `case want.Keys != nil && len(e.Keys.Seal) == 0:`, 100, "an honest verifier says what is true",
