@@ -85,11 +85,18 @@ type File struct {
 	Data []byte
 }
 
-// A Job is one run of one function. Run reads Code and the data of Inputs
-// and keeps no reference to either.
+// A Job is one run of one function. Run reads Code, Image and the data of
+// Inputs and keeps no reference to any.
 type Job struct {
-	Code   []byte
-	Args   []string // without the program's name, which is "function"
+	// Code is what Bob keeps private: for wasm a module, for every other runtime
+	// a layer, which is a tar of files that come on top of the image.
+	Code []byte
+	// Image is the public part that Code builds on, and Digest its name, such as
+	// sha256:…, which Run holds it to. For python it is the interpreter, for
+	// containers a tar of an OCI image layout; empty if Code is all there is.
+	Image  []byte
+	Digest string
+	Args   []string // wasm: without the program's name, which is "function"
 	Inputs []File
 	Limits Limits
 }
