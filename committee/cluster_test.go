@@ -38,6 +38,13 @@ type cluster struct {
 	params ledger.Params
 	log    []string
 	blame  bool // Alice's key opens nothing
+	begun  map[turn]bool
+}
+
+// turn is one executor's in one view of one attempt.
+type turn struct {
+	id            task.NodeID
+	attempt, view uint32
 }
 
 type queued struct {
@@ -93,7 +100,7 @@ var (
 func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Timeouts, blockMillis float64, set ...func(*ledger.Params)) *cluster {
 	c := &cluster{
 		t: t, rand: rand.New(rand.NewPCG(seed, 1)), oneWay: 25, nodes: map[task.NodeID]*peer{}, store: ledger.NewMemStore(),
-		val: vrf.NewKey(task.Hash{1}), alice: key("alice"), bob: key("bob"),
+		val: vrf.NewKey(task.Hash{1}), alice: key("alice"), bob: key("bob"), begun: map[turn]bool{},
 	}
 	c.params = ledger.Embedded("test")
 	c.params.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{9}}}
@@ -226,8 +233,8 @@ func (c *cluster) perform(p *peer, a Action) {
 		won, ok := sortition.Win(p.vrf, task.Hash(p.id), a.Case.Seed(), a.Case.Seats, uint64(rec.StakeAt(a.Case.Epoch)), uint64(a.Case.TotalStake))
 		if ok {
 			claim := task.Claim{Task: c.id, Attempt: a.Case.Attempt, Node: p.id, Proof: won.Proof()}
-			self := Member{Node: p.id, Seats: won.Seats(), Tickets: won.Tickets(), Claim: claim, Beta: won.Output()}
-			c.step(p, Won{Self: self})
+			self := ledger.Member{Node: p.node, Seats: won.Seats(), Claim: claim, Beta: won.Output()}
+			c.step(p, Won{Self: MemberOf(a.Case, &self)})
 		}
 	case Gossip:
 		rec, _ := ledger.Read(c.store).Node(p.id)
@@ -235,7 +242,7 @@ func (c *cluster) perform(p *peer, a Action) {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		c.broadcast(p, ClaimHeard{Member: MemberOf(&k)})
+		c.broadcast(p, ClaimHeard{Member: MemberOf(c.theCase(), &k)})
 	case Cast:
 		s := task.SignedVote{Vote: a.Vote, Signature: task.Sign(p.key, a.Vote.Hash())}
 		if a.Vote.Stage == task.NewView {
@@ -273,6 +280,12 @@ func (c *cluster) perform(p *peer, a Action) {
 			c.step(p, Appraised{Ballot: a.Ballot, Evidence: a.Evidence, Verdict: verdict, Reason: truth.Reason, Salt: task.H(task.TagSalt, p.id[:], task.Encode(a.Ballot))})
 		}
 	case StartEnclave:
+		// What a second enclave shows would contradict the first's evidence.
+		if mine := (turn{p.id, a.Ballot.Attempt, a.Ballot.View}); c.begun[mine] {
+			c.t.Errorf("node %s starts a second enclave in view %d", p.id.Short(), a.Ballot.View)
+		} else {
+			c.begun[mine] = true
+		}
 		c.after(5, func() { c.quote(p, a.Ballot, a.Members) })
 		c.beat(p, c.theCase().Attempt, a.Ballot.View)
 	case Requote:
@@ -433,7 +446,7 @@ func gossipFor(c *cluster, p *peer) {
 		c.t.Fatal(err)
 	}
 	p.dead = false
-	c.broadcast(p, ClaimHeard{Member: MemberOf(&m)})
+	c.broadcast(p, ClaimHeard{Member: MemberOf(k, &m)})
 	p.dead = true
 }
 

@@ -42,17 +42,14 @@ import (
 type Member struct {
 	Node    task.NodeID
 	Seats   uint32
-	Tickets []sortition.Ticket
+	Tickets []sortition.Ticket // none if it cannot run the function
 	Claim   task.Claim
 	Beta    vrf.Output
 }
 
-// MemberOf is the member that a verified claim makes.
-func MemberOf(m *ledger.Member) Member {
-	return Member{
-		Node: m.Claim.Node, Seats: m.Seats, Claim: m.Claim, Beta: m.Beta,
-		Tickets: sortition.Tickets(task.Hash(m.Claim.Node), m.Beta, m.Seats),
-	}
+// MemberOf is the member that a verified claim makes in a case.
+func MemberOf(c *ledger.Case, m *ledger.Member) Member {
+	return Member{Node: m.Claim.Node, Seats: m.Seats, Claim: m.Claim, Beta: m.Beta, Tickets: c.TicketsOf(m)}
 }
 
 // Timeouts are in milliseconds of the node's own waiting; no rule of the chain

@@ -185,6 +185,24 @@ func TestReorderingCostsNobodyItsTurn(t *testing.T) {
 	}
 }
 
+// Members that go on to another view while the claims are still open come back
+// when the chain names the first one's executor: to the same enclave, since what
+// another would show contradicts what was shown, and one of both may be a canary.
+func TestReturnToAViewFindsItsEnclave(t *testing.T) {
+	for seed := range seeds(60) {
+		c := newCluster(t, seed, 10, 13, Embedded, 400)
+		c.oneWay, c.jitter, c.loss = 2, 150, 0.1
+		if !c.run(c.closed) {
+			c.dump()
+			t.Fatalf("seed %d: not settled", seed)
+		}
+		if lost := c.lost(ledger.BadEvidence); len(lost) != 0 {
+			c.dump()
+			t.Fatalf("seed %d: honest executors were slashed: %v", seed, lost)
+		}
+	}
+}
+
 // The enclave says at once that a key opens nothing; the chain takes that only
 // when it has the key's release. The machine waits for it.
 func TestBlameWaitsForTheRelease(t *testing.T) {

@@ -39,7 +39,7 @@ type Machine struct {
 
 	rounds  map[task.Ballot]*round
 	quoting bool                 // the enclave is asked for pre-run evidence
-	started bool                 // and is there
+	enclave *uint32              // the view of the one that this node has
 	result  *task.SignedResult   // the enclave's, not brought to the chain yet
 	accused map[task.NodeID]bool // of two words
 }
@@ -88,7 +88,7 @@ func (m *Machine) reset() {
 	m.drawn, m.mine, m.members, m.confirmed = false, nil, map[task.NodeID]Member{}, false
 	m.ordered, m.tickets = nil, nil
 	m.cast, m.skipSent, m.rounds = map[castKey]bool{}, map[uint32]bool{}, map[task.Ballot]*round{}
-	m.accused, m.quoting, m.started, m.result = map[task.NodeID]bool{}, false, false, nil
+	m.accused, m.quoting, m.enclave, m.result = map[task.NodeID]bool{}, false, nil, nil
 	m.votes = map[task.Stage]map[uint32]map[task.NodeID]task.SignedVote{task.Prepare: {}, task.Commit: {}, task.NewView: {}, task.PassOver: {}}
 	m.view, m.ready, m.lock, m.decided, m.executor, m.alive, m.claimSent = 0, false, nil, false, task.NodeID{}, false, false
 }
@@ -224,7 +224,7 @@ func (m *Machine) chainMoved(c *ledger.Case) {
 		m.do(Draw{Case: c})
 	}
 	for i := range c.Members {
-		m.admit(MemberOf(&c.Members[i]))
+		m.admit(MemberOf(c, &c.Members[i]))
 	}
 	switch c.Phase {
 	case ledger.Electing:
@@ -257,7 +257,7 @@ func (m *Machine) confirm() {
 		clear(m.members)
 		m.ordered, m.tickets = nil, nil
 		for i := range m.c.Members {
-			k := MemberOf(&m.c.Members[i])
+			k := MemberOf(m.c, &m.c.Members[i])
 			m.members[k.Node] = k
 		}
 		if k, ok := m.members[m.self]; ok {
@@ -266,23 +266,24 @@ func (m *Machine) confirm() {
 			m.mine = nil
 			m.dropWork("the chain's committee is without this node")
 		}
-		m.tryRequote()
 	}
 	// The chain wins, also over a view that members went on to while its claims
 	// were still open: its executor has only now been told.
 	if v := &m.c.View; !m.decided || m.executor != v.Executor || m.view != v.Number {
-		if m.decided && m.executor == m.self && v.Executor != m.self {
+		if v.Executor != m.self {
 			m.dropWork("the chain named another executor")
 		}
 		m.enter(v.Number)
 		m.decide(v.Executor)
 		m.trySkip()
+	} else if m.executor == m.self && m.isMember() {
+		m.work()
 	}
 }
 
 func (m *Machine) dropWork(why string) {
-	m.started, m.quoting = false, false
-	if m.decided && m.executor == m.self {
+	if m.enclave != nil {
+		m.enclave, m.quoting = nil, false
 		m.do(StopEnclave{Why: why})
 	}
 }
@@ -350,7 +351,7 @@ func (m *Machine) enter(view uint32) {
 	if view == m.view && m.decided {
 		return
 	}
-	m.view, m.decided, m.alive, m.started, m.quoting = view, false, false, false, false
+	m.view, m.decided, m.alive, m.quoting = view, false, false, false
 }
 
 // castVote votes once for each stage and view, and only as a member.
@@ -543,14 +544,24 @@ func (m *Machine) decide(executor task.NodeID) {
 		return
 	}
 	if executor == m.self {
-		if !m.started {
-			m.started, m.quoting = true, true
-			m.do(StartEnclave{Ballot: m.ballot(m.view, task.PreRun), Members: m.Members()})
-		}
+		m.work()
 		return
 	}
 	m.timer(SilenceTimer, m.times.Silence)
 	m.tryAppraise(m.view, task.PreRun)
+}
+
+// work begins this node's turn, or goes on with it: members that went on to
+// another view may come back. A second enclave would contradict what the first
+// has shown, so there is no other before the chain has named its executor.
+func (m *Machine) work() {
+	switch view := m.view; {
+	case m.enclave != nil && *m.enclave == view:
+		m.tryRequote()
+	case m.enclave == nil || m.confirmed:
+		m.enclave, m.quoting = &view, true
+		m.do(StartEnclave{Ballot: m.ballot(view, task.PreRun), Members: m.Members()})
+	}
 }
 
 // trySkip brings the word of n−f seats that the executor is silent to the chain.

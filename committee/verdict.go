@@ -49,7 +49,7 @@ func (m *Machine) quoted(e Quoted) {
 		m.quoting = false
 	}
 	r := m.heard(b)
-	if r == nil {
+	if r == nil || len(r.shown.Evidence) != 0 { // one ballot, one evidence
 		return
 	}
 	r.shown = e.Shown
@@ -132,7 +132,7 @@ func (m *Machine) recommit(r *round) {
 // tryRequote asks the enclave for evidence that answers the present members, if
 // what there is answers others.
 func (m *Machine) tryRequote() {
-	if !m.decided || m.executor != m.self || !m.started || m.quoting || m.confirmed && m.c.View.Number == m.view && m.c.View.Canary != nil {
+	if !m.decided || m.executor != m.self || m.enclave == nil || *m.enclave != m.view || m.quoting || m.confirmed && m.c.View.Number == m.view && m.c.View.Canary != nil {
 		return
 	}
 	if r := m.round(m.view, task.PreRun); len(r.shown.Evidence) == 0 {

@@ -161,11 +161,20 @@ func (c *Case) TotalSeats() (n uint32) {
 	return n
 }
 
+// TicketsOf are a member's tickets. One that does not have the function's
+// runtime has none: it votes and verifies, and never executes (spec §6.5.1).
+func (c *Case) TicketsOf(m *Member) []sortition.Ticket {
+	if !m.Node.CanRun(c.Function.Manifest) {
+		return nil
+	}
+	return sortition.Tickets(task.Hash(m.Claim.Node), m.Beta, m.Seats)
+}
+
 // Tickets is the order of the committee: the lowest executes (spec §5.3).
 func (c *Case) Tickets() []sortition.Ticket {
 	var all []sortition.Ticket
-	for _, m := range c.Members {
-		all = append(all, sortition.Tickets(task.Hash(m.Claim.Node), m.Beta, m.Seats)...)
+	for i := range c.Members {
+		all = append(all, c.TicketsOf(&c.Members[i])...)
 	}
 	sortition.Sort(all)
 	return all
@@ -249,20 +258,34 @@ func (c *Case) committedSeats(r task.Round) (n uint32) {
 	return n
 }
 
-// Tally counts the verifiers' revealed seats for one evidence.
+// Tally counts the verifiers' revealed seats for one evidence. Of those that
+// say OK, no more count for each kind of TEE than the task's policy lets one
+// kind have of a quorum (spec §7.5).
 func (c *Case) Tally(r task.Round, reveals []task.Reveal) (ok, fault uint32) {
 	digest := task.H(task.TagEvidence, c.Round(r).Evidence)
+	most, kinds := c.kindCap(), map[string]uint32{}
 	for _, v := range reveals {
 		m := c.Member(v.Node)
 		switch {
 		case !c.Judges(v.Node) || len(c.Round(r).Evidence) == 0:
 		case v.Verdict == task.OK && v.Evidence == digest:
-			ok += m.Seats
+			counts := min(m.Seats, most-kinds[m.Node.TEE.Kind])
+			kinds[m.Node.TEE.Kind] += counts
+			ok += counts
 		case v.Verdict == task.Fault:
 			fault += m.Seats
 		}
 	}
 	return ok, fault
+}
+
+// kindCap is how many seats of a quorum one kind of TEE may have.
+func (c *Case) kindCap() uint32 {
+	quorum := sortition.Quorum(c.JudgeSeats())
+	if c.Task.Policy.MaxKindPPM == 0 {
+		return max(quorum, c.TotalSeats())
+	}
+	return uint32(uint64(quorum) * c.Task.Policy.MaxKindPPM / million)
 }
 
 // CheckShowing says whether the present executor has signed this evidence.

@@ -26,6 +26,7 @@ type job struct {
 	enclave Enclave
 	code    []byte
 	input   []byte
+	image   []byte // if the function has one
 }
 
 // heartbeats in one Silence timeout.
@@ -74,10 +75,13 @@ func (j *job) begin(a committee.StartEnclave) {
 		<-w.slots
 	})
 	var wg sync.WaitGroup
-	var errs [2]error
+	var errs [3]error
 	t, f := j.of.Task, j.of.Function
 	wg.Go(func() { j.code, errs[0] = w.Blobs.Get(j.ctx, f.Code, f.Broker.Addr) })
 	wg.Go(func() { j.input, errs[1] = w.Blobs.Get(j.ctx, t.Input, t.Endpoint.Addr) })
+	if image := f.Manifest.Image; image != nil {
+		wg.Go(func() { j.image, errs[2] = w.Blobs.Get(j.ctx, image.Blob, f.Broker.Addr) })
+	}
 	evidence, err := enclave.Begin(t, f, j.context, Nonces(a.Members))
 	if err != nil {
 		j.fail(err)
@@ -202,7 +206,7 @@ func (j *job) execute(a committee.RequestKeys) error {
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
-	result, output, err := j.enclave.Run(j.code, j.input)
+	result, output, err := j.enclave.Run(j.code, j.input, j.image)
 	if err != nil {
 		return err
 	}

@@ -125,7 +125,7 @@ func Judge(c *ledger.Case, k task.Claim, node func(task.NodeID) (ledger.NodeReco
 	if err != nil {
 		return Heard{}, ClaimJunk
 	}
-	return Heard{k.Task, k.Attempt, committee.ClaimHeard{Member: committee.MemberOf(&m)}}, ClaimValid
+	return Heard{k.Task, k.Attempt, committee.ClaimHeard{Member: committee.MemberOf(c, &m)}}, ClaimValid
 }
 
 // Alive is an executor's sign of life. It goes to the members that stand in the

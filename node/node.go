@@ -63,7 +63,7 @@ type Enclave interface {
 	// evidence in earnest, or neither (spec §7.6).
 	Unveil(nonces []task.Hash) (proof *[81]byte, genuine []byte, err error)
 	Release(r task.Release) error
-	Run(code, input []byte) (result task.SignedResult, output []byte, err error)
+	Run(code, input, image []byte) (result task.SignedResult, output []byte, err error)
 	Exit(c attest.Context, nonce task.Hash) (evidence []byte, err error)
 	Close()
 }

@@ -212,10 +212,10 @@ func (s *Session) draw(c *ledger.Case) {
 	if !won {
 		return
 	}
-	s.step(committee.Won{Self: committee.Member{
-		Node: s.self, Seats: claim.Seats(), Tickets: claim.Tickets(), Beta: claim.Output(),
+	s.step(committee.Won{Self: committee.MemberOf(c, &ledger.Member{
+		Node: s.cfg.Node, Seats: claim.Seats(), Beta: claim.Output(),
 		Claim: task.Claim{Task: s.task, Attempt: c.Attempt, Node: s.self, Proof: claim.Proof()},
-	}})
+	})})
 }
 
 // cast gives a vote: on stable storage first, then signed, then counted, then

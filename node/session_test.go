@@ -43,7 +43,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, said: map[string]any{}}
 	w.c = &ledger.Case{
 		Task: task.Task{Chain: "test", Seats: 40, Policy: task.Policy{MinTier: 1}}, Params: ledger.Embedded("test"),
-		Phase: ledger.Electing, Seats: 40, TotalStake: 400, Beacon: task.Hash{3},
+		Function: task.Function{Manifest: task.Manifest{Runtime: task.RuntimeWasm}}, Phase: ledger.Electing, Seats: 40, TotalStake: 400, Beacon: task.Hash{3},
 	}
 	for i := range 4 {
 		name := fmt.Sprint(i)
@@ -51,7 +51,7 @@ func newWorld(t *testing.T) *world {
 		k.rec.Stakes = []ledger.Stake{{Amount: 100}}
 		k.rec.Node = task.Node{
 			Operator: task.PublicKey(key(name + "o")), VRF: task.Key(k.vrf.Public()), Peer: task.PublicKey(k.peer),
-			TEE: task.TEE{Kind: string(attest.Simulated)},
+			Runtimes: []string{task.RuntimeWasm}, TEE: task.TEE{Kind: string(attest.Simulated)},
 		}
 		k.id = k.rec.Node.ID()
 		w.workers = append(w.workers, k)

@@ -152,7 +152,7 @@ func TestEveryEndVerifies(t *testing.T) {
 				return w
 			})
 		}},
-		{"no claims       ", "oooo- - -- - - -- o-o", ledger.NoCommittee, newWorld},
+		{"no claims       ", "oooo- - -- - - -- o-o", ledger.NoCommittee, func(t testing.TB) *world { return newWorld(t) }},
 		{"one claim       ", "oooo- - -- - - -- o-o", ledger.NoCommittee, func(t testing.TB) *world {
 			return newWorld(t).to(func(w *world) *world {
 				w.claim(1)

@@ -75,7 +75,7 @@ func newWorker(name string) worker {
 
 // newWorld posts one task on a chain of nine workers and brings it to its first
 // claims.
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB, args ...string) *world {
 	w := &world{t: t, store: ledger.NewMemStore(), nodes: map[task.NodeID]worker{}, val: vrf.NewKey(task.Hash{1})}
 	w.tweak = func(*attest.Evidence) {}
 	w.verdict = func(task.Round, task.NodeID) task.Verdict { return task.OK }
@@ -105,7 +105,7 @@ func newWorld(t testing.TB) *world {
 	}
 	w.must("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}})
 	w.tk = task.Task{
-		Chain: chainID, Owner: address("alice"), Function: f.ID(), Args: []string{"all"},
+		Chain: chainID, Owner: address("alice"), Function: f.ID(), Args: args,
 		Input: task.Blob{CID: "input", Size: 5}, Recipient: "age1", Endpoint: task.Endpoint{Addr: "/memory/alice", Account: address("alice")},
 		GasLimit: 1_000_000, GasPrice: 4 * task.PRY, Fee: 2 * task.PRY, Seats: 13, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated},
 	}
@@ -396,15 +396,25 @@ func (w *world) result(o task.Outcome, gas uint64) *world {
 	return w
 }
 
+// numerous is a second attempt with enough members for all that is to happen.
+func numerous(t testing.TB) *world {
+	for i := 0; ; i++ {
+		w := newWorld(t, fmt.Sprint(i))
+		for w.c().Attempt == 0 {
+			w.next()
+		}
+		if w.elect(); len(w.c().Members) >= 7 {
+			return w
+		}
+	}
+}
+
 // completed is a whole story, with something in every field: no committee at
 // first; then an executor that is accused of its evidence, and one that is
 // silent; then one that fools two of its verifiers with a canary, and does it.
 func completed(t testing.TB) *world {
-	w := newWorld(t)
-	for w.c().Attempt == 0 {
-		w.next()
-	}
-	w.elect().say(task.OK).dirty(func(w *world) *world { return w.judge(task.PreRun) })
+	w := numerous(t)
+	w.say(task.OK).dirty(func(w *world) *world { return w.judge(task.PreRun) })
 	w.accuseExecutor(w.c().Shown(task.PreRun)).nextView()
 	w.show(task.PreRun).skip()
 	w.canary(task.OK, silent)

@@ -80,7 +80,8 @@ func (w *world) checkCommittee(c *ledger.Case) {
 	}
 }
 
-// The executor owns the lowest ticket of those who were not passed over (§5.3).
+// The executor owns the lowest ticket of those who have the runtime and were
+// not passed over (§5.3).
 func (w *world) checkExecutor(c *ledger.Case) {
 	if c.View.Executor.IsZero() || c.Phase < ledger.Attesting {
 		return
@@ -91,6 +92,9 @@ func (w *world) checkExecutor(c *ledger.Case) {
 	}
 	var tickets []drawn
 	for _, m := range c.Members {
+		if !slices.Contains(m.Node.Runtimes, c.Function.Manifest.Runtime) {
+			continue
+		}
 		for j := range m.Seats {
 			tickets = append(tickets, drawn{task.H(task.TagTicket, m.Beta[:], task.U64(uint64(j))), m.Claim.Node})
 		}

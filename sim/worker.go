@@ -67,6 +67,9 @@ func (w *world) hire() {
 			Operator: task.PublicKey(k.operator), VRF: task.Key(k.vrf.Public()), Peer: task.PublicKey(k.peer), Addr: k.name,
 			Runtimes: []string{task.RuntimeWasm}, Arch: "any", TEE: task.TEE{Kind: string(attest.Simulated), Identity: task.PublicKey(k.chip)},
 		}
+		if w.seed%8 == 5 && (w.seed/8+uint64(i))%3 == 0 { // in some worlds not everyone can run the function
+			k.node.Runtimes[0] = task.RuntimeOCI
+		}
 		k.id, k.bond = k.node.ID(), task.Amount(w.between(100, 600))*task.PRY
 		k.sessions, k.disk.records = map[task.TaskID]*session{}, map[task.TaskID]*record{}
 		k.disk.owner = k

@@ -11,7 +11,10 @@ package task
 import (
 	"crypto/ed25519"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -111,6 +114,22 @@ type Limits struct {
 	WallMillis  uint64 `cbor:"4,keyasint" json:"wall_ms"`
 }
 
+// Image is the public part of a function, which its private code builds on:
+// an interpreter, or an OCI image. Anyone can fetch and keep it.
+type Image struct {
+	Digest string `cbor:"1,keyasint" json:"digest"` // sha256:…, of the interpreter, or of the OCI manifest
+	Blob   Blob   `cbor:"2,keyasint" json:"blob"`   // the interpreter itself, or a tar of the OCI layout; not encrypted
+}
+
+// Port is one file that a function reads from /in or writes to /out.
+type Port struct {
+	Name     string `cbor:"1,keyasint" json:"name"`      // of the file
+	Type     string `cbor:"2,keyasint" json:"type"`      // media type (RFC 6838), such as image/png; empty for any
+	Doc      string `cbor:"3,keyasint" json:"doc"`       // one line for Alice
+	MaxBytes uint64 `cbor:"4,keyasint" json:"max_bytes"` // 0: what the blob allows
+	Optional bool   `cbor:"5,keyasint" json:"optional"`
+}
+
 // Manifest is what Bob says of his function, in the clear.
 type Manifest struct {
 	Name        string   `cbor:"1,keyasint" json:"name"`
@@ -120,6 +139,10 @@ type Manifest struct {
 	Args        []string `cbor:"5,keyasint" json:"args"`
 	Limits      Limits   `cbor:"6,keyasint" json:"limits"`
 	Royalty     Amount   `cbor:"7,keyasint" json:"royalty"`
+	Image       *Image   `cbor:"8,keyasint,omitempty" json:"image,omitempty"`
+	Arch        string   `cbor:"9,keyasint" json:"arch"`     // Go's name of the processor that the code is for, empty for any
+	Inputs      []Port   `cbor:"10,keyasint" json:"inputs"`  // none: one file called input
+	Outputs     []Port   `cbor:"11,keyasint" json:"outputs"` // none: whatever the function writes
 }
 
 // Endpoint is where an owner's keys are released: a multiaddr with a peer ID,
@@ -147,8 +170,14 @@ func (f Function) Check() error {
 	if m.Name == "" || len(m.Name) > maxText || len(m.Version) > maxText || len(m.Description) > 4*maxText {
 		return fmt.Errorf("manifest: name, version or description is missing or too long")
 	}
-	if m.Runtime != RuntimeWasm {
-		return fmt.Errorf("manifest: runtime %q is not known; have %q", m.Runtime, RuntimeWasm)
+	if !slices.Contains(Runtimes, m.Runtime) {
+		return fmt.Errorf("manifest: runtime %q is not known; have %s", m.Runtime, strings.Join(Runtimes, ", "))
+	}
+	if err := m.checkImage(); err != nil {
+		return err
+	}
+	if err := errors.Join(checkPorts("inputs", m.Inputs), checkPorts("outputs", m.Outputs)); err != nil {
+		return err
 	}
 	l := m.Limits
 	if l.Gas == 0 || l.MemoryBytes == 0 || l.OutputBytes == 0 || l.WallMillis == 0 {
@@ -166,8 +195,73 @@ func (f Function) Check() error {
 	return f.Code.check("code")
 }
 
-// RuntimeWasm is WASI preview 1, the embedded default (spec §9.3).
-const RuntimeWasm = "wasm"
+// The runtimes (spec §9.3).
+const (
+	RuntimeWasm   = "wasm"   // WASI preview 1, the embedded default
+	RuntimePython = "python" // CPython on WASI: the interpreter is the image
+	RuntimeOCI    = "oci"    // an OCI image, by runsc, crun or runc
+	RuntimeDocker = "docker" // an OCI image, by a Docker-compatible engine
+)
+
+// Runtimes are all that a manifest may name, in the order of their age.
+var Runtimes = []string{RuntimeWasm, RuntimePython, RuntimeOCI, RuntimeDocker}
+
+// checkImage holds the runtime to what it builds on. An OCI function may be
+// private as a whole; the other runtimes have their part in the open.
+func (m Manifest) checkImage() error {
+	switch {
+	case m.Runtime == RuntimeWasm && m.Image != nil:
+		return fmt.Errorf("manifest: a wasm function has no image: the module is all there is")
+	case m.Runtime == RuntimeWasm || m.Runtime == RuntimeOCI && m.Image == nil:
+	case m.Image == nil:
+		return fmt.Errorf("manifest: runtime %s needs an image", m.Runtime)
+	case !digestForm.MatchString(m.Image.Digest):
+		return fmt.Errorf("manifest: image digest %.100q is not sha256: and 64 lower-case hex digits", m.Image.Digest)
+	default:
+		if err := m.Image.Blob.check("image"); err != nil {
+			return err
+		}
+	}
+	native := m.Runtime == RuntimeOCI || m.Runtime == RuntimeDocker
+	if native != (m.Arch != "") || len(m.Arch) > 16 {
+		return fmt.Errorf("manifest: an architecture goes with the runtimes oci and docker, and with no other")
+	}
+	return nil
+}
+
+var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+const maxPorts = 64
+
+// checkPorts refuses names that are no file directly in /in or /out.
+func checkPorts(what string, ports []Port) error {
+	if len(ports) > maxPorts {
+		return fmt.Errorf("manifest: %d %s, at most %d", len(ports), what, maxPorts)
+	}
+	seen := map[string]bool{}
+	for _, p := range ports {
+		switch {
+		case !portName.MatchString(p.Name):
+			return fmt.Errorf("manifest: %s: %.80q is no file name of letters, digits, dot, dash and underscore", what, p.Name)
+		case seen[p.Name]:
+			return fmt.Errorf("manifest: %s: %s stands twice", what, p.Name)
+		case len(p.Type) > maxText || len(p.Doc) > 4*maxText:
+			return fmt.Errorf("manifest: %s: type or text of %s is too long", what, p.Name)
+		case p.MaxBytes > MaxBlob:
+			return fmt.Errorf("manifest: %s: %s may have %d bytes, at most %d", what, p.Name, p.MaxBytes, MaxBlob)
+		}
+		seen[p.Name] = true
+	}
+	return nil
+}
+
+var portName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$`)
+
+// CanRun says whether a node has what a function needs: only its executor
+// must; anyone can verify.
+func (n Node) CanRun(m Manifest) bool {
+	return slices.Contains(n.Runtimes, m.Runtime) && (m.Arch == "" || m.Arch == n.Arch)
+}
 
 func checkArgs(args []string) error {
 	if len(args) > maxArgs {
@@ -212,6 +306,10 @@ type Policy struct {
 	MinTier      Tier   `cbor:"1,keyasint" json:"min_tier"`
 	Measurements []Hash `cbor:"2,keyasint" json:"measurements"`
 	MinTCB       uint64 `cbor:"3,keyasint" json:"min_tcb"`
+	// MaxKindPPM is the most of a quorum, in parts per million, that verifiers
+	// with one kind of TEE can make up: a broken kind then finds nothing good
+	// alone (spec §7.5). 0 sets no limit.
+	MaxKindPPM uint64 `cbor:"5,keyasint" json:"max_kind_ppm"`
 }
 
 // Task is one job that Alice posts.
@@ -264,6 +362,9 @@ func (t Task) Check() error {
 	if t.Policy.MinTier < TierSimulated || t.Policy.MinTier > TierConfidential || len(t.Policy.Measurements) > 64 {
 		return fmt.Errorf("policy: unknown tier or too many measurements")
 	}
+	if t.Policy.MaxKindPPM > 1_000_000 {
+		return fmt.Errorf("policy: one kind of TEE may have %d parts of a quorum, more than a million", t.Policy.MaxKindPPM)
+	}
 	return nil
 }
 
@@ -300,7 +401,7 @@ func (n Node) Check() error {
 		return fmt.Errorf("address, architecture, runtimes or TEE kind missing or too long")
 	}
 	for _, r := range n.Runtimes {
-		if r != RuntimeWasm {
+		if !slices.Contains(Runtimes, r) {
 			return fmt.Errorf("runtime %q is not known", r)
 		}
 	}

@@ -103,10 +103,10 @@ func tryCast(try byte, set func(*ledger.Params)) *cast {
 		if !ok || won.Seats() != 1 {
 			return nil
 		}
-		w.self = committee.Member{
-			Node: w.id, Seats: won.Seats(), Tickets: won.Tickets(), Beta: won.Output(),
+		w.self = committee.MemberOf(k, &ledger.Member{
+			Node: w.node, Seats: won.Seats(), Beta: won.Output(),
 			Claim: task.Claim{Task: c.id, Attempt: k.Attempt, Node: w.id, Proof: won.Proof()},
-		}
+		})
 	}
 	slices.SortFunc(c.workers[:], func(a, b *worker) int { return a.self.Tickets[0].Compare(b.self.Tickets[0]) })
 	var set4 []task.Claim
