@@ -58,10 +58,10 @@ func newBare(t testing.TB, code []byte, counts bool) *bare {
 // run gives what the host saw, the exit code, and the time of the call alone.
 func (b *bare) run(t testing.TB, job Job) (r *run, exit uint32, d time.Duration) {
 	t.Helper()
-	r = &run{ctx: t.Context(), limit: MaxGas, used: b.spare, random: rand.NewChaCha8(seed(b.hash, &job))}
+	r = &run{ctx: t.Context(), limit: MaxGas, used: b.spare, random: rand.NewChaCha8(seed(b.hash, &job, nil))}
 	r.log = log{run: r, limit: job.Limits.LogBytes}
 	r.files = newFiles(job.Limits.OutputBytes, r.chargeBytes)
-	if err := r.files.load(job.Inputs); err != nil {
+	if err := r.files.load(r.files.in, job.Inputs); err != nil {
 		t.Fatal(err)
 	}
 	mem := &memory{limit: job.Limits.MemoryBytes}

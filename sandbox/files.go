@@ -47,10 +47,10 @@ func newFiles(limit uint64, charge func(bytes int)) *files {
 	return f
 }
 
-// load puts the inputs into /in. The guest cannot write to them, so they are not copied.
-func (f *files) load(inputs []File) error {
-	for _, in := range inputs {
-		at := f.in
+// load puts files into a directory. The guest cannot write to them, so they are not copied.
+func (f *files) load(dir *node, files []File) error {
+	for _, in := range files {
+		at := dir
 		path := strings.Split(in.Name, "/")
 		for _, name := range path[:len(path)-1] {
 			next := at.children[name]

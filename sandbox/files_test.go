@@ -17,7 +17,7 @@ func TestFilesRandomly(t *testing.T) {
 				t.Fatalf("charged for %d bytes", n)
 			}
 		})
-		if err := f.load([]File{{Name: "a/b", Data: []byte("input")}}); err != nil {
+		if err := f.load(f.in, []File{{Name: "a/b", Data: []byte("input")}}); err != nil {
 			t.Fatal(err)
 		}
 		path := rapid.SampledFrom([]string{

@@ -135,7 +135,7 @@ func (r *run) sleep(d int64) {
 func (r *run) Read(p []byte) (int, error) { return r.random.Read(p) }
 
 // seed is derived from the job, so that the same job has the same luck.
-func seed(code task.Hash, job *Job) [32]byte {
+func seed(code task.Hash, job *Job, script []File) [32]byte {
 	d := sha256.New()
 	d.Write(code[:])
 	for _, a := range job.Args {
@@ -144,6 +144,10 @@ func seed(code task.Hash, job *Job) [32]byte {
 	}
 	state := StateDigest(job.Inputs)
 	d.Write(state[:])
+	if script != nil {
+		state = StateDigest(script)
+		d.Write(state[:])
+	}
 	return [32]byte(d.Sum(nil))
 }
 

@@ -46,7 +46,12 @@ type module struct {
 
 // NewWasm starts an engine. It fails where the processor has no compiler, for
 // an interpreter would call it a stack overflow much sooner.
-func NewWasm(ctx context.Context) (w *Wasm, err error) {
+func NewWasm(ctx context.Context) (w *Wasm, err error) { return NewWasmCached(ctx, "") }
+
+// NewWasmCached starts an engine that keeps what it compiles in a directory,
+// and runs what it finds there: nobody else may write to it, and it is for
+// modules that are public.
+func NewWasmCached(ctx context.Context, dir string) (w *Wasm, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("no WebAssembly compiler here: %v", r)
@@ -55,6 +60,13 @@ func NewWasm(ctx context.Context) (w *Wasm, err error) {
 	config := wazero.NewRuntimeConfigCompiler().
 		WithCoreFeatures(api.CoreFeaturesV2).
 		WithDebugInfoEnabled(false)
+	if dir != "" {
+		cache, err := wazero.NewCompilationCacheWithDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		config = config.WithCompilationCache(cache)
+	}
 	w = &Wasm{runtime: wazero.NewRuntimeWithConfig(ctx, config), modules: map[task.Hash]*module{}}
 	host, err := wasi_snapshot_preview1.NewBuilder(w.runtime).Compile(experimental.WithFunctionListenerFactory(ctx, meter{}))
 	if err != nil {
@@ -152,12 +164,17 @@ func (w *Wasm) Run(ctx context.Context, job Job) (Result, error) {
 	if err := job.check(); err != nil {
 		return Result{}, fmt.Errorf("job: %w", err)
 	}
-	m := w.acquire(ctx, job.Code)
+	nothing := Result{Outcome: FunctionError, Before: EmptyState, After: EmptyState}
+	code, script, err := job.interpreter()
+	if err != nil {
+		nothing.Reason = err.Error()
+		return nothing, nil
+	}
+	m := w.acquire(ctx, code)
 	defer w.release(ctx, m)
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
-	nothing := Result{Outcome: FunctionError, Before: EmptyState, After: EmptyState}
 	if m.err != nil {
 		nothing.Reason = m.err.Error()
 		return nothing, nil
@@ -167,24 +184,42 @@ func (w *Wasm) Run(ctx context.Context, job Job) (Result, error) {
 		nothing.Reason = fmt.Sprintf("the module needs %d bytes of memory to begin with, and may have %d", need, job.Limits.MemoryBytes)
 		return nothing, nil
 	}
-	return w.start(ctx, m, &job)
+	return w.start(ctx, m, &job, script)
 }
 
-func (w *Wasm) start(parent context.Context, m *module, job *Job) (Result, error) {
+// interpreter is the module of a job, and what it interprets: a function that
+// is no module is the private files of one that is public.
+func (j *Job) interpreter() (module []byte, script []File, err error) {
+	if len(j.Image) == 0 {
+		return j.Code, nil, nil
+	}
+	if got := fmt.Sprintf("sha256:%x", sha256.Sum256(j.Image)); got != j.Digest {
+		return nil, nil, fmt.Errorf("the interpreter is %s, not the manifest's %s", got, j.Digest)
+	}
+	script, err = CodeFiles(j.Code)
+	return j.Image, script, err
+}
+
+func (w *Wasm) start(parent context.Context, m *module, job *Job, script []File) (Result, error) {
 	ctx := parent
 	if job.Limits.Wall > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(parent, job.Limits.Wall)
 		defer cancel()
 	}
-	r := &run{ctx: ctx, limit: job.Limits.Gas, random: rand.NewChaCha8(seed(m.hash, job))}
+	r := &run{ctx: ctx, limit: job.Limits.Gas, random: rand.NewChaCha8(seed(m.hash, job, script))}
 	for _, a := range job.Args {
 		r.args += len(a) + 1
 	}
 	r.log = log{run: r, limit: job.Limits.LogBytes}
 	r.files = newFiles(min(job.Limits.OutputBytes, 1<<40), r.chargeBytes)
-	if err := r.files.load(job.Inputs); err != nil {
+	if err := r.files.load(r.files.in, job.Inputs); err != nil {
 		return Result{}, err
+	}
+	if script != nil {
+		if err := r.files.load(r.files.directory(r.files.root, CodeDir, false), script); err != nil {
+			return Result{Outcome: FunctionError, Before: EmptyState, After: EmptyState, Reason: err.Error()}, nil
+		}
 	}
 	mem := &memory{limit: job.Limits.MemoryBytes &^ (gas.PageSize - 1)}
 	result := Result{Before: StateDigest(r.files.out.below(""))}

@@ -16,7 +16,6 @@ package tee
 import (
 	"archive/tar"
 	"bytes"
-	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -26,7 +25,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/sandbox"
@@ -248,48 +246,6 @@ func (e *enclave) exit(q Exit) (Response, error) {
 	}
 	ev := e.begin.platform().Quote(c, e.evidence.Keys, []task.Hash{q.Nonce}, e.state)
 	return Response{Evidence: task.Encode(ev)}, nil
-}
-
-// execute runs the sandbox, unless a key opens nothing. An error is the host's
-// failure, for which nobody signs a result.
-func (e *enclave) execute(q Run) (sandbox.Result, task.Outcome, error) {
-	code, blame, err := e.code.decrypt(q.Code)
-	if blame || err != nil {
-		return failed("Bob's key does not open his code"), task.BadCodeKey, err
-	}
-	input, blame, err := e.input.decrypt(q.Input)
-	if blame || err != nil {
-		return failed("Alice's key does not open her input"), task.BadInputKey, err
-	}
-	l := e.begin.Function.Manifest.Limits
-	ctx := context.Background()
-	engine, err := sandbox.NewWasm(ctx)
-	if err != nil {
-		return failed(""), 0, fmt.Errorf("the sandbox does not start: %w", err)
-	}
-	defer engine.Close(ctx)
-	r, err := engine.Run(ctx, sandbox.Job{
-		Code: code, Args: append(append([]string{}, e.begin.Function.Manifest.Args...), e.begin.Task.Args...),
-		Inputs: []sandbox.File{{Name: "input", Data: input}},
-		Limits: sandbox.Limits{
-			Gas: min(l.Gas, e.begin.Task.GasLimit), MemoryBytes: l.MemoryBytes,
-			OutputBytes: l.OutputBytes, LogBytes: 64 << 10,
-			Wall: time.Duration(l.WallMillis) * time.Millisecond,
-		},
-	})
-	clear(code)
-	clear(input)
-	return r, outcomes[r.Outcome], err
-}
-
-// failed is the result of a run that did not begin: nothing was written.
-func failed(reason string) sandbox.Result {
-	return sandbox.Result{Reason: reason, Before: sandbox.EmptyState, After: sandbox.EmptyState}
-}
-
-var outcomes = map[sandbox.Outcome]task.Outcome{
-	sandbox.OK: task.RunOK, sandbox.FunctionError: task.FunctionError, sandbox.GasExhausted: task.GasExhausted,
-	sandbox.MemoryExceeded: task.MemoryExceeded, sandbox.OutputExceeded: task.OutputExceeded, sandbox.WallExceeded: task.WallExceeded,
 }
 
 // pack makes Alice's archive: out/ with what the function wrote, log.txt with

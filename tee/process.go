@@ -107,10 +107,10 @@ func (e *Enclave) Release(r task.Release) error {
 	return err
 }
 
-// Run hands the encrypted blobs in and returns the signed result and the
-// output, encrypted to Alice.
-func (e *Enclave) Run(code, input []byte) (task.SignedResult, []byte, error) {
-	a, err := e.call(Request{Run: &Run{Code: code, Input: input}})
+// Run hands the blobs in, the image in the clear, and returns the signed result
+// and the output, encrypted to Alice.
+func (e *Enclave) Run(code, input, image []byte) (task.SignedResult, []byte, error) {
+	a, err := e.call(Request{Run: &Run{Code: code, Input: input, Image: image}})
 	if err != nil {
 		return task.SignedResult{}, nil, err
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-// MaxFrame bounds one message between node and enclave: two blobs and a bit.
-const MaxFrame = 2*task.MaxBlob + 1<<20
+// MaxFrame bounds one message between node and enclave: three blobs and a bit.
+const MaxFrame = 3*task.MaxBlob + 1<<20
 
 // Request is what the node asks of the enclave: exactly one field is set.
 type Request struct {
@@ -34,6 +34,7 @@ type Begin struct {
 	ChipSeed [32]byte `cbor:"5,keyasint"`
 	// Measurement is the platform's, of the program that it started as enclave.
 	Measurement task.Hash `cbor:"6,keyasint"`
+	Cache       Cache     `cbor:"7,keyasint"` // of compiled interpreters
 }
 
 // Quote asks for the pre-run evidence again, over other nonces.
@@ -41,10 +42,12 @@ type Quote struct {
 	Nonces []task.Hash `cbor:"1,keyasint"`
 }
 
-// Run brings the two encrypted blobs. The enclave answers with a result.
+// Run brings the two encrypted blobs, and the image if the function has one.
+// The enclave answers with a result.
 type Run struct {
 	Code  []byte `cbor:"1,keyasint"`
 	Input []byte `cbor:"2,keyasint"`
+	Image []byte `cbor:"3,keyasint"` // in the clear
 }
 
 // Exit asks for the last evidence; then the enclave ends.

@@ -1,0 +1,160 @@
+package tee
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/task"
+)
+
+// logBytes is how much of a function's standard error Alice gets.
+const logBytes = 64 << 10
+
+// A runtime runs jobs by one technology (spec §9.3).
+type runtime interface {
+	Run(ctx context.Context, job sandbox.Job) (sandbox.Result, error)
+	Close(ctx context.Context) error
+}
+
+// execute runs the sandbox, unless a key opens nothing. An error is the host's
+// failure, for which nobody signs a result.
+func (e *enclave) execute(q Run) (sandbox.Result, task.Outcome, error) {
+	code, blame, err := e.code.decrypt(q.Code)
+	if blame || err != nil {
+		return failed("Bob's key does not open his code"), task.BadCodeKey, err
+	}
+	defer clear(code)
+	input, blame, err := e.input.decrypt(q.Input)
+	if blame || err != nil {
+		return failed("Alice's key does not open her input"), task.BadInputKey, err
+	}
+	defer clear(input)
+	m := e.begin.Function.Manifest
+	inputs, err := UnpackInputs(m, input)
+	if err != nil {
+		return failed("Alice's input is not what the function takes: " + err.Error()), task.BadInputKey, nil
+	}
+	ctx := context.Background()
+	r, done, err := e.begin.runtime(ctx)
+	if err != nil {
+		return failed(""), 0, fmt.Errorf("the sandbox does not start: %w", err)
+	}
+	defer done()
+	ran, err := r.Run(ctx, NewJob(m, e.begin.Task.Args, e.begin.Task.GasLimit, code, q.Image, inputs))
+	CheckOutputs(m, &ran)
+	return ran, outcomes[ran.Outcome], err
+}
+
+// NewJob is the run that a manifest asks for, with what Alice adds to it.
+func NewJob(m task.Manifest, args []string, gas uint64, code, image []byte, inputs []sandbox.File) sandbox.Job {
+	j := sandbox.Job{
+		Code: code, Image: image, Args: slices.Concat(m.Args, args), Inputs: inputs,
+		Limits: sandbox.Limits{
+			Gas: min(m.Limits.Gas, gas), MemoryBytes: m.Limits.MemoryBytes, OutputBytes: m.Limits.OutputBytes,
+			LogBytes: logBytes, Wall: time.Duration(m.Limits.WallMillis) * time.Millisecond,
+		},
+	}
+	if m.Image != nil {
+		j.Digest = m.Image.Digest
+	}
+	return j
+}
+
+// failed is the result of a run that did not begin: nothing was written.
+func failed(reason string) sandbox.Result {
+	return sandbox.Result{Reason: reason, Before: sandbox.EmptyState, After: sandbox.EmptyState}
+}
+
+var outcomes = map[sandbox.Outcome]task.Outcome{
+	sandbox.OK: task.RunOK, sandbox.FunctionError: task.FunctionError, sandbox.GasExhausted: task.GasExhausted,
+	sandbox.MemoryExceeded: task.MemoryExceeded, sandbox.OutputExceeded: task.OutputExceeded, sandbox.WallExceeded: task.WallExceeded,
+}
+
+// PackInputs makes one blob of a function's inputs: of a function that names
+// none, the one file; else a tar of them, in the manifest's order.
+func PackInputs(m task.Manifest, files map[string][]byte) ([]byte, error) {
+	if len(m.Inputs) == 0 {
+		return files["input"], nil
+	}
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	for _, p := range m.Inputs {
+		data, ok := files[p.Name]
+		if !ok {
+			continue
+		}
+		if err := w.WriteHeader(&tar.Header{Name: p.Name, Mode: 0o600, Size: int64(len(data)), Format: tar.FormatPAX}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(data); err != nil {
+			return nil, err
+		}
+	}
+	return buf.Bytes(), w.Close()
+}
+
+// UnpackInputs gives a function its files: those that its manifest names, none
+// missing, none too long and none beside them.
+func UnpackInputs(m task.Manifest, blob []byte) ([]sandbox.File, error) {
+	if len(m.Inputs) == 0 {
+		return []sandbox.File{{Name: "input", Data: blob}}, nil
+	}
+	var files []sandbox.File
+	r := tar.NewReader(bytes.NewReader(blob))
+	for {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil || h.Typeflag != tar.TypeReg || h.Size > int64(len(blob)) || len(files) == len(m.Inputs) {
+			return nil, errors.Join(err, errors.New("want a tar of the inputs alone"))
+		}
+		data := make([]byte, h.Size)
+		if _, err := io.ReadFull(r, data); err != nil {
+			return nil, err
+		}
+		files = append(files, sandbox.File{Name: h.Name, Data: data})
+	}
+	return files, checkPorts("input", m.Inputs, files)
+}
+
+// CheckOutputs holds a run that went well to the outputs that its manifest
+// names: that it wrote other files is the function's error.
+func CheckOutputs(m task.Manifest, r *sandbox.Result) {
+	if r.Outcome != sandbox.OK || len(m.Outputs) == 0 {
+		return
+	}
+	if err := checkPorts("output", m.Outputs, r.Outputs); err != nil {
+		r.Outcome, r.Reason, r.Outputs = sandbox.FunctionError, "the function broke its manifest: "+err.Error(), nil
+	}
+}
+
+// checkPorts holds files to what a manifest says of them.
+func checkPorts(what string, ports []task.Port, files []sandbox.File) error {
+	seen := map[string]bool{}
+	for _, f := range files {
+		i := slices.IndexFunc(ports, func(p task.Port) bool { return p.Name == f.Name })
+		switch {
+		case i < 0:
+			return fmt.Errorf("there is no %s %q", what, f.Name)
+		case seen[f.Name]:
+			return fmt.Errorf("%s %s stands twice", what, f.Name)
+		case ports[i].MaxBytes > 0 && uint64(len(f.Data)) > ports[i].MaxBytes:
+			return fmt.Errorf("%s %s has %d bytes, more than %d", what, f.Name, len(f.Data), ports[i].MaxBytes)
+		}
+		seen[f.Name] = true
+	}
+	for _, p := range ports {
+		if !p.Optional && !seen[p.Name] {
+			return fmt.Errorf("%s %s is missing", what, p.Name)
+		}
+	}
+	return nil
+}

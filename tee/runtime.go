@@ -1,0 +1,136 @@
+package tee
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/task"
+)
+
+// runtime opens what the function runs in, and says how to close it.
+func (b *Begin) runtime(ctx context.Context) (r runtime, done func(), err error) {
+	m := b.Function.Manifest
+	switch m.Runtime {
+	case task.RuntimeWasm:
+		r, err = sandbox.NewWasm(ctx)
+	case task.RuntimePython:
+		return b.interpreter(ctx, m.Image.Digest)
+	default:
+		err = fmt.Errorf("this enclave has no runtime %q", m.Runtime)
+	}
+	return r, func() { _ = r.Close(ctx) }, err
+}
+
+// interpreter opens an engine for a public module, which takes seconds to
+// compile: what comes of that is kept for the next enclave, with the host.
+func (b *Begin) interpreter(ctx context.Context, digest string) (runtime, func(), error) {
+	ram, err := os.MkdirTemp(ramDir(), "prytany-compiled-")
+	if err != nil {
+		return nil, nil, err
+	}
+	kept := b.Cache.file(digest)
+	found := kept.restore(ram)
+	r, err := sandbox.NewWasmCached(ctx, ram)
+	return r, func() {
+		_ = r.Close(ctx)
+		if !found {
+			kept.save(ram) // without it the next one compiles again
+		}
+		_ = os.RemoveAll(ram)
+	}, err
+}
+
+func ramDir() string {
+	if st, err := os.Stat("/dev/shm"); err == nil && st.IsDir() {
+		return "/dev/shm"
+	}
+	return ""
+}
+
+// Cache is a directory of the host's for what enclaves compile, and the
+// platform's sealing key, which only enclaves of one measurement get: so the
+// host can lose what lies there, and cannot change it. Without a key nothing
+// is kept.
+type Cache struct {
+	Dir string    `cbor:"1,keyasint"`
+	Key task.Hash `cbor:"2,keyasint"`
+}
+
+// maxCompiled bounds what is read back, in bytes.
+const maxCompiled = 512 << 20
+
+// cached is one compiled module in a cache.
+type cached struct {
+	path string
+	key  task.Hash
+}
+
+func (c Cache) file(digest string) cached {
+	if c.Dir == "" || c.Key.IsZero() {
+		return cached{}
+	}
+	key := task.H(task.TagCompiled, c.Key[:], []byte(digest))
+	return cached{filepath.Join(c.Dir, key.String()), key}
+}
+
+func (c cached) mac(body []byte) []byte {
+	m := hmac.New(sha256.New, c.key[:])
+	m.Write(body)
+	return m.Sum(nil)
+}
+
+// module is a file of the engine's own cache.
+type module struct {
+	Path string `cbor:"1,keyasint"`
+	Data []byte `cbor:"2,keyasint"`
+}
+
+// restore puts what an earlier enclave of this kind has compiled into a
+// directory of this one's; false if there is none that can be trusted.
+func (c cached) restore(dir string) bool {
+	if st, err := os.Stat(c.path); err != nil || st.Size() > maxCompiled {
+		return false
+	}
+	raw, err := os.ReadFile(c.path)
+	if err != nil || len(raw) < sha256.Size || !hmac.Equal(raw[:sha256.Size], c.mac(raw[sha256.Size:])) {
+		return false
+	}
+	m, err := task.Decode[module](raw[sha256.Size:], maxCompiled)
+	if err != nil || !filepath.IsLocal(m.Path) {
+		return false
+	}
+	to := filepath.Join(dir, m.Path)
+	return os.MkdirAll(filepath.Dir(to), 0o700) == nil && os.WriteFile(to, m.Data, 0o600) == nil
+}
+
+// save keeps the one module that an engine has compiled into a directory.
+func (c cached) save(dir string) {
+	if c.path == "" {
+		return
+	}
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		body := task.Encode(module{rel, data})
+		part := fmt.Sprintf("%s.%d", c.path, os.Getpid())
+		if err := os.WriteFile(part, append(c.mac(body), body...), 0o600); err != nil {
+			return err
+		}
+		return os.Rename(part, c.path)
+	})
+}
