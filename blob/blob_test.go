@@ -82,3 +82,22 @@ func TestMissingBlobDoesNotHang(t *testing.T) {
 		t.Error("found what nobody has")
 	}
 }
+
+// The core names a file as the block store does.
+func TestNamesAreTheCoresOwn(t *testing.T) {
+	s, _ := open(t, 6, "")
+	data := make([]byte, 5<<20+3)
+	rand.NewChaCha8([32]byte{1}).Read(data)
+	for _, n := range []int{1, 100, 1<<20 - 1, 1 << 20, 1<<20 + 1, 2 << 20, 3<<20 - 1, len(data)} {
+		put, err := s.Put(t.Context(), data[:n])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if own := task.BlobOf(data[:n]); own != put {
+			t.Errorf("%d bytes: %v, the store says %v", n, own, put)
+		}
+	}
+	if task.BlobOf(nil) != (task.Blob{}) {
+		t.Error("nothing has a name")
+	}
+}

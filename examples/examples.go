@@ -6,5 +6,5 @@ import "embed"
 
 // Sources are the examples' files, by their paths below this folder.
 //
-//go:embed hello poster
+//go:embed hello poster python pillow container
 var Sources embed.FS

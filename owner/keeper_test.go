@@ -33,7 +33,7 @@ type request struct {
 
 func newRequest(t *testing.T) *request {
 	q := &request{chips: map[task.NodeID]ed25519.PrivateKey{}}
-	f := task.Function{Manifest: task.Manifest{Name: "f"}, Code: task.Blob{CID: "code", Size: 1}}
+	f := task.Function{Manifest: task.Manifest{Name: "f", Runtime: task.RuntimeWasm}, Code: task.Blob{CID: "code", Size: 1}}
 	q.c = &ledger.Case{
 		Task:     task.Task{Chain: "c", Function: f.ID(), Input: task.Blob{CID: "input", Size: 1}, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated}},
 		Function: f, Params: ledger.Embedded("c"), Seats: 20, TotalStake: 6, Beacon: task.Hash{1}, Phase: ledger.Attesting,
@@ -43,7 +43,7 @@ func newRequest(t *testing.T) *request {
 		name := string(rune('a' + i))
 		sk := vrf.NewKey(task.H(task.TagSalt, []byte(name)))
 		chip := keyOf(name + " chip")
-		n := task.Node{Operator: task.PublicKey(keyOf(name)), VRF: task.Key(sk.Public()), Peer: task.PublicKey(keyOf(name + " peer")), TEE: task.TEE{Kind: string(attest.Simulated), Identity: task.PublicKey(chip)}}
+		n := task.Node{Operator: task.PublicKey(keyOf(name)), VRF: task.Key(sk.Public()), Peer: task.PublicKey(keyOf(name + " peer")), Runtimes: []string{task.RuntimeWasm}, TEE: task.TEE{Kind: string(attest.Simulated), Identity: task.PublicKey(chip)}}
 		won, ok := sortition.Win(sk, task.Hash(n.ID()), q.c.Seed(), q.c.Seats, 1, 6)
 		if !ok {
 			continue

@@ -166,7 +166,23 @@ func (f Function) ID() FunctionID { return FunctionID(H(TagFunction, Encode(f)))
 
 // Check refuses what no node could run, before any money moves.
 func (f Function) Check() error {
-	m := f.Manifest
+	if err := f.Manifest.Check(); err != nil {
+		return err
+	}
+	if i := f.Manifest.Image; i != nil {
+		if err := i.Blob.check("image"); err != nil {
+			return err
+		}
+	}
+	if len(f.Broker.Addr) > maxText {
+		return fmt.Errorf("broker: address too long")
+	}
+	return f.Code.check("code")
+}
+
+// Check refuses a manifest that no node could run. Where its image lies it need
+// not say yet.
+func (m Manifest) Check() error {
 	if m.Name == "" || len(m.Name) > maxText || len(m.Version) > maxText || len(m.Description) > 4*maxText {
 		return fmt.Errorf("manifest: name, version or description is missing or too long")
 	}
@@ -186,13 +202,7 @@ func (f Function) Check() error {
 	if l.MemoryBytes > 4<<30 || l.OutputBytes > MaxBlob || l.WallMillis > 24*3600*1000 {
 		return fmt.Errorf("manifest: a limit is over its maximum (4 GiB memory, %d bytes output, 24 h)", MaxBlob)
 	}
-	if err := checkArgs(m.Args); err != nil {
-		return err
-	}
-	if len(f.Broker.Addr) > maxText {
-		return fmt.Errorf("broker: address too long")
-	}
-	return f.Code.check("code")
+	return checkArgs(m.Args)
 }
 
 // The runtimes (spec §9.3).
@@ -217,10 +227,6 @@ func (m Manifest) checkImage() error {
 		return fmt.Errorf("manifest: runtime %s needs an image", m.Runtime)
 	case !digestForm.MatchString(m.Image.Digest):
 		return fmt.Errorf("manifest: image digest %.100q is not sha256: and 64 lower-case hex digits", m.Image.Digest)
-	default:
-		if err := m.Image.Blob.check("image"); err != nil {
-			return err
-		}
 	}
 	native := m.Runtime == RuntimeOCI || m.Runtime == RuntimeDocker
 	if native != (m.Arch != "") || len(m.Arch) > 16 {

@@ -98,13 +98,14 @@ type secret struct {
 }
 
 // decrypt opens the owner's file. blame says that the owner's key opens
-// nothing; an error, that the node brought another file than the owner means.
-func (s *secret) decrypt(file []byte) (plain []byte, blame bool, err error) {
-	if s.bad {
-		return nil, true, nil
+// nothing, or is for another file than the owner has named; an error, that the
+// node brought another file than was named.
+func (s *secret) decrypt(file []byte, named task.Blob) (plain []byte, blame bool, err error) {
+	if task.BlobOf(file) != named {
+		return nil, false, fmt.Errorf("this is not the file %s", named.CID)
 	}
-	if sha256.Sum256(file) != s.file {
-		return nil, false, errors.New("this is not the file that the owner released the key for")
+	if s.bad || sha256.Sum256(file) != s.file {
+		return nil, true, nil
 	}
 	plain, err = s.id.Decrypt(file, task.MaxBlob)
 	return plain, err != nil, nil

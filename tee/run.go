@@ -26,30 +26,40 @@ type runtime interface {
 // execute runs the sandbox, unless a key opens nothing. An error is the host's
 // failure, for which nobody signs a result.
 func (e *enclave) execute(q Run) (sandbox.Result, task.Outcome, error) {
-	code, blame, err := e.code.decrypt(q.Code)
+	code, blame, err := e.code.decrypt(q.Code, e.begin.Function.Code)
 	if blame || err != nil {
 		return failed("Bob's key does not open his code"), task.BadCodeKey, err
 	}
 	defer clear(code)
-	input, blame, err := e.input.decrypt(q.Input)
+	input, blame, err := e.input.decrypt(q.Input, e.begin.Task.Input)
 	if blame || err != nil {
 		return failed("Alice's key does not open her input"), task.BadInputKey, err
 	}
 	defer clear(input)
 	m := e.begin.Function.Manifest
+	if m.Image != nil && task.BlobOf(q.Image) != m.Image.Blob {
+		return failed(""), 0, fmt.Errorf("this is not the image %s", m.Image.Blob.CID)
+	}
 	inputs, err := UnpackInputs(m, input)
 	if err != nil {
 		return failed("Alice's input is not what the function takes: " + err.Error()), task.BadInputKey, nil
 	}
-	ctx := context.Background()
-	r, done, err := e.begin.runtime(ctx)
+	job := NewJob(m, e.begin.Task.Args, e.begin.Task.GasLimit, code, q.Image, inputs)
+	ran, err := RunFunction(context.Background(), m, e.begin.Cache, job)
+	return ran, outcomes[ran.Outcome], err
+}
+
+// RunFunction runs a job in the runtime of its manifest, and holds what comes
+// out to that. An error is the host's failure.
+func RunFunction(ctx context.Context, m task.Manifest, c Cache, job sandbox.Job) (sandbox.Result, error) {
+	r, done, err := open(ctx, m, c)
 	if err != nil {
-		return failed(""), 0, fmt.Errorf("the sandbox does not start: %w", err)
+		return failed(""), fmt.Errorf("the sandbox does not start: %w", err)
 	}
 	defer done()
-	ran, err := r.Run(ctx, NewJob(m, e.begin.Task.Args, e.begin.Task.GasLimit, code, q.Image, inputs))
-	CheckOutputs(m, &ran)
-	return ran, outcomes[ran.Outcome], err
+	ran, err := r.Run(ctx, job)
+	checkOutputs(m, &ran)
+	return ran, err
 }
 
 // NewJob is the run that a manifest asks for, with what Alice adds to it.
@@ -125,9 +135,9 @@ func UnpackInputs(m task.Manifest, blob []byte) ([]sandbox.File, error) {
 	return files, checkPorts("input", m.Inputs, files)
 }
 
-// CheckOutputs holds a run that went well to the outputs that its manifest
+// checkOutputs holds a run that went well to the outputs that its manifest
 // names: that it wrote other files is the function's error.
-func CheckOutputs(m task.Manifest, r *sandbox.Result) {
+func checkOutputs(m task.Manifest, r *sandbox.Result) {
 	if r.Outcome != sandbox.OK || len(m.Outputs) == 0 {
 		return
 	}

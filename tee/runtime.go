@@ -13,14 +13,13 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-// runtime opens what the function runs in, and says how to close it.
-func (b *Begin) runtime(ctx context.Context) (r runtime, done func(), err error) {
-	m := b.Function.Manifest
+// open opens what a function runs in, and says how to close it.
+func open(ctx context.Context, m task.Manifest, c Cache) (r runtime, done func(), err error) {
 	switch m.Runtime {
 	case task.RuntimeWasm:
 		r, err = sandbox.NewWasm(ctx)
 	case task.RuntimePython:
-		return b.interpreter(ctx, m.Image.Digest)
+		return c.interpreter(ctx, m.Image.Digest)
 	default:
 		err = fmt.Errorf("this enclave has no runtime %q", m.Runtime)
 	}
@@ -29,12 +28,12 @@ func (b *Begin) runtime(ctx context.Context) (r runtime, done func(), err error)
 
 // interpreter opens an engine for a public module, which takes seconds to
 // compile: what comes of that is kept for the next enclave, with the host.
-func (b *Begin) interpreter(ctx context.Context, digest string) (runtime, func(), error) {
+func (c Cache) interpreter(ctx context.Context, digest string) (runtime, func(), error) {
 	ram, err := os.MkdirTemp(ramDir(), "prytany-compiled-")
 	if err != nil {
 		return nil, nil, err
 	}
-	kept := b.Cache.file(digest)
+	kept := c.file(digest)
 	found := kept.restore(ram)
 	r, err := sandbox.NewWasmCached(ctx, ram)
 	return r, func() {

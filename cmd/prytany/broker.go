@@ -94,6 +94,7 @@ type deposit struct {
 	From      string         `cbor:"3,keyasint"` // Bob's client, which still holds the file
 	Identity  []byte         `cbor:"4,keyasint"`
 	Signature task.Signature `cbor:"5,keyasint"`
+	Image     *task.Blob     `cbor:"6,keyasint,omitempty"` // public, likewise
 }
 
 type depositReply struct {
@@ -128,6 +129,11 @@ func (b *broker) deposit(ctx context.Context, blobs *blob.Store, raw []byte) err
 	file, err := blobs.Get(ctx, d.Code, d.From)
 	if err != nil {
 		return err
+	}
+	if d.Image != nil {
+		if _, err := blobs.Get(ctx, *d.Image, d.From); err != nil {
+			return err
+		}
 	}
 	name, k := fileName(d.Owner, d.Code.CID), kept{id, sha256.Sum256(file)}
 	if b.has(name) {
@@ -187,14 +193,13 @@ func (b *broker) load() error {
 
 // publication is a function on its way to the chain.
 type publication struct {
-	manifest task.Manifest
-	code     []byte
-	broker   task.Endpoint
-	bond     task.Amount
+	source
+	broker task.Endpoint
+	bond   task.Amount
 }
 
-// publish encrypts the code, leaves it and its key with the broker, and
-// registers the function.
+// publish encrypts the code, leaves it and its key with the broker, the image
+// as it is, and registers the function.
 func publish(ctx context.Context, host *p2p.Host, c chainEdge, blobs *blob.Store, account ed25519.PrivateKey, p publication) (task.Function, error) {
 	id, err := seal.NewIdentity()
 	if err != nil {
@@ -209,10 +214,19 @@ func publish(ctx context.Context, host *p2p.Host, c chainEdge, blobs *blob.Store
 		return task.Function{}, err
 	}
 	f := task.Function{Owner: task.PublicKey(account), Manifest: p.manifest, Code: code, Broker: p.broker}
+	var image *task.Blob
+	if p.manifest.Image != nil {
+		blob, err := blobs.Put(ctx, p.image)
+		if err != nil {
+			return f, err
+		}
+		image = &blob
+		f.Manifest.Image = &task.Image{Digest: p.manifest.Image.Digest, Blob: blob}
+	}
 	if err := f.Check(); err != nil {
 		return f, task.Refuse("manifest-invalid", "%v", err)
 	}
-	d := deposit{Owner: f.Owner, Code: code, From: host.Addr(), Identity: id.Secret()}
+	d := deposit{Owner: f.Owner, Code: code, From: host.Addr(), Identity: id.Secret(), Image: image}
 	d.Signature = task.Sign(account, d.hash())
 	raw, err := host.Request(ctx, p.broker.Addr, task.ProtoDeposit, task.Encode(d))
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,8 +14,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/prytany/prytany/task"
 )
 
 // The markers stand for secrets: one in Bob's code, one in Alice's input. They
@@ -187,8 +184,7 @@ func TestNodeProcessNeverHoldsTheSecrets(t *testing.T) {
 	}
 	write("pass", []byte("pw"))
 	write("f/function.wasm", secretive(t))
-	manifest, _ := json.Marshal(manifestFile{Name: "secretive", Version: "1", Runtime: task.RuntimeWasm, Limits: limitsFile{Gas: "20G", Memory: "32MiB", Output: "1MiB", Wall: "60s"}})
-	write("f/"+manifestName, manifest)
+	write("f/prytany.yaml", []byte("{name: secretive, version: 1, runtime: wasm, limits: {gas: 20G, memory: 32MiB, output: 1MiB, wall: 60s}}"))
 	write("in", []byte(inputMarker()))
 
 	port, err := freePort()

@@ -85,8 +85,8 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	building := make(chan built, 1)
 	line.say("compiling Bob's function from Go source to WASM (cached after the first time)")
 	go func() {
-		code, err := buildExample(ctx, "poster")
-		building <- built{code, err}
+		src, err := a.loadExample(ctx, "poster")
+		building <- built{src, err}
 	}()
 	aliceKey, bobKey := ed25519.NewKeyFromSeed(seedOf()), ed25519.NewKeyFromSeed(seedOf())
 	n, err := startNetwork(ctx, networkOptions{
@@ -113,8 +113,8 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 }
 
 type built struct {
-	code []byte
-	err  error
+	source
+	err error
 }
 
 func seedOf() []byte { s := randomSeed(); return s[:] }
@@ -140,15 +140,11 @@ func (a *app) demoPublish(ctx context.Context, n *network, line *timeline, build
 		return task.Function{}, err
 	}
 	defer bob.close()
-	m, err := exampleManifest("poster")
-	if err != nil {
-		return task.Function{}, err
-	}
 	f, err := publish(ctx, bob.host, n.client, bob.blobs, key, publication{
-		manifest: m, code: b.code, bond: 100 * task.PRY,
+		source: b.source, bond: 100 * task.PRY,
 		broker: task.Endpoint{Addr: n.broker.host.Addr(), Account: task.PublicKey(n.keeper.keys.Account())},
 	})
-	if err == nil {
+	if m := f.Manifest; err == nil {
 		line.say("Bob published %s %s: code encrypted as %s, its key is with his broker", m.Name, m.Version, short(f.Code.CID))
 	}
 	return f, err
@@ -296,7 +292,7 @@ func sameAsDirect(input, got []byte, args []string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	options, err := effect.ParseArgs(append(exampleArgs("poster"), args...))
+	options, err := effect.ParseArgs(args)
 	if err != nil {
 		return false, err
 	}

@@ -1,11 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/prytany/prytany/p2p"
@@ -14,14 +13,16 @@ import (
 )
 
 func (a *app) funcCommand() *cobra.Command {
-	c := &cobra.Command{Use: "func", Short: "Write, build and publish functions: Bob's side"}
+	c := &cobra.Command{Use: "func", Short: "Write, try, build and publish functions: Bob's side"}
+	var template string
 	init := &cobra.Command{
-		Use: "init DIR", Short: "Start a function from the example: Go source and a manifest", Args: exactly(1, "DIR"),
-		RunE: func(_ *cobra.Command, args []string) error { return a.funcInit(args[0]) },
+		Use: "init DIR", Short: "Start a function: source and a manifest", Args: exactly(1, "DIR"),
+		RunE: func(_ *cobra.Command, args []string) error { return a.funcInit(args[0], template) },
 	}
-	build := &cobra.Command{
-		Use: "build DIR", Short: "Compile a function to WASM", Args: exactly(1, "DIR"),
-		RunE: func(c *cobra.Command, args []string) error { return a.funcBuild(c, args[0]) },
+	init.Flags().StringVar(&template, "template", "go-wasm", "what to start from: "+templateNames())
+	schema := &cobra.Command{
+		Use: "schema", Short: "Print the JSON Schema of the manifest", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { _, err := a.out.Write(manifestSchemaJSON); return err },
 	}
 	var bond string
 	pub := &cobra.Command{
@@ -37,7 +38,7 @@ func (a *app) funcCommand() *cobra.Command {
 		Use: "show FUNCTION", Short: "Print a function's record, with the outcome of each task", Args: exactly(1, "FUNCTION"),
 		RunE: func(c *cobra.Command, args []string) error { return a.funcShow(c.Context(), args[0]) },
 	}
-	c.AddCommand(init, build, pub, list, show)
+	c.AddCommand(init, schema, a.funcBuildCommand(), a.funcTestCommand(), pub, list, show)
 	return c
 }
 
@@ -51,7 +52,24 @@ func exactly(n int, names string) cobra.PositionalArgs {
 	}
 }
 
-func (a *app) funcInit(dir string) error {
+// templates are what a function may start from: examples that this program carries.
+var templates = []struct{ name, example string }{
+	{"go-wasm", "hello"}, {"python", "python"}, {"python-container", "pillow"}, {"container", "container"},
+}
+
+func templateNames() string {
+	var names []string
+	for _, t := range templates {
+		names = append(names, t.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (a *app) funcInit(dir, template string) error {
+	i := slices.IndexFunc(templates, func(t struct{ name, example string }) bool { return t.name == template })
+	if i < 0 {
+		return usage("--template: %q is none of %s", template, templateNames())
+	}
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return task.Refuse("dir-not-empty", "%s is not empty", dir)
 	}
@@ -63,52 +81,16 @@ func (a *app) funcInit(dir string) error {
 	if err := unpackExample(tmp); err != nil {
 		return err
 	}
-	name := filepath.Base(dir)
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join(tmp, "examples", "hello"))); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(tmp, "examples", templates[i].example))); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module "+name+"\n\ngo 1.26\n"), 0o644); err != nil {
-		return err
+	if template == "go-wasm" {
+		if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module "+filepath.Base(dir)+"\n\ngo 1.26\n"), 0o644); err != nil {
+			return err
+		}
 	}
-	a.say("next: edit %s and %s, then prytany func publish %s", filepath.Join(dir, "main.go"), filepath.Join(dir, manifestName), dir)
-	return a.print(map[string]string{"dir": dir}, dir+"\n")
-}
-
-// loadFunction reads a manifest and gets the WASM: function.wasm beside it, or
-// compiled from the Go source.
-func (a *app) loadFunction(c *cobra.Command, dir string) (task.Manifest, []byte, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, manifestName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return task.Manifest{}, nil, task.Refuse("manifest-missing", "there is no %s in %s", manifestName, dir).WithNext("prytany func init DIR")
-	}
-	if err != nil {
-		return task.Manifest{}, nil, err
-	}
-	m, err := parseManifest(raw)
-	if err != nil {
-		return m, nil, err
-	}
-	if code, err := os.ReadFile(filepath.Join(dir, wasmName)); err == nil {
-		return m, code, nil
-	}
-	a.say("compiling %s to WASM", dir)
-	code, err := buildGo(c.Context(), dir)
-	return m, code, err
-}
-
-// wasmName is a function's compiled code, if its author brings it.
-const wasmName = "function.wasm"
-
-func (a *app) funcBuild(c *cobra.Command, dir string) error {
-	code, err := buildGo(c.Context(), dir)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(dir, wasmName)
-	if err := os.WriteFile(path, code, 0o644); err != nil {
-		return err
-	}
-	return a.print(map[string]any{"file": path, "bytes": len(code)}, path+"\n")
+	a.say("next: edit the files in %s, then prytany func test %s --input FILE", dir, dir)
+	return a.print(map[string]string{"dir": dir, "template": template}, dir+"\n")
 }
 
 func (a *app) funcPublish(c *cobra.Command, dir, bond string) error {
@@ -117,7 +99,7 @@ func (a *app) funcPublish(c *cobra.Command, dir, bond string) error {
 	if err != nil {
 		return usage("--bond: %v", err)
 	}
-	m, code, err := a.loadFunction(c, dir)
+	src, err := a.loadSource(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -142,10 +124,11 @@ func (a *app) funcPublish(c *cobra.Command, dir, bond string) error {
 	if err := a.fund(ctx, s, me, task.PublicKey(keys.Account())); err != nil {
 		return err
 	}
-	f, err := publish(ctx, me.host, s.chain, me.blobs, keys.Account(), publication{manifest: m, code: code, broker: s.Broker, bond: amount})
+	f, err := publish(ctx, me.host, s.chain, me.blobs, keys.Account(), publication{source: src, broker: s.Broker, bond: amount})
 	if err != nil {
 		return err
 	}
+	m := f.Manifest
 	a.say("%s %s is published; the broker at %s releases its key to attested enclaves", m.Name, m.Version, s.Broker.Addr)
 	return a.print(map[string]any{"function": f.ID(), "code": f.Code}, f.ID().String()+"\n")
 }

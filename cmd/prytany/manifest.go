@@ -2,88 +2,151 @@ package main
 
 import (
 	"bytes"
-	"context"
+	_ "embed" // the schema
 	"encoding/json"
 	"errors"
-	"io"
-	"io/fs"
+	"fmt"
 	"math/bits"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/prytany/prytany/examples"
 	"github.com/prytany/prytany/task"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// manifestName is the file beside a function's source.
-const manifestName = "prytany.json"
+// manifestNames are the files beside a function's source; the first that there
+// is counts.
+var manifestNames = []string{"prytany.yaml", "prytany.yml", "prytany.json"}
 
-// manifestFile is the manifest as a person writes it, with units.
+// manifestFile is the manifest as a person writes it, with units. The schema
+// says what each field is.
 type manifestFile struct {
 	Name        string     `json:"name"`
 	Version     string     `json:"version"`
 	Description string     `json:"description"`
 	Runtime     string     `json:"runtime"`
+	Code        string     `json:"code"`
+	Image       *imageFile `json:"image"`
+	Arch        string     `json:"arch"`
 	Args        []string   `json:"args"`
+	Inputs      []portFile `json:"inputs"`
+	Outputs     []portFile `json:"outputs"`
 	Limits      limitsFile `json:"limits"`
 	Royalty     string     `json:"royalty"`
 }
 
-type limitsFile struct {
-	Gas    string `json:"gas"`    // instructions: "20G"
-	Memory string `json:"memory"` // bytes: "256MiB"
-	Output string `json:"output"`
-	Wall   string `json:"wall"` // a duration: "60s"
+type imageFile struct {
+	File   string `json:"file"`
+	Digest string `json:"digest"`
 }
 
-// parseManifest reads a manifest file; unknown fields are errors, since a
-// misspelt limit would be no limit.
-func parseManifest(raw []byte) (task.Manifest, error) {
+type portFile struct {
+	Name     string `json:"name"`
+	Type     string `json:"type"`
+	Doc      string `json:"doc"`
+	Max      string `json:"max"`
+	Optional bool   `json:"optional"`
+}
+
+type limitsFile struct {
+	Gas    string `json:"gas"`
+	Memory string `json:"memory"`
+	Output string `json:"output"`
+	Wall   string `json:"wall"`
+}
+
+//go:embed manifest.schema.json
+var manifestSchemaJSON []byte
+
+var manifestSchema = sync.OnceValue(func() *jsonschema.Schema {
+	const name = "manifest.schema.json"
+	c := jsonschema.NewCompiler()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(manifestSchemaJSON))
+	if err == nil {
+		err = c.AddResource(name, doc)
+	}
+	if err != nil {
+		panic(err) // it is part of this program
+	}
+	return c.MustCompile(name)
+})
+
+// parseManifest reads a manifest file, in YAML or JSON. Unknown fields are
+// errors, since a misspelt limit would be no limit. The image's blob is not
+// known yet: it has its digest, if the file names one.
+func parseManifest(raw []byte) (task.Manifest, manifestFile, error) {
 	var f manifestFile
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	bad := func(format string, args ...any) (task.Manifest, error) {
-		return task.Manifest{}, task.Refuse("manifest-invalid", format, args...).WithNext("prytany func init --help")
+	bad := func(err error) (task.Manifest, manifestFile, error) {
+		return task.Manifest{}, f, task.Refuse("manifest-invalid", "%v", err).WithNext("prytany func schema")
 	}
-	if err := d.Decode(&f); err != nil {
-		return bad("%s: %v", where(raw, d.InputOffset()), err)
+	d, err := parseDocument(raw)
+	if err == nil {
+		err = d.validate(manifestSchema())
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return bad("%s: something follows the manifest", where(raw, d.InputOffset()))
+	if err == nil {
+		var text []byte
+		if text, err = json.Marshal(plain(d.value, true)); err == nil {
+			err = json.Unmarshal(text, &f)
+		}
 	}
-	m := task.Manifest{Name: f.Name, Version: f.Version, Description: f.Description, Runtime: f.Runtime, Args: f.Args}
-	var err error
+	if err != nil {
+		return bad(err)
+	}
+	m := task.Manifest{Name: f.Name, Version: f.Version, Description: f.Description, Runtime: f.Runtime, Arch: f.Arch, Args: f.Args}
+	if m.Arch == "" && (m.Runtime == task.RuntimeOCI || m.Runtime == task.RuntimeDocker) {
+		m.Arch = runtime.GOARCH
+	}
+	if f.Image != nil {
+		m.Image = &task.Image{Digest: f.Image.Digest}
+	}
+	if m.Limits, err = f.Limits.read(d); err != nil {
+		return bad(err)
+	}
+	if m.Inputs, err = ports(d, "inputs", f.Inputs); err != nil {
+		return bad(err)
+	}
+	if m.Outputs, err = ports(d, "outputs", f.Outputs); err != nil {
+		return bad(err)
+	}
+	if f.Royalty != "" {
+		if m.Royalty, err = task.ParseAmount(f.Royalty); err != nil {
+			return bad(fmt.Errorf("%s: %w", d.where("royalty"), err))
+		}
+	}
+	return m, f, nil
+}
+
+func (f limitsFile) read(d *document) (l task.Limits, err error) {
 	for _, q := range []struct {
 		field, text string
 		to          *uint64
-	}{{"gas", f.Limits.Gas, &m.Limits.Gas}, {"memory", f.Limits.Memory, &m.Limits.MemoryBytes}, {"output", f.Limits.Output, &m.Limits.OutputBytes}} {
+	}{{"gas", f.Gas, &l.Gas}, {"memory", f.Memory, &l.MemoryBytes}, {"output", f.Output, &l.OutputBytes}} {
 		if *q.to, err = parseQuantity(q.text); err != nil {
-			return bad("limits.%s: %v", q.field, err)
+			return l, fmt.Errorf("%s: %w", d.where("limits."+q.field), err)
 		}
 	}
-	wall, err := time.ParseDuration(f.Limits.Wall)
-	if err != nil || wall <= 0 {
-		return bad("limits.wall: %q is no time such as \"60s\"", f.Limits.Wall)
+	wall, err := time.ParseDuration(f.Wall)
+	if err != nil || wall < time.Millisecond {
+		return l, fmt.Errorf("%s: %q is no time such as \"60s\"", d.where("limits.wall"), f.Wall)
 	}
-	m.Limits.WallMillis = uint64(wall.Milliseconds())
-	if f.Royalty != "" {
-		if m.Royalty, err = task.ParseAmount(f.Royalty); err != nil {
-			return bad("royalty: %v", err)
-		}
-	}
-	return m, nil
+	l.WallMillis = uint64(wall.Milliseconds())
+	return l, nil
 }
 
-// where turns an offset into line and column.
-func where(raw []byte, offset int64) string {
-	head := raw[:min(int(offset), len(raw))]
-	line := bytes.Count(head, []byte("\n")) + 1
-	col := len(head) - bytes.LastIndexByte(head, '\n')
-	return "line " + strconv.Itoa(line) + ", column " + strconv.Itoa(col)
+func ports(d *document, field string, list []portFile) (all []task.Port, err error) {
+	for i, p := range list {
+		port := task.Port{Name: p.Name, Type: p.Type, Doc: p.Doc, Optional: p.Optional}
+		if p.Max != "" {
+			if port.MaxBytes, err = parseQuantity(p.Max); err != nil {
+				return nil, fmt.Errorf("%s: %w", d.where(fmt.Sprintf("%s.%d.max", field, i)), err)
+			}
+		}
+		all = append(all, port)
+	}
+	return all, nil
 }
 
 var units = []struct {
@@ -111,73 +174,4 @@ func parseQuantity(s string) (uint64, error) {
 		break
 	}
 	return 0, errors.New(strconv.Quote(s) + ` is no amount such as "20G" or "256MiB"`)
-}
-
-// buildGo compiles the Go program in dir to WASI preview 1.
-func buildGo(ctx context.Context, dir string) ([]byte, error) {
-	tmp, err := os.MkdirTemp("", "prytany-build-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(tmp)
-	out := filepath.Join(tmp, "function.wasm")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, ".")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		if errors.Is(err, exec.ErrNotFound) {
-			return nil, task.Refuse("go-missing", "the Go toolchain is needed to compile %s, and is not there", dir).WithNext("prytany doctor")
-		}
-		return nil, task.Refuse("build-failed", "go build in %s: %v\n%s", dir, err, text)
-	}
-	return os.ReadFile(out)
-}
-
-// unpackExample writes the sources of the examples, as a module of their own.
-func unpackExample(dir string) error {
-	err := fs.WalkDir(examples.Sources, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		raw, err := fs.ReadFile(examples.Sources, path)
-		if err != nil {
-			return err
-		}
-		to := filepath.Join(dir, "examples", path)
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			return err
-		}
-		return os.WriteFile(to, raw, 0o644)
-	})
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module github.com/prytany/prytany\n\ngo 1.26\n"), 0o644)
-}
-
-// buildExample compiles one of the examples that this program carries.
-func buildExample(ctx context.Context, name string) ([]byte, error) {
-	dir, err := os.MkdirTemp("", "prytany-example-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	if err := unpackExample(dir); err != nil {
-		return nil, err
-	}
-	return buildGo(ctx, filepath.Join(dir, "examples", name))
-}
-
-// exampleManifest is the manifest of an example.
-func exampleManifest(name string) (task.Manifest, error) {
-	raw, err := fs.ReadFile(examples.Sources, name+"/"+manifestName)
-	if err != nil {
-		return task.Manifest{}, err
-	}
-	return parseManifest(raw)
-}
-
-func exampleArgs(name string) []string {
-	m, _ := exampleManifest(name)
-	return m.Args
 }

@@ -14,38 +14,100 @@ const goodManifest = `{
 }`
 
 func TestManifest(t *testing.T) {
-	m, err := parseManifest([]byte(goodManifest))
+	m, _, err := parseManifest([]byte(goodManifest))
 	want := task.Limits{Gas: 20e9, MemoryBytes: 256 << 20, OutputBytes: 16 << 20, WallMillis: 90_000}
 	if err != nil || m.Limits != want || m.Royalty != task.PRY/4 || m.Name != "f" {
 		t.Fatalf("%+v, %v", m, err)
 	}
 	for name, c := range map[string]struct{ old, new, says string }{
-		"misspelt field":  {`"gas"`, `"gass"`, "gass"},
-		"missing limit":   {`"gas": "20G", `, ``, "limits.gas"},
-		"negative":        {`"20G"`, `"-1"`, "limits.gas"},
-		"overflow":        {`"20G"`, `"99999999999T"`, "limits.gas"},
-		"unknown unit":    {`"256MiB"`, `"256MB"`, "limits.memory"},
-		"zero":            {`"256MiB"`, `"0"`, "limits.memory"},
-		"no duration":     {`"90s"`, `"90"`, "limits.wall"},
-		"negative time":   {`"90s"`, `"-1s"`, "limits.wall"},
-		"bad royalty":     {`"0.25"`, `"0.1234567"`, "royalty"},
-		"two manifests":   {`}`, `}{}`, "line"},
-		"not JSON at all": {goodManifest, "name: f", "line 1"},
+		"misspelt field": {`"gas"`, `"gass"`, "gass"},
+		"missing limit":  {`"gas": "20G", `, ``, "missing property 'gas'"},
+		"negative":       {`"20G"`, `"-1"`, "limits.gas"},
+		"overflow":       {`"20G"`, `"99999999999T"`, "limits.gas"},
+		"unknown unit":   {`"256MiB"`, `"256MB"`, "limits.memory"},
+		"zero":           {`"256MiB"`, `"0"`, "limits.memory"},
+		"no duration":    {`"90s"`, `"90"`, "limits.wall"},
+		"negative time":  {`"90s"`, `"-1s"`, "limits.wall"},
+		"bad royalty":    {`"0.25"`, `"0.1234567"`, "royalty"},
+		"two manifests":  {`}`, `}{}`, "line"},
+		"no manifest":    {goodManifest, "name: f", "limits"},
+		"not even YAML":  {goodManifest, "name: {", "line 1"},
 	} {
 		text := goodManifest
 		if i := strings.LastIndex(text, c.old); i >= 0 {
 			text = text[:i] + c.new + text[i+len(c.old):]
 		}
-		if _, err := parseManifest([]byte(text)); task.CodeOf(err) != "manifest-invalid" || !strings.Contains(err.Error(), c.says) {
+		if _, _, err := parseManifest([]byte(text)); task.CodeOf(err) != "manifest-invalid" || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+const yamlManifest = `# a comment
+name: f
+version: 1.10
+runtime: python
+image: {file: "cache:python.wasm"}
+inputs:
+  - name: photo.png
+    type: image/png
+    max: 4MiB
+  - name: note
+    optional: true
+outputs:
+  - name: out.png
+limits:
+  gas: 20G
+  memory: 256MiB
+  output: 16MiB
+  wall: 1m30s
+royalty: 0.25
+`
+
+// YAML may be written as people do: numbers as numbers, which stay as written.
+func TestManifestInYAML(t *testing.T) {
+	m, f, err := parseManifest([]byte(yamlManifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := task.Limits{Gas: 20e9, MemoryBytes: 256 << 20, OutputBytes: 16 << 20, WallMillis: 90_000}
+	if m.Limits != want || m.Royalty != task.PRY/4 || m.Version != "1.10" || f.Image.File != "cache:python.wasm" {
+		t.Errorf("%+v", m)
+	}
+	if len(m.Inputs) != 2 || m.Inputs[0].MaxBytes != 4<<20 || !m.Inputs[1].Optional || m.Outputs[0].Name != "out.png" {
+		t.Errorf("%+v %+v", m.Inputs, m.Outputs)
+	}
+}
+
+// Every error names the line and the column, in YAML and in JSON alike.
+func TestManifestErrorsHaveAPlace(t *testing.T) {
+	for name, c := range map[string]struct{ text, old, new, says string }{
+		"misspelt field":    {yamlManifest, "  memory:", "  memori:", "line 16, column 3: there is no field \"limits.memori\""},
+		"unknown runtime":   {yamlManifest, "runtime: python", "runtime: pyton", "line 4, column 10: runtime: value must be one of"},
+		"bad name":          {yamlManifest, "name: note", "name: ../note", "line 10, column 11: inputs.1.name: "},
+		"bad quantity":      {yamlManifest, "max: 4MiB", "max: 4MB", "line 9, column 10: inputs.0.max: "},
+		"bad royalty":       {yamlManifest, "0.25", "0.12345678", "line 19, column 10: royalty: "},
+		"list for a word":   {yamlManifest, "name: f", "name: [f]", "line 2, column 7: name: got array, want string"},
+		"twice":             {yamlManifest, "version: 1.10", "name: g", "line 3, column 1"},
+		"bad indentation":   {yamlManifest, "  gas: 20G\n", " gas: 20G\n", "line 15"},
+		"an alias":          {yamlManifest, "version: 1.10", "version: *f", "line 3, column 10: "},
+		"tabbed JSON":       {"{\n\t\"name\": \"f\",\n\t\"runtim\": \"wasm\"}", "", "", "line 3, column 2: there is no field \"runtim\""},
+		"two documents":     {yamlManifest, "royalty: 0.25", "---\na: b", "want one document"},
+		"missing limits":    {yamlManifest, "  wall: 1m30s\n", "", "line 14, column 1: limits: missing property 'wall'"},
+		"several at a time": {yamlManifest, "name: f", "nam: f", "line 2, column 1: there is no field \"nam\""},
+	} {
+		_, _, err := parseManifest([]byte(strings.Replace(c.text, c.old, c.new, 1)))
+		if task.CodeOf(err) != "manifest-invalid" || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v\nwant %s", name, err, c.says)
 		}
 	}
 }
 
 func FuzzManifest(f *testing.F) {
 	f.Add([]byte(goodManifest))
+	f.Add([]byte(yamlManifest))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if m, err := parseManifest(raw); err == nil && (m.Limits.Gas == 0 || m.Limits.WallMillis > 1<<63) {
+		if m, _, err := parseManifest(raw); err == nil && (m.Limits.Gas == 0 || m.Limits.WallMillis > 1<<63) {
 			t.Fatalf("accepted %+v", m)
 		}
 	})

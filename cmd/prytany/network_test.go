@@ -95,8 +95,8 @@ var small = task.Limits{Gas: 1_000_000_000, MemoryBytes: 16 << 20, OutputBytes: 
 func (w *town) publish(name string, code []byte, l task.Limits) task.Function {
 	w.t.Helper()
 	f, err := publish(w.t.Context(), w.bob.host, w.client, w.bob.blobs, w.bobs, publication{
-		manifest: task.Manifest{Name: name, Version: "1", Runtime: task.RuntimeWasm, Limits: l, Royalty: task.PRY / 2},
-		code:     code, bond: 100 * task.PRY,
+		source: source{code: code, manifest: task.Manifest{Name: name, Version: "1", Runtime: task.RuntimeWasm, Limits: l, Royalty: task.PRY / 2}},
+		bond:   100 * task.PRY,
 		broker: task.Endpoint{Addr: w.broker.host.Addr(), Account: task.PublicKey(w.keeper.keys.Account())},
 	})
 	if err != nil {

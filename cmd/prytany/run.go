@@ -17,11 +17,12 @@ import (
 )
 
 type runOptions struct {
-	input, output, receipt string
-	gas, price, fee        string
-	seats, minSeats        uint32
-	tier                   string
-	minSuccess             float64
+	inputs          []string
+	output, receipt string
+	gas, price, fee string
+	seats, minSeats uint32
+	tier            string
+	minSuccess      float64
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -40,7 +41,7 @@ func (a *app) runCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error { return a.runTask(c.Context(), o, args) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.input, "input", "", "the private input file (needed)")
+	f.StringArrayVar(&o.inputs, "input", nil, "the private input (needed): FILE, or NAME=FILE where the function takes several")
 	f.StringVar(&o.output, "output", "", "where to write the result: a file for one, a directory for several (needed)")
 	f.StringVar(&o.receipt, "receipt", "", "where to write the receipt (default: beside the output)")
 	f.StringVar(&o.gas, "gas", "", "the most gas to pay for, such as 20G (default: the function's own limit)")
@@ -77,16 +78,11 @@ func (o runOptions) job(f ledger.FunctionRecord, args []string) (owner.Job, erro
 	if j.Policy.MinTier == 0 {
 		return j, usage("--tier: %q is none of simulated, measured, hardware-confidential", o.tier)
 	}
-	if o.input == "" || o.output == "" {
+	if len(o.inputs) == 0 || o.output == "" {
 		return j, usage("--input and --output are needed")
 	}
-	if j.Input, err = os.ReadFile(o.input); err != nil {
-		return j, task.Refuse("input-unreadable", "%v", err)
-	}
-	if len(j.Input) == 0 {
-		return j, task.Refuse("input-empty", "%s is empty", o.input)
-	}
-	return j, nil
+	j.Input, err = readInputs(f.Function.Manifest, o.inputs)
+	return j, err
 }
 
 func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) funcTestCommand() *cobra.Command {
+	var inputs []string
+	var output string
+	c := &cobra.Command{
+		Use:   "test DIR [-- ARGUMENT...]",
+		Short: "Run a function here, in the sandbox that workers run it in, without a network or a task",
+		Long: "Runs the function in DIR on files of yours in the sandbox and under the limits that it will meet\n" +
+			"when it is published. Nothing is encrypted, attested or paid.",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("prytany func test takes a DIR").WithNext("prytany func test --help")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.funcTest(c.Context(), args[0], inputs, output, args[1:])
+		},
+	}
+	c.Flags().StringArrayVar(&inputs, "input", nil, "an input: FILE, or NAME=FILE where the manifest names several")
+	c.Flags().StringVar(&output, "output", "", "where to write the outputs: a file for one, a directory for several (default: nowhere)")
+	return c
+}
+
+// tried is what came of a run of func test.
+type tried struct {
+	Outcome  string   `json:"outcome"`
+	ExitCode uint32   `json:"exit_code"`
+	Gas      uint64   `json:"gas"`
+	Reason   string   `json:"reason,omitempty"`
+	Log      string   `json:"log"`
+	Files    []string `json:"files"`
+}
+
+func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output string, args []string) error {
+	s, err := a.loadSource(ctx, dir)
+	if err != nil {
+		return err
+	}
+	m := s.manifest
+	if err := m.Check(); err != nil {
+		return task.Refuse("manifest-invalid", "%v", err).WithNext("prytany func schema")
+	}
+	blob, err := readInputs(m, inputs)
+	if err != nil {
+		return err
+	}
+	files, err := tee.UnpackInputs(m, blob)
+	if err != nil {
+		return task.Refuse("input-invalid", "%v", err)
+	}
+	a.say("running %s %s by %s", m.Name, m.Version, m.Runtime)
+	begin := time.Now()
+	r, err := tee.RunFunction(ctx, m, tee.Cache{}, tee.NewJob(m, args, m.Limits.Gas, s.code, s.image, files))
+	if err != nil {
+		return task.Refuse("runtime-unavailable", "this machine cannot run it: %v", err).WithNext("prytany doctor")
+	}
+	a.say("%s after %d ms and %d of %d gas", r.Outcome, time.Since(begin).Milliseconds(), r.Gas, m.Limits.Gas)
+	if len(r.Log) > 0 {
+		a.say("the function's log:\n%s", strings.TrimRight(string(r.Log), "\n"))
+	}
+	t := tried{Outcome: r.Outcome.String(), ExitCode: r.ExitCode, Gas: r.Gas, Reason: r.Reason, Log: string(r.Log), Files: []string{}}
+	written := map[string][]byte{}
+	for _, f := range r.Outputs {
+		written[f.Name] = f.Data
+	}
+	if output != "" && len(written) > 0 {
+		if err := os.MkdirAll(filepath.Dir(output), 0o755); err != nil {
+			return err
+		}
+		if t.Files, err = writeOutput(output, written); err != nil {
+			return err
+		}
+	} else {
+		for _, f := range r.Outputs {
+			t.Files = append(t.Files, fmt.Sprintf("%s (%d bytes, not written)", f.Name, len(f.Data)))
+		}
+	}
+	if err := a.print(t, strings.Join(append(t.Files, ""), "\n")); err != nil {
+		return err
+	}
+	if r.Reason != "" {
+		return task.Refuse("function-failed", "%s: %s", r.Outcome, r.Reason)
+	}
+	return nil
+}

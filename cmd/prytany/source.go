@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/prytany/prytany/examples"
+	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/task"
+)
+
+// source is a function as its author has it on disk.
+type source struct {
+	manifest task.Manifest // without the image's blob, which publishing makes
+	code     []byte        // private
+	image    []byte        // public; empty if there is none
+}
+
+// loadSource reads the manifest in a directory and what belongs to it, and
+// compiles Go where there is no module yet.
+func (a *app) loadSource(ctx context.Context, dir string) (source, error) {
+	path, raw, err := readManifest(dir)
+	if err != nil {
+		return source{}, err
+	}
+	m, f, err := parseManifest(raw)
+	if err != nil {
+		return source{}, inFile(err, path)
+	}
+	s := source{manifest: m}
+	if m.Runtime == task.RuntimeWasm {
+		s.code, err = a.loadModule(ctx, dir, f.Code)
+	} else {
+		s.code, err = loadLayer(dir, f.Code)
+	}
+	if err != nil || f.Image == nil {
+		return s, err
+	}
+	s.image, err = loadImage(dir, f.Image.File)
+	if err != nil {
+		return s, err
+	}
+	digest, err := imageDigest(m, s.image)
+	if err != nil {
+		return s, task.Refuse("image-invalid", "%s: %v", f.Image.File, err)
+	}
+	if want := f.Image.Digest; want != "" && want != digest {
+		return s, task.Refuse("image-differs", "%s is %s; the manifest wants %s", f.Image.File, digest, want).
+			WithNext("fetch or build the image again, or put its digest into %s", path)
+	}
+	s.manifest.Image.Digest = digest
+	return s, nil
+}
+
+// readManifest finds the manifest of a directory.
+func readManifest(dir string) (path string, raw []byte, err error) {
+	for _, name := range manifestNames {
+		path = filepath.Join(dir, name)
+		if raw, err = os.ReadFile(path); !errors.Is(err, fs.ErrNotExist) {
+			return path, raw, err
+		}
+	}
+	return "", nil, task.Refuse("manifest-missing", "there is none of %s in %s", strings.Join(manifestNames, ", "), dir).WithNext("prytany func init DIR")
+}
+
+// inFile puts a file's name before what is wrong in it.
+func inFile(err error, path string) error {
+	var e *task.Error
+	if !errors.As(err, &e) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	c := *e
+	c.What = path + ": " + e.What
+	return &c
+}
+
+// loadModule gets a WASM module: the file or the Go source that the manifest
+// names, else function.wasm, else the source beside the manifest.
+func (a *app) loadModule(ctx context.Context, dir, name string) ([]byte, error) {
+	path := filepath.Join(dir, name)
+	if name == "" {
+		if code, err := os.ReadFile(filepath.Join(dir, wasmName)); err == nil {
+			return code, nil
+		}
+	}
+	if st, err := os.Stat(path); err == nil && !st.IsDir() {
+		return os.ReadFile(path)
+	}
+	a.say("compiling %s to WASM", path)
+	return buildGo(ctx, path)
+}
+
+// loadLayer gets a private layer: a tar as it is, or the files of a directory,
+// which the function finds in /code.
+func loadLayer(dir, name string) ([]byte, error) {
+	if name == "" {
+		name = sandbox.CodeDir
+	}
+	path := filepath.Join(dir, name)
+	st, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, task.Refuse("code-missing", "%v", err).WithNext("put the code into %s, or name it as code: in the manifest", path)
+	case !st.IsDir():
+		return os.ReadFile(path)
+	}
+	return packCode(os.DirFS(path))
+}
+
+// packCode makes a private layer of all files of a directory.
+func packCode(dir fs.FS) ([]byte, error) {
+	var files []sandbox.File
+	err := fs.WalkDir(dir, ".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "__pycache__" || d.Name() == ".git"):
+			return fs.SkipDir
+		case d.IsDir():
+			return nil
+		case !d.Type().IsRegular():
+			return task.Refuse("code-invalid", "%s is no plain file", path)
+		}
+		data, err := fs.ReadFile(dir, path)
+		files = append(files, sandbox.File{Name: path, Data: data})
+		return err
+	})
+	if err == nil && len(files) == 0 {
+		err = task.Refuse("code-missing", "the code's directory is empty")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return sandbox.PackLayer(files)
+}
+
+// inCache marks an image that lies in this user's cache of images.
+const inCache = "cache:"
+
+func loadImage(dir, name string) ([]byte, error) {
+	path := filepath.Join(dir, name)
+	if cached, ok := strings.CutPrefix(name, inCache); ok {
+		images, err := imagesDir()
+		if err != nil {
+			return nil, err
+		}
+		path = filepath.Join(images, cached)
+	}
+	st, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, task.Refuse("image-missing", "there is no image at %s", path).WithNext("prytany doctor   says how to get it")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() > task.MaxBlob {
+		return nil, task.Refuse("image-invalid", "%s has %d bytes, more than %d", path, st.Size(), task.MaxBlob)
+	}
+	return os.ReadFile(path)
+}
+
+// imagesDir is where fetched and built images are.
+func imagesDir() (string, error) {
+	h, err := os.UserCacheDir()
+	return filepath.Join(h, "prytany", "images"), err
+}
+
+// imageDigest is the name that a runtime knows an image by.
+func imageDigest(m task.Manifest, raw []byte) (string, error) {
+	if m.Runtime == task.RuntimePython {
+		return fmt.Sprintf("sha256:%x", sha256.Sum256(raw)), nil
+	}
+	return "", fmt.Errorf("there is no runtime %q", m.Runtime)
+}
+
+// wasmName is a function's compiled code, if its author brings it.
+const wasmName = "function.wasm"
+
+// buildGo compiles the Go program in dir to WASI preview 1.
+func buildGo(ctx context.Context, dir string) ([]byte, error) {
+	tmp, err := os.MkdirTemp("", "prytany-build-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+	out := filepath.Join(tmp, "function.wasm")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, ".")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		if errors.Is(err, exec.ErrNotFound) {
+			return nil, task.Refuse("go-missing", "the Go toolchain is needed to compile %s, and is not there", dir).WithNext("prytany doctor")
+		}
+		return nil, task.Refuse("build-failed", "go build in %s: %v\n%s", dir, err, text)
+	}
+	return os.ReadFile(out)
+}
+
+// unpackExample writes the sources of the examples, as a module of their own.
+func unpackExample(dir string) error {
+	err := fs.WalkDir(examples.Sources, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		raw, err := fs.ReadFile(examples.Sources, path)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(dir, "examples", path)
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		return os.WriteFile(to, raw, 0o644)
+	})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module github.com/prytany/prytany\n\ngo 1.26\n"), 0o644)
+}
+
+// loadExample loads one of the examples that this program carries.
+func (a *app) loadExample(ctx context.Context, name string) (source, error) {
+	dir, err := os.MkdirTemp("", "prytany-example-")
+	if err != nil {
+		return source{}, err
+	}
+	defer os.RemoveAll(dir)
+	if err := unpackExample(dir); err != nil {
+		return source{}, err
+	}
+	return a.loadSource(ctx, filepath.Join(dir, "examples", name))
+}
