@@ -44,6 +44,7 @@ mmdebstrap --quiet --mode=root --variant=extract --format=tar \
 	--dpkgopt='path-exclude=/usr/share/lintian/*' \
 	--dpkgopt='path-exclude=/usr/share/bug/*' \
 	--customize-hook='rm -rf "$1"/var/cache "$1"/var/log "$1"/var/lib/apt "$1"/var/lib/dpkg "$1"/etc/apt "$1"/usr/share/doc "$1"/usr/share/man "$1"/usr/share/locale' \
+	--customize-hook='rm -rf "$1"/usr/lib/*/perl* "$1"/usr/share/perl* "$1"/usr/bin/perl* "$1"/usr/lib/*/libperl* "$1"/usr/lib/*/gconv "$1"/usr/share/zoneinfo' \
 	--customize-hook='rm -f "$1"/etc/machine-id "$1"/etc/resolv.conf "$1"/etc/hostname; find "$1"/dev -mindepth 1 -delete' \
 	--customize-hook="ln -sf $python \"\$1\"/usr/bin/python3; find \"\$1\" -name __pycache__ -prune -exec rm -rf {} +" \
 	--customize-hook="chroot \"\$1\" /usr/bin/$python -m compileall -q --invalidation-mode unchecked-hash /usr/lib/$python /usr/lib/python3 || true" \
