@@ -152,9 +152,9 @@ func StateDigest(files []File) task.Hash {
 	return task.H(task.TagState, parts...)
 }
 
-// check finds what no runtime could run. It is the caller who is at fault
+// Check finds what no runtime could run. It is the caller who is at fault
 // here, for he has read the manifest and packed the input.
-func (j *Job) check() error {
+func (j *Job) Check() error {
 	if len(j.Args) > MaxArgs {
 		return fmt.Errorf("%d arguments, more than %d", len(j.Args), MaxArgs)
 	}

@@ -161,7 +161,7 @@ func (w *Wasm) compile(ctx context.Context, m *module, code []byte) (err error) 
 // gives a Result. It returns the context's error if that ended before the
 // wall limit did.
 func (w *Wasm) Run(ctx context.Context, job Job) (Result, error) {
-	if err := job.check(); err != nil {
+	if err := job.Check(); err != nil {
 		return Result{}, fmt.Errorf("job: %w", err)
 	}
 	nothing := Result{Outcome: FunctionError, Before: EmptyState, After: EmptyState}

@@ -1,0 +1,395 @@
+// Package container runs functions that are programs for Linux: an OCI image,
+// public, with Bob's private layer on top of it. It keeps the contract of
+// package sandbox (spec §9.2) with a container for each job.
+//
+// # Where a job is
+//
+// All of a job's files, its image, code, input, output and even the runtime's
+// own notes, are in file systems in RAM that are never swapped and have no
+// name: they are made detached, and this process holds them by a descriptor. A
+// small process, the keeper, gives them a name in a mount namespace of its
+// own, in which every other mount is read-only, and then becomes the runtime
+// (runsc, crun or runc), which makes the container. So no byte of a job can
+// reach a disk, whatever the runtime does.
+//
+// The keeper is the first process of its own PID namespace and dies with the
+// thread that started it. So if this process is killed, the kernel kills the
+// runtime and the container, drops the mounts, and frees the memory. Only an
+// empty cgroup stays, and the next runtime removes it.
+//
+// # What a job can reach
+//
+// Its network, IPC and host names are its own and empty, twice: the keeper's,
+// and within it the container's. Its root is another user's, without any
+// capability, and cannot get one. Its system calls are an allow-list (runsc:
+// its own kernel). Everything is read-only except /out and /tmp.
+//
+// # What a job can use
+//
+// One cgroup, made here and not by the runtime, holds the keeper, the runtime
+// and the container: memory without swap, processes, processor. Gas is what the
+// cgroup has used (see meter). OutputBytes and MaxFiles bound /out; Config
+// bounds /tmp.
+//
+// # What is left
+//
+// When the keeper has ended, nothing of the container lives. Then the outputs
+// are read, all files are overwritten with zeros and removed, and the digest of
+// what is left is taken: it is sandbox.EmptyState if nothing is.
+package container
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/sandbox/image"
+	"golang.org/x/sys/unix"
+)
+
+// A Config says how this machine runs containers. The zero value is good.
+type Config struct {
+	// Runtimes are names or paths of OCI runtimes; the first that works is
+	// taken. runsc, crun, runc if there is none.
+	Runtimes []string
+	// IDs is the first of the 65,536 user and group ids of the host that stand
+	// for those in the container. Nobody else must use them. Default 1,879,048,192,
+	// above what systemd and useradd hand out.
+	IDs uint32
+	// Processes is how many a job may have, threads included. Default 128.
+	Processes uint64
+	// CPUs is how many processors a job may keep busy. Default 1.
+	CPUs uint64
+	// TmpBytes bounds /tmp. Default 64 MiB. It is also within the memory limit.
+	TmpBytes uint64
+	// Image bounds what may be unpacked. Default image.DefaultLimits.
+	Image image.Limits
+	// Observe, if set, is told what each run has used.
+	Observe func(Usage)
+}
+
+const (
+	defaultIDs       = 0x7000_0000
+	defaultProcesses = 128
+	defaultTmpBytes  = 64 << 20
+	tmpFiles         = 4096 // files and directories in /tmp
+	runtimeFiles     = 4096 // those of the runtime and of the bundle, beside the image's
+	runtimeBytes     = 32 << 20
+)
+
+func (c Config) withDefaults() Config {
+	if len(c.Runtimes) == 0 {
+		c.Runtimes = []string{"runsc", "crun", "runc"}
+	}
+	if c.IDs == 0 {
+		c.IDs = defaultIDs
+	}
+	if c.Processes == 0 {
+		c.Processes = defaultProcesses
+	}
+	if c.CPUs == 0 {
+		c.CPUs = 1
+	}
+	if c.TmpBytes == 0 {
+		c.TmpBytes = defaultTmpBytes
+	}
+	if c.Image == (image.Limits{}) {
+		c.Image = image.DefaultLimits
+	}
+	return c
+}
+
+// Usage is what a run has used of the machine, the runtime's own share
+// included.
+type Usage struct {
+	CPU         time.Duration
+	MemoryGas   uint64 // the part of the gas that is memory's
+	DiskWrites  uint64 // bytes written to block devices; a run that has any is an error
+	OOMKills    uint64
+	NetworkSent uint64 // packets that left the keeper's network namespace; there is nothing in it
+}
+
+// Runtime runs jobs. Its methods may be called by several goroutines at once.
+type Runtime struct {
+	config Config
+	engine engine
+	wipe   func(*ram) error // wipe, but in the test of an executor that leaves it out
+}
+
+// New takes the first runtime of the configuration that works here. If none
+// does, the error says for each why, and what to do about it.
+func New(ctx context.Context, c Config) (*Runtime, error) {
+	c = c.withDefaults()
+	var why []string
+	for _, name := range c.Runtimes {
+		s, e := probe(ctx, name)
+		if s.Available {
+			return &Runtime{config: c, engine: e, wipe: (*ram).wipe}, nil
+		}
+		why = append(why, fmt.Sprintf("%s: %s. Next: %s", s.Name, s.Why, s.Hint))
+	}
+	return nil, fmt.Errorf("no container runtime works here: %s", strings.Join(why, "; "))
+}
+
+// Name is the name of the OCI runtime, such as runsc.
+func (r *Runtime) Name() string { return r.engine.name }
+
+// Close frees what the runtime holds. No run may be under way.
+func (r *Runtime) Close() error { return nil }
+
+// Run runs a job to its end. It returns an error only if the job could not be
+// run, for reasons that lie with the host or the caller, image.ErrDigest among
+// them; a run that fails gives a Result. It returns the context's error if that
+// ended before the wall limit did.
+func (r *Runtime) Run(ctx context.Context, job sandbox.Job) (sandbox.Result, error) {
+	if err := job.Check(); err != nil {
+		return sandbox.Result{}, fmt.Errorf("job: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return sandbox.Result{}, err
+	}
+	b, err := newBox(r.config, &job)
+	if err != nil {
+		return sandbox.Result{}, err
+	}
+	defer b.close()
+	result := sandbox.Result{}
+	if result.Before, err = b.writable(); err != nil {
+		return sandbox.Result{}, err
+	}
+	if err := r.fill(b, &job, &result); err != nil {
+		return sandbox.Result{}, first(err, b.wipe((*ram).wipe))
+	}
+	if result.Outcome == 0 {
+		if err := r.execute(ctx, b, &job, &result); err != nil {
+			return sandbox.Result{}, first(err, b.wipe((*ram).wipe))
+		}
+	}
+	if err := b.wipe(r.wipe); err != nil {
+		return sandbox.Result{}, fmt.Errorf("wiping the files of the job: %w", err)
+	}
+	result.After, err = b.state()
+	return result, err
+}
+
+// fill unpacks the job into the box. If that cannot be done because of what the
+// function's author made, the result says so.
+func (r *Runtime) fill(b *box, job *sandbox.Job, result *sandbox.Result) error {
+	fail := func(format string, args ...any) error {
+		result.Outcome, result.Reason = sandbox.FunctionError, fmt.Sprintf(format, args...)
+		return nil
+	}
+	rootfs, err := b.base.root.OpenRoot("rootfs")
+	if err != nil {
+		return err
+	}
+	defer rootfs.Close()
+	c, err := image.Unpack(rootfs, job.Image, job.Digest, job.Code, image.Options{Limits: r.config.Image, IDs: r.config.IDs})
+	if inv := (*image.Invalid)(nil); errors.As(err, &inv) {
+		return fail("%v", err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := mountpoints(rootfs); err != nil {
+		return err
+	}
+	if err := b.inputs(job.Inputs, r.config.IDs); err != nil {
+		return err
+	}
+	p, why := newProcess(rootfs, c, job.Args)
+	if why != "" {
+		return fail("%s", why)
+	}
+	for _, m := range []*ram{b.out, b.tmp} {
+		if err := unix.Fchownat(m.fd, "", int(r.config.IDs+p.uid), int(r.config.IDs+p.gid), unix.AT_EMPTY_PATH); err != nil {
+			return err
+		}
+	}
+	spec, err := r.engine.spec(r.config, p, job.Limits)
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(spec, "", "\t")
+	if err != nil {
+		return err
+	}
+	return b.base.root.WriteFile("bundle/config.json", data, 0o600)
+}
+
+// mountpoints makes the directories that mounts go onto, whatever the image
+// has there.
+func mountpoints(rootfs *os.Root) error {
+	for _, dir := range []string{"dev", "in", "out", "proc", "tmp"} {
+		if st, err := rootfs.Lstat(dir); err == nil && !st.IsDir() {
+			if err := rootfs.RemoveAll(dir); err != nil {
+				return err
+			}
+		}
+		if err := rootfs.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// process is what the container starts.
+type process struct {
+	args     []string
+	env      []string
+	dir      string
+	uid, gid uint32
+}
+
+// searchPath is where a program without a slash in its name is looked for, if
+// the image does not say.
+const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// newProcess checks what the image and the job say about the program to start,
+// so that the runtime has nothing left to complain about. why is for Bob.
+func newProcess(rootfs *os.Root, c image.Config, args []string) (p process, why string) {
+	p.args = args
+	if len(args) == 0 {
+		p.args = append(append([]string{}, c.Entrypoint...), c.Cmd...)
+	}
+	if len(p.args) == 0 || p.args[0] == "" {
+		return p, "nothing to start: the manifest has no arguments, and the image neither Entrypoint nor Cmd"
+	}
+	paths := searchPath
+	p.env = c.Env
+	hasPath := false
+	for _, e := range c.Env {
+		if v, ok := strings.CutPrefix(e, "PATH="); ok {
+			paths, hasPath = v, true
+		}
+	}
+	if !hasPath {
+		p.env = append([]string{"PATH=" + searchPath}, c.Env...)
+	}
+	if p.dir = c.WorkingDir; p.dir == "" {
+		p.dir = "/"
+	}
+	if why := checkDir(rootfs, p.dir); why != "" {
+		return p, why
+	}
+	if p.uid, p.gid, why = user(rootfs, c.User); why != "" {
+		return p, why
+	}
+	program, why := lookup(rootfs, p.args[0], p.dir, paths)
+	if why != "" {
+		return p, why
+	}
+	p.args = append([]string{program}, p.args[1:]...)
+	return p, ""
+}
+
+// checkDir refuses a working directory that is not a plain one of the image.
+// One below /proc could be a descriptor that the runtime forgot to close
+// (CVE-2024-21626).
+func checkDir(rootfs *os.Root, dir string) string {
+	if !path.IsAbs(dir) || path.Clean(dir) != dir {
+		return fmt.Sprintf("the working directory %q is not an absolute path in its shortest form", dir)
+	}
+	for _, no := range []string{"/proc", "/dev", "/sys"} {
+		if dir == no || strings.HasPrefix(dir, no+"/") {
+			return fmt.Sprintf("the working directory %q is not one of the image", dir)
+		}
+	}
+	if mode, err := statIn(rootfs, dir); err != nil || mode&unix.S_IFMT != unix.S_IFDIR {
+		return fmt.Sprintf("the working directory %q is no directory of the image", dir)
+	}
+	return ""
+}
+
+// lookup finds a program as execvp would in the container.
+func lookup(rootfs *os.Root, name, dir, paths string) (program, why string) {
+	if strings.Contains(name, "/") {
+		if !path.IsAbs(name) {
+			name = path.Join(dir, name)
+		}
+		switch mode, err := statIn(rootfs, name); {
+		case err != nil:
+			return "", fmt.Sprintf("the image has no file %q to start", name)
+		case mode&unix.S_IFMT != unix.S_IFREG || mode&0o111 == 0:
+			return "", fmt.Sprintf("the file %q is not executable", name)
+		}
+		return name, ""
+	}
+	for d := range strings.SplitSeq(paths, ":") {
+		p := path.Join("/", d, name)
+		if mode, err := statIn(rootfs, p); err == nil && mode&unix.S_IFMT == unix.S_IFREG && mode&0o111 != 0 {
+			return p, ""
+		}
+	}
+	return "", fmt.Sprintf("the image has no program %q in %s", name, paths)
+}
+
+// openIn opens a path as a process whose root it is would, links included.
+func openIn(rootfs *os.Root, name string, flags int) (*os.File, error) {
+	at, err := rootfs.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer at.Close()
+	fd, err := unix.Openat2(int(at.Fd()), name, &unix.OpenHow{
+		Flags:   uint64(flags) | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func statIn(rootfs *os.Root, name string) (mode uint32, err error) {
+	f, err := openIn(rootfs, name, unix.O_PATH)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	err = unix.Fstat(int(f.Fd()), &st)
+	return st.Mode, err
+}
+
+// Find returns the path of the first program of these names, or paths, that is
+// in PATH, in a usual place, or where tools/runsc.sh puts it.
+func Find(names ...string) (string, bool) {
+	dirs := filepath.SplitList(os.Getenv("PATH"))
+	dirs = append(dirs, strings.Split(searchPath, ":")...)
+	dirs = append(dirs, cacheDir())
+	for _, n := range names {
+		for _, dir := range dirs {
+			p := n
+			if !strings.Contains(n, "/") {
+				if !filepath.IsAbs(dir) {
+					continue
+				}
+				p = filepath.Join(dir, n)
+			}
+			if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+				if real, err := filepath.EvalSymlinks(p); err == nil {
+					return real, true
+				}
+			}
+		}
+	}
+	return "", false
+}
+
+func init() {
+	// Here and not in a function of main's, so that every program that runs
+	// containers, tests included, is its own keeper.
+	if len(os.Args) == 2 && os.Args[0] == keeperName {
+		runtime.LockOSThread()
+		keep(os.Args[1])
+	}
+}

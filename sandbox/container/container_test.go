@@ -1,0 +1,259 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/sandbox/image"
+)
+
+// guest is an image with nothing but testdata/guest in it.
+var guest = sync.OnceValues(func() (img guestImage, err error) {
+	dir, err := os.MkdirTemp("", "guest")
+	if err != nil {
+		return img, err
+	}
+	defer os.RemoveAll(dir)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "guest"), "./testdata/guest")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return img, fmt.Errorf("%w: %s", err, out)
+	}
+	img.bytes, img.digest, err = image.BuildDir(dir, image.Config{Entrypoint: []string{"/guest"}, Cmd: []string{"nothing"}})
+	return img, err
+})
+
+type guestImage struct {
+	bytes  []byte
+	digest string
+}
+
+// each runs a test once for each OCI runtime that works here.
+func each(t *testing.T, f func(t *testing.T, r *Runtime)) {
+	t.Helper()
+	ran := false
+	for _, s := range Probe(t.Context()) {
+		if !s.Available {
+			t.Logf("%s is left out: %s. To have it: %s", s.Name, s.Why, s.Hint)
+			continue
+		}
+		ran = true
+		t.Run(s.Name, func(t *testing.T) { f(t, open(t, s.Name)) })
+	}
+	if !ran {
+		t.Skip("no OCI runtime works here")
+	}
+}
+
+func open(t testing.TB, name string) *Runtime {
+	t.Helper()
+	r, err := New(t.Context(), Config{Runtimes: []string{name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
+// limits are enough for all that a test does not want to fail.
+var limits = sandbox.Limits{Gas: sandbox.MaxGas, MemoryBytes: 256 << 20, OutputBytes: 1 << 20, LogBytes: 4096, Wall: 60 * time.Second}
+
+func job(t testing.TB, args ...string) sandbox.Job {
+	t.Helper()
+	g, err := guest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sandbox.Job{
+		Image: g.bytes, Digest: g.digest, Args: append([]string{"/guest"}, args...),
+		Inputs: []sandbox.File{{Name: "input", Data: []byte("hello")}}, Limits: limits,
+	}
+}
+
+// mustRun also checks what holds for every run.
+func mustRun(t testing.TB, r *Runtime, j sandbox.Job) sandbox.Result {
+	t.Helper()
+	res, err := r.Run(t.Context(), j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Before != sandbox.EmptyState || res.After != sandbox.EmptyState {
+		t.Errorf("state before %v, after %v", res.Before, res.After)
+	}
+	if res.Gas > j.Limits.Gas || len(res.Log) > int(j.Limits.LogBytes) {
+		t.Errorf("gas %d, log of %d bytes", res.Gas, len(res.Log))
+	}
+	if (res.Outcome == sandbox.OK) != (res.Reason == "") || res.Outcome != sandbox.OK && len(res.Outputs) > 0 {
+		t.Errorf("%v with reason %q and %d outputs", res.Outcome, res.Reason, len(res.Outputs))
+	}
+	return res
+}
+
+func output(res sandbox.Result, name string) string {
+	for _, f := range res.Outputs {
+		if f.Name == name {
+			return string(f.Data)
+		}
+	}
+	return ""
+}
+
+func TestContract(t *testing.T) {
+	each(t, func(t *testing.T, r *Runtime) {
+		res := mustRun(t, r, job(t, "upper"))
+		if res.Outcome != sandbox.OK || output(res, "result") != "HELLO" || len(res.Outputs) != 1 {
+			t.Errorf("%v: %s: %s", res.Outcome, res.Reason, res.Log)
+		}
+		look := output(mustRun(t, r, job(t, "look")), "look")
+		for _, want := range []string{
+			"uid 0 gid 0 args [look]", "cwd /\n", "NoNewPrivs:\t1",
+			"CapInh:\t0000000000000000", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "CapAmb:\t0000000000000000",
+		} {
+			if !strings.Contains(look, want) {
+				t.Errorf("no %q in\n%s", want, look)
+			}
+		}
+		// What is in /dev, and that there is no /sys, is the runtime's to keep;
+		// runsc has its own of both, which lead nowhere.
+		if r.Name() != "runsc" && (strings.Contains(look, "\n/sys") || strings.Contains(look, "/dev/pts/") || strings.Contains(look, "/dev/shm")) {
+			t.Errorf("too much to see:\n%s", look)
+		}
+		if j := job(t); mustRun(t, r, sandbox.Job{Image: j.Image, Digest: j.Digest, Limits: limits}).Outcome != sandbox.OK {
+			t.Error("the image's own command was not run")
+		}
+	})
+}
+
+func TestOutcomes(t *testing.T) {
+	with := func(change func(l *sandbox.Limits)) sandbox.Limits {
+		l := limits
+		change(&l)
+		return l
+	}
+	gas := with(func(l *sandbox.Limits) { l.Gas = 300_000_000 }) // 0.3 s of one processor
+	memory := with(func(l *sandbox.Limits) { l.MemoryBytes = 64 << 20 })
+	wall := with(func(l *sandbox.Limits) { l.Wall = 500 * time.Millisecond })
+	for _, c := range []struct {
+		args   string
+		limits sandbox.Limits
+		want   sandbox.Outcome
+		reason string
+	}{
+		{"nothing", limits, sandbox.OK, ""},
+		{"exit 3", limits, sandbox.FunctionError, "exit code 3"},
+		{"panic", limits, sandbox.FunctionError, "exit code 2"},
+		{"spin", gas, sandbox.GasExhausted, "all 300000000 gas"},
+		{"memory-bomb", memory, sandbox.MemoryExceeded, "denied more memory"},
+		{"sleep 60000", wall, sandbox.WallExceeded, "time was over"},
+		{"spin", wall, sandbox.WallExceeded, "time was over"},
+		{"output-bomb", limits, sandbox.OutputExceeded, "too many bytes"},
+		{"sparse 1048577", limits, sandbox.OutputExceeded, "too many bytes"},
+		{"sparse 1048576", limits, sandbox.OK, ""},
+		{"many-files 1025", limits, sandbox.OutputExceeded, "too many files"},
+		{"many-files 1024", limits, sandbox.OK, ""},
+		{"many-links 1024", limits, sandbox.OutputExceeded, "too many files"},
+		{"two-links", limits, sandbox.OK, ""},
+		{"tmp-bomb", limits, sandbox.OK, ""}, // it was told that there is no room left
+		{"deep-tmp", limits, sandbox.OK, ""},
+		{"deep-out", limits, sandbox.FunctionError, "file of the name"},
+		{"bad-name", limits, sandbox.FunctionError, "file of the name"},
+		{"log-flood", limits, sandbox.OK, ""},
+		{"fork-bomb", wall, sandbox.WallExceeded, "time was over"},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			each(t, func(t *testing.T, r *Runtime) {
+				j := job(t, strings.Fields(c.args)...)
+				j.Limits = c.limits
+				res := mustRun(t, r, j)
+				if res.Outcome != c.want || !strings.Contains(res.Reason, c.reason) {
+					t.Errorf("%v: %s: %s", res.Outcome, res.Reason, res.Log)
+				}
+				if c.want == sandbox.GasExhausted && res.Gas != c.limits.Gas {
+					t.Errorf("gas %d", res.Gas)
+				}
+			})
+		})
+	}
+}
+
+// What the function's author got wrong is a result; what the host did not get
+// right is an error.
+func TestWhoseFault(t *testing.T) {
+	each(t, func(t *testing.T, r *Runtime) {
+		dir := t.TempDir()
+		for name, data := range map[string]string{"script": "#!/none\n", "text": "hello", "data": "data"} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chmod(filepath.Join(dir, "data"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		layer, err := image.Layer(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, j := range map[string]sandbox.Job{
+			"no such program":        {Code: layer, Args: []string{"/none"}},
+			"no program in the path": {Code: layer, Args: []string{"none"}},
+			"not executable":         {Code: layer, Args: []string{"/data"}},
+			"nothing to start":       {Code: layer},
+			"no interpreter":         {Code: layer, Args: []string{"/script"}},
+			"no program at all":      {Code: layer, Args: []string{"/text"}},
+			"no tar":                 {Code: []byte("hello"), Args: []string{"/x"}},
+			"no code":                {Args: []string{"/x"}},
+		} {
+			j.Limits = limits
+			if res := mustRun(t, r, j); res.Outcome != sandbox.FunctionError {
+				t.Errorf("%s: %v", what, res.Outcome)
+			} else {
+				t.Logf("%s: %s %s", what, res.Reason, res.Log)
+			}
+		}
+		j := job(t, "nothing")
+		j.Digest = "sha256:" + strings.Repeat("0", 64)
+		if _, err := r.Run(t.Context(), j); !errors.Is(err, image.ErrDigest) {
+			t.Error(err)
+		}
+		j = job(t, "nothing")
+		j.Inputs[0].Name = "../x"
+		if _, err := r.Run(t.Context(), j); err == nil {
+			t.Error("an input outside /in was taken")
+		}
+	})
+}
+
+func TestMemoryCostsGas(t *testing.T) {
+	each(t, func(t *testing.T, r *Runtime) {
+		var used Usage
+		r.config.Observe = func(u Usage) { used = u }
+		res := mustRun(t, r, job(t, "hold", "100", "400"))
+		// At least 100 MiB for 400 ms, less a tick at each end.
+		if res.Outcome != sandbox.OK || used.MemoryGas < 100*380*GasPerMiBMillisecond {
+			t.Errorf("%v, %d gas for memory", res.Outcome, used.MemoryGas)
+		}
+		if want := used.MemoryGas + uint64(used.CPU.Microseconds())*GasPerMicrosecond; res.Gas != want {
+			t.Errorf("gas %d, not %d", res.Gas, want)
+		}
+	})
+}
+
+func TestContextEndsRun(t *testing.T) {
+	each(t, func(t *testing.T, r *Runtime) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(300*time.Millisecond, cancel)
+		_, err := r.Run(ctx, job(t, "sleep", "60000"))
+		if err != context.Canceled {
+			t.Error(err)
+		}
+	})
+}

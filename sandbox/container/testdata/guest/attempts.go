@@ -1,0 +1,3 @@
+package main
+
+var attempts = map[string]func() error{}

@@ -1,0 +1,276 @@
+package container
+
+import (
+	"encoding/json"
+	"flag"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/prytany/prytany/sandbox"
+	"golang.org/x/sys/unix"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
+
+// The configuration as the runtimes get it, but for the list of system calls,
+// which depends on the kernel and has a test of its own.
+func TestSpecGolden(t *testing.T) {
+	for name, e := range engines {
+		s, err := e.spec(Config{}.withDefaults(), process{args: []string{"/main", "x"}, env: []string{"A=1"}, dir: "/", uid: 5, gid: 6}, sandbox.Limits{OutputBytes: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (s.Linux.Seccomp == nil) != e.kernel {
+			t.Errorf("%s: seccomp %v", name, s.Linux.Seccomp)
+		}
+		s.Linux.Seccomp = nil
+		got, err := json.MarshalIndent(s, "", "\t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join("testdata", "config.json")
+		if *rewrite {
+			if err := os.WriteFile(file, append(got, '\n'), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil || strings.TrimSpace(string(want)) != string(got) {
+			t.Errorf("%s: %v: go test -run Golden -rewrite, and look at the difference\n%s", name, err, got)
+		}
+	}
+}
+
+func TestSeccomp(t *testing.T) {
+	s := &specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{}}}
+	p, err := allowed(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.DefaultAction != specs.ActErrno || len(p.Architectures) != 1 {
+		t.Errorf("default %s, for %v", p.DefaultAction, p.Architectures)
+	}
+	for _, call := range p.Syscalls {
+		if call.Action != specs.ActAllow {
+			continue
+		}
+		for _, n := range call.Names {
+			if slices.Contains(refused, n) && n != "socket" {
+				t.Errorf("%s is allowed", n)
+			}
+			if n == "socket" && (len(call.Args) != 1 || call.Args[0].Value != unix.AF_UNIX || call.Args[0].Op != specs.OpEqualTo) {
+				t.Errorf("socket is allowed with %v", call.Args)
+			}
+			if n == "clone" && len(call.Args) == 0 || n == "clone3" {
+				t.Errorf("%s is allowed whatever namespaces it makes", n)
+			}
+		}
+	}
+	for _, n := range []string{"read", "write", "openat", "mmap", "execve", "futex", "exit_group"} {
+		if !slices.ContainsFunc(p.Syscalls, func(c specs.LinuxSyscall) bool {
+			return c.Action == specs.ActAllow && len(c.Args) == 0 && slices.Contains(c.Names, n)
+		}) {
+			t.Errorf("%s is not allowed", n)
+		}
+	}
+}
+
+func TestMeter(t *testing.T) {
+	var m meter
+	for range 100 {
+		m.held(1<<20, 10*time.Millisecond) // a MiB for a second
+	}
+	if got := m.gas(0); got != 1000*GasPerMiBMillisecond {
+		t.Errorf("%d gas for a MiB·s", got)
+	}
+	if got := m.gas(3 * time.Millisecond); got != 1000*GasPerMiBMillisecond+3000*GasPerMicrosecond {
+		t.Errorf("%d gas", got)
+	}
+	// However it is cut, nothing is lost but less than a KiB·µs at a time.
+	var a, b meter
+	a.held(7<<10, 999*time.Microsecond)
+	for range 999 {
+		b.held(7<<10, time.Microsecond)
+	}
+	if a != b {
+		t.Errorf("%+v, in pieces %+v", a, b)
+	}
+	m.held(math.MaxUint64, math.MaxInt64)
+	m.held(1<<20, time.Second)
+	if m.gas(math.MaxInt64) != math.MaxUint64 {
+		t.Error("gas wrapped")
+	}
+	m = meter{}
+	m.held(1<<20, -time.Second)
+	if m.gas(-1) != 0 {
+		t.Error("a clock that went back cost gas")
+	}
+}
+
+// Both versions of cgroups, from files as the kernel writes them.
+func TestCgroupFiles(t *testing.T) {
+	dir := t.TempDir()
+	for name, data := range map[string]string{
+		"cpu.stat":                        "usage_usec 1234\nuser_usec 1000\nsystem_usec 234\n",
+		"memory.current":                  "4096\n",
+		"memory.events":                   "low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 0\n",
+		"io.stat":                         "8:0 rbytes=90 wbytes=512 rios=1 wios=1 dbytes=0 dios=0\n8:16 rbytes=1 wbytes=8 rios=1 wios=1 dbytes=0 dios=0\n",
+		"cpuacct.usage":                   "1234000\n",
+		"memory.usage_in_bytes":           "4096\n",
+		"memory.oom_control":              "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
+		"blkio.throttle.io_service_bytes": "8:0 Read 90\n8:0 Write 512\n8:0 Total 602\n8:16 Write 8\nTotal 611\n",
+		"cgroup.subtree_control":          "cpu io memory pids\n",
+		"memory.max":                      "", "memory.swap.max": "", "memory.oom.group": "", "cpu.max": "", "pids.max": "",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, g := range []group{
+		{true, map[string]string{"": dir}},
+		{false, map[string]string{"cpu": dir, "cpuacct": dir, "memory": dir, "pids": dir, "blkio": dir}},
+	} {
+		cpu, err1 := g.cpu()
+		memory, err2 := g.memory()
+		oom, err3 := g.oomKills()
+		written, err4 := g.written()
+		if cpu != 1234*time.Microsecond || memory != 4096 || oom != 2 || written != 520 {
+			t.Errorf("v2 %v: %v %d %d %d, %v %v %v %v", g.v2, cpu, memory, oom, written, err1, err2, err3, err4)
+		}
+	}
+	if d, err := delegated(filepath.Join(dir)); d != dir || err != nil {
+		t.Error(d, err)
+	}
+	g := group{true, map[string]string{"": dir}}
+	if err := g.limit(1<<20, 5, 2); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{"memory.max": "1048576", "memory.swap.max": "0", "cpu.max": "200000 100000", "pids.max": "5"} {
+		if got, _ := os.ReadFile(filepath.Join(dir, file)); string(got) != want {
+			t.Errorf("%s is %q", file, got)
+		}
+	}
+}
+
+func TestCgroupParents(t *testing.T) {
+	const v1 = `23 1 0:21 / / rw - ext4 /dev/root rw
+32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime shared:1 - cgroup cgroup rw,cpu,cpuacct
+35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+39 31 0:36 /outer /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+`
+	g, err := parents(v1, "9:cpu,cpuacct:/a\n8:pids:/outer/b\n4:memory:/c/d\n0::/e\n")
+	if err != nil || g.v2 || g.dirs["cpu"] != "/sys/fs/cgroup/cpu/a" || g.dirs["cpuacct"] != g.dirs["cpu"] ||
+		g.dirs["pids"] != "/sys/fs/cgroup/pids/b" || g.dirs["memory"] != "/sys/fs/cgroup/memory/c/d" {
+		t.Errorf("%+v %v", g, err)
+	}
+	const v2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
+	g, err = parents(v2, "0::/system.slice/prytany.service\n")
+	if err != nil || !g.v2 || g.dirs[""] != "/sys/fs/cgroup/system.slice/prytany.service" {
+		t.Errorf("%+v %v", g, err)
+	}
+	if _, err := parents(strings.Replace(v1, "memory memory", "x", 1)+"", ""); err != nil {
+		t.Log(err)
+	}
+	if _, err := parents("", ""); err == nil || !strings.Contains(err.Error(), "not mounted") {
+		t.Error(err)
+	}
+}
+
+func TestUsers(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string]string{"passwd": "root:x:0:0\nbob:x:7:8:\nevil:x:99999999:0\n", "group": "root:x:0:\nstaff:x:50:\n"} {
+		if err := os.WriteFile(filepath.Join(dir, "etc", name), []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for s, want := range map[string][3]any{
+		"": {uint32(0), uint32(0), true}, "bob": {uint32(7), uint32(8), true}, "7": {uint32(7), uint32(8), true},
+		"9": {uint32(9), uint32(0), true}, "bob:staff": {uint32(7), uint32(50), true}, "1:2": {uint32(1), uint32(2), true},
+		"none": {uint32(0), uint32(0), false}, "bob:none": {uint32(0), uint32(0), false},
+		"evil": {uint32(0), uint32(0), false}, "70000": {uint32(0), uint32(0), false}, "-1": {uint32(0), uint32(0), false},
+	} {
+		uid, gid, why := user(root, s)
+		if (why == "") != want[2] || why == "" && (uid != want[0] || gid != want[1]) {
+			t.Errorf("%q: %d:%d %s", s, uid, gid, why)
+		}
+	}
+}
+
+// What is in a job's memory shows in the state, whatever it is, and wiping
+// takes all of it away.
+func TestStateAndWipe(t *testing.T) {
+	m, err := newRAM(16<<20, 2000)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer m.close()
+	state := func() string {
+		t.Helper()
+		h, err := digest(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.String()
+	}
+	empty := sandbox.EmptyState.String()
+	if state() != empty {
+		t.Fatal("new, and not empty")
+	}
+	seen := map[string]string{empty: "nothing"}
+	step := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		s := state()
+		if seen[s] != "" {
+			t.Errorf("after %s the state is as after %s", what, seen[s])
+		}
+		seen[s] = what
+	}
+	step("a file", m.root.WriteFile("a", []byte("x"), 0o600))
+	step("its content", m.root.WriteFile("a", []byte("y"), 0o600))
+	step("its mode", m.root.Chmod("a", 0o640))
+	if os.Geteuid() == 0 {
+		step("its owner", m.root.Chown("a", 1, 0))
+		step("its group", m.root.Chown("a", 1, 1))
+		step("a device", unix.Mknodat(m.fd, "null", unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))))
+	}
+	step("a link", m.root.Symlink("a", "l"))
+	step("a fifo", unix.Mknodat(m.fd, "fifo", unix.S_IFIFO|0o600, 0))
+	step("a directory", m.root.MkdirAll("d/e/f", 0o755))
+	step("its mode", m.root.Chmod("d/e", 0o700))
+	step("a file below", m.root.WriteFile("d/e/f/g", make([]byte, 3<<20), 0o600))
+	step("another link to it", m.root.Link("d/e/f/g", "h"))
+	deep := strings.Repeat("x/", 1000)
+	step("a deep tree", m.root.MkdirAll(deep, 0o755))
+	kept, err := m.root.Open("d/e/f/g")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	if err := m.wipe(); err != nil {
+		t.Fatal(err)
+	}
+	if state() != empty {
+		t.Error("not empty after wiping")
+	}
+	if st, err := kept.Stat(); err != nil || st.Size() != 0 {
+		t.Errorf("a file that was open still has %d bytes, %v", st.Size(), err)
+	}
+}

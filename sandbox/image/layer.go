@@ -1,0 +1,430 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// unpacker applies layers, one after the other, to a directory.
+type unpacker struct {
+	dst    *os.Root
+	ids    uint32
+	limits Limits
+	bytes  int64  // of files so far
+	files  int    // entries so far
+	names  int    // bytes of their names
+	dir    string // the last one whose parents were looked at
+}
+
+// layerFiles are the names that a layer has used so far: true for its own
+// entries, false for the directories on the way to them.
+type layerFiles map[string]bool
+
+func (s layerFiles) add(name string) {
+	s[name] = true
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		if _, ok := s[dir]; ok {
+			return
+		}
+		s[dir] = false
+	}
+}
+
+func (s layerFiles) has(name string) bool {
+	_, ok := s[name]
+	return ok
+}
+
+// Names that begin so are no files but say that one of a lower layer is gone.
+const (
+	whiteout = ".wh."
+	opaque   = ".wh..wh..opq" // all of the lower layers in this directory
+)
+
+// layer unpacks one layer and returns the digest of its tar.
+func (u *unpacker) layer(packed []byte, mediaType string) (diffID string, err error) {
+	plain, err := decompress(packed, mediaType)
+	if err != nil {
+		return "", err
+	}
+	defer plain.Close()
+	hash := sha256.New()
+	// A tar has 512 bytes of header for each entry, and some more for long
+	// names, so what the files may take is not all it may have.
+	limited := &limitedReader{r: io.TeeReader(plain, hash), left: freeRatio + u.limits.Ratio*int64(len(packed))}
+	if err := u.apply(limited); err != nil {
+		return "", limited.explain(err, u.limits.Ratio)
+	}
+	// The digest is over all, the padding too.
+	if _, err := io.Copy(io.Discard, limited); err != nil {
+		return "", limited.explain(invalid("%v", err), u.limits.Ratio)
+	}
+	return "sha256:" + hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// decompress believes the media type, and for a plain one the first bytes, so
+// that a private layer may be packed too.
+func decompress(packed []byte, mediaType string) (io.ReadCloser, error) {
+	kind, ok := strings.CutPrefix(mediaType, typeLayer)
+	if !ok {
+		kind, ok = strings.CutPrefix(mediaType, typeDockerLayer)
+	}
+	if !ok {
+		return nil, invalid("%q is not the media type of a layer", mediaType)
+	}
+	if kind == "" {
+		switch {
+		case bytes.HasPrefix(packed, []byte{0x1f, 0x8b}):
+			kind = "+gzip"
+		case bytes.HasPrefix(packed, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+			kind = "+zstd"
+		}
+	}
+	switch kind {
+	case "":
+		return io.NopCloser(bytes.NewReader(packed)), nil
+	case "+gzip", ".gzip":
+		r, err := gzip.NewReader(bytes.NewReader(packed))
+		if err != nil {
+			return nil, invalid("gzip: %v", err)
+		}
+		return r, nil
+	case "+zstd":
+		r, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1),
+			zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, invalid("zstd: %v", err)
+		}
+		return r.IOReadCloser(), nil
+	}
+	return nil, invalid("layers of media type %q are not read here: use gzip, zstd or none", mediaType)
+}
+
+// limitedReader fails when it has given what it may.
+type limitedReader struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limitedReader) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, errLimit
+	}
+	if int64(len(p)) > l.left {
+		p = p[:l.left]
+	}
+	n, err := l.r.Read(p)
+	l.left -= int64(n)
+	return n, err
+}
+
+func (l *limitedReader) explain(err error, ratio int64) error {
+	if l.left <= 0 {
+		return invalid("it unpacks to more than %d times its size", ratio)
+	}
+	return err
+}
+
+// apply reads a tar to its end. Each entry is counted before anything of it is
+// kept.
+func (u *unpacker) apply(r io.Reader) error {
+	t := tar.NewReader(r)
+	seen := layerFiles{}
+	for {
+		h, err := t.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return invalid("not a tar: %v", err)
+		}
+		if u.files++; u.files > u.limits.Files {
+			return invalid("more than %d files", u.limits.Files)
+		}
+		name, err := clean(h.Name)
+		if err != nil {
+			return err
+		}
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			continue
+		}
+		if name == "." {
+			if h.Typeflag != tar.TypeDir {
+				return invalid("the root is not a directory")
+			}
+			continue // its mode is the caller's affair
+		}
+		if seen[name] {
+			return invalid("%q occurs twice in one layer", name)
+		}
+		if u.names += len(name); u.names > maxNames {
+			return invalid("names of more than %d bytes", maxNames)
+		}
+		used := seen.has(name)
+		seen.add(name)
+		if err := u.entry(t, h, name, used, seen); err != nil {
+			return err
+		}
+	}
+}
+
+// clean checks the path of an entry, or of a hard link's target, and returns
+// it in the form of package io/fs.
+func clean(name string) (string, error) {
+	p := strings.TrimSuffix(name, "/")
+	for strings.HasPrefix(p, "./") {
+		p = p[2:]
+	}
+	if p == "" && strings.HasPrefix(name, ".") {
+		p = "."
+	}
+	switch {
+	case len(p) > maxPath:
+		return "", invalid("a path of %d bytes, more than %d", len(p), maxPath)
+	case strings.HasPrefix(p, "/"):
+		return "", invalid("path %q is absolute", name)
+	case !fs.ValidPath(p) || strings.ContainsRune(p, 0):
+		return "", invalid("path %q is not one below the root", name)
+	case strings.Count(p, "/") >= maxDepth:
+		return "", invalid("path %q is more than %d directories deep", name, maxDepth)
+	}
+	for e := range strings.SplitSeq(p, "/") {
+		if len(e) > maxName {
+			return "", invalid("path %q has a name of more than %d bytes", name, maxName)
+		}
+	}
+	return p, nil
+}
+
+// entry writes one entry. used says that this layer has files below it already.
+func (u *unpacker) entry(t *tar.Reader, h *tar.Header, name string, used bool, seen layerFiles) error {
+	dir, base := path.Split(name)
+	dir = path.Clean(dir)
+	if err := u.parents(dir); err != nil {
+		return err
+	}
+	if strings.HasPrefix(base, whiteout) {
+		return u.whiteout(dir, base, seen)
+	}
+	old, err := u.dst.Lstat(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// Only a directory may come on top of a directory, and stay.
+	if old != nil && (h.Typeflag != tar.TypeDir || !old.IsDir()) {
+		if used {
+			return invalid("%q is no directory, and the same layer has files below it", name)
+		}
+		if err := u.remove(name); err != nil {
+			return err
+		}
+		old = nil
+	}
+	switch h.Typeflag {
+	case tar.TypeDir:
+		if old == nil {
+			if err := u.dst.Mkdir(name, 0o700); err != nil {
+				return err
+			}
+		}
+		return u.attributes(name, h)
+	case tar.TypeReg, tar.TypeGNUSparse:
+		return u.file(t, h, name)
+	case tar.TypeSymlink:
+		return u.symlink(h, name)
+	case tar.TypeLink:
+		return u.hardlink(h, name)
+	case tar.TypeChar, tar.TypeBlock:
+		return invalid("%q is a device: leave it out, /dev has what there is", name)
+	case tar.TypeFifo:
+		return invalid("%q is a fifo", name)
+	}
+	return invalid("%q is of type %q, which is no kind of file", name, h.Typeflag)
+}
+
+// parents makes the directories on the way to an entry. All of them must be
+// directories: nothing is reached through a link.
+func (u *unpacker) parents(dir string) error {
+	if dir == "." || dir == u.dir {
+		return nil
+	}
+	for i := 0; i <= len(dir); i++ {
+		if i < len(dir) && dir[i] != '/' {
+			continue
+		}
+		at := dir[:i]
+		st, err := u.dst.Lstat(at)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			if u.files++; u.files > u.limits.Files {
+				return invalid("more than %d files", u.limits.Files)
+			}
+			if err := u.dst.Mkdir(at, 0o700); err != nil {
+				return err
+			}
+			if err := u.attributes(at, &tar.Header{Mode: 0o755}); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		case st.Mode()&fs.ModeSymlink != 0:
+			to, _ := u.dst.Readlink(at)
+			return invalid("%q is a link to %q, and files come after it: name them where they are", at, to)
+		case !st.IsDir():
+			return invalid("%q is a file, and files come below it", at)
+		}
+	}
+	u.dir = dir
+	return nil
+}
+
+func (u *unpacker) remove(name string) error {
+	u.dir = ""
+	return u.dst.RemoveAll(name)
+}
+
+// whiteout removes what lower layers put there. What this layer put there
+// itself stays.
+func (u *unpacker) whiteout(dir, base string, seen layerFiles) error {
+	if base == opaque {
+		return u.hide(dir, seen)
+	}
+	gone := strings.TrimPrefix(base, whiteout)
+	if gone == "" || gone == "." || gone == ".." || strings.HasPrefix(gone, whiteout) {
+		return invalid("%q stands for no file", path.Join(dir, base))
+	}
+	name := path.Join(dir, gone)
+	if seen.has(name) {
+		return invalid("%q and its whiteout in one layer", name)
+	}
+	return u.remove(name)
+}
+
+// hide empties a directory of what lower layers put there.
+func (u *unpacker) hide(dir string, seen layerFiles) error {
+	list, err := fs.ReadDir(u.dst.FS(), dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		name := path.Join(dir, e.Name())
+		switch {
+		case !seen.has(name):
+			err = u.remove(name)
+		case e.IsDir():
+			err = u.hide(name, seen)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *unpacker) file(t *tar.Reader, h *tar.Header, name string) error {
+	if h.Size > u.limits.Bytes-u.bytes {
+		return invalid("files of more than %d bytes", u.limits.Bytes)
+	}
+	u.bytes += h.Size
+	f, err := u.dst.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	src := &readError{r: t}
+	_, err = io.Copy(f, src)
+	if src.err != nil {
+		err = invalid("%q: %v", name, src.err)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return u.attributes(name, h)
+}
+
+// readError tells an archive that ends too soon from a disk that is full.
+type readError struct {
+	r   io.Reader
+	err error
+}
+
+func (r *readError) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
+	return n, err
+}
+
+func (u *unpacker) symlink(h *tar.Header, name string) error {
+	to := h.Linkname
+	if to == "" || len(to) > maxPath || strings.ContainsRune(to, 0) {
+		return invalid("link %q to %q", name, to)
+	}
+	// An absolute target begins at the container's root, and is inside.
+	if !path.IsAbs(to) {
+		if p := path.Join(path.Dir(name), to); p == ".." || strings.HasPrefix(p, "../") {
+			return invalid("link %q leads out of the image, to %q", name, to)
+		}
+	}
+	if err := u.dst.Symlink(to, name); err != nil {
+		return err
+	}
+	return u.own(name, h)
+}
+
+func (u *unpacker) hardlink(h *tar.Header, name string) error {
+	to, err := clean(h.Linkname)
+	if err != nil {
+		return fmt.Errorf("link %q: %w", name, err)
+	}
+	// Lstat follows links on the way, so each directory there is looked at.
+	for i, c := range to {
+		if c == '/' {
+			if st, err := u.dst.Lstat(to[:i]); err != nil || !st.IsDir() {
+				return invalid("link %q to %q, which is not there", name, to)
+			}
+		}
+	}
+	st, err := u.dst.Lstat(to)
+	if err != nil || !st.Mode().IsRegular() {
+		return invalid("link %q to %q, which is no file of the image", name, to)
+	}
+	return u.dst.Link(to, name)
+}
+
+// attributes sets owner, permissions and time. The bits that let a program act
+// as its owner are not set, and there is no code here for extended attributes.
+func (u *unpacker) attributes(name string, h *tar.Header) error {
+	if err := u.own(name, h); err != nil {
+		return err
+	}
+	if err := u.dst.Chmod(name, fs.FileMode(h.Mode)&0o777); err != nil {
+		return err
+	}
+	if h.Typeflag == tar.TypeDir || h.ModTime.IsZero() {
+		return nil
+	}
+	return u.dst.Chtimes(name, h.ModTime, h.ModTime)
+}
+
+func (u *unpacker) own(name string, h *tar.Header) error {
+	if h.Uid < 0 || h.Uid >= ids || h.Gid < 0 || h.Gid >= ids {
+		return invalid("%q belongs to %d:%d: ids go up to %d", name, h.Uid, h.Gid, ids-1)
+	}
+	if u.ids == 0 {
+		return nil
+	}
+	return u.dst.Lchown(name, int(u.ids)+h.Uid, int(u.ids)+h.Gid)
+}
