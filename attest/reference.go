@@ -9,11 +9,14 @@ import (
 // Reference holds a chain's reference values and rules of appraisal, fixed at
 // genesis.
 type Reference struct {
-	AllowSimulated bool        `cbor:"1,keyasint" json:"allow_simulated"`
-	Measurements   []task.Hash `cbor:"2,keyasint" json:"measurements"` // accepted programs and images, of any kind
-	MinTCB         uint64      `cbor:"3,keyasint" json:"min_tcb"`      // of simulated evidence
-	Kinds          []Kind      `cbor:"4,keyasint" json:"kinds"`        // accepted beside simulated evidence
-	Revoked        []task.Hash `cbor:"5,keyasint" json:"revoked"`      // SHA-256 of certificates (DER)
+	AllowSimulated bool           `cbor:"1,keyasint" json:"allow_simulated"`
+	Measurements   []task.Hash    `cbor:"2,keyasint" json:"measurements"` // accepted programs and images, of any kind
+	MinTCB         uint64         `cbor:"3,keyasint" json:"min_tcb"`      // of simulated evidence
+	Kinds          []Kind         `cbor:"4,keyasint" json:"kinds"`        // accepted beside simulated evidence
+	Revoked        []task.Hash    `cbor:"5,keyasint" json:"revoked"`      // SHA-256 of certificates (DER)
+	SNP            SNPReference   `cbor:"7,keyasint" json:"sev_snp"`
+	TDX            TDXReference   `cbor:"8,keyasint" json:"tdx"`
+	Nitro          NitroReference `cbor:"9,keyasint" json:"nitro"`
 }
 
 // accepts says whether evidence of a kind is worth a look.
