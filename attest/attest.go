@@ -7,36 +7,24 @@
 // and the reference values (spec §7.4). So two honest verifiers never differ,
 // and a false verdict can be proven wrong by anyone who repeats it.
 //
-// Each kind of evidence says what it protects. The one kind so far,
-// [Simulated], protects nothing: it is made by ordinary software, and a chain
-// whose genesis does not allow it refuses it by type, whatever else it says.
+// Each [Kind] brings a quote of its own form, with all certificates and
+// collateral in it, and comes down to the same [Claims]; what they must say is
+// checked for all kinds alike. Each kind says what it protects. [Simulated]
+// evidence protects nothing: it is made by ordinary software, and a chain whose
+// genesis does not allow it refuses it, whatever else it says.
+//
+// Certificates need a time. It comes with what is expected, from the chain
+// ([Expected].Now), so that everyone appraises at the same one.
 package attest
 
 import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/prytany/prytany/task"
 )
-
-// Kind is the technology that the evidence comes from.
-type Kind string
-
-// Simulated evidence is signed by a key in a file. It exists so that the whole
-// protocol can run on a machine without a TEE, and it protects nothing.
-const Simulated Kind = "simulated"
-
-// Tier is what the kind protects (spec §7.1); not ok for an unknown kind.
-func (k Kind) Tier() (tier task.Tier, ok bool) {
-	if k == Simulated {
-		return task.TierSimulated, true
-	}
-	return 0, false
-}
-
-// BestTier is the best that any known kind of evidence shows.
-const BestTier = task.TierSimulated
 
 // Keys are the enclave's, born with the task (spec §2.3).
 type Keys struct {
@@ -50,25 +38,15 @@ func (k Keys) Equal(o Keys) bool {
 	return bytes.Equal(k.Seal, o.Seal) && k.Sign == o.Sign && k.VRF == o.VRF
 }
 
-// Quote is what the platform signs.
-type Quote struct {
-	ReportData  task.Hash `cbor:"1,keyasint" json:"report_data"`
-	Measurement task.Hash `cbor:"2,keyasint" json:"measurement"`
-	Debug       bool      `cbor:"3,keyasint" json:"debug"`
-	TCB         uint64    `cbor:"4,keyasint" json:"tcb"`
-}
-
 // Evidence is an enclave's proof of what it is, bound to one view of one task
 // and to one round of it: before the run, or at the exit.
 type Evidence struct {
-	Kind      Kind           `cbor:"1,keyasint" json:"kind"`
-	Round     task.Round     `cbor:"2,keyasint" json:"round"`
-	Keys      Keys           `cbor:"3,keyasint" json:"keys"`
-	Nonces    []task.Hash    `cbor:"4,keyasint" json:"nonces"` // all that the quote answers, in order of arrival
-	State     task.Hash      `cbor:"5,keyasint" json:"state"`  // of the writable space
-	Quote     Quote          `cbor:"6,keyasint" json:"quote"`
-	Chip      task.Key       `cbor:"7,keyasint" json:"chip"` // the platform's identity
-	Signature task.Signature `cbor:"8,keyasint" json:"-"`    // by the chip, over the quote
+	Kind   Kind        `cbor:"1,keyasint" json:"kind"`
+	Round  task.Round  `cbor:"2,keyasint" json:"round"`
+	Keys   Keys        `cbor:"3,keyasint" json:"keys"`
+	Nonces []task.Hash `cbor:"4,keyasint" json:"nonces"` // all that the quote answers, in order of arrival
+	State  task.Hash   `cbor:"5,keyasint" json:"state"`  // of the writable space
+	Quote  []byte      `cbor:"6,keyasint" json:"-"`      // canonical CBOR in the kind's own form, over the report data
 }
 
 // ParseEvidence reads evidence from an untrusted peer.
@@ -78,11 +56,6 @@ func ParseEvidence(raw []byte) (Evidence, error) {
 
 // Digest names the evidence.
 func (e Evidence) Digest() task.Hash { return task.H(task.TagEvidence, task.Encode(e)) }
-
-// QuoteHash is what the chip signs.
-func QuoteHash(k Kind, q Quote) task.Hash {
-	return task.H(task.TagChip, []byte(k), task.Encode(q))
-}
 
 // NonceRoot is the root over all nonces that one quote answers: one slow
 // platform operation, however many verifiers (spec §7.3).
@@ -138,32 +111,44 @@ type Expected struct {
 	Nonces  []task.Hash // each must be among those the quote answers
 	Keys    *Keys       // at the exit: the keys of the pre-run evidence
 	State   task.Hash   // the empty writable space
-}
-
-// Reference values and rules of the chain.
-type Reference struct {
-	AllowSimulated bool        `cbor:"1,keyasint" json:"allow_simulated"`
-	Measurements   []task.Hash `cbor:"2,keyasint" json:"measurements"`
-	MinTCB         uint64      `cbor:"3,keyasint" json:"min_tcb"`
+	Boots   *uint64     // at the exit: the machine's starts in the pre-run evidence, if it counts them
+	Now     int64       // Unix seconds, the chain's (spec §7.4.2)
 }
 
 // Reason codes of a FAULT (spec §7.4). Stable.
 const (
-	UnknownKind       = "unknown-kind"
-	SimulatedRefused  = "simulated-refused"
-	TierTooLow        = "tier-too-low"
-	WrongRound        = "wrong-round"
-	ForeignChip       = "foreign-chip"
-	BadSignature      = "bad-signature"
-	DebugEnclave      = "debug-enclave"
-	StaleTCB          = "stale-tcb"
-	WrongMeasurement  = "wrong-measurement"
-	NonceMissing      = "nonce-missing"
-	NotBound          = "report-data-mismatch"
-	DirtyState        = "dirty-state"
-	KeysChanged       = "keys-changed"
-	BadKeys           = "bad-keys"
-	EvidenceMalformed = "evidence-malformed"
+	UnknownKind         = "unknown-kind"
+	SimulatedRefused    = "simulated-refused"
+	KindRefused         = "kind-refused"
+	KindNotAsked        = "kind-not-asked"
+	TierTooLow          = "tier-too-low"
+	WrongRound          = "wrong-round"
+	ForeignChip         = "foreign-chip"
+	QuoteMalformed      = "quote-malformed"
+	UntrustedChain      = "untrusted-chain"
+	CertificateExpired  = "certificate-expired"
+	Revoked             = "revoked"
+	BadSignature        = "bad-signature"
+	EndorsementMismatch = "endorsement-mismatch"
+	WrongProduct        = "wrong-product"
+	UnsafePolicy        = "unsafe-policy"
+	StaleCollateral     = "stale-collateral"
+	StaleQuote          = "stale-quote"
+	WeakKey             = "weak-key"
+	NotActivated        = "key-not-activated"
+	WrongPCRs           = "wrong-pcrs"
+	WrongFirmware       = "wrong-firmware"
+	LogMismatch         = "event-log-mismatch"
+	DebugEnclave        = "debug-enclave"
+	StaleTCB            = "stale-tcb"
+	WrongMeasurement    = "wrong-measurement"
+	BadKeys             = "bad-keys"
+	KeysChanged         = "keys-changed"
+	Restarted           = "machine-restarted"
+	DirtyState          = "dirty-state"
+	NonceMissing        = "nonce-missing"
+	NotBound            = "report-data-mismatch"
+	EvidenceMalformed   = "evidence-malformed"
 )
 
 // Appraisal is the outcome: OK, or FAULT with a reason code and a sentence.
@@ -172,6 +157,7 @@ type Appraisal struct {
 	Tier    task.Tier    `json:"tier"`
 	Reason  string       `json:"reason,omitempty"`
 	Detail  string       `json:"detail,omitempty"`
+	Claims  Claims       `json:"claims"` // what the quote says, if its signatures hold
 }
 
 func fault(reason, format string, args ...any) Appraisal {
@@ -184,34 +170,55 @@ const sealKeySize = 1216
 // Appraise judges evidence (spec §7.4).
 func Appraise(e Evidence, want Expected, policy task.Policy, ref Reference) Appraisal {
 	tier, known := e.Kind.Tier()
-	measurements := policy.Measurements
-	if len(measurements) == 0 {
-		measurements = ref.Measurements
-	}
 	ctx := want.Context
 	switch {
 	case !known:
 		return fault(UnknownKind, "evidence of kind %q", e.Kind)
 	case e.Kind == Simulated && !ref.AllowSimulated:
 		return fault(SimulatedRefused, "this chain's genesis does not allow simulated evidence")
+	case !ref.accepts(e.Kind):
+		return fault(KindRefused, "this chain's genesis does not accept %s evidence", e.Kind)
+	case len(policy.Kinds) > 0 && !slices.Contains(policy.Kinds, string(e.Kind)):
+		return fault(KindNotAsked, "%s evidence; the task accepts %s", e.Kind, strings.Join(policy.Kinds, ", "))
 	case tier < policy.MinTier:
 		return fault(TierTooLow, "%s evidence, the task wants %s or better", tier, policy.MinTier)
 	case e.Round != ctx.Round:
 		return fault(WrongRound, "evidence of the %s round in the %s round", e.Round, ctx.Round)
-	case string(e.Kind) != want.Kind || e.Chip != want.Chip:
-		return fault(ForeignChip, "chip %s of kind %s; the node registered %s of kind %s", e.Chip.Short(), e.Kind, want.Chip.Short(), want.Kind)
-	case !e.Signature.Verify(e.Chip, QuoteHash(e.Kind, e.Quote)):
-		return fault(BadSignature, "the chip's signature over the quote does not hold")
-	case e.Quote.Debug:
+	case string(e.Kind) != want.Kind:
+		return fault(ForeignChip, "evidence of kind %s; the node registered kind %s", e.Kind, want.Kind)
+	}
+	c, err := kinds[e.Kind].verify(e.Quote, want, ref)
+	if err != nil {
+		return fault(err.Code, "%s", err.What)
+	}
+	measurements := policy.Measurements
+	if len(measurements) == 0 {
+		measurements = ref.Measurements
+	}
+	fault := func(reason, format string, args ...any) Appraisal {
+		a := fault(reason, format, args...)
+		a.Claims = c
+		return a
+	}
+	switch {
+	case c.Tier == task.TierSimulated && !ref.AllowSimulated:
+		return fault(SimulatedRefused, "%s evidence of a TPM that is software; this chain's genesis does not allow simulated evidence", e.Kind)
+	case c.Tier < policy.MinTier:
+		return fault(TierTooLow, "the chip is software: %s evidence, the task wants %s or better", c.Tier, policy.MinTier)
+	case c.Chip != want.Chip:
+		return fault(ForeignChip, "chip %s; the node registered %s", c.Chip.Short(), want.Chip.Short())
+	case c.Debug:
 		return fault(DebugEnclave, "the enclave runs in debug mode: its owner can read it")
-	case e.Quote.TCB < max(policy.MinTCB, ref.MinTCB):
-		return fault(StaleTCB, "TCB %d is below %d", e.Quote.TCB, max(policy.MinTCB, ref.MinTCB))
-	case !slices.Contains(measurements, e.Quote.Measurement):
-		return fault(WrongMeasurement, "measurement %s is not a reference value", e.Quote.Measurement.Short())
+	case !kinds[e.Kind].reaches(c.TCB, policy.MinTCB):
+		return fault(StaleTCB, "TCB %#x is below %#x, the task's floor", c.TCB, policy.MinTCB)
+	case !slices.Contains(measurements, c.Measurement):
+		return fault(WrongMeasurement, "measurement %s is not a reference value", c.Measurement.Short())
 	case len(e.Keys.Seal) != sealKeySize:
 		return fault(BadKeys, "sealing key of %d bytes, want %d", len(e.Keys.Seal), sealKeySize)
 	case want.Keys != nil && !want.Keys.Equal(e.Keys):
 		return fault(KeysChanged, "the exit evidence is of another enclave than the one that ran")
+	case want.Boots != nil && *want.Boots != c.Boots:
+		return fault(Restarted, "the machine was restarted between the pre-run evidence and the exit")
 	case e.State != want.State:
 		return fault(DirtyState, "writable state %s, the empty one is %s", e.State.Short(), want.State.Short())
 	}
@@ -220,8 +227,8 @@ func Appraise(e Evidence, want Expected, policy task.Policy, ref Reference) Appr
 			return fault(NonceMissing, "nonce %s is not answered: a replayed or an early quote", n.Short())
 		}
 	}
-	if e.Quote.ReportData != ReportData(ctx, e.Keys, e.State, NonceRoot(e.Nonces)) {
+	if c.ReportData != ReportData(ctx, e.Keys, e.State, NonceRoot(e.Nonces)) {
 		return fault(NotBound, "the quote is not bound to this task, view, node, keys, state and nonces")
 	}
-	return Appraisal{Verdict: task.OK, Tier: tier}
+	return Appraisal{Verdict: task.OK, Tier: c.Tier, Claims: c}
 }

@@ -12,42 +12,48 @@ func chip(seed byte) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, 32))
 }
 
-// scene is good evidence, all that a verifier expects of it, and the rules.
+// scene is good evidence, all that a verifier expects of it, and the rules. The
+// evidence is made by quote, from what the row has changed before.
 type scene struct {
-	ev     Evidence
-	want   Expected
-	policy task.Policy
-	ref    Reference
-	chip   ed25519.PrivateKey
+	ev       Evidence
+	platform Platform
+	want     Expected
+	policy   task.Policy
+	ref      Reference
 }
 
 func newScene() *scene {
-	s := &scene{chip: chip(1), policy: task.Policy{MinTier: task.TierSimulated}}
+	s := &scene{platform: Platform{Chip: chip(1), Measurement: task.Hash{7}, TCB: 3}, policy: task.Policy{MinTier: task.TierSimulated}}
 	s.ref = Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}, MinTCB: 3}
 	s.want = Expected{
 		Context: Context{Chain: "c", Task: task.TaskID{1}, Attempt: 1, View: 2, Node: task.NodeID{3}, Round: task.PreRun, Function: task.FunctionID{4}, CodeCID: "code", InputCID: "input"},
-		Chip:    task.PublicKey(s.chip), Kind: string(Simulated), Nonces: []task.Hash{{5}}, State: EmptyState,
+		Chip:    task.PublicKey(s.platform.Chip), Kind: string(Simulated), Nonces: []task.Hash{{5}}, State: EmptyState,
 	}
-	s.ev = Evidence{
-		Kind: Simulated, Round: task.PreRun, Keys: Keys{Seal: make([]byte, sealKeySize), Sign: task.Key{1}, VRF: task.Key{2}},
-		Nonces: []task.Hash{{4}, {5}, {6}}, State: EmptyState, Chip: task.PublicKey(s.chip),
-		Quote: Quote{Measurement: task.Hash{7}, TCB: 3},
-	}
-	return s.bind().sign()
+	s.ev = Evidence{Keys: Keys{Seal: make([]byte, sealKeySize), Sign: task.Key{1}, VRF: task.Key{2}}, Nonces: []task.Hash{{4}, {5}, {6}}, State: EmptyState}
+	return s.quote()
 }
 
-// bind makes the report data fit, as an honest enclave would.
-func (s *scene) bind() *scene {
-	s.ev.Quote.ReportData = ReportData(s.want.Context, s.ev.Keys, s.ev.State, NonceRoot(s.ev.Nonces))
-	return s
-}
-
-func (s *scene) sign() *scene {
-	s.ev.Signature = task.Sign(s.chip, QuoteHash(s.ev.Kind, s.ev.Quote))
+// quote makes the quote fit what the evidence says, as an honest enclave would.
+func (s *scene) quote() *scene {
+	c := s.want.Context
+	if s.ev.Round != 0 {
+		c.Round = s.ev.Round
+	}
+	s.ev = s.platform.Quote(c, s.ev.Keys, s.ev.Nonces, s.ev.State)
 	return s
 }
 
 func (s *scene) appraise() Appraisal { return Appraise(s.ev, s.want, s.policy, s.ref) }
+
+// change alters what was signed.
+func (s *scene) change(f func(*SimulatedQuote)) {
+	q, err := task.Decode[SimulatedQuote](s.ev.Quote, task.MaxEvidence)
+	if err != nil {
+		panic(err)
+	}
+	f(&q)
+	s.ev.Quote = task.Encode(q)
+}
 
 // Each way in which evidence can be bad has its own reason code (spec §7.4).
 func TestAppraise(t *testing.T) {
@@ -57,23 +63,27 @@ func TestAppraise(t *testing.T) {
 		change func(*scene)
 	}{
 		{"honest", "", func(*scene) {}},
-		{"unknown kind", UnknownKind, func(s *scene) { s.ev.Kind = "magic"; s.sign() }},
+		{"unknown kind", UnknownKind, func(s *scene) { s.ev.Kind = "magic" }},
 		{"simulated evidence on a real chain", SimulatedRefused, func(s *scene) { s.ref.AllowSimulated = false }},
 		{"tier too low", TierTooLow, func(s *scene) { s.policy.MinTier = task.TierMeasured }},
-		{"of the other round", WrongRound, func(s *scene) { s.ev.Round = task.PostRun; s.bind().sign() }},
-		{"foreign chip (cuckoo)", ForeignChip, func(s *scene) { s.chip = chip(9); s.ev.Chip = task.PublicKey(s.chip); s.sign() }},
+		{"of the other round", WrongRound, func(s *scene) { s.ev.Round = task.PostRun; s.quote() }},
+		{"foreign chip (cuckoo)", ForeignChip, func(s *scene) { s.platform.Chip = chip(9); s.quote() }},
 		{"other kind than registered", ForeignChip, func(s *scene) { s.want.Kind = "tpm" }},
-		{"another's signature", BadSignature, func(s *scene) { s.chip = chip(9); s.sign() }},
-		{"quote changed after signing", BadSignature, func(s *scene) { s.ev.Quote.TCB++ }},
-		{"debug enclave", DebugEnclave, func(s *scene) { s.ev.Quote.Debug = true; s.sign() }},
-		{"old TCB by the chain's rule", StaleTCB, func(s *scene) { s.ev.Quote.TCB = 2; s.sign() }},
+		{"kind that the task does not accept", KindNotAsked, func(s *scene) { s.policy.Kinds = []string{"tpm"} }},
+		{"kind that the task accepts", "", func(s *scene) { s.policy.Kinds = []string{"tpm", "simulated"} }},
+		{"another's signature", BadSignature, func(s *scene) { s.change(func(q *SimulatedQuote) { q.Chip = task.PublicKey(chip(9)) }) }},
+		{"quote changed after signing", BadSignature, func(s *scene) { s.change(func(q *SimulatedQuote) { q.Body.TCB++ }) }},
+		{"quote that cannot be read", QuoteMalformed, func(s *scene) { s.ev.Quote = s.ev.Quote[1:] }},
+		{"no quote", QuoteMalformed, func(s *scene) { s.ev.Quote = nil }},
+		{"debug enclave", DebugEnclave, func(s *scene) { s.platform.Debug = true; s.quote() }},
+		{"old TCB by the chain's rule", StaleTCB, func(s *scene) { s.platform.TCB = 2; s.quote() }},
 		{"old TCB by the task's policy", StaleTCB, func(s *scene) { s.policy.MinTCB = 4 }},
-		{"swapped program", WrongMeasurement, func(s *scene) { s.ev.Quote.Measurement = task.Hash{8}; s.sign() }},
+		{"swapped program", WrongMeasurement, func(s *scene) { s.platform.Measurement = task.Hash{8}; s.quote() }},
 		{"program not on the task's list", WrongMeasurement, func(s *scene) { s.policy.Measurements = []task.Hash{{8}} }},
 		{"program on the task's list only", "", func(s *scene) { s.policy.Measurements = []task.Hash{{7}}; s.ref.Measurements = nil }},
-		{"short key", BadKeys, func(s *scene) { s.ev.Keys.Seal = s.ev.Keys.Seal[1:]; s.bind().sign() }},
+		{"short key", BadKeys, func(s *scene) { s.ev.Keys.Seal = s.ev.Keys.Seal[1:]; s.quote() }},
 		{"keys changed at the exit", KeysChanged, func(s *scene) { k := s.ev.Keys; k.Sign = task.Key{9}; s.want.Keys = &k }},
-		{"dirty state", DirtyState, func(s *scene) { s.ev.State = task.Hash{1}; s.bind().sign() }},
+		{"dirty state", DirtyState, func(s *scene) { s.ev.State = task.Hash{1}; s.quote() }},
 		{"replayed: my nonce is not in it", NonceMissing, func(s *scene) { s.want.Nonces = []task.Hash{{9}} }},
 		{"nonce added without a quote over it", NotBound, func(s *scene) { s.want.Nonces = []task.Hash{{9}}; s.ev.Nonces = append(s.ev.Nonces, task.Hash{9}) }},
 		{"relayed: of another task", NotBound, func(s *scene) { s.want.Context.Task = task.TaskID{9} }},

@@ -7,6 +7,19 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
+// Quoter is a platform, from the side of the enclave: what makes a quote over
+// report data, in the form of its kind. It is slow on some, and can fail.
+type Quoter interface {
+	Kind() Kind
+	Quote(reportData task.Hash) ([]byte, error)
+}
+
+// Make has a platform quote what the evidence is to be bound to.
+func Make(q Quoter, c Context, k Keys, nonces []task.Hash, state task.Hash) (Evidence, error) {
+	quote, err := q.Quote(ReportData(c, k, state, NonceRoot(nonces)))
+	return Evidence{Kind: q.Kind(), Round: c.Round, Keys: k, Nonces: nonces, State: state, Quote: quote}, err
+}
+
 // CanaryInput is what the enclave's VRF is evaluated on to decide whether its
 // first evidence is faulty on purpose (spec §7.6). The key was born in the
 // enclave for this view, so nobody can know the answer before.
@@ -23,18 +36,20 @@ func CanaryDue(beta [64]byte, ppm uint64) bool {
 	return share < ppm
 }
 
-// Canary makes evidence that is faulty on purpose. The VRF output chooses
+// Canary makes evidence that is faulty on purpose, on any platform: it quotes
+// what is not so, or spoils a signature that was good. The VRF output chooses
 // the fault, so that a shallow check does not do.
-func (p Platform) Canary(c Context, k Keys, nonces []task.Hash, beta [64]byte) Evidence {
+func Canary(q Quoter, c Context, k Keys, nonces []task.Hash, beta [64]byte) (Evidence, error) {
 	switch beta[8] % 3 {
 	case 0:
-		return p.Quote(c, k, nonces, task.H(task.TagState, []byte("canary"))) // dirty-state
+		return Make(q, c, k, nonces, task.H(task.TagState, []byte("canary"))) // dirty-state
 	case 1:
-		e := p.Quote(c, k, nonces, EmptyState)
-		e.Quote.ReportData = task.H(task.TagReportData, beta[:]) // report-data-mismatch
-		return p.sign(e)
+		quote, err := q.Quote(task.H(task.TagReportData, beta[:])) // report-data-mismatch
+		return Evidence{Kind: q.Kind(), Round: c.Round, Keys: k, Nonces: nonces, State: EmptyState, Quote: quote}, err
 	}
-	e := p.Quote(c, k, nonces, EmptyState)
-	e.Signature[0] ^= 1 // bad-signature
-	return e
+	e, err := Make(q, c, k, nonces, EmptyState)
+	if err == nil {
+		e.Quote = kinds[e.Kind].unsign(e.Quote) // bad-signature
+	}
+	return e, err
 }

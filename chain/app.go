@@ -173,7 +173,7 @@ func (a *app) checkProposal(req *abci.RequestProcessProposal) error {
 		return err
 	}
 	// This block is thrown away: without End nothing reaches the store.
-	if err := ledger.NewBlock(a.store, uint64(req.Height)).Begin(req.ProposerAddress, proof); err != nil {
+	if err := ledger.NewBlock(a.store, uint64(req.Height)).Begin(req.ProposerAddress, proof, req.Time.Unix()); err != nil {
 		return err
 	}
 	for i, raw := range txs {
@@ -199,7 +199,7 @@ func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (
 		a.log.Warn("validator misbehaved", "height", m.Height, "kind", m.Type.String(), "validator", fmt.Sprintf("%X", m.Validator.Address))
 	}
 	block := ledger.NewBlock(a.store, uint64(req.Height))
-	if err := block.Begin(req.ProposerAddress, proof); err != nil {
+	if err := block.Begin(req.ProposerAddress, proof, req.Time.Unix()); err != nil {
 		return nil, err
 	}
 	var results []*abci.ExecTxResult

@@ -161,7 +161,7 @@ func (c *cluster) block(txs ...queued) {
 		p, _ := c.val.Prove(b.BeaconInput())
 		proof = &p
 	}
-	if err := b.Begin([]byte("v"), proof); err != nil {
+	if err := b.Begin([]byte("v"), proof, 1_700_000_000); err != nil {
 		c.t.Fatal(err)
 	}
 	nonces := map[task.Address]uint64{}

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/sortition"
@@ -268,14 +269,14 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if err := p.Check(); err != nil {
 		return refuse("task-malformed", "%v", err)
 	}
-	if p.Policy.MinTier > attest.BestTier {
-		return refuse("tier-unavailable", "the task wants %s evidence or better; this chain knows %s at best", p.Policy.MinTier, attest.BestTier)
+	if best := b.Params.Reference.BestTier(); p.Policy.MinTier > best {
+		return refuse("tier-unavailable", "the task wants %s evidence or better; this chain knows %s at best", p.Policy.MinTier, best)
 	}
 	if !known {
 		return refuse("no-function", "function %s is not published here", p.Function.Short())
 	}
-	if want := p.Policy.Measurements; len(want) > 0 && !slices.ContainsFunc(want, func(m task.Hash) bool { return slices.Contains(b.Params.Reference.Measurements, m) }) || p.Policy.MinTCB > b.Params.Reference.MinTCB {
-		return refuse("policy-unmeetable", "no enclave that this chain knows meets the task's measurements and TCB floor")
+	if !b.Params.Reference.Serves(p.Policy) {
+		return refuse("policy-unmeetable", "no enclave that this chain knows meets the task's kinds, measurements and TCB floor")
 	}
 	if least, ok := b.Params.SeatFee.MulDiv(uint64(p.Seats), 1); b.Params.CanaryPPM > 0 && (!ok || p.Fee < least) {
 		return refuse("fee-low", "%d seats are paid at least %s together, or verifiers would not look; the task offers %s", p.Seats, least, p.Fee)
@@ -382,6 +383,9 @@ func (b *Block) claims(set []task.Claim) error {
 func (c *Case) Admit(n task.Node, stake task.Amount, k task.Claim) (Member, error) {
 	if tier, ok := attest.Kind(n.TEE.Kind).Tier(); !ok || tier < c.Task.Policy.MinTier {
 		return Member{}, task.Refuse("tier-low", "node %s has %s evidence, the task wants %s or better", k.Node.Short(), n.TEE.Kind, c.Task.Policy.MinTier)
+	}
+	if asked := c.Task.Policy.Kinds; len(asked) > 0 && !slices.Contains(asked, n.TEE.Kind) {
+		return Member{}, task.Refuse("kind-unasked", "node %s has %s evidence, the task accepts %s", k.Node.Short(), n.TEE.Kind, strings.Join(asked, ", "))
 	}
 	won, err := sortition.Unverified{Node: task.Hash(k.Node), Proof: vrf.Proof(k.Proof)}.
 		Verify(c.Seed(), vrf.PublicKey(n.VRF), c.Seats, uint64(stake), uint64(c.TotalStake))

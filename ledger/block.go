@@ -69,9 +69,11 @@ func (b *Block) BeaconInput() []byte {
 }
 
 // Begin starts the block with its proposer's beacon, nil if none is due, and
-// seeds the tasks that waited for it. An error means that the proposer broke a
+// seeds the tasks that waited for it. time is the block's own, in Unix seconds,
+// which its validators have agreed on: no rule of money or turns reads it, only
+// the validity of certificates (spec §7.4.2). An error means that the proposer broke a
 // rule and the block must not be accepted; nothing has changed then.
-func (b *Block) Begin(proposer []byte, proof *vrf.Proof) error {
+func (b *Block) Begin(proposer []byte, proof *vrf.Proof, time int64) error {
 	switch {
 	case b.BeaconDue() && proof == nil:
 		return task.Refuse("beacon-missing", "block %d: a task is open, so a beacon is due", b.Height)
@@ -93,7 +95,7 @@ func (b *Block) Begin(proposer []byte, proof *vrf.Proof) error {
 	for _, c := range b.due() {
 		switch {
 		case c.Phase == Posted:
-			b.seed(c)
+			b.seed(c, time)
 		case c.Phase == Reviewing && c.View.ExitNonce.IsZero():
 			b.askExit(c)
 		}
@@ -171,9 +173,9 @@ func (b *Block) saveCase(c *Case, was uint64, format string, args ...any) {
 }
 
 // seed gives a posted task its open seed and opens the claims (spec §4.2).
-func (b *Block) seed(c *Case) {
+func (b *Block) seed(c *Case, time int64) {
 	was := c.Deadline
-	c.Phase, c.Beacon, c.SeededAt = Electing, b.beacon, b.Height
+	c.Phase, c.Beacon, c.SeededAt, c.SeededTime = Electing, b.beacon, b.Height, time
 	c.Epoch = b.epoch()
 	c.TotalStake = b.meta.TotalStake(c.Epoch)
 	c.Deadline = b.Height + b.Params.ClaimBlocks

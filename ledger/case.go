@@ -52,6 +52,7 @@ type Case struct {
 	History    []Entry       `cbor:"18,keyasint" json:"history"`
 	Began      uint64        `cbor:"19,keyasint" json:"began"` // height at which the present attempt was called for
 	Slashes    []Slash       `cbor:"20,keyasint" json:"slashes"`
+	SeededTime int64         `cbor:"21,keyasint" json:"seeded_time"` // Unix seconds, of the block that seeded the attempt: the time of all appraisals
 }
 
 // Member is a node with seats on the committee: its claim has been verified.
@@ -354,12 +355,12 @@ func (c *Case) Expected(r task.Round, view uint32, executor task.Node) attest.Ex
 			Function: c.Function.ID(), CodeCID: c.Function.Code.CID, InputCID: c.Task.Input.CID,
 			CanaryPPM: c.Params.CanaryPPM,
 		},
-		Chip: executor.TEE.Identity, Kind: executor.TEE.Kind, State: attest.EmptyState,
+		Chip: executor.TEE.Identity, Kind: executor.TEE.Kind, State: attest.EmptyState, Now: c.SeededTime,
 	}
 	if r == task.PostRun {
 		e.Nonces = []task.Hash{c.View.ExitNonce}
 		if pre, err := attest.ParseEvidence(c.View.Pre.Evidence); err == nil {
-			e.Keys = &pre.Keys
+			e.Keys, e.Boots = &pre.Keys, pre.Boots()
 		}
 	}
 	return e

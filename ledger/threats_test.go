@@ -70,19 +70,19 @@ func threatBlockGrinding(t *testing.T) {
 	w.block.End()
 	first := NewBlock(w.store, w.height+1)
 	proof, _ := w.val.Prove(first.BeaconInput())
-	if err := first.Begin([]byte("val"), &proof); err != nil {
+	if err := first.Begin([]byte("val"), &proof, 1_700_000_000); err != nil {
 		t.Fatal(err)
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
 		other := proof
 		other[1+rng.IntN(len(other)-1)] ^= byte(1 + rng.IntN(255))
-		if err := NewBlock(w.store, w.height+1).Begin([]byte("val"), &other); err == nil {
+		if err := NewBlock(w.store, w.height+1).Begin([]byte("val"), &other, 1_700_000_000); err == nil {
 			t.Fatal("another proof for the same block was taken: that is a thing to grind")
 		}
 	}
 	foreign, _ := vrf.NewKey(task.Hash{5}).Prove(first.BeaconInput())
-	if err := NewBlock(w.store, w.height+1).Begin([]byte("val"), &foreign); task.CodeOf(err) != "beacon-forged" {
+	if err := NewBlock(w.store, w.height+1).Begin([]byte("val"), &foreign, 1_700_000_000); task.CodeOf(err) != "beacon-forged" {
 		t.Errorf("another key's: %v", err)
 	}
 }

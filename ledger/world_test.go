@@ -92,7 +92,7 @@ func (w *world) begin() {
 		p, _ := w.val.Prove(w.block.BeaconInput())
 		proof = &p
 	}
-	if err := w.block.Begin([]byte("val"), proof); err != nil {
+	if err := w.block.Begin([]byte("val"), proof, 1_700_000_000); err != nil {
 		w.t.Fatalf("block %d: %v", w.height, err)
 	}
 }

@@ -63,7 +63,10 @@ func newRequest(t *testing.T) *request {
 }
 
 // quote makes the executor's evidence for the case as it is.
-func (q *request) quote() {
+func (q *request) quote() { q.quoteAs(func(*attest.Platform) {}) }
+
+// quoteAs has it quoted by a platform that is not as it should be.
+func (q *request) quoteAs(change func(*attest.Platform)) {
 	x := q.c.Member(q.c.View.Executor)
 	want := q.c.Expected(task.PreRun, q.c.View.Number, x.Node)
 	keys := attest.Keys{Seal: make([]byte, 1216)}
@@ -71,17 +74,13 @@ func (q *request) quote() {
 	for _, m := range q.c.Members {
 		nonces = append(nonces, attest.Nonce(m.Beta, m.Claim.Node))
 	}
-	q.ev = attest.Evidence{
-		Kind: attest.Simulated, Round: task.PreRun, Keys: keys, Nonces: nonces, State: attest.EmptyState, Chip: x.Node.TEE.Identity,
-		Quote: attest.Quote{Measurement: task.Hash{7}, ReportData: attest.ReportData(want.Context, keys, attest.EmptyState, attest.NonceRoot(nonces))},
-	}
-	q.sign()
+	p := attest.Platform{Chip: q.chips[q.c.View.Executor], Measurement: task.Hash{7}}
+	change(&p)
+	q.ev = p.Quote(want.Context, keys, nonces, attest.EmptyState)
+	q.show()
 }
 
-func (q *request) sign() {
-	q.ev.Signature = task.Sign(q.chips[q.c.View.Executor], attest.QuoteHash(q.ev.Kind, q.ev.Quote))
-	q.evidence = task.Encode(q.ev)
-}
+func (q *request) show() { q.evidence = task.Encode(q.ev) }
 
 // judge lets every judge say the same of the evidence.
 func (q *request) judge(v task.Verdict) {
@@ -138,25 +137,23 @@ func TestKeeperRefuses(t *testing.T) {
 		}},
 		{name: "no verdicts", code: "verdicts-weak", change: func(q *request) { q.reveals = nil }},
 		{name: "verdicts of FAULT", code: "verdicts-weak", change: func(q *request) { q.judge(task.Fault) }},
-		{name: "verdicts on other evidence", code: "verdicts-weak", change: func(q *request) { q.ev.Keys.VRF[0]++; q.sign() }},
+		{name: "verdicts on other evidence", code: "verdicts-weak", change: func(q *request) { q.ev.Keys.VRF[0]++; q.show() }},
 		{name: "a quorum that lies about a debug enclave", code: "evidence-debug-enclave", change: func(q *request) {
-			q.ev.Quote.Debug = true
-			q.sign()
+			q.quoteAs(func(p *attest.Platform) { p.Debug = true })
 			q.judge(task.OK)
 		}},
 		{name: "a quorum that lies about a foreign program", code: "evidence-wrong-measurement", change: func(q *request) {
-			q.ev.Quote.Measurement[0]++
-			q.sign()
+			q.quoteAs(func(p *attest.Platform) { p.Measurement[0]++ })
 			q.judge(task.OK)
 		}},
 		{name: "a quorum that lies about a replayed quote", code: "evidence-nonce-missing", change: func(q *request) {
 			q.ev.Nonces = q.ev.Nonces[:1]
-			q.sign()
+			q.show()
 			q.judge(task.OK)
 		}},
 		{name: "evidence of another task", code: "evidence-report-data-mismatch", change: func(q *request) {
-			q.ev.Quote.ReportData[0]++
-			q.sign()
+			q.ev.Quote, _ = attest.Platform{Chip: q.chips[q.c.View.Executor], Measurement: task.Hash{7}}.Quoter().Quote(task.Hash{1})
+			q.show()
 			q.judge(task.OK)
 		}},
 		{name: "good for the task, too weak for the owner", code: "evidence-tier-too-low", policy: task.Policy{MinTier: task.TierConfidential}, change: func(*request) {}},
@@ -208,7 +205,7 @@ func TestKeeperReleasesOnce(t *testing.T) {
 		t.Errorf("asked again: %v", err)
 	}
 	q.ev.Keys.VRF[0]++
-	q.sign()
+	q.show()
 	q.judge(task.OK)
 	if _, err := k.Decide(q.c, q.evidence, q.reveals); task.CodeOf(err) != "release-twice" {
 		t.Errorf("a second enclave: %v", err)
@@ -237,9 +234,7 @@ func TestKeeperAccusesEachBadExecutor(t *testing.T) {
 	for view := range uint32(2) {
 		q.c.View.Number = view
 		q.c.View.Executor, _ = q.c.ExecutorOf(view)
-		q.quote()
-		q.ev.Quote.Debug = true
-		q.sign()
+		q.quoteAs(func(p *attest.Platform) { p.Debug = true })
 		q.judge(task.OK)
 		q.c.View.Pre.Evidence, q.c.View.Pre.Reveals = q.evidence, q.reveals
 		for range 2 {

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/task"
@@ -53,9 +52,9 @@ func (w *world) wander(r *rand.Rand) {
 			}
 			return task.OK
 		}
-		w.tweak = func(*attest.Evidence) {}
+		w.tweak = func(*quoted) {}
 		if one(4) || liars && one(2) {
-			w.tweak = func(ev *attest.Evidence) { ev.State = task.Hash{1} }
+			w.tweak = func(ev *quoted) { ev.State = task.Hash{1} }
 		}
 		switch pre := c.PreRound(); {
 		case c.Phase == ledger.Closed:

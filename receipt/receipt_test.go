@@ -7,13 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/task"
 )
 
-func debug(ev *attest.Evidence) { ev.Quote.Debug = true }
+func debug(ev *quoted) { ev.Debug = true }
 
 // attesting is a world with a committee, reviewed one at its exit round.
 func attesting(t testing.TB) *world { return newWorld(t).elect() }
@@ -77,7 +76,7 @@ func TestEveryEndVerifies(t *testing.T) {
 		{"accused of other", "ooooo - oo o o -- ooo", ledger.BadEnclave, func(t testing.TB) *world {
 			w := reviewed(t, task.RunOK, 9)
 			ev := w.evidence(task.PreRun)
-			ev.Signature[0]++
+			ev.Quote[len(ev.Quote)-1]++
 			return w.accuseExecutor(w.sign(task.PreRun, ev))
 		}},
 		{"called clean    ", "ooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
@@ -85,12 +84,12 @@ func TestEveryEndVerifies(t *testing.T) {
 		}},
 		{"another's exit  ", "ooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
 			w := attesting(t).ran(task.RunOK, 9)
-			w.tweak = func(ev *attest.Evidence) { ev.Keys = enclaveKey(77) }
+			w.tweak = func(ev *quoted) { ev.Keys = enclaveKey(77) }
 			return w.judge(task.PostRun)
 		}},
 		{"an old nonce    ", "ooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
 			w := attesting(t).ran(task.RunOK, 9)
-			w.tweak = func(ev *attest.Evidence) { ev.Nonces = []task.Hash{{1}} }
+			w.tweak = func(ev *quoted) { ev.Nonces = []task.Hash{{1}} }
 			return w.judge(task.PostRun)
 		}},
 		{"dirty exit      ", "ooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
@@ -257,12 +256,12 @@ func TestLiesAreNamed(t *testing.T) {
 	}{
 		{"all call a debug enclave good", "pre-run evidence", "debug mode", func(w *world) *world {
 			w.tweak = debug
-			w.ran(task.RunOK, 9).tweak = func(*attest.Evidence) {}
+			w.ran(task.RunOK, 9).tweak = func(*quoted) {}
 			return w.judge(task.PostRun)
 		}},
 		{"the quote answers nobody", "pre-run evidence", "nonce-missing", func(w *world) *world {
-			w.tweak = func(ev *attest.Evidence) { ev.Nonces = nil }
-			w.ran(task.RunOK, 9).tweak = func(*attest.Evidence) {}
+			w.tweak = func(ev *quoted) { ev.Nonces = nil }
+			w.ran(task.RunOK, 9).tweak = func(*quoted) {}
 			return w.judge(task.PostRun)
 		}},
 		{"one condemns a good enclave", "", "said FAULT", func(w *world) *world {
@@ -274,7 +273,7 @@ func TestLiesAreNamed(t *testing.T) {
 		{"other evidence after the settlement", "", "bad-evidence on an accusation", func(w *world) *world {
 			w.ran(task.RunOK, 9).judge(task.PostRun)
 			ev := w.evidence(task.PreRun)
-			ev.Signature[0]++
+			ev.Quote[len(ev.Quote)-1]++
 			return w.accuseExecutor(w.sign(task.PreRun, ev))
 		}},
 	} {

@@ -165,7 +165,7 @@ func (e *exam) evidence(r task.Round, relied bool) (attest.Appraisal, finding) {
 	if ev, err := attest.ParseEvidence(round.Evidence); err == nil {
 		e.protection(r, ev.Kind, own)
 		if own.Verdict == task.OK {
-			what = fmt.Sprintf("appraised again: good, %s evidence of chip %s, measurement %s", own.Tier, ev.Chip.Short(), ev.Quote.Measurement.Short())
+			what = fmt.Sprintf("appraised again: good, %s evidence of chip %s, measurement %s", own.Tier, own.Claims.Chip.Short(), own.Claims.Measurement.Short())
 		}
 	}
 	need := sortition.Quorum(c.JudgeSeats())

@@ -31,7 +31,7 @@ type world struct {
 	salt   byte
 
 	// What a story may bend.
-	tweak   func(*attest.Evidence)                     // before the chip signs
+	tweak   func(*quoted)                              // before the chip signs
 	verdict func(task.Round, task.NodeID) task.Verdict // silent: commits and does not reveal
 	held    task.NodeID                                // whose reveal is kept for later
 	kept    task.Reveal
@@ -77,7 +77,7 @@ func newWorker(name string) worker {
 // claims.
 func newWorld(t testing.TB, args ...string) *world {
 	w := &world{t: t, store: ledger.NewMemStore(), nodes: map[task.NodeID]worker{}, val: vrf.NewKey(task.Hash{1})}
-	w.tweak = func(*attest.Evidence) {}
+	w.tweak = func(*quoted) {}
 	w.verdict = func(task.Round, task.NodeID) task.Verdict { return task.OK }
 	p := ledger.Embedded(chainID)
 	p.CanaryPPM, p.PostingFee = 1_000_000, 2*p.Bonus // a canary is due whenever a story wants one
@@ -122,7 +122,7 @@ func (w *world) begin() {
 		p, _ := w.val.Prove(w.block.BeaconInput())
 		proof = &p
 	}
-	if err := w.block.Begin([]byte("val"), proof); err != nil {
+	if err := w.block.Begin([]byte("val"), proof, 1_700_000_000); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -202,9 +202,9 @@ func (w *world) skip() *world {
 func (w *world) evidence(r task.Round) attest.Evidence {
 	c := w.c()
 	k := w.nodes[c.View.Executor]
-	ev := attest.Evidence{
-		Kind: attest.Simulated, Round: r, Keys: enclaveKey(c.View.Number), State: attest.EmptyState, Chip: k.node.TEE.Identity,
-		Quote: attest.Quote{Measurement: measurement, TCB: 3},
+	ev := quoted{
+		attest.Evidence{Keys: enclaveKey(c.View.Number), State: attest.EmptyState},
+		attest.Platform{Chip: k.chip, Measurement: measurement, TCB: 3},
 	}
 	for _, m := range c.Members {
 		ev.Nonces = append(ev.Nonces, attest.Nonce(m.Beta, m.Claim.Node))
@@ -213,10 +213,14 @@ func (w *world) evidence(r task.Round) attest.Evidence {
 		ev.Nonces = []task.Hash{c.View.ExitNonce}
 	}
 	w.tweak(&ev)
-	want := c.Expected(r, c.View.Number, k.node)
-	ev.Quote.ReportData = attest.ReportData(want.Context, ev.Keys, ev.State, attest.NonceRoot(ev.Nonces))
-	ev.Signature = task.Sign(k.chip, attest.QuoteHash(ev.Kind, ev.Quote))
-	return ev
+	return ev.Platform.Quote(c.Expected(r, c.View.Number, k.node).Context, ev.Keys, ev.Nonces, ev.State)
+}
+
+// quoted is evidence and the platform that is to make it: what a story may
+// change before the chip signs.
+type quoted struct {
+	attest.Evidence
+	attest.Platform
 }
 
 // sign makes evidence the executor's.
@@ -294,9 +298,9 @@ func (w *world) say(others task.Verdict, first ...task.Verdict) *world {
 
 // dirty has the evidence of one round say that something was left behind.
 func (w *world) dirty(judge func(*world) *world) *world {
-	w.tweak = func(ev *attest.Evidence) { ev.State = task.Hash{1} }
+	w.tweak = func(ev *quoted) { ev.State = task.Hash{1} }
 	judge(w)
-	w.tweak = func(*attest.Evidence) {}
+	w.tweak = func(*quoted) {}
 	return w
 }
 

@@ -123,7 +123,7 @@ func (c *chain) propose(v *validator) bool {
 			proof, missing = nil, true
 		}
 	}
-	if err := b.Begin([]byte(v.name), proof); err != nil {
+	if err := b.Begin([]byte(v.name), proof, unix(c.w.now)); err != nil {
 		c.w.say("block %d of %s is refused: %s", c.height+1, v.name, task.CodeOf(err))
 		return false
 	}
@@ -241,3 +241,7 @@ func (l light) Submit(_ context.Context, key ed25519.PrivateKey, body task.Body)
 	return 0, nil
 }
 func (l light) Watch(context.Context, func(uint64, []ledger.Event)) error { return nil }
+
+// unix is the made-up time of a block, in Unix seconds, for microseconds of the
+// simulation.
+func unix(now int64) int64 { return 1_700_000_000 + now/1_000_000 }

@@ -219,7 +219,7 @@ func (w *econWorld) begin() {
 		p, _ := w.proof.Prove(w.block.BeaconInput())
 		proof = &p
 	}
-	must(w.block.Begin([]byte("v"), proof))
+	must(w.block.Begin([]byte("v"), proof, 1_700_000_000))
 }
 
 // next ends a block and counts the money.

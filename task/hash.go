@@ -37,6 +37,7 @@ type Tag string
 
 // Every domain tag of the protocol stands here and nowhere else.
 const (
+	TagActivation   Tag = "activation"
 	TagBeacon       Tag = "beacon"
 	TagCanary       Tag = "canary"
 	TagCase         Tag = "case"
@@ -48,6 +49,7 @@ const (
 	TagEvidence     Tag = "evidence"
 	TagExitNonce    Tag = "exit-nonce"
 	TagFunction     Tag = "function"
+	TagMeasurement  Tag = "measurement"
 	TagNode         Tag = "node"
 	TagNonce        Tag = "verifier-nonce"
 	TagNonceRoot    Tag = "root-of-nonces"

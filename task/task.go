@@ -82,7 +82,7 @@ func PublicKey(key ed25519.PrivateKey) Key { return Key(key.Public().(ed25519.Pu
 const (
 	MaxTx       = 64 << 10
 	MaxBlob     = 256 << 20
-	MaxEvidence = 16 << 10
+	MaxEvidence = 28 << 10 // twice in a transaction: a canary's two
 	MaxMessage  = 128 << 10
 	MaxSealed   = 4 << 10
 	maxText     = 256
@@ -307,15 +307,33 @@ func (t Tier) String() string {
 }
 
 // Policy is the least that Alice accepts of an enclave (spec §7.1). No
-// measurements means those of the chain's genesis.
+// measurements means those of the chain's genesis, no kinds all that the chain
+// accepts. The TCB floor is in the kind's own measure (spec §7.4): who sets one
+// names the kind as well.
 type Policy struct {
-	MinTier      Tier   `cbor:"1,keyasint" json:"min_tier"`
-	Measurements []Hash `cbor:"2,keyasint" json:"measurements"`
-	MinTCB       uint64 `cbor:"3,keyasint" json:"min_tcb"`
+	MinTier      Tier     `cbor:"1,keyasint" json:"min_tier"`
+	Measurements []Hash   `cbor:"2,keyasint" json:"measurements"`
+	MinTCB       uint64   `cbor:"3,keyasint" json:"min_tcb"`
+	Kinds        []string `cbor:"4,keyasint" json:"kinds"` // accepted kinds of evidence
 	// MaxKindPPM is the most of a quorum, in parts per million, that verifiers
 	// with one kind of TEE can make up: a broken kind then finds nothing good
 	// alone (spec §7.5). 0 sets no limit.
 	MaxKindPPM uint64 `cbor:"5,keyasint" json:"max_kind_ppm"`
+}
+
+func (p Policy) check() error {
+	switch {
+	case p.MinTier < TierSimulated || p.MinTier > TierConfidential || len(p.Measurements) > 64 || len(p.Kinds) > 16:
+		return fmt.Errorf("policy: unknown tier, or too many measurements or kinds")
+	case p.MaxKindPPM > 1_000_000:
+		return fmt.Errorf("policy: one kind of TEE may have %d parts of a quorum, more than a million", p.MaxKindPPM)
+	}
+	for _, k := range p.Kinds {
+		if k == "" || len(k) > 32 {
+			return fmt.Errorf("policy: a kind of evidence has 1 to 32 bytes")
+		}
+	}
+	return nil
 }
 
 // Task is one job that Alice posts.
@@ -365,13 +383,7 @@ func (t Task) Check() error {
 	if t.GasLimit == 0 {
 		return fmt.Errorf("gas limit: must be above zero")
 	}
-	if t.Policy.MinTier < TierSimulated || t.Policy.MinTier > TierConfidential || len(t.Policy.Measurements) > 64 {
-		return fmt.Errorf("policy: unknown tier or too many measurements")
-	}
-	if t.Policy.MaxKindPPM > 1_000_000 {
-		return fmt.Errorf("policy: one kind of TEE may have %d parts of a quorum, more than a million", t.Policy.MaxKindPPM)
-	}
-	return nil
+	return t.Policy.check()
 }
 
 // Node is a worker's registration (spec §3.1). VRF and Peer are never the

@@ -77,6 +77,7 @@ func Serve(r io.Reader, w io.Writer) error {
 // enclave is the state of one task.
 type enclave struct {
 	begin    *Begin
+	quoter   attest.Quoter
 	evidence attest.Evidence
 	sealKey  seal.EnclaveKey
 	signKey  ed25519.PrivateKey
@@ -135,6 +136,9 @@ func (e *enclave) start(b *Begin) (Response, error) {
 		return Response{}, errors.New("the context is of another task or function")
 	}
 	var err error
+	if e.quoter, err = b.Platform.open(); err != nil {
+		return Response{}, err
+	}
 	if e.sealKey, err = seal.NewEnclaveKey(); err != nil {
 		return Response{}, err
 	}
@@ -156,13 +160,18 @@ func (e *enclave) start(b *Begin) (Response, error) {
 // quote makes the pre-run evidence over the verifiers' nonces; in a canary,
 // faulty on purpose (spec §7.6).
 func (e *enclave) quote(nonces []task.Hash) (Response, error) {
-	p, c := e.begin.platform(), e.begin.Context
+	c, keys := e.begin.Context, e.evidence.Keys
+	ev, err := attest.Evidence{}, error(nil)
 	if e.canary {
-		e.evidence = p.Canary(c, e.evidence.Keys, nonces, e.vrfKey.Output(attest.CanaryInput(c)))
+		ev, err = attest.Canary(e.quoter, c, keys, nonces, e.vrfKey.Output(attest.CanaryInput(c)))
 	} else {
-		e.evidence = p.Quote(c, e.evidence.Keys, nonces, attest.EmptyState)
+		ev, err = attest.Make(e.quoter, c, keys, nonces, attest.EmptyState)
 	}
-	return Response{Evidence: task.Encode(e.evidence)}, nil
+	if err != nil {
+		return Response{}, err
+	}
+	e.evidence = ev
+	return Response{Evidence: task.Encode(ev)}, nil
 }
 
 // unveil says whether what was shown was a canary: with the proof, and with
@@ -174,12 +183,12 @@ func (e *enclave) unveil(nonces []task.Hash) (Response, error) {
 	proof, _ := e.vrfKey.Prove(attest.CanaryInput(e.begin.Context))
 	e.canary, e.begin.Context.Round = false, task.Recheck
 	a, err := e.quote(nonces)
+	if err != nil {
+		e.canary, e.begin.Context.Round = true, task.PreRun // a slow platform may be asked again
+		return Response{}, err
+	}
 	a.Proof = (*[81]byte)(&proof)
-	return a, err
-}
-
-func (b *Begin) platform() attest.Platform {
-	return attest.Platform{Chip: ed25519.NewKeyFromSeed(b.ChipSeed[:]), Measurement: b.Measurement}
+	return a, nil
 }
 
 // take opens an owner's release. One that does not open is remembered: it is
@@ -245,8 +254,8 @@ func (e *enclave) exit(q Exit) (Response, error) {
 	if q.Context != c {
 		return Response{}, errors.New("the exit is of another context")
 	}
-	ev := e.begin.platform().Quote(c, e.evidence.Keys, []task.Hash{q.Nonce}, e.state)
-	return Response{Evidence: task.Encode(ev)}, nil
+	ev, err := attest.Make(e.quoter, c, e.evidence.Keys, []task.Hash{q.Nonce}, e.state)
+	return Response{Evidence: task.Encode(ev)}, err
 }
 
 // pack makes Alice's archive: out/ with what the function wrote, log.txt with

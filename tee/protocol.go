@@ -28,13 +28,8 @@ type Begin struct {
 	Function task.Function  `cbor:"2,keyasint"`
 	Context  attest.Context `cbor:"3,keyasint"`
 	Nonces   []task.Hash    `cbor:"4,keyasint"`
-	// ChipSeed is the simulated platform's key. A real TEE has its own, in
-	// hardware; a simulated one has it from its host, which is why simulated
-	// evidence protects nothing.
-	ChipSeed [32]byte `cbor:"5,keyasint"`
-	// Measurement is the platform's, of the program that it started as enclave.
-	Measurement task.Hash `cbor:"6,keyasint"`
-	Cache       Cache     `cbor:"7,keyasint"` // of compiled interpreters
+	Platform Platform       `cbor:"5,keyasint"`
+	Cache    Cache          `cbor:"6,keyasint"` // of compiled interpreters
 }
 
 // Quote asks for the pre-run evidence again, over other nonces.

@@ -42,7 +42,7 @@ func newStage(t *testing.T) *stage {
 	s.input, _ = seal.Encrypt(s.alice.Recipient(), []byte("picture"))
 	f := task.Function{Code: task.BlobOf(s.code), Manifest: task.Manifest{Runtime: "wasm", Limits: task.Limits{Gas: 1e6, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 5000}}}
 	tk := task.Task{Function: f.ID(), Input: task.BlobOf(s.input), Recipient: s.results.Recipient(), GasLimit: 1e6}
-	s.begin = Begin{Task: tk, Function: f, ChipSeed: [32]byte{1}, Measurement: task.Hash{7}, Nonces: []task.Hash{{5}},
+	s.begin = Begin{Task: tk, Function: f, Platform: Platform{Kind: attest.Simulated, Simulated: &Simulated{ChipSeed: [32]byte{1}, Measurement: task.Hash{7}}}, Nonces: []task.Hash{{5}},
 		Context: attest.Context{Task: tk.ID(), Function: f.ID(), Node: task.NodeID{3}, Round: task.PreRun}}
 	qr, qw := io.Pipe()
 	ar, aw := io.Pipe()
@@ -96,7 +96,7 @@ func (s *stage) release(ev attest.Evidence, role task.Role, id seal.Identity) {
 // expected is what a verifier knows of the stage's enclave.
 func (s *stage) expected() (attest.Expected, task.Policy, attest.Reference) {
 	return attest.Expected{
-		Context: s.begin.Context, Chip: task.PublicKey(ed25519.NewKeyFromSeed(s.begin.ChipSeed[:])), Kind: string(attest.Simulated),
+		Context: s.begin.Context, Chip: task.PublicKey(ed25519.NewKeyFromSeed(s.begin.Platform.Simulated.ChipSeed[:])), Kind: string(attest.Simulated),
 		Nonces: s.begin.Nonces, State: attest.EmptyState,
 	}, task.Policy{MinTier: task.TierSimulated}, attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}}
 }

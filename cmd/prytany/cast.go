@@ -135,7 +135,12 @@ func (t *tampered) tamper(raw []byte, err error) ([]byte, error) {
 		return raw, err
 	}
 	ev, err := attest.ParseEvidence(raw)
-	ev.Quote.Debug = true
+	if err != nil {
+		return raw, err
+	}
+	q, err := task.Decode[attest.SimulatedQuote](ev.Quote, task.MaxEvidence)
+	q.Body.Debug = true
+	ev.Quote = task.Encode(q)
 	return task.Encode(ev), err
 }
 

@@ -150,7 +150,7 @@ type enclaveEdge struct {
 }
 
 func (e enclaveEdge) Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash) ([]byte, error) {
-	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, ChipSeed: e.chip, Measurement: e.measurement})
+	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, Platform: tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: e.chip, Measurement: e.measurement}}})
 }
 
 // vault makes a task's secrets with package seal.

@@ -166,7 +166,7 @@ func (c *cast) blockOf(s chainState, txs []signed) (next chainState, refused int
 		p, _ := c.proposer.Prove(b.BeaconInput())
 		proof = &p
 	}
-	if err := b.Begin([]byte("v"), proof); err != nil {
+	if err := b.Begin([]byte("v"), proof, 1_700_000_000); err != nil {
 		panic(err)
 	}
 	for _, t := range txs {

@@ -1,0 +1,168 @@
+package attest
+
+import (
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/prytany/prytany/task"
+)
+
+// Kind is the technology that the evidence comes from.
+type Kind string
+
+// The kinds of evidence (spec §7.1).
+const (
+	Simulated Kind = "simulated" // a key in a file: the protocol without a TEE
+	TPM       Kind = "tpm"       // TPM 2.0 quote with an event log
+	SEVSNP    Kind = "sev-snp"   // AMD's confidential VM
+	TDX       Kind = "tdx"       // Intel's confidential VM
+	Nitro     Kind = "nitro"     // AWS Nitro Enclave
+)
+
+// Claims are what a quote says, once its signatures hold: the same for every
+// kind.
+type Claims struct {
+	Tier        task.Tier `json:"tier"`
+	Chip        task.Key  `json:"chip"` // identity of the chip or machine
+	Measurement task.Hash `json:"measurement"`
+	ReportData  task.Hash `json:"report_data"` // zero if the field holds more than a hash
+	TCB         uint64    `json:"tcb"`         // in the kind's own measure
+	Debug       bool      `json:"debug"`
+	Boots       uint64    `json:"boots,omitempty"` // starts of the machine; 0 if the kind counts none
+}
+
+// kind is what there is to know of one. verify checks a quote's signatures and
+// endorsements and all that only this kind has; what it refuses has a reason
+// code. reaches compares TCBs. unsign spoils a quote's signature and nothing
+// else.
+type kind struct {
+	tier    task.Tier
+	verify  func(quote []byte, want Expected, ref Reference) (Claims, *task.Error)
+	reaches func(tcb, floor uint64) bool
+	unsign  func(quote []byte) []byte
+}
+
+var kinds map[Kind]kind
+
+func init() {
+	kinds = map[Kind]kind{
+		Simulated: {task.TierSimulated, verifySimulated, notBelow, lastByte},
+		SEVSNP:    {task.TierConfidential, verifySNP, bytewise, unsignSNP},
+		TDX:       {task.TierConfidential, verifyTDX, notBelow, unsignTDX},
+		Nitro:     {task.TierConfidential, verifyNitro, notBelow, lastByte},
+	}
+}
+
+// Tier is what the kind protects at best (spec §7.1); not ok for an unknown
+// kind.
+func (k Kind) Tier() (tier task.Tier, ok bool) {
+	v, ok := kinds[k]
+	return v.tier, ok
+}
+
+// Claims reads a quote and checks its signatures and endorsements, but not
+// whether it says what it should. The error's code is a reason code.
+func (e Evidence) Claims(want Expected, ref Reference) (Claims, error) {
+	k, ok := kinds[e.Kind]
+	if !ok {
+		return Claims{}, task.Refuse(UnknownKind, "evidence of kind %q", e.Kind)
+	}
+	c, err := k.verify(e.Quote, want, ref)
+	if err != nil {
+		return c, err
+	}
+	return c, nil
+}
+
+func notBelow(tcb, floor uint64) bool { return tcb >= floor }
+
+// lastByte spoils a quote that ends with its signature.
+func lastByte(quote []byte) []byte {
+	bad := slices.Clone(quote)
+	bad[len(bad)-1] ^= 1
+	return bad
+}
+
+// hashIn is a report data field's hash. What is longer must be zero behind it;
+// else it is bound to nothing.
+func hashIn(field []byte) (h task.Hash) {
+	if len(field) < len(h) || slices.ContainsFunc(field[len(h):], func(b byte) bool { return b != 0 }) {
+		return task.Hash{}
+	}
+	return task.Hash(field)
+}
+
+// identity names a chip by what its vendor calls it.
+func identity(raw []byte) task.Key { return sha256.Sum256(raw) }
+
+// measurement is one hash for what a kind measures in several or longer parts.
+func measurement(k Kind, parts ...[]byte) task.Hash {
+	return task.H(task.TagMeasurement, append([][]byte{[]byte(k)}, parts...)...)
+}
+
+// trusted checks a certificate up to one of the roots at a time (Unix seconds),
+// and that none on the way is revoked. It returns the root.
+func trusted(leaf *x509.Certificate, between, roots []*x509.Certificate, at int64, ref Reference) (*x509.Certificate, *task.Error) {
+	o := x509.VerifyOptions{
+		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(),
+		CurrentTime: time.Unix(at, 0), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	}
+	for _, c := range roots {
+		o.Roots.AddCert(c)
+	}
+	for _, c := range between {
+		o.Intermediates.AddCert(c)
+	}
+	chains, err := leaf.Verify(o)
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return nil, task.Refuse(CertificateExpired, "%s: %v", leaf.Subject, err)
+	case err != nil:
+		return nil, task.Refuse(UntrustedChain, "%s does not chain to a root of this chain's genesis: %v", leaf.Subject, err)
+	}
+	for _, c := range chains[0] {
+		if ref.revoked(sha256.Sum256(c.Raw)) {
+			return nil, task.Refuse(Revoked, "certificate %s is on this chain's list of revoked ones", c.Subject)
+		}
+	}
+	return chains[0][len(chains[0])-1], nil
+}
+
+// certificates parses a list of DER certificates.
+func certificates(ders [][]byte) ([]*x509.Certificate, error) {
+	if len(ders) > maxChain {
+		return nil, errors.New("too many certificates")
+	}
+	list := make([]*x509.Certificate, len(ders))
+	for i, der := range ders {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = c
+	}
+	return list, nil
+}
+
+// maxChain bounds a list of certificates.
+const maxChain = 8
+
+// ecdsaKey is a certificate's, on the curve that its kind uses.
+func ecdsaKey(c *x509.Certificate, bits int) *ecdsa.PublicKey {
+	if key, ok := c.PublicKey.(*ecdsa.PublicKey); ok && key.Curve.Params().BitSize == bits {
+		return key
+	}
+	return nil
+}
+
+// Boots counts the machine's starts up to this evidence; nil if its kind counts
+// none.
+func (e Evidence) Boots() *uint64 { return nil }
+
+// utc is a time for people.
+func utc(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.DateTime) }

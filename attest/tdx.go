@@ -1,0 +1,343 @@
+package attest
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-tdx-guest/abi"
+	"github.com/google/go-tdx-guest/pcs"
+	pb "github.com/google/go-tdx-guest/proto/tdx"
+	"github.com/prytany/prytany/task"
+)
+
+// TDXQuote is the quote of [TDX] evidence: the quote of the quoting enclave,
+// with its certificates in it, and Intel's collateral for the platform.
+type TDXQuote struct {
+	Quote      []byte        `cbor:"1,keyasint"` // version 4
+	Collateral TDXCollateral `cbor:"2,keyasint"`
+}
+
+// TDXCollateral is what Intel's provisioning service says of a platform (PCS
+// API v4). It goes stale within weeks, so it comes with the evidence.
+type TDXCollateral struct {
+	TCBInfo    []byte `cbor:"1,keyasint"` // JSON, signed
+	QEIdentity []byte `cbor:"2,keyasint"` // JSON, signed
+	Signer     []byte `cbor:"3,keyasint"` // DER, of the key that signed both
+	RootCRL    []byte `cbor:"4,keyasint"` // DER
+	PCKCRL     []byte `cbor:"5,keyasint"` // DER
+}
+
+// TDXReference is what a genesis says of TDX.
+type TDXReference struct {
+	Roots         [][]byte `cbor:"1,keyasint" json:"roots"`           // DER; none: Intel's
+	MinEvaluation uint64   `cbor:"2,keyasint" json:"min_evaluation"`  // least TCB evaluation data number
+	MaxAgeSeconds uint64   `cbor:"3,keyasint" json:"max_age_seconds"` // of collateral; 0: 30 days
+	Statuses      []string `cbor:"4,keyasint" json:"statuses"`        // accepted TCB statuses beside UpToDate
+}
+
+const (
+	collateralAge   = 30 * 24 * 3600 // seconds
+	collateralAhead = 36 * 3600      // it may have been issued since the task was drawn
+)
+
+// platform is a TDX quote, taken apart.
+type tdxPlatform struct {
+	body         *pb.TDQuoteBody
+	signed       *pb.Ecdsa256BitQuoteV4AuthData
+	qe           *pb.EnclaveReport
+	pck, between *x509.Certificate
+	ext          *pcs.PckExtensions
+}
+
+func verifyTDX(quote []byte, want Expected, ref Reference) (c Claims, refused *task.Error) {
+	q, err := task.Decode[TDXQuote](quote, task.MaxEvidence)
+	if err != nil {
+		return c, task.Refuse(QuoteMalformed, "%v", err)
+	}
+	p, err := parseTDX(q.Quote)
+	if err != nil {
+		return c, task.Refuse(QuoteMalformed, "%v", err)
+	}
+	anchors, refused := roots(ref.TDX.Roots, intelRoot)
+	if refused != nil {
+		return c, refused
+	}
+	root, refused := trusted(p.pck, []*x509.Certificate{p.between}, anchors, want.Now, ref)
+	if refused != nil {
+		return c, refused
+	}
+	if refused = p.checkSignatures(q.Quote); refused != nil {
+		return c, refused
+	}
+	info, qe, refused := q.Collateral.verify(p, root, anchors, want.Now, ref)
+	if refused != nil {
+		return c, refused
+	}
+	if refused = p.checkTCB(info, qe, ref); refused != nil {
+		return c, refused
+	}
+	attributes := p.body.GetTdAttributes()
+	if attributes[3]&(1<<5) != 0 { // bit 29
+		return c, task.Refuse(UnsafePolicy, "the TD can be migrated to another machine")
+	}
+	ppid, err := hex.DecodeString(p.ext.PPID)
+	if err != nil {
+		return c, task.Refuse(QuoteMalformed, "PPID: %v", err)
+	}
+	return Claims{
+		Tier: task.TierConfidential, Chip: identity(ppid),
+		Measurement: measurement(TDX, append([][]byte{p.body.GetMrTd()}, p.body.GetRtmrs()...)...),
+		ReportData:  hashIn(p.body.GetReportData()), TCB: uint64(info.TcbEvaluationDataNumber), Debug: attributes[0] != 0, // bits 0 to 7: under debug
+	}, nil
+}
+
+// parseTDX reads a quote of version 4 with an ECDSA key and a PCK chain in it.
+func parseTDX(raw []byte) (p tdxPlatform, err error) {
+	parsed, err := abi.QuoteToProto(raw)
+	if err != nil {
+		return p, err
+	}
+	q, ok := parsed.(*pb.QuoteV4)
+	if !ok {
+		return p, fmt.Errorf("not a quote of version 4")
+	}
+	if err := abi.CheckQuoteV4(q); err != nil {
+		return p, err
+	}
+	if q.GetHeader().GetTeeType() != abi.TeeTDX || q.GetHeader().GetAttestationKeyType() != abi.AttestationKeyType {
+		return p, fmt.Errorf("not of a TD, or not signed by ECDSA on P-256")
+	}
+	cert := q.GetSignedData().GetCertificationData().GetQeReportCertificationData()
+	p.body, p.signed, p.qe = q.GetTdQuoteBody(), q.GetSignedData(), cert.GetQeReport()
+	var chain [][]byte
+	for rest := cert.GetPckCertificateChainData().GetPckCertChain(); len(chain) < 3; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		chain = append(chain, block.Bytes)
+	}
+	certs, err := certificates(chain)
+	if err != nil || len(certs) != 3 {
+		return p, fmt.Errorf("want a PCK certificate, its CA and the root: %d certificates, %v", len(certs), err)
+	}
+	p.pck, p.between = certs[0], certs[1]
+	p.ext, err = pcs.PckCertificateExtensions(p.pck)
+	return p, err
+}
+
+// checkSignatures follows the chain of keys: the PCK signs the quoting
+// enclave's report, that names the attestation key, and that signs the quote.
+func (p tdxPlatform) checkSignatures(raw []byte) *task.Error {
+	cert := p.signed.GetCertificationData().GetQeReportCertificationData()
+	report, err := abi.EnclaveReportToAbiBytes(p.qe)
+	pck := ecdsaKey(p.pck, 256)
+	if err != nil || pck == nil || !p256(pck, report, cert.GetQeReportSignature()) {
+		return task.Refuse(BadSignature, "the PCK's signature over the quoting enclave's report does not hold")
+	}
+	key := p.signed.GetEcdsaAttestationKey()
+	bound := sha256.Sum256(slices.Concat(key, cert.GetQeAuthData().GetData()))
+	if hashIn(p.qe.GetReportData()) != bound {
+		return task.Refuse(BadSignature, "the quoting enclave's report does not name the key that signed the quote")
+	}
+	attestation, err := ecdsa.ParseUncompressedPublicKey(pck.Curve, append([]byte{4}, key...))
+	if err != nil || !p256(attestation, raw[:0x278], p.signed.GetSignature()) { // header and body
+		return task.Refuse(BadSignature, "the attestation key's signature over the quote does not hold")
+	}
+	return nil
+}
+
+// p256 checks a signature of 64 bytes, r before s.
+func p256(key *ecdsa.PublicKey, message, signature []byte) bool {
+	der, err := abi.SignatureToDER(signature)
+	digest := sha256.Sum256(message)
+	return err == nil && ecdsa.VerifyASN1(key, digest[:], der)
+}
+
+// verify checks that the collateral is Intel's, is fresh, and revokes nothing.
+func (k TDXCollateral) verify(p tdxPlatform, root *x509.Certificate, anchors []*x509.Certificate, now int64, ref Reference) (info pcs.TcbInfo, qe pcs.EnclaveIdentity, refused *task.Error) {
+	malformed := func(what string, err error) (pcs.TcbInfo, pcs.EnclaveIdentity, *task.Error) {
+		return info, qe, task.Refuse(QuoteMalformed, "collateral: %s: %v", what, err)
+	}
+	signer, err := x509.ParseCertificate(k.Signer)
+	if err != nil {
+		return malformed("signer", err)
+	}
+	rootCRL, err := x509.ParseRevocationList(k.RootCRL)
+	if err != nil {
+		return malformed("root CRL", err)
+	}
+	pckCRL, err := x509.ParseRevocationList(k.PCKCRL)
+	if err != nil {
+		return malformed("PCK CRL", err)
+	}
+	if _, refused = trusted(signer, nil, anchors, now, ref); refused != nil {
+		return info, qe, refused
+	}
+	key := ecdsaKey(signer, 256)
+	if signer.Subject.CommonName != "Intel SGX TCB Signing" || key == nil {
+		return info, qe, task.Refuse(UntrustedChain, "%q may not sign collateral", signer.Subject.CommonName)
+	}
+	if refused = signedJSON(k.TCBInfo, "tcbInfo", key, &info); refused != nil {
+		return info, qe, refused
+	}
+	if refused = signedJSON(k.QEIdentity, "enclaveIdentity", key, &qe); refused != nil {
+		return info, qe, refused
+	}
+	if rootCRL.CheckSignatureFrom(root) != nil || pckCRL.CheckSignatureFrom(p.between) != nil {
+		return info, qe, task.Refuse(BadSignature, "a revocation list is not signed by the CA of the quote's chain")
+	}
+	age := int64(ref.TDX.MaxAgeSeconds)
+	if age == 0 {
+		age = collateralAge
+	}
+	for _, d := range []struct {
+		what         string
+		issued, next time.Time
+	}{
+		{"TCB info", info.IssueDate, info.NextUpdate}, {"QE identity", qe.IssueDate, qe.NextUpdate},
+		{"PCK CRL", pckCRL.ThisUpdate, pckCRL.NextUpdate}, {"root CRL", rootCRL.ThisUpdate, rootCRL.NextUpdate},
+	} {
+		issued, next := d.issued.Unix(), d.next.Unix()
+		old := d.what != "root CRL" && issued < now-age // the root's is issued once a year
+		if next < now || old || issued > now+collateralAhead {
+			return info, qe, task.Refuse(StaleCollateral, "%s of %s, good until %s; the task was drawn at %s", d.what, utc(issued), utc(next), utc(now))
+		}
+	}
+	for _, r := range []struct {
+		crl  *x509.RevocationList
+		cert *x509.Certificate
+	}{{rootCRL, p.between}, {rootCRL, signer}, {pckCRL, p.pck}} {
+		for _, bad := range r.crl.RevokedCertificateEntries {
+			if bad.SerialNumber.Cmp(r.cert.SerialNumber) == 0 {
+				return info, qe, task.Refuse(Revoked, "Intel has revoked the certificate %s", r.cert.Subject)
+			}
+		}
+	}
+	return info, qe, nil
+}
+
+// signedJSON reads {name: value, "signature": hex}: the signature is over the
+// value's bytes as they stand.
+func signedJSON(raw []byte, name string, key *ecdsa.PublicKey, into any) *task.Error {
+	var parts map[string]json.RawMessage
+	var signature string
+	err := json.Unmarshal(raw, &parts)
+	if err == nil {
+		err = json.Unmarshal(parts["signature"], &signature)
+	}
+	if err != nil {
+		return task.Refuse(QuoteMalformed, "collateral: %s: %v", name, err)
+	}
+	sig, err := hex.DecodeString(signature)
+	if err != nil || !p256(key, parts[name], sig) {
+		return task.Refuse(BadSignature, "the signature over the %s does not hold", name)
+	}
+	if err := json.Unmarshal(parts[name], into); err != nil {
+		return task.Refuse(QuoteMalformed, "collateral: %s: %v", name, err)
+	}
+	return nil
+}
+
+// checkTCB holds the platform's patch levels against Intel's word for them.
+func (p tdxPlatform) checkTCB(info pcs.TcbInfo, qe pcs.EnclaveIdentity, ref Reference) *task.Error {
+	svn := p.body.GetTeeTcbSvn()
+	mismatch := func(format string, args ...any) *task.Error { return task.Refuse(EndorsementMismatch, format, args...) }
+	switch {
+	case info.ID != "TDX" || info.Version != 3 || qe.ID != "TD_QE" || qe.Version != 2:
+		return mismatch("collateral for %s %d and %s %d, want TDX 3 and TD_QE 2", info.ID, info.Version, qe.ID, qe.Version)
+	case !strings.EqualFold(info.Fmspc, p.ext.FMSPC) || !strings.EqualFold(info.PceID, p.ext.PCEID):
+		return mismatch("collateral for platforms %s, the PCK is of %s", info.Fmspc, p.ext.FMSPC)
+	case !masked(p.qe.GetAttributes(), qe.AttributesMask.Bytes, qe.Attributes.Bytes) || !bytes.Equal(p.qe.GetMrSigner(), qe.Mrsigner.Bytes) ||
+		p.qe.GetIsvProdId() != uint32(qe.IsvProdID) || !maskedSelect(p.qe.GetMiscSelect(), qe):
+		return mismatch("the quoting enclave is not Intel's")
+	case uint64(info.TcbEvaluationDataNumber) < ref.TDX.MinEvaluation:
+		return task.Refuse(StaleTCB, "TCB evaluation %d is below %d, the chain's floor", info.TcbEvaluationDataNumber, ref.TDX.MinEvaluation)
+	}
+	signer, attributes, mask := info.TdxModule.Mrsigner, info.TdxModule.Attributes, info.TdxModule.AttributesMask
+	statuses := []string{status(qe.TcbLevels, func(t pcs.Tcb) bool { return p.qe.GetIsvSvn() >= t.Isvsvn })}
+	if svn[1] > 0 { // a module of a later generation has an identity of its own
+		at := slices.IndexFunc(info.TdxModuleIdentities, func(m pcs.TdxModuleIdentity) bool { return m.ID == fmt.Sprintf("TDX_%02x", svn[1]) })
+		if at < 0 {
+			return mismatch("the collateral knows no TDX module of version %d", svn[1])
+		}
+		m := info.TdxModuleIdentities[at]
+		signer, attributes, mask = m.Mrsigner, m.Attributes, m.AttributesMask
+		statuses = append(statuses, status(m.TcbLevels, func(t pcs.Tcb) bool { return uint32(svn[0]) >= t.Isvsvn }))
+	}
+	if !bytes.Equal(p.body.GetMrSignerSeam(), signer.Bytes) || !masked(p.body.GetSeamAttributes(), mask.Bytes, attributes.Bytes) {
+		return mismatch("the TDX module is not Intel's")
+	}
+	statuses = append(statuses, status(info.TcbLevels, func(t pcs.Tcb) bool {
+		return p.ext.TCB.PCESvn >= t.Pcesvn && reached(p.ext.TCB.CPUSvnComponents, t.SgxTcbcomponents, 0) && reached(svn, t.TdxTcbcomponents, 2*min(1, int(svn[1])))
+	}))
+	for _, s := range statuses {
+		switch {
+		case s == string(pcs.TcbComponentStatusRevoked):
+			return task.Refuse(Revoked, "Intel has revoked this TCB level")
+		case s != string(pcs.TcbComponentStatusUpToDate) && !slices.Contains(ref.TDX.Statuses, s):
+			return task.Refuse(StaleTCB, "Intel calls this TCB level %q", s)
+		}
+	}
+	return nil
+}
+
+// status is that of the first level that is reached; they come best first.
+func status(levels []pcs.TcbLevel, reached func(pcs.Tcb) bool) string {
+	for _, l := range levels {
+		if reached(l.Tcb) {
+			return string(l.TcbStatus)
+		}
+	}
+	return "unknown"
+}
+
+// reached says whether all components from one on are up to a level's.
+func reached(have []byte, want []pcs.TcbComponent, from int) bool {
+	if len(have) != len(want) {
+		return false
+	}
+	for i := from; i < len(have); i++ {
+		if have[i] < want[i].Svn {
+			return false
+		}
+	}
+	return true
+}
+
+func masked(have, mask, want []byte) bool {
+	if len(have) != len(mask) || len(have) != len(want) {
+		return false
+	}
+	for i := range have {
+		if have[i]&mask[i] != want[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func maskedSelect(have uint32, qe pcs.EnclaveIdentity) bool {
+	b := []byte{byte(have), byte(have >> 8), byte(have >> 16), byte(have >> 24)}
+	return masked(b, qe.MiscselectMask.Bytes, qe.Miscselect.Bytes)
+}
+
+// unsignTDX spoils the first byte of the quote's signature.
+func unsignTDX(quote []byte) []byte {
+	q, err := task.Decode[TDXQuote](quote, task.MaxEvidence)
+	if err != nil || len(q.Quote) <= 0x27C {
+		return nil
+	}
+	q.Quote = slices.Clone(q.Quote)
+	q.Quote[0x27C] ^= 1
+	return task.Encode(q)
+}

@@ -1,0 +1,32 @@
+package tee
+
+import (
+	"crypto/ed25519"
+	"fmt"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/task"
+)
+
+// Platform says by what the enclave is to quote. What the host says here it
+// cannot lie about to anyone's harm but its own: the evidence says what it is.
+type Platform struct {
+	Kind      attest.Kind `cbor:"1,keyasint"`
+	Simulated *Simulated  `cbor:"2,keyasint,omitempty"`
+}
+
+// Simulated is a platform made of what the host gives it. A real TEE has its
+// own key, in hardware, and measures for itself; that this one does not is why
+// simulated evidence protects nothing.
+type Simulated struct {
+	ChipSeed    [32]byte  `cbor:"1,keyasint"`
+	Measurement task.Hash `cbor:"2,keyasint"` // of the program that the host started as enclave
+}
+
+// open gives the platform's quoter.
+func (p Platform) open() (attest.Quoter, error) {
+	if p.Kind == attest.Simulated && p.Simulated != nil {
+		return attest.Platform{Chip: ed25519.NewKeyFromSeed(p.Simulated.ChipSeed[:]), Measurement: p.Simulated.Measurement}.Quoter(), nil
+	}
+	return nil, fmt.Errorf("no platform of kind %q here", p.Kind)
+}
