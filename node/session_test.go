@@ -450,6 +450,7 @@ func TestEarlierAttemptIsNotHeard(t *testing.T) {
 	if _, judged := w.said["verdict 0/0"]; judged {
 		t.Error("judged evidence of another attempt")
 	}
+	w = newWorld(t) // with a journal of its own
 	exec := w.elected(w.workers[0])
 	before := len(w.sent)
 	exec.Quoted(late.Shown.Ballot, []byte("late"))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/sandbox/image"
 	"github.com/prytany/prytany/task"
 )
 
@@ -20,7 +21,6 @@ const logBytes = 64 << 10
 // A runtime runs jobs by one technology (spec §9.3).
 type runtime interface {
 	Run(ctx context.Context, job sandbox.Job) (sandbox.Result, error)
-	Close(ctx context.Context) error
 }
 
 // execute runs the sandbox, unless a key opens nothing. An error is the host's
@@ -58,6 +58,10 @@ func RunFunction(ctx context.Context, m task.Manifest, c Cache, job sandbox.Job)
 	}
 	defer done()
 	ran, err := r.Run(ctx, job)
+	if errors.Is(err, image.ErrDigest) { // Bob's blob is not the image that he names
+		ran = failed(err.Error())
+		ran.Outcome, err = sandbox.FunctionError, nil
+	}
 	checkOutputs(m, &ran)
 	return ran, err
 }

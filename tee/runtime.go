@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/task"
 )
 
@@ -17,13 +18,15 @@ import (
 func open(ctx context.Context, m task.Manifest, c Cache) (r runtime, done func(), err error) {
 	switch m.Runtime {
 	case task.RuntimeWasm:
-		r, err = sandbox.NewWasm(ctx)
+		w, err := sandbox.NewWasm(ctx)
+		return w, func() { _ = w.Close(ctx) }, err
 	case task.RuntimePython:
 		return c.interpreter(ctx, m.Image.Digest)
-	default:
-		err = fmt.Errorf("this enclave has no runtime %q", m.Runtime)
+	case task.RuntimeOCI:
+		k, err := container.New(ctx, container.Config{})
+		return k, func() { _ = k.Close() }, err
 	}
-	return r, func() { _ = r.Close(ctx) }, err
+	return nil, nil, fmt.Errorf("this enclave has no runtime %q", m.Runtime)
 }
 
 // interpreter opens an engine for a public module, which takes seconds to

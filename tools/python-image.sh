@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
 # Builds the example base image: Python 3 with Pillow, from Debian packages.
 #
-#   tools/python-image.sh [ROOTFS.tar [IMAGE.tar]]
+#   tools/python-image.sh [IMAGE.tar]     default: where prytany looks for it
 #
-# ROOTFS.tar (python-rootfs.tar) is a root file system, IMAGE.tar the OCI image
-# layout made of it with `prytany func build`; without a second name it stops
-# at the first. The same package versions give the same bytes, whoever runs it
-# and when.
+# The image is a tar of an OCI image layout. The same package versions give the
+# same bytes, whoever builds it and when. PRYTANY names the program that packs
+# it, if it is not on the PATH.
 #
 # It needs root and mmdebstrap (Debian package mmdebstrap), and takes the
 # packages from the machine's own sources. SUITE says which (bookworm).
 set -euo pipefail
 
-rootfs=${1:-python-rootfs.tar}
-image=${2:-}
+image=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/prytany/images/python-pillow.tar}
+prytany=${PRYTANY:-prytany}
+command -v "$prytany" >/dev/null || { echo "python-image: there is no $prytany. Next: make build, and PRYTANY=bin/prytany" >&2; exit 2; }
 suite=${SUITE:-bookworm}
 export SOURCE_DATE_EPOCH=0 LC_ALL=C
 
@@ -33,29 +33,25 @@ esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Compiled modules are tied to their source by its hash and not by its time,
-# which an image does not keep, and nobody checks it at run time.
-# What is removed then: what no program needs, and what differs between runs.
 mmdebstrap --quiet --mode=root --variant=extract --format=tar \
-	--include="python3-minimal,lib$python-stdlib,python3-pil,$python-minimal" \
-	--dpkgopt='path-exclude=/usr/share/doc/*' \
-	--dpkgopt='path-exclude=/usr/share/man/*' \
-	--dpkgopt='path-exclude=/usr/share/locale/*' \
-	--dpkgopt='path-exclude=/usr/share/lintian/*' \
-	--dpkgopt='path-exclude=/usr/share/bug/*' \
-	--customize-hook='rm -rf "$1"/var/cache "$1"/var/log "$1"/var/lib/apt "$1"/var/lib/dpkg "$1"/etc/apt "$1"/usr/share/doc "$1"/usr/share/man "$1"/usr/share/locale' \
-	--customize-hook='rm -rf "$1"/usr/lib/*/perl* "$1"/usr/share/perl* "$1"/usr/bin/perl* "$1"/usr/lib/*/libperl* "$1"/usr/lib/*/gconv "$1"/usr/share/zoneinfo' \
-	--customize-hook='rm -f "$1"/etc/machine-id "$1"/etc/resolv.conf "$1"/etc/hostname; find "$1"/dev -mindepth 1 -delete' \
-	--customize-hook="ln -sf $python \"\$1\"/usr/bin/python3; find \"\$1\" -name __pycache__ -prune -exec rm -rf {} +" \
-	--customize-hook="chroot \"\$1\" /usr/bin/$python -m compileall -q --invalidation-mode unchecked-hash /usr/lib/$python /usr/lib/python3 || true" \
-	"$suite" "$work/raw.tar"
-
+	--include="python3-minimal,lib$python-stdlib,python3-pil,$python-minimal,dash" "$suite" "$work/raw.tar"
 mkdir "$work/root"
 tar -C "$work/root" -xf "$work/raw.tar"
-tar -C "$work/root" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --format=pax \
-	--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime -cf "$rootfs" .
-echo "$rootfs: $(sha256sum <"$rootfs" | cut -d' ' -f1)"
+cd "$work/root"
+find dev -mindepth 1 -delete # a container gets its own
+ln -sf "$python" usr/bin/python3
 
-if [ -n "$image" ]; then
-	prytany func build --rootfs "$rootfs" --out "$image"
-fi
+# What no program in it needs. Packages' names and versions stay, with their
+# licences, so that anyone can say what is in the image.
+rm -rf var/cache/* var/log/* var/lib/apt usr/share/man usr/share/locale usr/share/lintian usr/share/bug usr/share/zoneinfo etc/apt \
+	usr/share/perl* usr/lib/*/perl* usr/bin/perl* usr/lib/*/libperl* usr/lib/*/gconv "usr/lib/$python/pydoc_data" "usr/lib/$python/lib2to3" \
+	etc/machine-id etc/resolv.conf etc/hostname
+find usr/share/doc -type f ! -name copyright -delete
+find . -name __pycache__ -prune -exec rm -rf {} +
+
+# Compiled once, since nothing can be kept at run time; tied to the source by
+# nothing that an image does not keep, such as times.
+PYTHONHASHSEED=0 chroot . "/usr/bin/$python" -m compileall -q -j 1 --invalidation-mode unchecked-hash "/usr/lib/$python" /usr/lib/python3 || true
+cd - >/dev/null
+tar -C "$work/root" -cf "$work/root.tar" . # prytany sorts it, and takes owners and times out
+"$prytany" func build --rootfs "$work/root.tar" --out "$image" -- python3

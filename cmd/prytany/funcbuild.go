@@ -5,15 +5,56 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/prytany/prytany/sandbox/image"
 	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
 )
 
 func (a *app) funcBuildCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "build DIR", Short: "Compile a function to WASM, or pack its code, and check its manifest", Args: exactly(1, "DIR"),
-		RunE: func(c *cobra.Command, args []string) error { return a.funcBuild(c.Context(), args[0]) },
+	var rootfs, out string
+	c := &cobra.Command{
+		Use:   "build DIR | --rootfs ROOTFS.tar --out IMAGE.tar [-- COMMAND...]",
+		Short: "Compile a function to WASM, or pack its code; or make an image of a root file system",
+		Long: "With DIR: checks the manifest, and leaves what would be published as code beside it.\n" +
+			"With --rootfs: makes a tar of an OCI image layout, the same bytes for the same files whoever\n" +
+			"builds it. Without a DIR what follows -- is the image's command.",
+		RunE: func(c *cobra.Command, args []string) error {
+			if rootfs != "" {
+				return a.imageBuild(rootfs, out, args)
+			}
+			if err := exactly(1, "DIR")(c, args); err != nil {
+				return err
+			}
+			return a.funcBuild(c.Context(), args[0])
+		},
 	}
+	c.Flags().StringVar(&rootfs, "rootfs", "", "a tar of a root file system")
+	c.Flags().StringVar(&out, "out", "", "where to write the image")
+	return c
+}
+
+// imageBuild makes a public image of a root file system.
+func (a *app) imageBuild(rootfs, out string, cmd []string) error {
+	if out == "" {
+		return usage("--rootfs goes with --out")
+	}
+	f, err := os.Open(rootfs)
+	if err != nil {
+		return task.Refuse("image-missing", "%v", err)
+	}
+	defer f.Close()
+	layout, digest, err := image.Build(f, image.Config{Cmd: cmd})
+	if err != nil {
+		return task.Refuse("image-invalid", "%s: %v", rootfs, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(out, layout, 0o644); err != nil {
+		return err
+	}
+	a.say("%s: %s, %d KiB", out, digest, len(layout)>>10)
+	return a.print(map[string]any{"file": out, "digest": digest, "bytes": len(layout)}, digest+"\n")
 }
 
 // funcBuild leaves what would be published as code beside the manifest.

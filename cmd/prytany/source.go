@@ -13,6 +13,7 @@ import (
 
 	"github.com/prytany/prytany/examples"
 	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/sandbox/image"
 	"github.com/prytany/prytany/task"
 )
 
@@ -177,7 +178,7 @@ func imageDigest(m task.Manifest, raw []byte) (string, error) {
 	if m.Runtime == task.RuntimePython {
 		return fmt.Sprintf("sha256:%x", sha256.Sum256(raw)), nil
 	}
-	return "", fmt.Errorf("there is no runtime %q", m.Runtime)
+	return image.Digest(raw)
 }
 
 // wasmName is a function's compiled code, if its author brings it.
