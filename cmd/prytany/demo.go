@@ -1,19 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"fmt"
-	"image"
-	"image/png"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/prytany/prytany/committee"
-	"github.com/prytany/prytany/examples/picture"
-	"github.com/prytany/prytany/examples/poster/effect"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/p2p"
@@ -35,23 +30,15 @@ func (a *app) demoCommand() *cobra.Command {
 	c.Flags().StringVar(&o.input, "input", "", "a PNG or JPEG instead of the built-in picture")
 	c.Flags().IntVar(&o.workers, "workers", 10, "how many workers, 4 to 64")
 	c.Flags().StringVar(&o.keep, "keep", "", "keep the homes of all nodes in this directory")
+	c.Flags().StringVar(&o.runtime, "runtime", task.RuntimeWasm, "what Bob's function runs in: wasm, python, oci or docker")
 	c.Flags().StringVar(&o.with, "with", "", "let somebody do wrong: lying-verifier, lazy-verifier, bad-executor, equivocator, silent-alice or silent-bob")
 	return c
 }
 
 type demoOptions struct {
 	out, input, keep, with string
+	runtime                string
 	workers                int
-}
-
-// demoArgs are what Alice asks of Bob's function. In the built-in picture she
-// also hides the number on the boat.
-func demoArgs(o demoOptions) []string {
-	args := []string{"--levels", "6", "--radius", "4"}
-	if r := picture.Number; o.input == "" {
-		args = append(args, "--blur", fmt.Sprintf("%d,%d,%d,%d", r.Min.X, r.Min.Y, r.Dx(), r.Dy()))
-	}
-	return args
 }
 
 func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
@@ -59,6 +46,10 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 		return usage("--workers is %d, want 4 to 64", o.workers)
 	}
 	bad, err := castFor(o.with)
+	if err != nil {
+		return err
+	}
+	j, err := a.demoJob(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -78,14 +69,10 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
-	input, err := demoInput(o.input)
-	if err != nil {
-		return err
-	}
 	building := make(chan built, 1)
-	line.say("compiling Bob's function from Go source to WASM (cached after the first time)")
+	line.say("%s", j.preparing)
 	go func() {
-		src, err := a.loadExample(ctx, "poster")
+		src, err := a.loadExample(ctx, j.example)
 		building <- built{src, err}
 	}()
 	aliceKey, bobKey := ed25519.NewKeyFromSeed(seedOf()), ed25519.NewKeyFromSeed(seedOf())
@@ -109,7 +96,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	if o.with == silentBob {
 		n.keeper.forget()
 	}
-	return a.demoTask(ctx, n, line, o, f, aliceKey, input)
+	return a.demoTask(ctx, n, line, o, j, f, aliceKey)
 }
 
 type built struct {
@@ -119,13 +106,6 @@ type built struct {
 
 func seedOf() []byte { s := randomSeed(); return s[:] }
 
-func demoInput(path string) ([]byte, error) {
-	if path == "" {
-		return picture.JPEG(), nil
-	}
-	return os.ReadFile(path)
-}
-
 // demoPublish plays Bob.
 func (a *app) demoPublish(ctx context.Context, n *network, line *timeline, building chan built, key ed25519.PrivateKey) (task.Function, error) {
 	done := line.wait("waiting for the compiler")
@@ -134,7 +114,7 @@ func (a *app) demoPublish(ctx context.Context, n *network, line *timeline, build
 	if b.err != nil {
 		return task.Function{}, b.err
 	}
-	line.say("compiled: %d KB of WASM", len(b.code)>>10)
+	line.say("Bob's code: %d KB; in the open with it: %d KB", (len(b.code)+1023)>>10, len(b.image)>>10)
 	bob, err := openService(ctx, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, "", n.bootstrap())
 	if err != nil {
 		return task.Function{}, err
@@ -151,7 +131,7 @@ func (a *app) demoPublish(ctx context.Context, n *network, line *timeline, build
 }
 
 // demoTask plays Alice.
-func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOptions, f task.Function, key ed25519.PrivateKey, input []byte) error {
+func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOptions, j demoJob, f task.Function, key ed25519.PrivateKey) error {
 	alice, err := openClient(ctx, n.client, key, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, "", n.bootstrap())
 	if err != nil {
 		return err
@@ -160,9 +140,13 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	if o.with == silentAlice {
 		alice.Policy.MinTier = task.TierConfidential // nobody here is good enough for her key
 	}
+	input, err := tee.PackInputs(f.Manifest, map[string][]byte{j.input: j.picture})
+	if err != nil {
+		return err
+	}
 	line.start()
 	r, err := alice.Post(ctx, owner.Job{
-		Function: f.ID(), Input: input, Args: demoArgs(o), GasLimit: f.Manifest.Limits.Gas, GasPrice: defaultGasPrice,
+		Function: f.ID(), Input: input, Args: j.args, GasLimit: f.Manifest.Limits.Gas, GasPrice: defaultGasPrice,
 		Fee: defaultFee, Seats: task.DefaultSeats, MinSeats: defaultMinSeats, Policy: task.Policy{MinTier: task.TierSimulated},
 	})
 	if err != nil {
@@ -199,7 +183,7 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	if err != nil {
 		return err
 	}
-	same, err := sameAsDirect(input, out.Files["out.png"], demoArgs(o))
+	same, err := j.check(out.Files["out.png"])
 	if err != nil {
 		return err
 	}
@@ -280,29 +264,4 @@ func makeReceipt(ctx context.Context, c chainEdge, k *ledger.Case) ([]byte, erro
 		return nil, err
 	}
 	return receipt.New(proven, task.Encode(p)).Encode(), nil
-}
-
-// sameAsDirect runs the function's own code natively on the same input.
-func sameAsDirect(input, got []byte, args []string) (bool, error) {
-	src, _, err := image.Decode(bytes.NewReader(input))
-	if err != nil {
-		return false, err
-	}
-	have, err := png.Decode(bytes.NewReader(got))
-	if err != nil {
-		return false, err
-	}
-	options, err := effect.ParseArgs(args)
-	if err != nil {
-		return false, err
-	}
-	want := effect.Apply(src, options)
-	var a, b bytes.Buffer
-	if err := png.Encode(&a, want); err != nil {
-		return false, err
-	}
-	if err := png.Encode(&b, have); err != nil {
-		return false, err
-	}
-	return bytes.Equal(a.Bytes(), b.Bytes()), nil
 }

@@ -132,6 +132,8 @@ func (l *timeline) election(ctx context.Context, c *ledger.Case, n *network) {
 		seats := sortition.Seats(beta, c.Seats, uint64(stake), uint64(c.TotalStake))
 		mark, what := "  ", l.a.paint(dim, "no seat")
 		switch {
+		case seats > 0 && c.Member(w.ID()) != nil && rank[w.ID()] == 0:
+			what = fmt.Sprintf("%d seat%s; it verifies, and has no %s to execute", seats, plural(seats), c.Function.Manifest.Runtime)
 		case seats > 0 && rank[w.ID()] == 0:
 			what = fmt.Sprintf("%d seat%s, but its claim came too late", seats, plural(seats))
 		case seats > 0:
