@@ -461,12 +461,17 @@ func TestKillNine(t *testing.T) {
 		if now, _ := os.ReadFile("/proc/self/mountinfo"); !bytes.Equal(now, mounts) {
 			t.Errorf("mounts were\n%s and are\n%s", mounts, now)
 		}
-		mustRun(t, r, job(t, "nothing"))
-		_ = filepath.WalkDir("/sys/fs/cgroup", func(p string, d os.DirEntry, err error) error {
-			if err == nil && strings.HasPrefix(d.Name(), mine) {
-				t.Errorf("the cgroup %s is still there", p)
-			}
-			return nil
+		// The kernel may need a moment to see that they are empty.
+		until(t, "its cgroups are removed", func() bool {
+			mustRun(t, r, job(t, "nothing"))
+			left := 0
+			_ = filepath.WalkDir("/sys/fs/cgroup", func(p string, d os.DirEntry, err error) error {
+				if err == nil && strings.HasPrefix(d.Name(), mine) {
+					left++
+				}
+				return nil
+			})
+			return left == 0
 		})
 	})
 }
