@@ -110,11 +110,10 @@ func (c Config) withDefaults() Config {
 // Usage is what a run has used of the machine, the runtime's own share
 // included.
 type Usage struct {
-	CPU         time.Duration
-	MemoryGas   uint64 // the part of the gas that is memory's
-	DiskWrites  uint64 // bytes written to block devices; a run that has any is an error
-	OOMKills    uint64
-	NetworkSent uint64 // packets that left the keeper's network namespace; there is nothing in it
+	CPU        time.Duration
+	MemoryGas  uint64 // the part of the gas that is memory's
+	DiskWrites uint64 // bytes written to block devices; a run that has any is an error
+	OOMKills   uint64 // processes that the kernel killed for memory
 }
 
 // Runtime runs jobs. Its methods may be called by several goroutines at once.

@@ -54,6 +54,19 @@ func each(t *testing.T, f func(t *testing.T, r *Runtime)) {
 	}
 }
 
+// two is each, for long tests: runc is left out where there is crun, which gets
+// the same configuration from the same keeper.
+func two(t *testing.T, f func(t *testing.T, r *Runtime)) {
+	t.Helper()
+	_, crun := Find("crun")
+	each(t, func(t *testing.T, r *Runtime) {
+		if r.Name() == "runc" && crun {
+			t.Skip("crun stands for it")
+		}
+		f(t, r)
+	})
+}
+
 func open(t testing.TB, name string) *Runtime {
 	t.Helper()
 	r, err := New(t.Context(), Config{Runtimes: []string{name}})

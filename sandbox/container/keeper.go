@@ -61,6 +61,16 @@ func (o order) do() error {
 		}
 		unix.CloseOnExec(m.fd)
 	}
+	if o.Box != 0 {
+		for dir, attributes := range map[string]uint64{
+			rootDir: unix.MOUNT_ATTR_RDONLY,
+			inDir:   unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOEXEC,
+		} {
+			if err := rebind(dir, attributes); err != nil {
+				return fmt.Errorf("making %s read-only: %w", dir, err)
+			}
+		}
+	}
 	// The runtime must see the processes of this namespace, and no cgroup tree:
 	// crun refuses some, and all it needs of one is done.
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
@@ -69,6 +79,20 @@ func (o order) do() error {
 	_ = unix.Unmount("/sys/fs/cgroup/unified", unix.MNT_DETACH) // where there is one
 	err := unix.Exec(o.Argv[0], o.Argv, []string{"PATH=" + searchPath, "HOME=/run", "XDG_RUNTIME_DIR=/run"})
 	return fmt.Errorf("%s: %w", o.Argv[0], err)
+}
+
+// rebind mounts a directory onto itself, with more attributes. What a runtime
+// makes of it later cannot have fewer, for it is another user's by then.
+func rebind(dir string, attributes uint64) error {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: attributes}); err != nil {
+		return err
+	}
+	return unix.MoveMount(fd, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 // A kept process is one that a keeper has become. All of its namespace dies

@@ -60,7 +60,7 @@ func probe(ctx context.Context, name string) (Status, engine) {
 	if os.Geteuid() != 0 {
 		return fail("run as root; containers are made for one that is not", "only root can make namespaces, mounts and cgroups")
 	}
-	m, err := newRAM(1<<20, 16)
+	m, err := newRAM(1<<20, 16, false)
 	if err != nil {
 		return fail("a kernel of 6.4 or later, and the capability CAP_SYS_ADMIN", "%v", err)
 	}

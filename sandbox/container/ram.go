@@ -26,8 +26,8 @@ type ram struct {
 }
 
 // newRAM makes one that holds at most so many bytes, in pages, and files and
-// directories, its root not counted.
-func newRAM(bytes, files uint64) (*ram, error) {
+// directories, its root not counted. No file of it is run, unless it may.
+func newRAM(bytes, files uint64, runnable bool) (*ram, error) {
 	fsfd, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("a file system in memory: %w", err)
@@ -46,7 +46,11 @@ func newRAM(bytes, files uint64) (*ram, error) {
 	if err := unix.FsconfigCreate(fsfd); err != nil {
 		return nil, fmt.Errorf("a file system in memory: %w", err)
 	}
-	fd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	attributes := unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+	if !runnable {
+		attributes |= unix.MOUNT_ATTR_NOEXEC
+	}
+	fd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, attributes)
 	if err != nil {
 		return nil, fmt.Errorf("a file system in memory: %w", err)
 	}
@@ -98,16 +102,16 @@ func newBox(c Config, job *sandbox.Job) (*box, error) {
 	for _, f := range job.Inputs {
 		bytes, files = bytes+uint64(len(f.Data)), files+1+uint64(strings.Count(f.Name, "/"))
 	}
-	if b.base, err = newRAM(bytes+files*page, files); err != nil {
+	if b.base, err = newRAM(bytes+files*page, files, true); err != nil {
 		return nil, err
 	}
 	// Room for what is allowed however it is cut into files, and one page and
 	// one file more: if that is used too, it was too much.
-	if b.out, err = newRAM((min(job.Limits.OutputBytes, 1<<40)/page+sandbox.MaxFiles+2)*page, sandbox.MaxFiles+1); err != nil {
+	if b.out, err = newRAM((min(job.Limits.OutputBytes, 1<<40)/page+sandbox.MaxFiles+2)*page, sandbox.MaxFiles+1, false); err != nil {
 		b.close()
 		return nil, err
 	}
-	if b.tmp, err = newRAM(c.TmpBytes, tmpFiles); err != nil {
+	if b.tmp, err = newRAM(c.TmpBytes, tmpFiles, false); err != nil {
 		b.close()
 		return nil, err
 	}

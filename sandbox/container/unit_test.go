@@ -214,7 +214,7 @@ func TestUsers(t *testing.T) {
 // What is in a job's memory shows in the state, whatever it is, and wiping
 // takes all of it away.
 func TestStateAndWipe(t *testing.T) {
-	m, err := newRAM(16<<20, 2000)
+	m, err := newRAM(16<<20, 2000, false)
 	if err != nil {
 		t.Skip(err)
 	}
