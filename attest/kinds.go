@@ -51,6 +51,7 @@ var kinds map[Kind]kind
 func init() {
 	kinds = map[Kind]kind{
 		Simulated: {task.TierSimulated, verifySimulated, notBelow, lastByte},
+		TPM:       {task.TierMeasured, verifyTPM, notBelow, lastByte},
 		SEVSNP:    {task.TierConfidential, verifySNP, bytewise, unsignSNP},
 		TDX:       {task.TierConfidential, verifyTDX, notBelow, unsignTDX},
 		Nitro:     {task.TierConfidential, verifyNitro, notBelow, lastByte},
@@ -159,10 +160,6 @@ func ecdsaKey(c *x509.Certificate, bits int) *ecdsa.PublicKey {
 	}
 	return nil
 }
-
-// Boots counts the machine's starts up to this evidence; nil if its kind counts
-// none.
-func (e Evidence) Boots() *uint64 { return nil }
 
 // utc is a time for people.
 func utc(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.DateTime) }

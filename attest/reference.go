@@ -1,7 +1,10 @@
 package attest
 
 import (
+	"crypto/x509"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/prytany/prytany/task"
 )
@@ -14,9 +17,49 @@ type Reference struct {
 	MinTCB         uint64         `cbor:"3,keyasint" json:"min_tcb"`      // of simulated evidence
 	Kinds          []Kind         `cbor:"4,keyasint" json:"kinds"`        // accepted beside simulated evidence
 	Revoked        []task.Hash    `cbor:"5,keyasint" json:"revoked"`      // SHA-256 of certificates (DER)
+	TPM            TPMReference   `cbor:"6,keyasint" json:"tpm"`
 	SNP            SNPReference   `cbor:"7,keyasint" json:"sev_snp"`
 	TDX            TDXReference   `cbor:"8,keyasint" json:"tdx"`
 	Nitro          NitroReference `cbor:"9,keyasint" json:"nitro"`
+}
+
+// Check refuses a reference under which evidence could not be appraised, or
+// that would take a toy for a machine.
+func (r Reference) Check() error {
+	if len(r.Measurements) > 256 || len(r.Revoked) > 4096 || len(r.Kinds) > len(kinds) {
+		return fmt.Errorf("reference: too many measurements, revoked certificates or kinds")
+	}
+	for _, k := range r.Kinds {
+		if _, ok := k.Tier(); !ok || k == Simulated {
+			return fmt.Errorf("reference: kind %q is not known, or has a rule of its own (allow_simulated)", k)
+		}
+	}
+	for _, named := range []struct {
+		kind  Kind
+		roots [][]byte
+	}{{TPM, r.TPM.Roots}, {SEVSNP, r.SNP.Roots}, {TDX, r.TDX.Roots}, {Nitro, r.Nitro.Roots}} {
+		if len(named.roots) > 64 {
+			return fmt.Errorf("reference: too many roots for %s", named.kind)
+		}
+		for _, der := range named.roots {
+			c, err := x509.ParseCertificate(der)
+			if err != nil {
+				return fmt.Errorf("reference: a root for %s cannot be read: %w", named.kind, err)
+			}
+			if toy := strings.Contains(strings.ToLower(c.Subject.CommonName+c.Issuer.CommonName), "swtpm"); toy && !r.AllowSimulated {
+				return fmt.Errorf("reference: root %s for %s makes certificates for TPMs of software; a chain without simulated evidence takes none", c.Subject, named.kind)
+			}
+		}
+	}
+	t := r.TPM
+	if r.accepts(TPM) && (len(t.Roots) == 0 || t.Threshold == 0 || int(t.Threshold) > len(t.Activators)) || len(t.Activators) > maxEndorsements || len(t.PCRs) > 256 {
+		return fmt.Errorf("reference: TPM evidence needs roots, and a threshold of 1 to all of at most %d activators; have %d roots, %d of %d",
+			maxEndorsements, len(t.Roots), t.Threshold, len(t.Activators))
+	}
+	if len(r.SNP.Products) > 16 || len(r.SNP.MinTCB) > 16 || len(r.TDX.Statuses) > 16 || r.TDX.MaxAgeSeconds > 1<<31 {
+		return fmt.Errorf("reference: too many products, floors or statuses, or collateral for ever")
+	}
+	return nil
 }
 
 // accepts says whether evidence of a kind is worth a look.

@@ -71,6 +71,9 @@ func (p Params) Check() error {
 	if longest := p.window(); p.UnbondBlocks <= longest {
 		return fmt.Errorf("genesis: unbond_blocks %d must be longer than the longest dispute window, %d (spec §3.3)", p.UnbondBlocks, longest)
 	}
+	if err := p.Reference.Check(); err != nil {
+		return fmt.Errorf("genesis: %w", err)
+	}
 	return p.Economics.check(p)
 }
 

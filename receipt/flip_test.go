@@ -157,7 +157,11 @@ func init() {
 		"Economics.DisputeBlocks", "Economics.EquivocationPPM", "Economics.FalseAlarm", "Economics.FaultPPM", "Economics.JailBlocks",
 		"Economics.JailMisses", "Economics.Miss", "Economics.NoReveal", "Economics.Committee", "Economics.SeatFee",
 		"AttestBlocks", "ClaimBlocks", "CommitBlocks", "EpochBlocks", "IntervalMillis", "MaxAttempts", "MaxOpen", "MaxViews", "MinBond", "PostingFee",
-		"Reference.Kinds", "Reference.Measurements", "Reference.MinTCB", "Reference.Revoked", "ReleaseBlocks", "ReviewBlocks", "RunGraceBlocks", "SilentSlashPPM", "TxFee", "UnbondBlocks",
+		"Reference.Measurements", "Reference.MinTCB", "Reference.Revoked",
+		"Reference.TPM.Activators", "Reference.TPM.Threshold", "Reference.TPM.PCRs", "Reference.TPM.MinFirmware",
+		"Reference.SNP.Products", "Reference.SNP.MinTCB",
+		"Reference.TDX.MinEvaluation", "Reference.TDX.MaxAgeSeconds", "Reference.TDX.Statuses",
+		"ReleaseBlocks", "ReviewBlocks", "RunGraceBlocks", "SilentSlashPPM", "TxFee", "UnbondBlocks",
 	} {
 		onlyTheChain["Case.Params."+name] = "a rule's number"
 	}
