@@ -73,7 +73,7 @@ func checkEnclave(ctx context.Context) finding {
 		return f
 	}
 	defer p.close()
-	e, err := p.enclaves([32]byte{})(ctx)
+	e, err := p.enclaves([32]byte{}, "")(ctx)
 	if err == nil {
 		_, err = e.Quote(nil) // it must answer, even if only that this comes too early
 		e.Close()

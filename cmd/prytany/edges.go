@@ -7,12 +7,14 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/chain"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/owner"
+	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
@@ -109,7 +111,8 @@ func (p *platform) take() *tee.Enclave {
 }
 
 // enclaves gives a worker its enclaves, signed for by its own simulated chip.
-func (p *platform) enclaves(chip [32]byte) func(context.Context) (node.Enclave, error) {
+// What they compile they keep in a directory of its.
+func (p *platform) enclaves(chip [32]byte, compiled string) func(context.Context) (node.Enclave, error) {
 	return func(context.Context) (node.Enclave, error) {
 		e := p.take()
 		if e == nil {
@@ -119,9 +122,21 @@ func (p *platform) enclaves(chip [32]byte) func(context.Context) (node.Enclave, 
 			}
 		}
 		p.wg.Go(p.prepare)
-		return enclaveEdge{e, p.measurement, chip}, nil
+		return enclaveEdge{e, p.measurement, chip, compiled}, nil
 	}
 }
+
+// machineRuntimes are those that this machine has.
+var machineRuntimes = sync.OnceValue(func() []string {
+	list := []string{task.RuntimeWasm, task.RuntimePython}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if k, err := container.New(ctx, container.Config{}); err == nil {
+		list = append(list, task.RuntimeOCI)
+		_ = k.Close()
+	}
+	return list
+})
 
 // known says whether the chain takes this program for an enclave: a worker of
 // another build would only lose its bond.
@@ -147,10 +162,15 @@ type enclaveEdge struct {
 	*tee.Enclave
 	measurement task.Hash
 	chip        [32]byte
+	compiled    string
 }
 
 func (e enclaveEdge) Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash) ([]byte, error) {
-	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, Platform: tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: e.chip, Measurement: e.measurement}}})
+	cache := tee.Cache{}
+	if os.MkdirAll(e.compiled, 0o700) == nil { // without one it compiles each time
+		cache = tee.Cache{Dir: e.compiled, Key: task.H(task.TagCompiled, e.chip[:], e.measurement[:])}
+	}
+	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, Cache: cache, Platform: tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: e.chip, Measurement: e.measurement}}})
 }
 
 // vault makes a task's secrets with package seal.

@@ -210,7 +210,7 @@ func (n *network) openWorkers(ctx context.Context, o networkOptions) error {
 	for i := range n.workers {
 		wg.Go(func() {
 			name := fmt.Sprintf("node%d", i)
-			n.workers[i], errs[i] = openWorker(ctx, filepath.Join(o.home, name), "", o.trace, o.log.With("worker", name))
+			n.workers[i], errs[i] = openWorker(ctx, filepath.Join(o.home, name), "", machineRuntimes(), o.trace, o.log.With("worker", name))
 			if errs[i] == nil {
 				n.workers[i].name, n.workers[i].bond = name, bondOf(i)
 			}

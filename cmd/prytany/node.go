@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
@@ -58,7 +59,7 @@ func (a *app) node(ctx context.Context, dir, listen, bond string) error {
 	if err := p.known(params); err != nil {
 		return err
 	}
-	w, err := openWorker(ctx, dir, listen, nil, a.logger())
+	w, err := openWorker(ctx, dir, listen, machineRuntimes(), nil, a.logger())
 	if err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func (a *app) register(ctx context.Context, s *session, w *worker, bond task.Amo
 	id := w.node.ID()
 	rec, err := s.chain.Node(ctx, id)
 	switch {
-	case err == nil && rec.Node.Addr == w.node.Addr:
+	case err == nil && rec.Node.Addr == w.node.Addr && slices.Equal(rec.Node.Runtimes, w.node.Runtimes):
 		return nil
 	case err == nil:
 		bond = 0

@@ -27,6 +27,7 @@ import (
 type worker struct {
 	*node.Worker
 	name    string
+	home    string
 	bond    task.Amount
 	keys    workerKeys
 	node    task.Node
@@ -59,7 +60,7 @@ func (h *hearing) get() *node.Worker {
 // openWorker opens a worker's home, making its keys on first use, and its
 // host, at the address of the last time if none is given. It does not work
 // before attach and Run.
-func openWorker(ctx context.Context, home, listen string, trace func(string, []byte), log *slog.Logger) (*worker, error) {
+func openWorker(ctx context.Context, home, listen string, runtimes []string, trace func(string, []byte), log *slog.Logger) (*worker, error) {
 	seed, err := secretFile(filepath.Join(home, "worker.key"))
 	if err != nil {
 		return nil, err
@@ -83,7 +84,8 @@ func openWorker(ctx context.Context, home, listen string, trace func(string, []b
 	if w.blobs, err = blob.Open(ctx, w.host.Libp2p(), filepath.Join(home, "blobs")); err != nil {
 		return nil, errors.Join(err, w.host.Close(), w.journal.Close())
 	}
-	w.node = w.keys.registration(w.host.Addr())
+	w.node = w.keys.registration(w.host.Addr(), runtimes)
+	w.home = home
 	return w, keepAddress(home, w.host)
 }
 
@@ -103,7 +105,7 @@ func keepAddress(home string, h *p2p.Host) error {
 func (w *worker) attach(chain node.Chain, p *platform, times committee.Timeouts, bad *cast) {
 	w.Worker = node.New(bad.corrupt(node.Config{
 		Node: w.node, Operator: w.keys.operator, Peer: w.keys.peer, VRF: w.keys.vrf, Chain: chain, Net: w.host,
-		Blobs: w.blobs, Journal: w.journal, Enclaves: p.enclaves(w.keys.chip), Appraise: attest.Appraise, Times: times, Slots: 2, Log: w.log,
+		Blobs: w.blobs, Journal: w.journal, Enclaves: p.enclaves(w.keys.chip, filepath.Join(w.home, "compiled")), Appraise: attest.Appraise, Times: times, Slots: 2, Log: w.log,
 	}))
 	w.hearing.set(w.Worker)
 	w.host.Receive(task.ProtoCommittee, w.HearMessage)
@@ -136,10 +138,10 @@ func deriveKeys(seed []byte) workerKeys {
 }
 
 // registration is the node's entry for the registry.
-func (k workerKeys) registration(addr string) task.Node {
+func (k workerKeys) registration(addr string, runtimes []string) task.Node {
 	return task.Node{
 		Operator: task.PublicKey(k.operator), VRF: task.Key(k.vrf.Public()), Peer: task.PublicKey(k.peer), Addr: addr,
-		Runtimes: []string{task.RuntimeWasm}, Arch: runtime.GOARCH,
+		Runtimes: runtimes, Arch: runtime.GOARCH,
 		TEE: task.TEE{Kind: string(attest.Simulated), Identity: task.PublicKey(ed25519.NewKeyFromSeed(k.chip[:]))},
 	}
 }
