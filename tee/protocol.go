@@ -29,7 +29,7 @@ type Begin struct {
 	Context  attest.Context `cbor:"3,keyasint"`
 	Nonces   []task.Hash    `cbor:"4,keyasint"`
 	Platform Platform       `cbor:"5,keyasint"`
-	Cache    Cache          `cbor:"6,keyasint"` // of compiled interpreters
+	Host     Host           `cbor:"6,keyasint"`
 }
 
 // Quote asks for the pre-run evidence again, over other nonces.

@@ -45,14 +45,14 @@ func (e *enclave) execute(q Run) (sandbox.Result, task.Outcome, error) {
 		return failed("Alice's input is not what the function takes: " + err.Error()), task.BadInputKey, nil
 	}
 	job := NewJob(m, e.begin.Task.Args, e.begin.Task.GasLimit, code, q.Image, inputs)
-	ran, err := RunFunction(context.Background(), m, e.begin.Cache, job)
+	ran, err := RunFunction(context.Background(), m, e.begin.Host, job)
 	return ran, outcomes[ran.Outcome], err
 }
 
 // RunFunction runs a job in the runtime of its manifest, and holds what comes
 // out to that. An error is the host's failure.
-func RunFunction(ctx context.Context, m task.Manifest, c Cache, job sandbox.Job) (sandbox.Result, error) {
-	r, done, err := open(ctx, m, c)
+func RunFunction(ctx context.Context, m task.Manifest, h Host, job sandbox.Job) (sandbox.Result, error) {
+	r, done, err := open(ctx, m, h)
 	if err != nil {
 		return failed(""), fmt.Errorf("the sandbox does not start: %w", err)
 	}

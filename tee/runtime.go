@@ -14,16 +14,22 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
+// Host is what an enclave finds on its machine to run functions with.
+type Host struct {
+	Cache Cache    `cbor:"1,keyasint"` // of compiled interpreters
+	OCI   []string `cbor:"2,keyasint"` // names or paths of OCI runtimes, the best first; none: package container's own
+}
+
 // open opens what a function runs in, and says how to close it.
-func open(ctx context.Context, m task.Manifest, c Cache) (r runtime, done func(), err error) {
+func open(ctx context.Context, m task.Manifest, h Host) (r runtime, done func(), err error) {
 	switch m.Runtime {
 	case task.RuntimeWasm:
 		w, err := sandbox.NewWasm(ctx)
 		return w, func() { _ = w.Close(ctx) }, err
 	case task.RuntimePython:
-		return c.interpreter(ctx, m.Image.Digest)
+		return h.Cache.interpreter(ctx, m.Image.Digest)
 	case task.RuntimeOCI:
-		k, err := container.New(ctx, container.Config{})
+		k, err := container.New(ctx, container.Config{Runtimes: h.OCI})
 		return k, func() { _ = k.Close() }, err
 	}
 	return nil, nil, fmt.Errorf("this enclave has no runtime %q", m.Runtime)

@@ -27,7 +27,7 @@ go 1.26
 END
 export CGO_ENABLED=0 GOFLAGS=-mod=mod
 go get "gvisor.dev/gvisor/runsc@$version"
-go build -trimpath -o runsc gvisor.dev/gvisor/runsc
+go build -trimpath -ldflags "-s -w -X gvisor.dev/gvisor/runsc/version.version=${version##*-}" -o runsc gvisor.dev/gvisor/runsc
 mkdir -p "$dir"
 mv runsc "$dir/runsc.new"
 mv "$dir/runsc.new" "$dir/runsc"

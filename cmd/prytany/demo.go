@@ -31,6 +31,7 @@ func (a *app) demoCommand() *cobra.Command {
 	c.Flags().IntVar(&o.workers, "workers", 10, "how many workers, 4 to 64")
 	c.Flags().StringVar(&o.keep, "keep", "", "keep the homes of all nodes in this directory")
 	c.Flags().StringVar(&o.runtime, "runtime", task.RuntimeWasm, "what Bob's function runs in: wasm, python, oci or docker")
+	ociFlag(c, &o.oci)
 	c.Flags().StringVar(&o.with, "with", "", "let somebody do wrong: lying-verifier, lazy-verifier, bad-executor, equivocator, silent-alice or silent-bob")
 	return c
 }
@@ -38,6 +39,7 @@ func (a *app) demoCommand() *cobra.Command {
 type demoOptions struct {
 	out, input, keep, with string
 	runtime                string
+	oci                    []string
 	workers                int
 }
 
@@ -77,7 +79,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	}()
 	aliceKey, bobKey := ed25519.NewKeyFromSeed(seedOf()), ed25519.NewKeyFromSeed(seedOf())
 	n, err := startNetwork(ctx, networkOptions{
-		home: home, workers: o.workers, times: committee.Embedded, log: a.logger(), engine: a.engineLogger(), params: bad.rules, bad: bad,
+		home: home, workers: o.workers, oci: o.oci, times: committee.Embedded, log: a.logger(), engine: a.engineLogger(), params: bad.rules, bad: bad,
 		grants: []ledger.Grant{{Account: task.PublicKey(aliceKey), Balance: 1000 * task.PRY}, {Account: task.PublicKey(bobKey), Balance: 1000 * task.PRY}},
 	})
 	if err != nil {

@@ -52,7 +52,7 @@ func (a *app) demoJob(ctx context.Context, o demoOptions) (j demoJob, err error)
 		j = demoJob{example: "python", preparing: "Bob's function: Python with its standard library alone, on the WASI interpreter"}
 	case task.RuntimeOCI:
 		j = demoJob{example: "pillow", preparing: "Bob's function: Python with Pillow, in a container"}
-		k, err := container.New(ctx, container.Config{})
+		k, err := container.New(ctx, container.Config{Runtimes: o.oci})
 		if err != nil {
 			return j, task.Refuse("runtime-unavailable", "%v", err).WithNext("prytany doctor")
 		}

@@ -17,19 +17,21 @@ import (
 func (a *app) devnetCommand() *cobra.Command {
 	var workers int
 	var dir, rpc string
+	var oci []string
 	c := &cobra.Command{
 		Use:   "devnet",
 		Short: "Run a whole network in this process, for other terminals to use, until Ctrl-C",
 		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return a.devnet(c.Context(), workers, dir, rpc) },
+		RunE:  func(c *cobra.Command, _ []string) error { return a.devnet(c.Context(), workers, dir, rpc, oci) },
 	}
 	c.Flags().IntVar(&workers, "workers", 10, "how many workers, 4 to 64")
+	ociFlag(c, &oci)
 	c.Flags().StringVar(&dir, "dir", "", "keep the network here and go on with it next time (default: a temporary directory)")
 	c.Flags().StringVar(&rpc, "rpc", "127.0.0.1:26757", "loopback address of the chain's RPC")
 	return c
 }
 
-func (a *app) devnet(ctx context.Context, workers int, dir, rpc string) error {
+func (a *app) devnet(ctx context.Context, workers int, dir, rpc string, oci []string) error {
 	if workers < 4 || workers > 64 {
 		return usage("--workers is %d, want 4 to 64", workers)
 	}
@@ -43,7 +45,7 @@ func (a *app) devnet(ctx context.Context, workers int, dir, rpc string) error {
 		defer os.RemoveAll(tmp)
 		dir = tmp
 	}
-	n, err := startNetwork(ctx, networkOptions{home: dir, workers: workers, rpc: rpc, times: committee.Embedded, log: a.logger(), engine: a.engineLogger()})
+	n, err := startNetwork(ctx, networkOptions{home: dir, workers: workers, rpc: rpc, oci: oci, times: committee.Embedded, log: a.logger(), engine: a.engineLogger()})
 	if err != nil {
 		return err
 	}

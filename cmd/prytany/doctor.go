@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
 
+	"github.com/prytany/prytany/sandbox/container"
 	"github.com/spf13/cobra"
 )
 
@@ -29,7 +31,9 @@ func (a *app) doctorCommand() *cobra.Command {
 }
 
 func (a *app) doctor(ctx context.Context) error {
-	list := []finding{a.checkGo(ctx), checkEnclave(ctx), checkTemp(), a.checkKey(), a.checkNetwork(ctx), checkTEE()}
+	list := []finding{a.checkGo(ctx), checkEnclave(ctx), checkTemp(), a.checkKey(), a.checkNetwork(ctx), checkInterpreter()}
+	list = append(list, checkContainers(ctx)...)
+	list = append(list, checkTEE())
 	var text strings.Builder
 	bad := false
 	for _, f := range list {
@@ -67,7 +71,7 @@ func (a *app) checkGo(ctx context.Context) finding {
 func checkEnclave(ctx context.Context) finding {
 	f := finding{What: "enclave process", Need: true}
 	begin := time.Now()
-	p, err := openPlatform()
+	p, err := openPlatform(nil)
 	if err != nil {
 		f.Said = err.Error()
 		return f
@@ -127,6 +131,46 @@ func (a *app) checkNetwork(ctx context.Context) finding {
 	defer s.close()
 	f.OK, f.Said = true, fmt.Sprintf("%s at block %d", s.Chain, s.chain.Height())
 	return f
+}
+
+// checkInterpreter looks for what publishing a Python function takes; a worker
+// fetches it with the function.
+func checkInterpreter() finding {
+	f := finding{What: "runtime python", Next: "tools/python-wasi.sh   (needs npm)"}
+	dir, err := imagesDir()
+	if err != nil {
+		f.Said = err.Error()
+		return f
+	}
+	found, _ := filepath.Glob(filepath.Join(dir, "python-*.wasm"))
+	if len(found) == 0 {
+		f.Said = "no interpreter in " + dir + ": workers can run Python functions; func test, func publish and demo --runtime python cannot"
+		return f
+	}
+	f.OK, f.Said = true, found[len(found)-1]
+	return f
+}
+
+// checkContainers tries each OCI runtime, and looks for the demo's image. One
+// runtime is enough.
+func checkContainers(ctx context.Context) (list []finding) {
+	for _, s := range container.Probe(ctx) {
+		f := finding{What: "runtime oci: " + s.Name, OK: s.Available, Said: s.Version, Next: s.Hint}
+		if !s.Available {
+			f.Said = s.Why
+		}
+		list = append(list, f)
+	}
+	f := finding{What: "image of the demo", Next: "tools/python-image.sh   (needs root and mmdebstrap)"}
+	if dir, err := imagesDir(); err == nil {
+		f.Said = filepath.Join(dir, "python-pillow.tar")
+		if _, err := os.Stat(f.Said); err == nil {
+			f.OK = true
+		} else {
+			f.Said = "none at " + f.Said + ": demo --runtime oci needs one"
+		}
+	}
+	return append(list, f)
 }
 
 func checkTEE() finding {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/chain"
@@ -18,6 +17,7 @@ import (
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
+	"github.com/spf13/cobra"
 )
 
 // chainEdge is a chain client as workers and owners want it.
@@ -61,6 +61,7 @@ var (
 type platform struct {
 	program     string
 	measurement task.Hash
+	oci         []string // runtimes for containers, the best first
 	ctx         context.Context
 	stop        context.CancelFunc
 
@@ -69,12 +70,12 @@ type platform struct {
 	wg    sync.WaitGroup
 }
 
-func openPlatform() (*platform, error) {
+func openPlatform(oci []string) (*platform, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	p := &platform{program: self}
+	p := &platform{program: self, oci: oci}
 	if p.measurement, err = tee.Measure(self); err != nil {
 		return nil, err
 	}
@@ -122,21 +123,24 @@ func (p *platform) enclaves(chip [32]byte, compiled string) func(context.Context
 			}
 		}
 		p.wg.Go(p.prepare)
-		return enclaveEdge{e, p.measurement, chip, compiled}, nil
+		return enclaveEdge{e, p.measurement, chip, compiled, p.oci}, nil
 	}
 }
 
-// machineRuntimes are those that this machine has.
-var machineRuntimes = sync.OnceValue(func() []string {
+// ociFlag lets a person choose what runs containers.
+func ociFlag(c *cobra.Command, to *[]string) {
+	c.Flags().StringSliceVar(to, "oci", nil, "OCI runtimes for containers, names or paths, the first that works (default: runsc, crun, runc)")
+}
+
+// runtimes are those that this machine has.
+func (p *platform) runtimes(ctx context.Context) []string {
 	list := []string{task.RuntimeWasm, task.RuntimePython}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	if k, err := container.New(ctx, container.Config{}); err == nil {
+	if k, err := container.New(ctx, container.Config{Runtimes: p.oci}); err == nil {
 		list = append(list, task.RuntimeOCI)
 		_ = k.Close()
 	}
 	return list
-})
+}
 
 // known says whether the chain takes this program for an enclave: a worker of
 // another build would only lose its bond.
@@ -163,14 +167,15 @@ type enclaveEdge struct {
 	measurement task.Hash
 	chip        [32]byte
 	compiled    string
+	oci         []string
 }
 
 func (e enclaveEdge) Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash) ([]byte, error) {
-	cache := tee.Cache{}
+	host := tee.Host{OCI: e.oci}
 	if os.MkdirAll(e.compiled, 0o700) == nil { // without one it compiles each time
-		cache = tee.Cache{Dir: e.compiled, Key: task.H(task.TagCompiled, e.chip[:], e.measurement[:])}
+		host.Cache = tee.Cache{Dir: e.compiled, Key: task.H(task.TagCompiled, e.chip[:], e.measurement[:])}
 	}
-	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, Cache: cache, Platform: tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: e.chip, Measurement: e.measurement}}})
+	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, Host: host, Platform: tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: e.chip, Measurement: e.measurement}}})
 }
 
 // vault makes a task's secrets with package seal.

@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) funcTestCommand() *cobra.Command {
-	var inputs []string
+	var inputs, oci []string
 	var output string
 	c := &cobra.Command{
 		Use:   "test DIR [-- ARGUMENT...]",
@@ -28,10 +28,11 @@ func (a *app) funcTestCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.funcTest(c.Context(), args[0], inputs, output, args[1:])
+			return a.funcTest(c.Context(), args[0], inputs, output, oci, args[1:])
 		},
 	}
 	c.Flags().StringArrayVar(&inputs, "input", nil, "an input: FILE, or NAME=FILE where the manifest names several")
+	ociFlag(c, &oci)
 	c.Flags().StringVar(&output, "output", "", "where to write the outputs: a file for one, a directory for several (default: nowhere)")
 	return c
 }
@@ -46,7 +47,7 @@ type tried struct {
 	Files    []string `json:"files"`
 }
 
-func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output string, args []string) error {
+func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output string, oci, args []string) error {
 	s, err := a.loadSource(ctx, dir)
 	if err != nil {
 		return err
@@ -65,7 +66,7 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 	}
 	a.say("running %s %s by %s", m.Name, m.Version, m.Runtime)
 	begin := time.Now()
-	r, err := tee.RunFunction(ctx, m, tee.Cache{}, tee.NewJob(m, args, m.Limits.Gas, s.code, s.image, files))
+	r, err := tee.RunFunction(ctx, m, tee.Host{OCI: oci}, tee.NewJob(m, args, m.Limits.Gas, s.code, s.image, files))
 	if err != nil {
 		return task.Refuse("runtime-unavailable", "this machine cannot run it: %v", err).WithNext("prytany doctor")
 	}

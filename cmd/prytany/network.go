@@ -79,6 +79,7 @@ type networkOptions struct {
 	home    string // directory for everything
 	workers int
 	rpc     string         // host:port, "" for none
+	oci     []string       // runtimes for containers
 	grants  []ledger.Grant // balances beside the faucet's
 	times   committee.Timeouts
 	params  func(*ledger.Params)
@@ -97,12 +98,10 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 			_ = n.stop() // err says more
 		}
 	}()
-	measured := make(chan error, 1)
-	go func() {
-		var err error
-		n.platform, err = openPlatform()
-		measured <- err
-	}()
+	if n.platform, err = openPlatform(o.oci); err != nil {
+		return n, err
+	}
+	n.closers = append(n.closers, n.platform.close)
 	if err := n.openWorkers(ctx, o); err != nil {
 		return n, err
 	}
@@ -115,10 +114,6 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 	if err != nil {
 		return n, err
 	}
-	if err := <-measured; err != nil {
-		return n, err
-	}
-	n.closers = append(n.closers, n.platform.close)
 	config := chain.Config{
 		Home: filepath.Join(o.home, "chain"), Identity: identity, RPCAddr: o.rpc, Logger: o.engine,
 		Genesis: n.genesis(o, identity, n.platform.measurement),
@@ -205,12 +200,13 @@ func (n *network) genesis(o networkOptions, id chain.Identity, measurement task.
 // openWorkers opens all hosts at once: the genesis needs their addresses.
 func (n *network) openWorkers(ctx context.Context, o networkOptions) error {
 	n.workers = make([]*worker, o.workers)
+	runtimes := n.platform.runtimes(ctx)
 	errs := make([]error, o.workers)
 	var wg sync.WaitGroup
 	for i := range n.workers {
 		wg.Go(func() {
 			name := fmt.Sprintf("node%d", i)
-			n.workers[i], errs[i] = openWorker(ctx, filepath.Join(o.home, name), "", machineRuntimes(), o.trace, o.log.With("worker", name))
+			n.workers[i], errs[i] = openWorker(ctx, filepath.Join(o.home, name), "", runtimes, o.trace, o.log.With("worker", name))
 			if errs[i] == nil {
 				n.workers[i].name, n.workers[i].bond = name, bondOf(i)
 			}

@@ -15,22 +15,24 @@ import (
 
 func (a *app) nodeCommand() *cobra.Command {
 	var dir, listen, bond string
+	var oci []string
 	c := &cobra.Command{
 		Use:   "node",
 		Short: "Run a worker on a network, until Ctrl-C",
 		Long: "Registers this worker and bonds stake on first use. Its stake counts in the draw after a whole\n" +
 			"epoch. Its TEE is SIMULATED: hardware evidence comes with a later release.",
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.node(c.Context(), dir, listen, bond) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.node(c.Context(), dir, listen, bond, oci) },
 	}
 	c.AddCommand(a.nodeShowCommand())
 	c.Flags().StringVar(&dir, "dir", "", "the worker's home (default: worker in the user's directory)")
 	c.Flags().StringVar(&listen, "listen", "", "multiaddr to listen on (default: a free TCP port on loopback)")
+	ociFlag(c, &oci)
 	c.Flags().StringVar(&bond, "bond", "200", "PRY to bond on first use")
 	return c
 }
 
-func (a *app) node(ctx context.Context, dir, listen, bond string) error {
+func (a *app) node(ctx context.Context, dir, listen, bond string, oci []string) error {
 	amount, err := task.ParseAmount(bond)
 	if err != nil {
 		return usage("--bond: %v", err)
@@ -47,7 +49,7 @@ func (a *app) node(ctx context.Context, dir, listen, bond string) error {
 		return err
 	}
 	defer s.close()
-	p, err := openPlatform()
+	p, err := openPlatform(oci)
 	if err != nil {
 		return err
 	}
@@ -59,7 +61,7 @@ func (a *app) node(ctx context.Context, dir, listen, bond string) error {
 	if err := p.known(params); err != nil {
 		return err
 	}
-	w, err := openWorker(ctx, dir, listen, machineRuntimes(), nil, a.logger())
+	w, err := openWorker(ctx, dir, listen, p.runtimes(ctx), nil, a.logger())
 	if err != nil {
 		return err
 	}
