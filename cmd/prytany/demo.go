@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/examples/picture"
 	"github.com/prytany/prytany/examples/poster/effect"
@@ -31,6 +32,8 @@ func (a *app) demoCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return a.demo(c.Context(), o) },
 	}
+	checkTEE := teeFlag(c, &o.tee, "a software TPM for each worker")
+	c.PreRunE = func(*cobra.Command, []string) error { return checkTEE() }
 	c.Flags().StringVar(&o.out, "out", ".", "directory for out.png and receipt.cbor")
 	c.Flags().StringVar(&o.input, "input", "", "a PNG or JPEG instead of the built-in picture")
 	c.Flags().IntVar(&o.workers, "workers", 10, "how many workers, 4 to 64")
@@ -40,8 +43,8 @@ func (a *app) demoCommand() *cobra.Command {
 }
 
 type demoOptions struct {
-	out, input, keep, with string
-	workers                int
+	out, input, keep, with, tee string
+	workers                     int
 }
 
 // demoArgs are what Alice asks of Bob's function. In the built-in picture she
@@ -65,6 +68,9 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	line := newTimeline(a)
 	line.say("Prytany demo: one network in this process, %d workers, nothing outside it is touched", o.workers)
 	line.warn("the TEE is SIMULATED: it shows every step of the protocol and protects nothing from this machine's owner")
+	if o.tee == string(attest.TPM) {
+		line.warn("%s", softwareTPMs)
+	}
 	if bad != nil {
 		line.warn("in this demo %s", parts[bad.role])
 	}
@@ -90,7 +96,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	}()
 	aliceKey, bobKey := ed25519.NewKeyFromSeed(seedOf()), ed25519.NewKeyFromSeed(seedOf())
 	n, err := startNetwork(ctx, networkOptions{
-		home: home, workers: o.workers, times: committee.Embedded, log: a.logger(), engine: a.engineLogger(), params: bad.rules, bad: bad,
+		home: home, workers: o.workers, tee: o.tee, times: committee.Embedded, log: a.logger(), engine: a.engineLogger(), params: bad.rules, bad: bad,
 		grants: []ledger.Grant{{Account: task.PublicKey(aliceKey), Balance: 1000 * task.PRY}, {Account: task.PublicKey(bobKey), Balance: 1000 * task.PRY}},
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prytany/prytany/tee"
 	"github.com/spf13/cobra"
 )
 
@@ -73,7 +74,7 @@ func checkEnclave(ctx context.Context) finding {
 		return f
 	}
 	defer p.close()
-	e, err := p.enclaves([32]byte{})(ctx)
+	e, err := p.enclaves(tee.Platform{})(ctx)
 	if err == nil {
 		_, err = e.Quote(nil) // it must answer, even if only that this comes too early
 		e.Close()

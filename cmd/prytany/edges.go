@@ -53,8 +53,8 @@ var (
 	_ owner.Chain = chainEdge{}
 )
 
-// platform is the simulated platform of this process: it measures this same
-// program once and starts it as the enclave of each task. One enclave stands by,
+// platform starts the enclaves of this process: it measures this same program
+// once and starts it as the enclave of each task. One enclave stands by,
 // started and without any key, since starting takes longer than an agreement.
 type platform struct {
 	program     string
@@ -108,8 +108,8 @@ func (p *platform) take() *tee.Enclave {
 	return e
 }
 
-// enclaves gives a worker its enclaves, signed for by its own simulated chip.
-func (p *platform) enclaves(chip [32]byte) func(context.Context) (node.Enclave, error) {
+// enclaves gives a worker its enclaves, which quote by its own platform.
+func (p *platform) enclaves(by tee.Platform) func(context.Context) (node.Enclave, error) {
 	return func(context.Context) (node.Enclave, error) {
 		e := p.take()
 		if e == nil {
@@ -119,7 +119,7 @@ func (p *platform) enclaves(chip [32]byte) func(context.Context) (node.Enclave, 
 			}
 		}
 		p.wg.Go(p.prepare)
-		return enclaveEdge{e, p.measurement, chip}, nil
+		return enclaveEdge{e, by}, nil
 	}
 }
 
@@ -142,15 +142,14 @@ func (p *platform) close() error {
 	return nil
 }
 
-// enclaveEdge is an enclave process on the simulated platform.
+// enclaveEdge is an enclave process on a worker's platform.
 type enclaveEdge struct {
 	*tee.Enclave
-	measurement task.Hash
-	chip        [32]byte
+	by tee.Platform
 }
 
 func (e enclaveEdge) Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash) ([]byte, error) {
-	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, Platform: tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: e.chip, Measurement: e.measurement}}})
+	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, Platform: e.by})
 }
 
 // vault makes a task's secrets with package seal.
