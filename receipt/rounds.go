@@ -216,6 +216,8 @@ func compare(c *ledger.Case, r task.Round) (truthful uint32, wrong []string) {
 func (e *exam) protection(r task.Round, kind attest.Kind, own attest.Appraisal) {
 	switch {
 	case r == task.PostRun:
+	case kind == attest.TPM && own.Tier == task.TierSimulated:
+		e.caveat("THE TPM WAS SOFTWARE, as its certificate says: nothing was protected. Whoever owned the machine could read everything: the code, the data and the result; and could have made up any result.")
 	case kind == attest.Simulated:
 		e.caveat("THE TEE WAS SIMULATED: nothing was protected. Whoever owned the machine could read everything: the code, the data and the result; and could have made up any result.")
 	case own.Tier == task.TierMeasured:

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee/tpm"
 )
 
 // Platform says by what the enclave is to quote. What the host says here it
@@ -13,6 +14,7 @@ import (
 type Platform struct {
 	Kind      attest.Kind `cbor:"1,keyasint"`
 	Simulated *Simulated  `cbor:"2,keyasint,omitempty"`
+	TPM       *tpm.Quoter `cbor:"3,keyasint,omitempty"`
 }
 
 // Simulated is a platform made of what the host gives it. A real TEE has its
@@ -25,8 +27,11 @@ type Simulated struct {
 
 // open gives the platform's quoter.
 func (p Platform) open() (attest.Quoter, error) {
-	if p.Kind == attest.Simulated && p.Simulated != nil {
+	switch {
+	case p.Kind == attest.Simulated && p.Simulated != nil:
 		return attest.Platform{Chip: ed25519.NewKeyFromSeed(p.Simulated.ChipSeed[:]), Measurement: p.Simulated.Measurement}.Quoter(), nil
+	case p.Kind == attest.TPM && p.TPM != nil:
+		return *p.TPM, nil
 	}
 	return nil, fmt.Errorf("no platform of kind %q here", p.Kind)
 }

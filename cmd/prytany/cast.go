@@ -140,8 +140,10 @@ func (t *tampered) tamper(raw []byte, err error) ([]byte, error) {
 	}
 	q, err := task.Decode[attest.SimulatedQuote](ev.Quote, task.MaxEvidence)
 	q.Body.Debug = true
-	ev.Quote = task.Encode(q)
-	return task.Encode(ev), err
+	if ev.Quote[len(ev.Quote)-1] ^= 1; ev.Kind == attest.Simulated { // any other kind's signature, then
+		ev.Quote = task.Encode(q)
+	}
+	return task.Encode(ev), nil
 }
 
 // twoTongues sends another vote after each of its own.

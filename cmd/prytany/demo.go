@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
@@ -26,6 +27,8 @@ func (a *app) demoCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return a.demo(c.Context(), o) },
 	}
+	checkTEE := teeFlag(c, &o.tee, "a software TPM for each worker")
+	c.PreRunE = func(*cobra.Command, []string) error { return checkTEE() }
 	c.Flags().StringVar(&o.out, "out", ".", "directory for out.png and receipt.cbor")
 	c.Flags().StringVar(&o.input, "input", "", "a PNG or JPEG instead of the built-in picture")
 	c.Flags().IntVar(&o.workers, "workers", 10, "how many workers, 4 to 64")
@@ -37,10 +40,10 @@ func (a *app) demoCommand() *cobra.Command {
 }
 
 type demoOptions struct {
-	out, input, keep, with string
-	runtime                string
-	oci                    []string
-	workers                int
+	out, input, keep, with, tee string
+	runtime                     string
+	oci                         []string
+	workers                     int
 }
 
 func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
@@ -58,6 +61,9 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	line := newTimeline(a)
 	line.say("Prytany demo: one network in this process, %d workers, nothing outside it is touched", o.workers)
 	line.warn("the TEE is SIMULATED: it shows every step of the protocol and protects nothing from this machine's owner")
+	if o.tee == string(attest.TPM) {
+		line.warn("%s", softwareTPMs)
+	}
 	if bad != nil {
 		line.warn("in this demo %s", parts[bad.role])
 	}
@@ -79,7 +85,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	}()
 	aliceKey, bobKey := ed25519.NewKeyFromSeed(seedOf()), ed25519.NewKeyFromSeed(seedOf())
 	n, err := startNetwork(ctx, networkOptions{
-		home: home, workers: o.workers, oci: o.oci, times: committee.Embedded, log: a.logger(), engine: a.engineLogger(), params: bad.rules, bad: bad,
+		home: home, workers: o.workers, tee: o.tee, oci: o.oci, times: committee.Embedded, log: a.logger(), engine: a.engineLogger(), params: bad.rules, bad: bad,
 		grants: []ledger.Grant{{Account: task.PublicKey(aliceKey), Balance: 1000 * task.PRY}, {Account: task.PublicKey(bobKey), Balance: 1000 * task.PRY}},
 	})
 	if err != nil {

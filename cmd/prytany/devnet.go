@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
@@ -16,14 +17,16 @@ import (
 
 func (a *app) devnetCommand() *cobra.Command {
 	var workers int
-	var dir, rpc string
+	var dir, rpc, tee string
 	var oci []string
 	c := &cobra.Command{
 		Use:   "devnet",
 		Short: "Run a whole network in this process, for other terminals to use, until Ctrl-C",
 		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return a.devnet(c.Context(), workers, dir, rpc, oci) },
+		RunE:  func(c *cobra.Command, _ []string) error { return a.devnet(c.Context(), workers, dir, rpc, tee, oci) },
 	}
+	checkTEE := teeFlag(c, &tee, "a software TPM for each worker")
+	c.PreRunE = func(*cobra.Command, []string) error { return checkTEE() }
 	c.Flags().IntVar(&workers, "workers", 10, "how many workers, 4 to 64")
 	ociFlag(c, &oci)
 	c.Flags().StringVar(&dir, "dir", "", "keep the network here and go on with it next time (default: a temporary directory)")
@@ -31,12 +34,15 @@ func (a *app) devnetCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) devnet(ctx context.Context, workers int, dir, rpc string, oci []string) error {
+func (a *app) devnet(ctx context.Context, workers int, dir, rpc, tee string, oci []string) error {
 	if workers < 4 || workers > 64 {
 		return usage("--workers is %d, want 4 to 64", workers)
 	}
 	a.say("starting %d workers, one validator, a key broker and a faucet", workers)
 	a.say("%s", a.paint(amber, "the TEE is SIMULATED and the broker keeps everyone's keys: for trying things out, not for secrets"))
+	if tee == string(attest.TPM) {
+		a.say("%s", a.paint(amber, softwareTPMs))
+	}
 	if dir == "" {
 		tmp, err := os.MkdirTemp("", "prytany-devnet-")
 		if err != nil {
@@ -45,7 +51,7 @@ func (a *app) devnet(ctx context.Context, workers int, dir, rpc string, oci []st
 		defer os.RemoveAll(tmp)
 		dir = tmp
 	}
-	n, err := startNetwork(ctx, networkOptions{home: dir, workers: workers, rpc: rpc, oci: oci, times: committee.Embedded, log: a.logger(), engine: a.engineLogger()})
+	n, err := startNetwork(ctx, networkOptions{home: dir, workers: workers, tee: tee, rpc: rpc, oci: oci, times: committee.Embedded, log: a.logger(), engine: a.engineLogger()})
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/sandbox/container"
+	"github.com/prytany/prytany/tee"
 	"github.com/spf13/cobra"
 )
 
@@ -77,7 +78,7 @@ func checkEnclave(ctx context.Context) finding {
 		return f
 	}
 	defer p.close()
-	e, err := p.enclaves([32]byte{}, "")(ctx)
+	e, err := p.enclaves(tee.Platform{}, "")(ctx)
 	if err == nil {
 		_, err = e.Quote(nil) // it must answer, even if only that this comes too early
 		e.Close()

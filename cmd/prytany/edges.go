@@ -55,8 +55,8 @@ var (
 	_ owner.Chain = chainEdge{}
 )
 
-// platform is the simulated platform of this process: it measures this same
-// program once and starts it as the enclave of each task. One enclave stands by,
+// platform starts the enclaves of this process: it measures this same program
+// once and starts it as the enclave of each task. One enclave stands by,
 // started and without any key, since starting takes longer than an agreement.
 type platform struct {
 	program     string
@@ -111,9 +111,9 @@ func (p *platform) take() *tee.Enclave {
 	return e
 }
 
-// enclaves gives a worker its enclaves, signed for by its own simulated chip.
-// What they compile they keep in a directory of its.
-func (p *platform) enclaves(chip [32]byte, compiled string) func(context.Context) (node.Enclave, error) {
+// enclaves gives a worker its enclaves, which quote by its own platform. What
+// they compile they keep in a directory of its.
+func (p *platform) enclaves(by tee.Platform, compiled string) func(context.Context) (node.Enclave, error) {
 	return func(context.Context) (node.Enclave, error) {
 		e := p.take()
 		if e == nil {
@@ -123,7 +123,7 @@ func (p *platform) enclaves(chip [32]byte, compiled string) func(context.Context
 			}
 		}
 		p.wg.Go(p.prepare)
-		return enclaveEdge{e, p.measurement, chip, compiled, p.oci}, nil
+		return enclaveEdge{e, by, tee.Host{OCI: p.oci, Cache: cache(by, compiled)}}, nil
 	}
 }
 
@@ -161,21 +161,25 @@ func (p *platform) close() error {
 	return nil
 }
 
-// enclaveEdge is an enclave process on the simulated platform.
+// enclaveEdge is an enclave process on a worker's platform.
 type enclaveEdge struct {
 	*tee.Enclave
-	measurement task.Hash
-	chip        [32]byte
-	compiled    string
-	oci         []string
+	by   tee.Platform
+	host tee.Host
 }
 
 func (e enclaveEdge) Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash) ([]byte, error) {
-	host := tee.Host{OCI: e.oci}
-	if os.MkdirAll(e.compiled, 0o700) == nil { // without one it compiles each time
-		host.Cache = tee.Cache{Dir: e.compiled, Key: task.H(task.TagCompiled, e.chip[:], e.measurement[:])}
+	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, Platform: e.by, Host: e.host})
+}
+
+// cache is where a platform's enclaves keep what they compile. Only the
+// simulated one has a sealing key here; without one nothing is kept.
+func cache(by tee.Platform, dir string) tee.Cache {
+	s := by.Simulated
+	if s == nil || dir == "" || os.MkdirAll(dir, 0o700) != nil {
+		return tee.Cache{}
 	}
-	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, Host: host, Platform: tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: e.chip, Measurement: e.measurement}}})
+	return tee.Cache{Dir: dir, Key: task.H(task.TagCompiled, s.ChipSeed[:], s.Measurement[:])}
 }
 
 // vault makes a task's secrets with package seal.

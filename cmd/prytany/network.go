@@ -20,6 +20,7 @@ import (
 	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee/tpm/swtpm"
 )
 
 // network is a whole network in this process: one validator, some workers, a
@@ -34,6 +35,7 @@ type network struct {
 	keeper   *broker
 	faucet   ed25519.PrivateKey
 	platform *platform
+	tpms     *tpms // the workers', if they have any
 	log      *slog.Logger
 
 	cancel  context.CancelFunc
@@ -78,6 +80,7 @@ func secretFile(path string) ([32]byte, error) {
 type networkOptions struct {
 	home    string // directory for everything
 	workers int
+	tee     string         // kind of evidence; "" is simulated
 	rpc     string         // host:port, "" for none
 	oci     []string       // runtimes for containers
 	grants  []ledger.Grant // balances beside the faucet's
@@ -91,6 +94,11 @@ type networkOptions struct {
 
 // startNetwork starts everything and waits for the first block.
 func startNetwork(ctx context.Context, o networkOptions) (n *network, err error) {
+	if o.tee == string(attest.TPM) {
+		if err := swtpm.Missing(); err != nil {
+			return nil, err
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	n = &network{log: o.log, cancel: cancel}
 	defer func() {
@@ -114,6 +122,11 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 	if err != nil {
 		return n, err
 	}
+	if o.tee == string(attest.TPM) {
+		if err := n.startTPMs(ctx, o); err != nil {
+			return n, err
+		}
+	}
 	config := chain.Config{
 		Home: filepath.Join(o.home, "chain"), Identity: identity, RPCAddr: o.rpc, Logger: o.engine,
 		Genesis: n.genesis(o, identity, n.platform.measurement),
@@ -124,6 +137,11 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 	n.params = config.Genesis.Params
 	if err := n.platform.known(n.params); err != nil {
 		return n, err
+	}
+	if n.tpms != nil {
+		if err := n.endorseAll(); err != nil {
+			return n, err
+		}
 	}
 	if n.chain, err = chain.Start(ctx, config); err != nil {
 		return n, fmt.Errorf("start the chain: %w", err)
@@ -183,6 +201,9 @@ func (n *network) genesis(o networkOptions, id chain.Identity, measurement task.
 	_, _ = rand.Read(nonce[:])
 	p := ledger.Embedded(fmt.Sprintf("prytany-dev-%x", nonce))
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}}
+	if n.tpms != nil {
+		n.tpms.allow(&p.Reference)
+	}
 	if o.params != nil {
 		o.params(&p)
 	}
@@ -286,6 +307,10 @@ func (n *network) startBroker(ctx context.Context, o networkOptions) error {
 		return err
 	}
 	n.broker.host.Handle(protoFaucet, n.pour)
+	if n.tpms != nil {
+		activate := n.tpms.activation(n.params)
+		n.broker.host.Handle(protoActivate, func(_ context.Context, _ task.Key, raw []byte) ([]byte, error) { return activate(raw) })
+	}
 	n.wg.Go(func() { _ = n.keeper.run(ctx) })
 	// The broker's account pays the fees of its releases.
 	return n.grant(ctx, task.PublicKey(keys.Account()), 10*task.PRY)

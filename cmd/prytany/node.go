@@ -7,23 +7,31 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee/tpm"
 	"github.com/spf13/cobra"
 )
 
 func (a *app) nodeCommand() *cobra.Command {
 	var dir, listen, bond string
 	var oci []string
+	var by nodeTEE
 	c := &cobra.Command{
 		Use:   "node",
 		Short: "Run a worker on a network, until Ctrl-C",
 		Long: "Registers this worker and bonds stake on first use. Its stake counts in the draw after a whole\n" +
-			"epoch. Its TEE is SIMULATED: hardware evidence comes with a later release.",
+			"epoch. Its TEE is SIMULATED, or this machine's TPM with --tee tpm.",
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.node(c.Context(), dir, listen, bond, oci) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.node(c.Context(), dir, listen, bond, oci, by) },
 	}
+	checkTEE := teeFlag(c, &by.kind, "this machine's, by --tpm")
+	c.PreRunE = func(*cobra.Command, []string) error { return checkTEE() }
+	c.Flags().StringVar(&by.path, "tpm", tpm.DefaultPath, "the TPM's device")
+	c.Flags().StringVar(&by.socket, "tpm-socket", "", "swtpm's socket, in place of a device")
+	c.Flags().StringVar(&by.chain, "tpm-chain", "", "PEM file of the certificates between the TPM's and its maker's root")
 	c.AddCommand(a.nodeShowCommand())
 	c.Flags().StringVar(&dir, "dir", "", "the worker's home (default: worker in the user's directory)")
 	c.Flags().StringVar(&listen, "listen", "", "multiaddr to listen on (default: a free TCP port on loopback)")
@@ -32,7 +40,17 @@ func (a *app) nodeCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) node(ctx context.Context, dir, listen, bond string, oci []string) error {
+// nodeTEE says what a worker's enclaves quote by.
+type nodeTEE struct{ kind, path, socket, chain string }
+
+func (t nodeTEE) device() string {
+	if t.socket != "" {
+		return t.socket
+	}
+	return t.path
+}
+
+func (a *app) node(ctx context.Context, dir, listen, bond string, oci []string, by nodeTEE) error {
 	amount, err := task.ParseAmount(bond)
 	if err != nil {
 		return usage("--bond: %v", err)
@@ -68,6 +86,11 @@ func (a *app) node(ctx context.Context, dir, listen, bond string, oci []string) 
 	defer w.close()
 	for _, addr := range s.Bootstrap {
 		if err := w.host.Connect(ctx, addr); err != nil {
+			return err
+		}
+	}
+	if by.kind == string(attest.TPM) {
+		if err := w.nodeTPM(ctx, s, p, params, by.device(), by.chain); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,8 @@ import (
 	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/store"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
+	"github.com/prytany/prytany/tee/tpm"
 	"github.com/prytany/prytany/vrf"
 )
 
@@ -36,6 +38,7 @@ type worker struct {
 	journal *store.Journal
 	log     *slog.Logger
 	hearing hearing
+	tpm     *tpm.Quoter        // its platform; nil is the simulated one
 	cancel  context.CancelFunc // ends its Run
 }
 
@@ -105,10 +108,18 @@ func keepAddress(home string, h *p2p.Host) error {
 func (w *worker) attach(chain node.Chain, p *platform, times committee.Timeouts, bad *cast) {
 	w.Worker = node.New(bad.corrupt(node.Config{
 		Node: w.node, Operator: w.keys.operator, Peer: w.keys.peer, VRF: w.keys.vrf, Chain: chain, Net: w.host,
-		Blobs: w.blobs, Journal: w.journal, Enclaves: p.enclaves(w.keys.chip, filepath.Join(w.home, "compiled")), Appraise: attest.Appraise, Times: times, Slots: 2, Log: w.log,
+		Blobs: w.blobs, Journal: w.journal, Enclaves: p.enclaves(w.platform(p.measurement), filepath.Join(w.home, "compiled")), Appraise: attest.Appraise, Times: times, Slots: 2, Log: w.log,
 	}))
 	w.hearing.set(w.Worker)
 	w.host.Receive(task.ProtoCommittee, w.HearMessage)
+}
+
+// platform is what the worker's enclaves quote by.
+func (w *worker) platform(measurement task.Hash) tee.Platform {
+	if w.tpm != nil {
+		return tee.Platform{Kind: attest.TPM, TPM: w.tpm}
+	}
+	return tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: w.keys.chip, Measurement: measurement}}
 }
 
 func (w *worker) close() error {
