@@ -59,7 +59,7 @@ func (a *app) nodeRecord(ctx context.Context, s *session, n ledger.NodeRecord) e
 		return err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "node %s\n  operator %s\n  at %s\n  TEE %s %s\n  bond %s", id, n.Node.Operator, n.Node.Addr, n.Node.TEE.Kind, n.Node.TEE.Identity.Short(), n.Bond)
+	fmt.Fprintf(&b, "node %s\n  operator %s\n  at %s\n  TEE %s %s\n  runs %s on %s\n  bond %s", id, n.Node.Operator, n.Node.Addr, n.Node.TEE.Kind, n.Node.TEE.Identity.Short(), strings.Join(n.Node.Runtimes, ", "), n.Node.Arch, n.Bond)
 	for _, u := range n.Unbonding {
 		fmt.Fprintf(&b, ", %s come back at block %d", u.Amount, u.Height)
 	}
