@@ -12,6 +12,7 @@ import (
 
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/tee"
+	"github.com/prytany/prytany/tee/tpm/swtpm"
 	"github.com/spf13/cobra"
 )
 
@@ -34,7 +35,7 @@ func (a *app) doctorCommand() *cobra.Command {
 func (a *app) doctor(ctx context.Context) error {
 	list := []finding{a.checkGo(ctx), checkEnclave(ctx), checkTemp(), a.checkKey(), a.checkNetwork(ctx), checkInterpreter()}
 	list = append(list, checkContainers(ctx)...)
-	list = append(list, checkTEE())
+	list = append(list, checkSwtpm(), checkTEE())
 	var text strings.Builder
 	bad := false
 	for _, f := range list {
@@ -172,6 +173,17 @@ func checkContainers(ctx context.Context) (list []finding) {
 		}
 	}
 	return append(list, f)
+}
+
+// checkSwtpm looks for what demo --tee tpm needs.
+func checkSwtpm() finding {
+	f := finding{What: "software TPM", Next: "apt-get install swtpm swtpm-tools"}
+	if err := swtpm.Missing(); err != nil {
+		f.Said = err.Error()
+		return f
+	}
+	f.OK, f.Said = true, "swtpm is there: for demo --tee tpm, and nothing that needs protection"
+	return f
 }
 
 func checkTEE() finding {
