@@ -72,6 +72,10 @@ type Config struct {
 	TmpBytes uint64
 	// Image bounds what may be unpacked. Default image.DefaultLimits.
 	Image image.Limits
+	// Socket is where a Docker engine listens; DOCKER_HOST or the usual places
+	// if it is empty. Init is a static program that calls InitMain when it is
+	// started with InitArg; this one if it is empty. For Docker only.
+	Socket, Init string
 	// Observe, if set, is told what each run has used.
 	Observe func(Usage)
 }

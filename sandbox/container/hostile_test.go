@@ -404,7 +404,7 @@ func TestHostileImages(t *testing.T) {
 }
 
 // unpacked is the guest's image as files.
-func unpacked(t *testing.T) map[string][]byte {
+func unpacked(t testing.TB) map[string][]byte {
 	t.Helper()
 	g, err := guest()
 	if err != nil {

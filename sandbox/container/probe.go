@@ -21,14 +21,21 @@ type Status struct {
 }
 
 // Probe tries each runtime that this package knows, in the order of
-// preference.
+// preference, and Docker's engine last.
 func Probe(ctx context.Context) []Status {
 	var list []Status
 	for _, name := range (Config{}).withDefaults().Runtimes {
 		s, _ := probe(ctx, name)
 		list = append(list, s)
 	}
-	return list
+	s := Status{Name: "docker"}
+	if d, err := NewDocker(ctx, Config{}); err != nil {
+		s.Why, s.Hint, _ = strings.Cut(oneLine(err.Error()), ". Next: ")
+	} else {
+		s.Version, s.Available = d.version, true
+		d.Close()
+	}
+	return append(list, s)
 }
 
 var hints = map[string]string{
@@ -37,7 +44,7 @@ var hints = map[string]string{
 	"runc":  "install the Debian package runc",
 }
 
-// probe does with a runtime all that a job does, but have it run one: files in
+// probe does with an OCI runtime all that a job does, but have it run one: files in
 // memory, a cgroup with limits, a keeper in its namespaces that becomes it.
 func probe(ctx context.Context, name string) (Status, engine) {
 	s := Status{Name: filepath.Base(name)}

@@ -169,6 +169,9 @@ func (b *box) take(limit uint64) ([]sandbox.File, error) {
 	var list []sandbox.File
 	count, size := 0, uint64(0)
 	err := fs.WalkDir(b.out.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrPermission) {
+			return unreadable(name)
+		}
 		if err != nil || name == "." {
 			return err
 		}
@@ -193,6 +196,9 @@ func (b *box) take(limit uint64) ([]sandbox.File, error) {
 		}
 		size += uint64(info.Size())
 		f, err := b.out.root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		if errors.Is(err, fs.ErrPermission) {
+			return unreadable(name)
+		}
 		if err != nil {
 			return err
 		}
@@ -216,6 +222,11 @@ func tooMuch(of string) error {
 		return nil
 	}
 	return &errTaken{sandbox.OutputExceeded, "the output has too many " + of}
+}
+
+// unreadable happens to who is not root.
+func unreadable(name string) error {
+	return &errTaken{sandbox.FunctionError, fmt.Sprintf("the output %q may not be read", name)}
 }
 
 func kind(m fs.FileMode) string {
@@ -394,6 +405,12 @@ func wipeSome(at *os.File) (next string, err error) {
 		var st unix.Stat_t
 		if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return "", err
+		}
+		// Who is not root has to let himself in first.
+		if what := st.Mode & unix.S_IFMT; what != unix.S_IFLNK && st.Mode&0o700 != 0o700 {
+			if err := unix.Fchmodat(dir, name, 0o700, 0); err != nil {
+				return "", err
+			}
 		}
 		switch st.Mode & unix.S_IFMT {
 		case unix.S_IFDIR:

@@ -99,13 +99,7 @@ func (e engine) spec(c Config, p process, l sandbox.Limits) (*specs.Spec, error)
 				{Type: specs.UserNamespace}, {Type: specs.PIDNamespace}, {Type: specs.MountNamespace},
 				{Type: specs.NetworkNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.CgroupNamespace},
 			},
-			MaskedPaths: []string{
-				"/dev/tty",
-				"/proc/acpi", "/proc/asound", "/proc/bus", "/proc/cgroups", "/proc/cmdline", "/proc/config.gz", "/proc/driver", "/proc/fs", "/proc/interrupts", "/proc/irq",
-				"/proc/kallsyms", "/proc/kcore", "/proc/key-users", "/proc/keys", "/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount",
-				"/proc/kpageflags", "/proc/latency_stats", "/proc/modules", "/proc/mtrr", "/proc/pagetypeinfo", "/proc/sched_debug",
-				"/proc/scsi", "/proc/slabinfo", "/proc/sysrq-trigger", "/proc/sysvipc", "/proc/timer_list", "/proc/timer_stats", "/proc/vmallocinfo",
-			},
+			MaskedPaths:   masked,
 			ReadonlyPaths: []string{"/proc/sys"},
 		},
 	}
@@ -117,6 +111,15 @@ func (e engine) spec(c Config, p process, l sandbox.Limits) (*specs.Spec, error)
 		s.Linux.Seccomp = profile
 	}
 	return s, nil
+}
+
+// masked are files of the kernel that tell about the machine or steer it.
+var masked = []string{
+	"/dev/tty",
+	"/proc/acpi", "/proc/asound", "/proc/bus", "/proc/cgroups", "/proc/cmdline", "/proc/config.gz", "/proc/driver", "/proc/fs", "/proc/interrupts", "/proc/irq",
+	"/proc/kallsyms", "/proc/kcore", "/proc/key-users", "/proc/keys", "/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount",
+	"/proc/kpageflags", "/proc/latency_stats", "/proc/modules", "/proc/mtrr", "/proc/pagetypeinfo", "/proc/sched_debug",
+	"/proc/scsi", "/proc/slabinfo", "/proc/sysrq-trigger", "/proc/sysvipc", "/proc/timer_list", "/proc/timer_stats", "/proc/vmallocinfo",
 }
 
 func limit(name string, n uint64) specs.POSIXRlimit {

@@ -87,6 +87,26 @@ func BuildDir(dir string, c Config) (layout []byte, digest string, err error) {
 	return Build(bytes.NewReader(rootfs), c)
 }
 
+// DockerArchive makes of a directory what `docker load` reads: an image of that
+// configuration and name, in the older form that all engines know.
+func DockerArchive(dir string, c Config, name string) ([]byte, error) {
+	layer, err := Layer(dir)
+	if err != nil {
+		return nil, err
+	}
+	var file configFile
+	file.platform = platform{runtime.GOARCH, "linux"}
+	file.Config = c
+	file.RootFS.Type, file.RootFS.DiffIDs = "layers", []string{sum(layer)}
+	config := mustJSON(file)
+	configName := strings.TrimPrefix(sum(config), "sha256:") + ".json"
+	index := mustJSON([]map[string]any{{"Config": configName, "RepoTags": []string{name}, "Layers": []string{"layer.tar"}}})
+	one := func(name string, data []byte) entry {
+		return entry{&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644}, data}
+	}
+	return writeTar([]entry{one(configName, config), one("layer.tar", layer), one("manifest.json", index)})
+}
+
 // Layer makes a private layer from a directory, in the same way: the same
 // files give the same bytes. It is a plain tar.
 func Layer(dir string) ([]byte, error) {

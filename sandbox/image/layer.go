@@ -22,6 +22,7 @@ type unpacker struct {
 	dst    *os.Root
 	ids    uint32
 	limits Limits
+	below  string // what all names must begin with, and are then without
 	bytes  int64  // of files so far
 	files  int    // entries so far
 	names  int    // bytes of their names
@@ -159,6 +160,21 @@ func (u *unpacker) apply(r io.Reader) error {
 		}
 		if h.Typeflag == tar.TypeXGlobalHeader {
 			continue
+		}
+		if u.below != "" {
+			at, ok := strings.CutPrefix(name, u.below+"/")
+			if name == u.below || name == "." {
+				at, ok = ".", true
+			}
+			if !ok {
+				return invalid("%q is not below %s/: with this runtime all of the layer must be", name, u.below)
+			}
+			if h.Typeflag == tar.TypeLink {
+				if h.Linkname, ok = strings.CutPrefix(strings.TrimPrefix(h.Linkname, "./"), u.below+"/"); !ok {
+					return invalid("link %q leads out of %s/", name, u.below)
+				}
+			}
+			name = at
 		}
 		if name == "." {
 			if h.Typeflag != tar.TypeDir {

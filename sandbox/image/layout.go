@@ -64,6 +64,9 @@ type Options struct {
 	// IDs is the first of 65,536 user and group ids that those in the image are
 	// added to. If it is 0, files belong to who unpacks them.
 	IDs uint32
+	// Below, if set, is the one directory that the layers may have files in.
+	// They are unpacked as if it was the root.
+	Below string
 }
 
 // ids is how many users and groups an image may name, from 0.
@@ -79,7 +82,7 @@ func Unpack(dst *os.Root, image []byte, digest string, layer []byte, o Options) 
 	if o.Limits == (Limits{}) {
 		o.Limits = DefaultLimits
 	}
-	u := &unpacker{dst: dst, ids: o.IDs, limits: o.Limits}
+	u := &unpacker{dst: dst, ids: o.IDs, limits: o.Limits, below: o.Below}
 	var c Config
 	if len(image) > 0 {
 		var err error

@@ -89,6 +89,11 @@ var modes = map[string]func(args []string){
 			sink++
 		}
 	},
+	"count": func(a []string) {
+		for range number(a[0]) {
+			sink++
+		}
+	},
 	"sleep": func(a []string) { time.Sleep(time.Duration(number(a[0])) * time.Millisecond) },
 	// burn uses about so many milliseconds of the processor.
 	"burn": func(a []string) {

@@ -1,0 +1,551 @@
+package container
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/sandbox/image"
+	"github.com/prytany/prytany/task"
+)
+
+// Docker runs jobs by the Docker Engine API, Docker's own or podman's.
+//
+// The engine is asked for as little as possible. It holds the public image,
+// with one more public file in it: an init, which is this program. All that is
+// secret goes to the init through its standard input into memory, and comes
+// back through its standard output; the engine keeps no log. It is weaker than
+// Runtime in three ways: the daemon, outside, can see all of it; the root of
+// the container is the engine's choice and may be the machine's; and /in can be
+// written to by the function, which harms nobody else.
+type Docker struct {
+	config  Config
+	client  *client.Client
+	version string
+	init    []byte
+
+	mu     sync.Mutex
+	images map[string]loaded // by digest and hash of the init
+}
+
+// loaded is an image that the engine has.
+type loaded struct {
+	tag     string
+	process process
+	why     string // it cannot be started
+}
+
+// initPath is where the init is in an image.
+const initPath = ".prytany-init"
+
+// initMemory is what the init and the streams take beside the job.
+const (
+	initMemory    = 64 << 20
+	initProcesses = 32
+	dockerTick    = 100 * time.Millisecond // each reading costs the daemon a request
+)
+
+// dockerHosts are where engines listen, if DOCKER_HOST does not say.
+var dockerHosts = []string{"unix:///var/run/docker.sock", "unix:///run/podman/podman.sock"}
+
+// NewDocker finds an engine and checks that this program can be its init.
+// Config.Socket and Config.Init say otherwise.
+func NewDocker(ctx context.Context, c Config) (*Docker, error) {
+	c = c.withDefaults()
+	program := c.Init
+	if program == "" {
+		program = "/proc/self/exe"
+	}
+	init, err := static(program)
+	if err != nil {
+		return nil, err
+	}
+	hosts := dockerHosts
+	switch h := os.Getenv("DOCKER_HOST"); {
+	case c.Socket != "":
+		hosts = []string{"unix://" + c.Socket}
+	case h != "":
+		hosts = []string{h}
+	}
+	var errs []error
+	for _, h := range hosts {
+		cl, err := client.New(client.WithHost(h))
+		if err == nil {
+			var v client.ServerVersionResult
+			if v, err = cl.ServerVersion(ctx, client.ServerVersionOptions{}); err == nil {
+				return &Docker{config: c, client: cl, version: v.Version, init: init, images: map[string]loaded{}}, nil
+			}
+			cl.Close()
+		}
+		errs = append(errs, fmt.Errorf("%s: %s", h, oneLine(err.Error())))
+	}
+	return nil, fmt.Errorf("no Docker engine answers: %w. Next: install the Debian package docker.io or podman and start it, or set DOCKER_HOST", errors.Join(errs...))
+}
+
+// static reads a program that runs in an image with nothing else in it.
+func static(program string) ([]byte, error) {
+	f, err := elf.Open(program)
+	if err != nil {
+		return nil, fmt.Errorf("the init for Docker containers: %w", err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return nil, fmt.Errorf("%s needs libraries, and cannot be the init of a container. Next: build it with CGO_ENABLED=0", program)
+		}
+	}
+	return os.ReadFile(program)
+}
+
+// Name is docker.
+func (d *Docker) Name() string { return "docker" }
+
+// Close lets the engine go. Images stay with it.
+func (d *Docker) Close() error { return d.client.Close() }
+
+// Run is Runtime.Run, with the private layer below code/ only.
+func (d *Docker) Run(ctx context.Context, job sandbox.Job) (sandbox.Result, error) {
+	if err := job.Check(); err != nil {
+		return sandbox.Result{}, fmt.Errorf("job: %w", err)
+	}
+	nothing := sandbox.Result{Outcome: sandbox.FunctionError, Before: sandbox.EmptyState, After: sandbox.EmptyState}
+	l, err := d.load(ctx, &job)
+	if inv := (*image.Invalid)(nil); errors.As(err, &inv) {
+		nothing.Reason = err.Error()
+		return nothing, nil
+	}
+	if err != nil {
+		return sandbox.Result{}, err
+	}
+	p := l.process
+	if len(job.Args) > 0 {
+		p.args = job.Args
+	}
+	if l.why != "" || len(p.args) == 0 {
+		nothing.Reason = l.why
+		if l.why == "" {
+			nothing.Reason = "nothing to start: the manifest has no arguments, and the image neither Entrypoint nor Cmd"
+		}
+		return nothing, nil
+	}
+	return d.start(ctx, l.tag, p, &job)
+}
+
+// load gives the engine the image, unless it has it: unpacked and packed again
+// by this program, so that it gets nothing hostile, with the init in it.
+func (d *Docker) load(ctx context.Context, job *sandbox.Job) (loaded, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sum := sha256.Sum256(append([]byte(job.Digest), d.init...))
+	name := fmt.Sprintf("prytany:%x", sum[:16])
+	if l, ok := d.images[name]; ok {
+		if _, err := d.client.ImageInspect(ctx, l.tag); err == nil {
+			return l, nil
+		}
+	}
+	dir, err := os.MkdirTemp("", "prytany-image") // public, so it may be on a disk
+	if err != nil {
+		return loaded{}, err
+	}
+	defer os.RemoveAll(dir)
+	rootfs, err := os.OpenRoot(dir)
+	if err != nil {
+		return loaded{}, err
+	}
+	defer rootfs.Close()
+	c, err := image.Unpack(rootfs, job.Image, job.Digest, nil, image.Options{Limits: d.config.Image})
+	if err != nil {
+		return loaded{}, err
+	}
+	if err := mountpoints(rootfs); err != nil {
+		return loaded{}, err
+	}
+	if err := errors.Join(rootfs.RemoveAll("code"), rootfs.Mkdir("code", 0o755), rootfs.RemoveAll(initPath), rootfs.WriteFile(initPath, d.init, 0o755)); err != nil {
+		return loaded{}, err
+	}
+	l := loaded{tag: name}
+	l.process.args = append(append([]string{}, c.Entrypoint...), c.Cmd...)
+	l.process.env = c.Env
+	if l.process.dir = c.WorkingDir; l.process.dir == "" {
+		l.process.dir = "/"
+	}
+	if l.process.dir != "/code" {
+		l.why = checkDir(rootfs, l.process.dir)
+	}
+	if l.why == "" {
+		l.process.uid, l.process.gid, l.why = user(rootfs, c.User)
+	}
+	archive, err := image.DockerArchive(dir, c, name)
+	if err != nil {
+		return loaded{}, err
+	}
+	answer, err := d.client.ImageLoad(ctx, bytes.NewReader(archive))
+	if err != nil {
+		return loaded{}, fmt.Errorf("giving the image to the engine: %w", err)
+	}
+	said, err := io.ReadAll(io.LimitReader(answer, 1<<20))
+	answer.Close()
+	if err != nil {
+		return loaded{}, err
+	}
+	if _, err := d.client.ImageInspect(ctx, name); err != nil {
+		return loaded{}, fmt.Errorf("the engine did not take the image: %s: %w", oneLine(string(said)), err)
+	}
+	d.images[name] = l
+	return l, nil
+}
+
+func (d *Docker) options(tag string, p process, job *sandbox.Job) (client.ContainerCreateOptions, error) {
+	var o client.ContainerCreateOptions
+	l := job.Limits
+	profile, err := allowed(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{}}})
+	if err != nil {
+		return o, err
+	}
+	seccomp, err := json.Marshal(dockerProfile(profile))
+	if err != nil {
+		return o, err
+	}
+	owner := fmt.Sprintf("uid=%d,gid=%d", p.uid, p.gid)
+	tmpfs := func(bytes uint64, files int, flags string) string {
+		return fmt.Sprintf("rw,nosuid,nodev,%s,mode=0755,%s,size=%d,nr_inodes=%d", flags, owner, bytes, files+1)
+	}
+	page := uint64(os.Getpagesize())
+	input := page * (sandbox.MaxFiles + 1)
+	for _, f := range job.Inputs {
+		input += uint64(len(f.Data))
+	}
+	processes := int64(d.config.Processes + initProcesses)
+	const most = 1 << 50
+	memory := int64(min(l.MemoryBytes, most) + initMemory)
+	no := false
+	o.Config = &container.Config{
+		Image: tag, Entrypoint: []string{"/" + initPath, InitArg}, Env: p.env, WorkingDir: p.dir,
+		User: fmt.Sprintf("%d:%d", p.uid, p.gid), Hostname: "prytany",
+		AttachStdin: true, AttachStdout: true, OpenStdin: true, StdinOnce: true, NetworkDisabled: true,
+	}
+	o.HostConfig = &container.HostConfig{
+		NetworkMode: "none", IpcMode: "private", CgroupnsMode: "private", ShmSize: int64(page),
+		ReadonlyRootfs: true, CapDrop: []string{"ALL"},
+		SecurityOpt: []string{"no-new-privileges", "seccomp=" + string(seccomp)},
+		LogConfig:   container.LogConfig{Type: "none"},
+		OomScoreAdj: 1000, Init: &no,
+		MaskedPaths:   append([]string{"/sys/firmware", "/sys/kernel", "/sys/module", "/sys/devices/virtual/powercap"}, masked[1:]...),
+		ReadonlyPaths: []string{"/proc/sys"},
+		Tmpfs: map[string]string{
+			"/code": tmpfs(uint64(len(job.Code))*4+(16<<20), d.config.Image.Files, "exec"),
+			"/in":   tmpfs(input, sandbox.MaxFiles*2, "noexec"),
+			"/out":  tmpfs((min(l.OutputBytes, 1<<40)/page+sandbox.MaxFiles+2)*page, sandbox.MaxFiles+1, "noexec"),
+			"/tmp":  tmpfs(d.config.TmpBytes, tmpFiles, "noexec"),
+		},
+		Resources: container.Resources{
+			Memory: memory, MemorySwap: memory, NanoCPUs: int64(d.config.CPUs) * 1e9, PidsLimit: &processes,
+			Ulimits: []*container.Ulimit{
+				{Name: "core"}, {Name: "msgqueue"},
+				{Name: "nofile", Soft: 1024, Hard: 1024}, {Name: "memlock", Soft: 64 << 10, Hard: 64 << 10},
+				{Name: "fsize", Soft: int64(max(l.OutputBytes, d.config.TmpBytes, uint64(len(job.Code))*4, input) + 1), Hard: int64(max(l.OutputBytes, d.config.TmpBytes, uint64(len(job.Code))*4, input) + 1)},
+			},
+		},
+	}
+	return o, nil
+}
+
+// dockerProfile is a profile in the form that engines read: theirs names the
+// parts as the specification does, and is refused if it has empty ones.
+func dockerProfile(p *specs.LinuxSeccomp) any {
+	type call struct {
+		Names    []string                 `json:"names"`
+		Action   specs.LinuxSeccompAction `json:"action"`
+		ErrnoRet *uint                    `json:"errnoRet,omitempty"`
+		Args     []specs.LinuxSeccompArg  `json:"args,omitempty"`
+	}
+	var calls []call
+	for _, c := range p.Syscalls {
+		calls = append(calls, call{c.Names, c.Action, c.ErrnoRet, c.Args})
+	}
+	return map[string]any{
+		"defaultAction": p.DefaultAction, "defaultErrnoRet": 1, "architectures": p.Architectures, "syscalls": calls,
+	}
+}
+
+func (d *Docker) start(parent context.Context, tag string, p process, job *sandbox.Job) (result sandbox.Result, err error) {
+	o, err := d.options(tag, p, job)
+	if err != nil {
+		return result, err
+	}
+	made, err := d.client.ContainerCreate(parent, o)
+	if err != nil {
+		return result, fmt.Errorf("making a container: %w", err)
+	}
+	id := made.ID
+	// Whatever the context says, the container goes.
+	remove := func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), 30*time.Second)
+		defer cancel()
+		_, err := d.client.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+		return err
+	}
+	removed := false
+	once := remove
+	remove = func() error {
+		if removed {
+			return nil
+		}
+		err := once()
+		removed = err == nil
+		return err
+	}
+	defer func() { err = first(err, remove()) }()
+	ctx, cancel := parent, context.CancelFunc(func() {})
+	if job.Limits.Wall > 0 {
+		ctx, cancel = context.WithTimeout(parent, job.Limits.Wall)
+	}
+	defer cancel()
+	at, err := d.client.ContainerAttach(parent, id, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true})
+	if err != nil {
+		return result, fmt.Errorf("attaching to a container: %w", err)
+	}
+	defer at.Close()
+	if _, err := d.client.ContainerStart(parent, id, client.ContainerStartOptions{}); err != nil {
+		return result, fmt.Errorf("starting a container: %w", err)
+	}
+
+	talk := make(chan error, 1)
+	var rep report
+	var outputs []sandbox.File
+	go func() {
+		var err error
+		rep, outputs, err = converse(at.Conn, &stdout{r: at.Reader}, p, job, d.config.Image)
+		talk <- err
+	}()
+	var m meter
+	var cpu time.Duration
+	last := time.Now()
+	read := func() error {
+		s, err := d.stats(context.WithoutCancel(ctx), id)
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		m.held(s.memory, now.Sub(last))
+		last = now
+		cpu = max(cpu, s.cpu)
+		return nil
+	}
+	stop := func(outcome sandbox.Outcome, reason string) {
+		result = sandbox.Result{Outcome: outcome, Reason: reason}
+		_ = remove()
+		at.Close()
+		<-talk
+	}
+	t := time.NewTicker(dockerTick)
+	defer t.Stop()
+	var said error
+	for talking := true; talking; {
+		select {
+		case said = <-talk:
+			talking = false
+			if err := read(); err != nil && said == nil {
+				return sandbox.Result{}, fmt.Errorf("reading the meter: %w", err)
+			}
+		case <-ctx.Done():
+			stop(sandbox.WallExceeded, "the function was stopped when its time was over")
+			if parent.Err() != nil {
+				return sandbox.Result{}, parent.Err()
+			}
+			talking = false
+		case <-t.C:
+			if err := read(); err != nil {
+				continue // it has just ended, and then the talk does
+			}
+			if m.gas(cpu) > job.Limits.Gas {
+				stop(sandbox.GasExhausted, "")
+				talking = false
+			}
+		}
+	}
+	gas := m.gas(cpu)
+	oom := rep.OOM || d.outOfMemory(context.WithoutCancel(ctx), id)
+	if result.Outcome == 0 {
+		if result, err = finish(rep, outputs, said, oom); err != nil {
+			return sandbox.Result{}, err
+		}
+	}
+	if result.Outcome != sandbox.OutputExceeded && gas > job.Limits.Gas {
+		result.Outcome, result.Outputs = sandbox.GasExhausted, nil
+	}
+	result.Gas = min(gas, job.Limits.Gas)
+	if result.Outcome == sandbox.GasExhausted {
+		result.Gas = job.Limits.Gas
+		result.Reason = fmt.Sprintf("the function was stopped when it had used all %d gas", job.Limits.Gas)
+	}
+	if rep.Before == (task.Hash{}) || said != nil {
+		// It was killed before it could wipe: then what was in its memory went
+		// with the container, and the engine must know of none.
+		if result.After, err = d.gone(parent, id, remove); err != nil {
+			return sandbox.Result{}, err
+		}
+		result.Before = sandbox.EmptyState
+	}
+	return result, nil
+}
+
+// finish says what became of a function that nobody stopped.
+func finish(rep report, outputs []sandbox.File, said error, oom bool) (sandbox.Result, error) {
+	r := sandbox.Result{ExitCode: rep.Exit, Log: rep.Log, Before: rep.Before, After: rep.After}
+	switch {
+	case said != nil && oom:
+		return sandbox.Result{Outcome: sandbox.MemoryExceeded, Reason: "the function was ended after it was denied more memory"}, nil
+	case said != nil:
+		return r, fmt.Errorf("the container: %w", said)
+	case rep.Outcome == sandbox.OutputExceeded || rep.Outcome == sandbox.FunctionError:
+		r.Outcome, r.Reason = rep.Outcome, rep.Reason
+		if rep.Exit != 0 && oom {
+			r.Outcome = sandbox.MemoryExceeded
+		}
+	case rep.Outcome != 0:
+		return r, fmt.Errorf("the container says it ended by %v, which is not for it to say", rep.Outcome)
+	case rep.Exit == 0:
+		r.Outcome, r.Outputs = sandbox.OK, outputs
+	case oom:
+		r.Outcome, r.Reason = sandbox.MemoryExceeded, rep.Reason+", after it was denied more memory"
+	default:
+		r.Outcome, r.Reason = sandbox.FunctionError, rep.Reason
+	}
+	return r, nil
+}
+
+// converse gives the init its job and hears what came of it. What it hears is
+// not believed: the function may have got at the stream.
+func converse(w io.Writer, r io.Reader, p process, job *sandbox.Job, limits image.Limits) (rep report, outputs []sandbox.File, err error) {
+	m := mission{Args: p.args, Limits: job.Limits, Image: limits, Layer: int64(len(job.Code))}
+	for _, f := range job.Inputs {
+		m.Inputs = append(m.Inputs, named1{f.Name, int64(len(f.Data))})
+	}
+	if err := send(w, m); err != nil {
+		return rep, nil, err
+	}
+	for _, part := range append([][]byte{job.Code}, data(job.Inputs)...) {
+		if _, err := w.Write(part); err != nil {
+			return rep, nil, err
+		}
+	}
+	if err := receive(r, &rep, maxMission); err != nil {
+		return rep, nil, err
+	}
+	if rep.Failed != "" {
+		return rep, nil, errors.New(oneLine(rep.Failed))
+	}
+	if len(rep.Log) > int(min(job.Limits.LogBytes, maxMission)) || len(rep.Outputs) > sandbox.MaxFiles {
+		return rep, nil, errors.New("more log or files than were asked for")
+	}
+	left := job.Limits.OutputBytes
+	for _, o := range rep.Outputs {
+		if o.Size < 0 || uint64(o.Size) > left || !fs.ValidPath(o.Name) || o.Name == "." || len(o.Name) > 4096 {
+			return rep, nil, fmt.Errorf("output %.100q of %d bytes", o.Name, o.Size)
+		}
+		left -= uint64(o.Size)
+		b := make([]byte, o.Size)
+		if _, err := io.ReadFull(r, b); err != nil {
+			return rep, nil, err
+		}
+		outputs = append(outputs, sandbox.File{Name: o.Name, Data: b})
+	}
+	var end report
+	if err := receive(r, &end, maxMission); err != nil {
+		return rep, nil, err
+	}
+	if end.Failed != "" {
+		return rep, nil, errors.New(oneLine(end.Failed))
+	}
+	rep.After = end.After
+	return rep, outputs, nil
+}
+
+func data(files []sandbox.File) (list [][]byte) {
+	for _, f := range files {
+		list = append(list, f.Data)
+	}
+	return list
+}
+
+// stdout takes the container's standard output out of an attached stream, in
+// which each piece has 8 bytes before it: its kind, and its length in the last
+// four.
+type stdout struct {
+	r    io.Reader
+	left uint32
+}
+
+func (s *stdout) Read(p []byte) (int, error) {
+	for s.left == 0 {
+		var head [8]byte
+		if _, err := io.ReadFull(s.r, head[:]); err != nil {
+			return 0, err
+		}
+		n := binary.BigEndian.Uint32(head[4:])
+		if head[0] == 1 {
+			s.left = n
+		} else if _, err := io.CopyN(io.Discard, s.r, int64(n)); err != nil {
+			return 0, err
+		}
+	}
+	n, err := s.r.Read(p[:min(len(p), int(s.left))])
+	s.left -= uint32(n)
+	return n, err
+}
+
+type reading struct {
+	cpu    time.Duration
+	memory uint64
+}
+
+func (d *Docker) stats(ctx context.Context, id string) (reading, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	r, err := d.client.ContainerStats(ctx, id, client.ContainerStatsOptions{})
+	if err != nil {
+		return reading{}, err
+	}
+	defer r.Body.Close()
+	var s container.StatsResponse
+	if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&s); err != nil {
+		return reading{}, err
+	}
+	if s.CPUStats.CPUUsage.TotalUsage == 0 {
+		return reading{}, errors.New("the engine counts no processor time")
+	}
+	return reading{time.Duration(s.CPUStats.CPUUsage.TotalUsage), s.MemoryStats.Usage}, nil
+}
+
+func (d *Docker) outOfMemory(ctx context.Context, id string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	r, err := d.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	return err == nil && r.Container.State != nil && r.Container.State.OOMKilled
+}
+
+// gone removes the container and asks whether the engine still knows it.
+func (d *Docker) gone(ctx context.Context, id string, remove func() error) (task.Hash, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	err := remove()
+	if _, e := d.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{}); e == nil {
+		return task.Hash{}, fmt.Errorf("the engine still has the container: %w", err)
+	}
+	return sandbox.EmptyState, nil
+}

@@ -1,0 +1,214 @@
+package container
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"strings"
+
+	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/sandbox/image"
+	"github.com/prytany/prytany/task"
+	"golang.org/x/sys/unix"
+)
+
+// InitArg is the argument that a program is started with to be the first
+// process of a Docker container. It should then call InitMain.
+const InitArg = "container-init"
+
+// mission is the first thing that an init reads. After it come the layer and
+// the inputs, in this order, as bytes.
+type mission struct {
+	Args   []string
+	Limits sandbox.Limits
+	Image  image.Limits
+	Layer  int64
+	Inputs []named1
+}
+
+type named1 struct {
+	Name string
+	Size int64
+}
+
+// report is what an init has to say when the function has ended; the outputs
+// come after it as bytes, and then one more report with After alone.
+type report struct {
+	Exit    uint32
+	Outcome sandbox.Outcome // why there are no outputs, or 0
+	Reason  string
+	Log     []byte
+	OOM     bool // something was killed for memory
+	Outputs []named1
+	Before  task.Hash
+	After   task.Hash
+	Failed  string // the init itself, if it did
+}
+
+// InitMain is the first process of a Docker container. It reads a job on stdin,
+// puts it into memory, runs it, and writes what came of it to stdout; so no
+// daemon ever has a file of it. It ends when its stdin does.
+func InitMain(stdin io.Reader, stdout io.Writer, _ []string) int {
+	boxes, err := mounted()
+	var rep report
+	if err == nil {
+		rep, err = boxes.run(stdin, stdout)
+	}
+	if err == nil {
+		for _, m := range boxes.all() {
+			err = errors.Join(err, m.wipe())
+		}
+		var last report
+		if last.After, last.Failed = rep.After, ""; err == nil {
+			last.After, err = digest(boxes.all()...)
+		}
+		if err == nil {
+			err = send(stdout, last)
+		}
+	}
+	if err != nil {
+		_ = send(stdout, report{Failed: err.Error()})
+	}
+	_, _ = io.Copy(io.Discard, stdin) // the host reads the meter before it lets go
+	return 0
+}
+
+// inner is what an init works on: the memory that the engine has mounted.
+type inner struct{ code, in, out, tmp *ram }
+
+func (b inner) all() []*ram { return []*ram{b.code, b.in, b.out, b.tmp} }
+
+func mounted() (b inner, err error) {
+	for dir, to := range map[string]**ram{"/code": &b.code, "/in": &b.in, "/out": &b.out, "/tmp": &b.tmp} {
+		fd, e := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if e != nil {
+			return b, fmt.Errorf("%s: %w", dir, e)
+		}
+		var st unix.Statfs_t
+		if e := unix.Fstatfs(fd, &st); e != nil || st.Type != unix.TMPFS_MAGIC {
+			return b, fmt.Errorf("%s is not in memory: %w", dir, e)
+		}
+		root, e := os.OpenRoot(dir)
+		if e != nil {
+			return b, e
+		}
+		*to = &ram{fd, root}
+	}
+	return b, nil
+}
+
+func (b inner) run(stdin io.Reader, stdout io.Writer) (rep report, err error) {
+	var m mission
+	if err := receive(stdin, &m, maxMission); err != nil {
+		return rep, fmt.Errorf("reading the job: %w", err)
+	}
+	if rep.Before, err = digest(b.out, b.tmp); err != nil {
+		return rep, err
+	}
+	layer := make([]byte, m.Layer)
+	if _, err := io.ReadFull(stdin, layer); err != nil {
+		return rep, fmt.Errorf("reading the code: %w", err)
+	}
+	var inv *image.Invalid
+	_, err = image.Unpack(b.code.root, nil, "", layer, image.Options{Limits: m.Image, Below: "code"})
+	clear(layer)
+	if errors.As(err, &inv) {
+		rep.Outcome, rep.Reason = sandbox.FunctionError, err.Error()
+		return rep, send(stdout, rep)
+	}
+	if err != nil {
+		return rep, err
+	}
+	for _, f := range m.Inputs {
+		if err := b.in.root.MkdirAll(path.Dir(f.Name), 0o755); err != nil {
+			return rep, err
+		}
+		w, err := b.in.root.OpenFile(f.Name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o444)
+		if err != nil {
+			return rep, err
+		}
+		_, err = io.CopyN(w, stdin, f.Size)
+		if err := errors.Join(err, w.Close()); err != nil {
+			return rep, err
+		}
+	}
+	log := &log{limit: m.Limits.LogBytes}
+	cmd := exec.Command(m.Args[0], m.Args[1:]...)
+	cmd.Stderr = log
+	err = cmd.Start()
+	if err != nil {
+		rep.Outcome, rep.Reason = sandbox.FunctionError, "the function cannot be started: "+err.Error()
+		return rep, send(stdout, rep)
+	}
+	u := run{kept: &kept{}}
+	u.kept.err = cmd.Wait()
+	_ = unix.Kill(-1, unix.SIGKILL) // all but this process
+	for {                           // until none is left
+		if _, err := unix.Wait4(-1, nil, 0, nil); err != nil && err != unix.EINTR {
+			break
+		}
+	}
+	rep.Exit, rep.Reason = u.exit()
+	rep.Log = log.bytes
+	for _, file := range []string{"/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"} {
+		n, err := keyed(file, "oom_kill")
+		rep.OOM = rep.OOM || err == nil && n > 0
+	}
+	outputs, err := (&box{out: b.out}).take(m.Limits.OutputBytes)
+	var taken *errTaken
+	if errors.As(err, &taken) {
+		rep.Outcome, rep.Reason = taken.outcome, taken.reason
+		return rep, send(stdout, rep)
+	}
+	if err != nil {
+		return rep, err
+	}
+	for _, o := range outputs {
+		rep.Outputs = append(rep.Outputs, named1{o.Name, int64(len(o.Data))})
+	}
+	if err := send(stdout, rep); err != nil {
+		return rep, err
+	}
+	for _, o := range outputs {
+		if _, err := stdout.Write(o.Data); err != nil {
+			return rep, err
+		}
+		clear(o.Data)
+	}
+	return rep, nil
+}
+
+const maxMission = 8 << 20 // bytes of a mission or report as JSON
+
+func send(w io.Writer, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(data))), data...))
+	return err
+}
+
+func receive(r io.Reader, v any, most uint32) error {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n > most {
+		return fmt.Errorf("a message of %d bytes, more than %d", n, most)
+	}
+	data := make([]byte, n)
+	if _, err := io.ReadFull(r, data); err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}
+
+// oneLine makes words from elsewhere fit for an error.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
