@@ -90,8 +90,8 @@ func verifyTDX(quote []byte, want Expected, ref Reference) (c Claims, refused *t
 		return c, task.Refuse(UnsafePolicy, "the TD can be migrated to another machine")
 	}
 	ppid, err := hex.DecodeString(p.ext.PPID)
-	if err != nil {
-		return c, task.Refuse(QuoteMalformed, "PPID: %v", err)
+	if err != nil || len(ppid) != 16 {
+		return c, task.Refuse(QuoteMalformed, "the PCK certificate names no platform")
 	}
 	return Claims{
 		Tier: task.TierConfidential, Chip: identity(ppid),
