@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
@@ -102,6 +103,70 @@ func TestVendorRoots(t *testing.T) {
 	} {
 		if sum := sha256.Sum256(der); hex.EncodeToString(sum[:]) != want {
 			t.Errorf("a root has fingerprint %x, want %s", sum, want)
+		}
+	}
+}
+
+// No byte of real evidence can be changed unseen. Every 17th is tried, so that it
+// takes seconds; all of them take a minute.
+func TestRecordedEvidenceIsBound(t *testing.T) {
+	for name, r := range recordings(t) {
+		_, asRecorded := r.claims()
+		before, err := r.claims()
+		free := 0
+		for i := range r.quote {
+			if i%17 != 0 {
+				continue
+			}
+			bad := r
+			bad.quote = bytes.Clone(r.quote)
+			bad.quote[i] ^= 1 << (i % 8)
+			c, err := bad.claims()
+			switch {
+			case err == nil:
+				t.Errorf("%s: byte %d changed, and nobody saw: %+v, was %+v", name, i, c, before)
+			case asRecorded != nil && err.Error() == asRecorded.Error():
+				free++ // what is refused in the end is not all looked at
+			}
+		}
+		if free > 0 {
+			t.Logf("%s: %d of %d changes come to the same: %v", name, free, len(r.quote), err)
+		}
+	}
+}
+
+// Real evidence under other rules, or with other parts, has its reason too.
+func TestRecordedEvidenceIsRefused(t *testing.T) {
+	for _, row := range []struct {
+		name, of, reason string
+		change           func(*recording)
+	}{
+		{"Milan by default", "sev-snp", WrongProduct, func(r *recording) { r.ref.SNP.Products = nil }},
+		{"another root", "sev-snp", UntrustedChain, func(r *recording) { r.ref.SNP.Roots = [][]byte{arkGenoa} }},
+		{"another vendor's root", "tdx", UntrustedChain, func(r *recording) { r.ref.TDX.Roots = [][]byte{arkGenoa} }},
+		{"another vendor's root", "nitro", UntrustedChain, func(r *recording) { r.ref.Nitro.Roots = [][]byte{intelRoot} }},
+		{"ASK of another product", "sev-snp", UntrustedChain, func(r *recording) {
+			q := mustDecode[SNPQuote](r.quote)
+			q.ASK = arkGenoa
+			r.quote = task.Encode(q)
+		}},
+		{"TCB floor", "sev-snp", StaleTCB, func(r *recording) { r.ref.SNP.MinTCB = []SNPFloor{{"Milan", 0xff << 56}} }},
+		{"before it was issued", "sev-snp", CertificateExpired, func(r *recording) { r.at = 1_600_000_000 }},
+		{"chip revoked", "sev-snp", Revoked, func(r *recording) { r.ref.Revoked = []task.Hash{sha256.Sum256(vector(t, "sev-snp-vcek.der"))} }},
+		{"collateral of two months ago", "tdx", StaleCollateral, func(r *recording) { r.at += 60 * 24 * 3600 }},
+		{"signer's certificate run out", "tdx", CertificateExpired, func(r *recording) { r.at = 1_750_000_000 }},
+		{"TCB info in place of the QE identity", "tdx", BadSignature, func(r *recording) {
+			q := mustDecode[TDXQuote](r.quote)
+			q.Collateral.QEIdentity = q.Collateral.TCBInfo
+			r.quote = task.Encode(q)
+		}},
+		{"document of two days ago", "nitro", StaleQuote, func(r *recording) { r.at += 48 * 3600 }},
+		{"root revoked", "nitro", Revoked, func(r *recording) { r.ref.Revoked = []task.Hash{sha256.Sum256(awsRoot)} }},
+	} {
+		r := recordings(t)[row.of]
+		row.change(&r)
+		if _, err := r.claims(); task.CodeOf(err) != row.reason {
+			t.Errorf("%s: %s: %v, want %s", row.of, row.name, err, row.reason)
 		}
 	}
 }

@@ -51,11 +51,11 @@ const (
 
 // platform is a TDX quote, taken apart.
 type tdxPlatform struct {
-	body         *pb.TDQuoteBody
-	signed       *pb.Ecdsa256BitQuoteV4AuthData
-	qe           *pb.EnclaveReport
-	pck, between *x509.Certificate
-	ext          *pcs.PckExtensions
+	body               *pb.TDQuoteBody
+	signed             *pb.Ecdsa256BitQuoteV4AuthData
+	qe                 *pb.EnclaveReport
+	pck, between, root *x509.Certificate
+	ext                *pcs.PckExtensions
 }
 
 func verifyTDX(quote []byte, want Expected, ref Reference) (c Claims, refused *task.Error) {
@@ -75,6 +75,9 @@ func verifyTDX(quote []byte, want Expected, ref Reference) (c Claims, refused *t
 	if refused != nil {
 		return c, refused
 	}
+	if !root.Equal(p.root) {
+		return c, task.Refuse(UntrustedChain, "the quote names another root than the one that it chains to")
+	}
 	if refused = p.checkSignatures(q.Quote); refused != nil {
 		return c, refused
 	}
@@ -90,8 +93,8 @@ func verifyTDX(quote []byte, want Expected, ref Reference) (c Claims, refused *t
 		return c, task.Refuse(UnsafePolicy, "the TD can be migrated to another machine")
 	}
 	ppid, err := hex.DecodeString(p.ext.PPID)
-	if err != nil {
-		return c, task.Refuse(QuoteMalformed, "PPID: %v", err)
+	if err != nil || len(ppid) != 16 {
+		return c, task.Refuse(QuoteMalformed, "the PCK certificate names no platform")
 	}
 	return Claims{
 		Tier: task.TierConfidential, Chip: identity(ppid),
@@ -130,7 +133,7 @@ func parseTDX(raw []byte) (p tdxPlatform, err error) {
 	if err != nil || len(certs) != 3 {
 		return p, fmt.Errorf("want a PCK certificate, its CA and the root: %d certificates, %v", len(certs), err)
 	}
-	p.pck, p.between = certs[0], certs[1]
+	p.pck, p.between, p.root = certs[0], certs[1], certs[2]
 	p.ext, err = pcs.PckCertificateExtensions(p.pck)
 	return p, err
 }
