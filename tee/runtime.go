@@ -18,6 +18,8 @@ import (
 type Host struct {
 	Cache Cache    `cbor:"1,keyasint"` // of compiled interpreters
 	OCI   []string `cbor:"2,keyasint"` // names or paths of OCI runtimes, the best first; none: package container's own
+	// Docker is the socket of a Docker-compatible engine; empty: the usual places.
+	Docker string `cbor:"3,keyasint"`
 }
 
 // open opens what a function runs in, and says how to close it.
@@ -31,6 +33,9 @@ func open(ctx context.Context, m task.Manifest, h Host) (r runtime, done func(),
 	case task.RuntimeOCI:
 		k, err := container.New(ctx, container.Config{Runtimes: h.OCI})
 		return k, func() { _ = k.Close() }, err
+	case task.RuntimeDocker:
+		d, err := container.NewDocker(ctx, container.Config{Socket: h.Docker})
+		return d, func() { _ = d.Close() }, err
 	}
 	return nil, nil, fmt.Errorf("this enclave has no runtime %q", m.Runtime)
 }

@@ -81,6 +81,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	line.say("%s", j.preparing)
 	go func() {
 		src, err := a.loadExample(ctx, j.example)
+		src.manifest.Runtime = o.runtime // one container is as good as another
 		building <- built{src, err}
 	}()
 	aliceKey, bobKey := ed25519.NewKeyFromSeed(seedOf()), ed25519.NewKeyFromSeed(seedOf())

@@ -9,6 +9,7 @@ import (
 	_ "image/jpeg" // pictures that Alice may bring
 	"image/png"
 	"os"
+	"strings"
 
 	"github.com/prytany/prytany/examples/picture"
 	"github.com/prytany/prytany/examples/poster/effect"
@@ -58,8 +59,15 @@ func (a *app) demoJob(ctx context.Context, o demoOptions) (j demoJob, err error)
 		}
 		j.preparing += " by " + k.Name()
 		_ = k.Close()
+	case task.RuntimeDocker:
+		j = demoJob{example: "pillow", preparing: "Bob's function: Python with Pillow, in a container by a Docker-compatible engine"}
+		d, err := container.NewDocker(ctx, container.Config{Socket: dockerSocket()})
+		if err != nil {
+			return j, task.Refuse("runtime-unavailable", "%v", err).WithNext("prytany doctor")
+		}
+		_ = d.Close()
 	default:
-		return j, usage("--runtime: %q is none of wasm, python, oci", o.runtime)
+		return j, usage("--runtime: %q is none of %s", o.runtime, strings.Join(task.Runtimes, ", "))
 	}
 	src, err := opaque(raw)
 	if err != nil {

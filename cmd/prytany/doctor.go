@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/sandbox/container"
+	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/tee/tpm/swtpm"
 	"github.com/spf13/cobra"
@@ -157,7 +158,11 @@ func checkInterpreter() finding {
 // runtime is enough.
 func checkContainers(ctx context.Context) (list []finding) {
 	for _, s := range container.Probe(ctx) {
-		f := finding{What: "runtime oci: " + s.Name, OK: s.Available, Said: s.Version, Next: s.Hint}
+		name := "runtime oci: " + s.Name
+		if s.Name == task.RuntimeDocker {
+			name = "runtime docker"
+		}
+		f := finding{What: name, OK: s.Available, Said: s.Version, Next: s.Hint}
 		if !s.Available {
 			f.Said = s.Why
 		}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/prytany/prytany/attest"
@@ -123,7 +124,7 @@ func (p *platform) enclaves(by tee.Platform, compiled string) func(context.Conte
 			}
 		}
 		p.wg.Go(p.prepare)
-		return enclaveEdge{e, by, tee.Host{OCI: p.oci, Cache: cache(by, compiled)}}, nil
+		return enclaveEdge{e, by, tee.Host{OCI: p.oci, Docker: dockerSocket(), Cache: cache(by, compiled)}}, nil
 	}
 }
 
@@ -132,12 +133,23 @@ func ociFlag(c *cobra.Command, to *[]string) {
 	c.Flags().StringSliceVar(to, "oci", nil, "OCI runtimes for containers, names or paths, the first that works (default: runsc, crun, runc)")
 }
 
+// dockerSocket is the engine's that DOCKER_HOST names, if it is on this machine:
+// an enclave has no environment to look in.
+func dockerSocket() string {
+	path, _ := strings.CutPrefix(os.Getenv("DOCKER_HOST"), "unix://")
+	return path
+}
+
 // runtimes are those that this machine has.
 func (p *platform) runtimes(ctx context.Context) []string {
 	list := []string{task.RuntimeWasm, task.RuntimePython}
 	if k, err := container.New(ctx, container.Config{Runtimes: p.oci}); err == nil {
 		list = append(list, task.RuntimeOCI)
 		_ = k.Close()
+	}
+	if d, err := container.NewDocker(ctx, container.Config{Socket: dockerSocket()}); err == nil {
+		list = append(list, task.RuntimeDocker)
+		_ = d.Close()
 	}
 	return list
 }
