@@ -41,10 +41,10 @@ cd "$work/root"
 find dev -mindepth 1 -delete # a container gets its own
 ln -sf "$python" usr/bin/python3
 
-# What no program in it needs. Packages' names and versions stay, with their
-# licences, so that anyone can say what is in the image.
+# What no program in it needs. The list of packages stays, with their licences,
+# so that anyone can say what is in the image.
 rm -rf var/cache/* var/log/* var/lib/apt usr/share/man usr/share/locale usr/share/lintian usr/share/bug usr/share/zoneinfo etc/apt \
-	usr/share/perl* usr/lib/*/perl* usr/bin/perl* usr/lib/*/libperl* usr/lib/*/gconv "usr/lib/$python/pydoc_data" "usr/lib/$python/lib2to3" \
+	usr/share/perl* usr/lib/*/{perl,perl5,perl-base} usr/bin/perl* usr/lib/*/libperl* usr/lib/*/gconv "usr/lib/$python/pydoc_data" "usr/lib/$python/lib2to3" \
 	etc/machine-id etc/resolv.conf etc/hostname
 find usr/share/doc -type f ! -name copyright -delete
 find . -name __pycache__ -prune -exec rm -rf {} +

@@ -42,7 +42,7 @@ func Build(rootfs io.Reader, c Config) (layout []byte, digest string, err error)
 		return nil, "", err
 	}
 	var packed bytes.Buffer
-	z, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression) // its header has neither name nor time
+	z := gzip.NewWriter(&packed) // its header has neither name nor time
 	if _, err := z.Write(layer); err != nil {
 		return nil, "", err
 	}
