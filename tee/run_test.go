@@ -1,0 +1,148 @@
+package tee
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/seal"
+	"github.com/prytany/prytany/task"
+)
+
+// A file is held to its name, and only then to its owner's key: who brought
+// what is told apart, and pays apart (spec §9.2.5).
+func TestWhoBroughtWhat(t *testing.T) {
+	other, _ := seal.Encrypt(newIdentity(t).Recipient(), noop)
+	t.Run("Bob releases a key for another file than he published", func(t *testing.T) {
+		s := newStage(t)
+		ev := s.start()
+		s.release(ev, task.Alice, s.alice)
+		published := s.code
+		s.code = other // his release names this one
+		s.release(ev, task.Bob, s.bob)
+		s.code = published
+		if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.BadCodeKey {
+			t.Errorf("%+v", a)
+		}
+	})
+	t.Run("Bob publishes an image that has another digest", func(t *testing.T) {
+		s := pythonStage(t, []byte("no interpreter"), "sha256:"+strings.Repeat("0", 64))
+		if a := s.ask(Request{Run: &Run{Code: s.code, Input: s.input, Image: []byte("no interpreter")}}); a.Result == nil || a.Result.Result.Outcome != task.FunctionError {
+			t.Errorf("%+v", a)
+		}
+	})
+	t.Run("the host brings another image", func(t *testing.T) {
+		s := pythonStage(t, []byte("no interpreter"), fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("no interpreter"))))
+		if a := s.ask(Request{Run: &Run{Code: s.code, Input: s.input, Image: []byte("another")}}); a.Result != nil || !strings.Contains(a.Error, "not the image") {
+			t.Errorf("%+v", a)
+		}
+	})
+	t.Run("Alice's input is not what the function takes", func(t *testing.T) {
+		s := newStage(t)
+		s.begin.Function.Manifest.Inputs = []task.Port{{Name: "photo.png"}}
+		s.begin.Task.Function = s.begin.Function.ID()
+		s.begin.Context.Function, s.begin.Context.Task = s.begin.Task.Function, s.begin.Task.ID()
+		s.releaseBoth()
+		if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.BadInputKey {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
+func newIdentity(t *testing.T) seal.Identity {
+	t.Helper()
+	id, err := seal.NewIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// pythonStage is a stage whose function is a script for some interpreter.
+func pythonStage(t *testing.T, image []byte, digest string) *stage {
+	t.Helper()
+	s := newStage(t)
+	m := &s.begin.Function.Manifest
+	m.Runtime, m.Image = task.RuntimePython, &task.Image{Digest: digest, Blob: task.BlobOf(image)}
+	s.begin.Task.Function = s.begin.Function.ID()
+	s.begin.Context.Function, s.begin.Context.Task = s.begin.Task.Function, s.begin.Task.ID()
+	s.releaseBoth()
+	return s
+}
+
+func (s *stage) releaseBoth() {
+	s.t.Helper()
+	ev := s.start()
+	s.release(ev, task.Alice, s.alice)
+	s.release(ev, task.Bob, s.bob)
+}
+
+// Inputs and outputs are held to the manifest by one rule.
+func TestPorts(t *testing.T) {
+	m := task.Manifest{
+		Inputs:  []task.Port{{Name: "a", MaxBytes: 3}, {Name: "b", Optional: true}},
+		Outputs: []task.Port{{Name: "a", MaxBytes: 3}, {Name: "b", Optional: true}},
+	}
+	file := func(name, data string) sandbox.File { return sandbox.File{Name: name, Data: []byte(data)} }
+	for _, row := range []struct {
+		name  string
+		files []sandbox.File
+		says  string // "" is ok
+	}{
+		{"all", []sandbox.File{file("a", "xyz"), file("b", "")}, ""},
+		{"without what is optional", []sandbox.File{file("a", "x")}, ""},
+		{"one missing", []sandbox.File{file("b", "x")}, "a is missing"},
+		{"nothing", nil, "a is missing"},
+		{"too long", []sandbox.File{file("a", "wxyz")}, "more than 3"},
+		{"one more", []sandbox.File{file("a", "x"), file("c", "x")}, `no output "c"`},
+		{"a directory", []sandbox.File{file("a", "x"), file("b/c", "x")}, `no output "b/c"`},
+	} {
+		r := sandbox.Result{Outcome: sandbox.OK, Outputs: row.files}
+		checkOutputs(m, &r)
+		if (r.Outcome == sandbox.OK) != (row.says == "") || !strings.Contains(r.Reason, row.says) {
+			t.Errorf("%s: %s, %q", row.name, r.Outcome, r.Reason)
+		}
+		if row.says != "" && len(r.Outputs) != 0 {
+			t.Errorf("%s: the outputs are still there", row.name)
+		}
+	}
+
+	blob, err := PackInputs(m, map[string][]byte{"a": []byte("xyz"), "b": []byte("more")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := UnpackInputs(m, blob)
+	if err != nil || len(files) != 2 || string(files[1].Data) != "more" {
+		t.Errorf("%v, %v", files, err)
+	}
+	for name, bad := range map[string][]byte{"no tar": []byte("xyz"), "empty": nil, "cut off": blob[:514], "twice": twice(blob)} {
+		if files, err := UnpackInputs(m, bad); err == nil {
+			t.Errorf("%s: %v", name, files)
+		}
+	}
+	plain, err := UnpackInputs(task.Manifest{}, []byte("as it is"))
+	if err != nil || len(plain) != 1 || plain[0].Name != "input" || string(plain[0].Data) != "as it is" {
+		t.Errorf("%v, %v", plain, err)
+	}
+}
+
+// twice repeats the first entry of a tar of two: header, and one block of data.
+func twice(blob []byte) []byte { return append(bytes.Clone(blob[:1024]), blob...) }
+
+func FuzzUnpackInputs(f *testing.F) {
+	m := task.Manifest{Inputs: []task.Port{{Name: "a", MaxBytes: 100}, {Name: "b", Optional: true}}}
+	blob, err := PackInputs(m, map[string][]byte{"a": []byte("xyz")})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(blob)
+	f.Fuzz(func(t *testing.T, blob []byte) {
+		files, err := UnpackInputs(m, blob)
+		if err == nil && (len(files) == 0 || len(files) > 2 || len(files[0].Data) > len(blob)) {
+			t.Fatalf("%d files out of %d bytes", len(files), len(blob))
+		}
+	})
+}
