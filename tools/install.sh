@@ -3,7 +3,8 @@
 #
 #   tools/install.sh [all | apt | oci | python | image]
 #
-#   apt     crun, swtpm, mmdebstrap, and npm if there is none
+#   apt     crun, swtpm, mmdebstrap, and npm if there is none; docker.io, whose
+#           daemon is not started: tests start their own
 #   oci     runsc, built from its module (tools/runsc.sh, about four minutes)
 #   python  the interpreter of the python runtime (tools/python-wasi.sh)
 #   image   the demo's container image (tools/python-image.sh)
@@ -15,15 +16,22 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 apt() {
 	local want=() p
-	for p in crun swtpm swtpm-tools mmdebstrap; do
+	for p in crun swtpm swtpm-tools mmdebstrap docker.io; do
 		dpkg-query -W -f '${Status}\n' "$p" 2>/dev/null | grep -qx 'install ok installed' || want+=("$p")
 	done
 	command -v npm >/dev/null || want+=(npm)
 	if [ ${#want[@]} -gt 0 ]; then
+		# The word of Debian's own scripts for "start no service".
+		local policy=/usr/sbin/policy-rc.d
+		if [ ! -e $policy ]; then
+			printf '#!/bin/sh\nexit 101\n' >$policy
+			chmod +x $policy
+			trap 'rm -rf "$work" '$policy EXIT
+		fi
 		apt-get update -qq
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${want[@]}" >/dev/null
 	fi
-	echo "Debian packages: crun swtpm mmdebstrap"
+	echo "Debian packages: crun swtpm mmdebstrap docker.io"
 }
 
 oci() { tools/runsc.sh; }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
@@ -101,7 +102,7 @@ func (a *app) node(ctx context.Context, dir, listen, bond string, oci []string, 
 		return err
 	}
 	w.attach(s.chain, p, committee.Embedded, nil)
-	a.say("worker %s at %s follows chain %s", w.ID().Short(), w.host.Addr(), s.Chain)
+	a.say("worker %s at %s follows chain %s and runs %s functions", w.ID().Short(), w.host.Addr(), s.Chain, strings.Join(w.node.Runtimes, ", "))
 	if err := a.print(map[string]any{"node": w.ID()}, fmt.Sprintln(w.ID())); err != nil {
 		return err
 	}
