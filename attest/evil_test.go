@@ -1,9 +1,7 @@
 package attest
 
 import (
-	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
@@ -213,7 +211,7 @@ var forOne = map[Kind][]evil{
 		{"TPM of software by its maker", SimulatedRefused, func(r *rig) { r.tpm.model.Manufacturer = "id:00001014"; r.tpm.certify(r.tpm.ek.key) }, nil},
 		{"TPM of software where a measured one is wanted", TierTooLow, func(r *rig) { r.tpm.model.Model = "SWTPM"; r.tpm.certify(r.tpm.ek.key) }, func(r *rig) { r.ref.AllowSimulated = true }},
 		{"EK certificate without a model", QuoteMalformed, func(r *rig) { r.tpm.model = TPMModel{}; r.tpm.certify(r.tpm.ek.key) }, nil},
-		{"EK certificate of another key", EndorsementMismatch, func(r *rig) { k, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader); r.tpm.certify(k) }, nil},
+		{"EK certificate of another key", EndorsementMismatch, func(r *rig) { r.tpm.certify(fixedKey(elliptic.P256(), "other")) }, nil},
 		{"no activator's word", NotActivated, func(r *rig) { r.tpm.speak = 0 }, nil},
 		{"fewer activators than the threshold", NotActivated, func(r *rig) { r.tpm.speak = 1 }, nil},
 		{"one activator's word twice", NotActivated, func(r *rig) { r.tpm.activators[1] = r.tpm.activators[0] }, nil},
@@ -232,7 +230,7 @@ var forOne = map[Kind][]evil{
 			r.tpm.akArea.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{X: tpm2.TPM2BECCParameter{Buffer: []byte{1}}, Y: tpm2.TPM2BECCParameter{Buffer: []byte{1}}})
 		}, nil},
 		{"not made by a TPM", QuoteMalformed, func(r *rig) { r.tpm.attest.Magic = 0x12345678 }, nil},
-		{"another TPM's signature", BadSignature, func(r *rig) { k, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader); r.tpm.ak = k }, nil},
+		{"another TPM's signature", BadSignature, func(r *rig) { r.tpm.ak = fixedKey(elliptic.P256(), "other") }, nil},
 		{"quote over registers that can be reset", WrongPCRs, func(r *rig) { r.tpm.selection = []byte{0xff, 0x40, 0x80} }, nil},
 		{"quote without the program's register", WrongPCRs, func(r *rig) { r.tpm.selection = []byte{0xff, 0x00, 0x00} }, nil},
 		{"values that were not quoted", WrongPCRs, nil, func(r *rig) { changed(r, func(q *TPMQuote) { q.PCRs[0][0] ^= 1 }) }},

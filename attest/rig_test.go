@@ -109,12 +109,23 @@ type authority struct {
 
 var serial int64
 
-// issue makes a certificate; by nobody, it signs itself.
-func (a *authority) issue(curve elliptic.Curve, name string, ca bool, more ...pkix.Extension) *authority {
-	key, err := ecdsa.GenerateKey(curve, rand.Reader)
+// fixedKey is the same in every process, so that the workers of a fuzz test
+// know each other's roots.
+func fixedKey(curve elliptic.Curve, name string) *ecdsa.PrivateKey {
+	serial++
+	sum := sha512.Sum384(append([]byte(name), byte(serial), byte(serial>>8)))
+	scalar := sum[:curve.Params().BitSize/8]
+	scalar[0] = 0 // below the order
+	key, err := ecdsa.ParseRawPrivateKey(curve, scalar)
 	if err != nil {
 		panic(err)
 	}
+	return key
+}
+
+// issue makes a certificate; by nobody, it signs itself.
+func (a *authority) issue(curve elliptic.Curve, name string, ca bool, more ...pkix.Extension) *authority {
+	key := fixedKey(curve, name)
 	return a.issueFor(key.Public(), key, name, ca, more...)
 }
 
@@ -305,7 +316,7 @@ func newTDXRig(r *rig) *tdxRig {
 	x.platform = x.root.issue(p256, "Intel SGX PCK Platform CA", true)
 	x.pck = x.platform.issue(p256, "Intel SGX PCK Certificate", false, asRecorded...)
 	x.tcbSigner = x.root.issue(p256, "Intel SGX TCB Signing", false)
-	x.attestation, _ = ecdsa.GenerateKey(p256, rand.Reader)
+	x.attestation = fixedKey(p256, "attestation")
 	x.crlBy = x.platform
 	r.ref.TDX.Roots = [][]byte{x.root.cert.Raw}
 	x.info, x.identity = body(r.t, "tdx-tcb-info.json", "tcbInfo"), body(r.t, "tdx-qe-identity.json", "enclaveIdentity")
@@ -395,9 +406,9 @@ type tpmRig struct {
 func newTPMRig(r *rig) *tpmRig {
 	p := &tpmRig{chain: "c", speak: 2, model: TPMModel{"id:494E5443", "INTEL", "id:00000001"}, selection: []byte{0xff, 0x40, 0x00}}
 	p.maker = (*authority)(nil).issue(elliptic.P384(), "a TPM maker's CA", true)
-	p.ak, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	p.ak = fixedKey(elliptic.P256(), "ak")
 	p.akArea = area(&p.ak.PublicKey, tpm2.TPMAObject{FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, UserWithAuth: true, Restricted: true, SignEncrypt: true})
-	ek, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ek := fixedKey(elliptic.P256(), "ek")
 	p.ekArea = area(&ek.PublicKey, tpm2.TPMAObject{FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, AdminWithPolicy: true, Restricted: true, Decrypt: true})
 	p.certify(ek)
 	for i := range byte(3) {
