@@ -275,6 +275,9 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if !known {
 		return refuse("no-function", "function %s is not published here", p.Function.Short())
 	}
+	if !p.Policy.Meets(f.Function.Manifest) {
+		return refuse("policy-weak", "the function's owner releases its key under a stricter policy than the task's, and would look silent")
+	}
 	if !b.Params.Reference.Serves(p.Policy) {
 		return refuse("policy-unmeetable", "no enclave that this chain knows meets the task's kinds, measurements and TCB floor")
 	}

@@ -140,9 +140,10 @@ type Manifest struct {
 	Limits      Limits   `cbor:"6,keyasint" json:"limits"`
 	Royalty     Amount   `cbor:"7,keyasint" json:"royalty"`
 	Image       *Image   `cbor:"8,keyasint,omitempty" json:"image,omitempty"`
-	Arch        string   `cbor:"9,keyasint" json:"arch"`     // Go's name of the processor that the code is for, empty for any
-	Inputs      []Port   `cbor:"10,keyasint" json:"inputs"`  // none: one file called input
-	Outputs     []Port   `cbor:"11,keyasint" json:"outputs"` // none: whatever the function writes
+	Arch        string   `cbor:"9,keyasint" json:"arch"`                        // Go's name of the processor that the code is for, empty for any
+	Inputs      []Port   `cbor:"10,keyasint" json:"inputs"`                     // none: one file called input
+	Outputs     []Port   `cbor:"11,keyasint" json:"outputs"`                    // none: whatever the function writes
+	Policy      *Policy  `cbor:"12,keyasint,omitempty" json:"policy,omitempty"` // the least that Bob accepts of an enclave
 }
 
 // Endpoint is where an owner's keys are released: a multiaddr with a peer ID,
@@ -194,6 +195,11 @@ func (m Manifest) Check() error {
 	}
 	if err := errors.Join(checkPorts("inputs", m.Inputs), checkPorts("outputs", m.Outputs)); err != nil {
 		return err
+	}
+	if m.Policy != nil {
+		if err := m.Policy.check(); err != nil {
+			return fmt.Errorf("manifest: %w", err)
+		}
 	}
 	l := m.Limits
 	if l.Gas == 0 || l.MemoryBytes == 0 || l.OutputBytes == 0 || l.WallMillis == 0 {
@@ -304,36 +310,6 @@ func (t Tier) String() string {
 		return "hardware-confidential"
 	}
 	return fmt.Sprintf("tier %d", uint8(t))
-}
-
-// Policy is the least that Alice accepts of an enclave (spec §7.1). No
-// measurements means those of the chain's genesis, no kinds all that the chain
-// accepts. The TCB floor is in the kind's own measure (spec §7.4): who sets one
-// names the kind as well.
-type Policy struct {
-	MinTier      Tier     `cbor:"1,keyasint" json:"min_tier"`
-	Measurements []Hash   `cbor:"2,keyasint" json:"measurements"`
-	MinTCB       uint64   `cbor:"3,keyasint" json:"min_tcb"`
-	Kinds        []string `cbor:"4,keyasint" json:"kinds"` // accepted kinds of evidence
-	// MaxKindPPM is the most of a quorum, in parts per million, that verifiers
-	// with one kind of TEE can make up: a broken kind then finds nothing good
-	// alone (spec §7.5). 0 sets no limit.
-	MaxKindPPM uint64 `cbor:"5,keyasint" json:"max_kind_ppm"`
-}
-
-func (p Policy) check() error {
-	switch {
-	case p.MinTier < TierSimulated || p.MinTier > TierConfidential || len(p.Measurements) > 64 || len(p.Kinds) > 16:
-		return fmt.Errorf("policy: unknown tier, or too many measurements or kinds")
-	case p.MaxKindPPM > 1_000_000:
-		return fmt.Errorf("policy: one kind of TEE may have %d parts of a quorum, more than a million", p.MaxKindPPM)
-	}
-	for _, k := range p.Kinds {
-		if k == "" || len(k) > 32 {
-			return fmt.Errorf("policy: a kind of evidence has 1 to 32 bytes")
-		}
-	}
-	return nil
 }
 
 // Task is one job that Alice posts.

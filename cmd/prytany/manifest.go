@@ -36,6 +36,8 @@ type manifestFile struct {
 	Outputs     []portFile `json:"outputs"`
 	Limits      limitsFile `json:"limits"`
 	Royalty     string     `json:"royalty"`
+
+	Policy *policyText `json:"policy"`
 }
 
 type imageFile struct {
@@ -110,6 +112,13 @@ func parseManifest(raw []byte) (task.Manifest, manifestFile, error) {
 	}
 	if m.Outputs, err = ports(d, "outputs", f.Outputs); err != nil {
 		return bad(err)
+	}
+	if f.Policy != nil {
+		p, err := f.Policy.read()
+		if err != nil {
+			return bad(fmt.Errorf("%s: %w", d.where("policy"), err))
+		}
+		m.Policy = &p
 	}
 	if f.Royalty != "" {
 		if m.Royalty, err = task.ParseAmount(f.Royalty); err != nil {

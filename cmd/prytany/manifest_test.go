@@ -61,6 +61,7 @@ limits:
   memory: 256MiB
   output: 16MiB
   wall: 1m30s
+policy: {tier: measured, kinds: [tpm, sev-snp], max_kind_share: 0.67}
 royalty: 0.25
 `
 
@@ -74,6 +75,9 @@ func TestManifestInYAML(t *testing.T) {
 	if m.Limits != want || m.Royalty != task.PRY/4 || m.Version != "1.10" || f.Image.File != "cache:python.wasm" {
 		t.Errorf("%+v", m)
 	}
+	if p := m.Policy; p == nil || p.MinTier != task.TierMeasured || len(p.Kinds) != 2 || p.MaxKindPPM != 670_000 {
+		t.Errorf("%+v", p)
+	}
 	if len(m.Inputs) != 2 || m.Inputs[0].MaxBytes != 4<<20 || !m.Inputs[1].Optional || m.Outputs[0].Name != "out.png" {
 		t.Errorf("%+v %+v", m.Inputs, m.Outputs)
 	}
@@ -86,8 +90,9 @@ func TestManifestErrorsHaveAPlace(t *testing.T) {
 		"unknown runtime":   {yamlManifest, "runtime: python", "runtime: pyton", "line 4, column 10: runtime: value must be one of"},
 		"bad name":          {yamlManifest, "name: note", "name: ../note", "line 10, column 11: inputs.1.name: "},
 		"bad quantity":      {yamlManifest, "max: 4MiB", "max: 4MB", "line 9, column 10: inputs.0.max: "},
-		"bad royalty":       {yamlManifest, "0.25", "0.12345678", "line 19, column 10: royalty: "},
+		"bad royalty":       {yamlManifest, "0.25", "0.12345678", "line 20, column 10: royalty: "},
 		"list for a word":   {yamlManifest, "name: f", "name: [f]", "line 2, column 7: name: got array, want string"},
+		"unknown kind":      {yamlManifest, "sev-snp]", "sgx]", "line 19, column 9: policy: kind: \"sgx\" is no kind of evidence"},
 		"twice":             {yamlManifest, "version: 1.10", "name: g", "line 3, column 1"},
 		"bad indentation":   {yamlManifest, "  gas: 20G\n", " gas: 20G\n", "line 15"},
 		"an alias":          {yamlManifest, "version: 1.10", "version: *f", "line 3, column 10: "},

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/p2p"
@@ -22,11 +21,7 @@ type runOptions struct {
 	output, receipt string
 	gas, price, fee string
 	seats, minSeats uint32
-	tier            string
-	kinds           []string
-	measurements    []string
-	minTCB          uint64
-	maxKind         float64
+	policy          policyText
 	minSuccess      float64
 }
 
@@ -54,11 +49,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringVar(&o.fee, "fee", "2", "PRY for the committee")
 	f.Uint32Var(&o.seats, "seats", task.DefaultSeats, "expected seats on the committee")
 	f.Uint32Var(&o.minSeats, "min-seats", defaultMinSeats, "the least that will do")
-	f.StringVar(&o.tier, "tier", "simulated", "the least protection to accept: simulated, measured or hardware-confidential")
-	f.StringSliceVar(&o.kinds, "kind", nil, "accepted kinds of evidence, such as sev-snp,tdx (default: all of the tier)")
-	f.StringSliceVar(&o.measurements, "measurement", nil, "accepted measurements of the enclave, in hex (default: the chain's)")
-	f.Uint64Var(&o.minTCB, "min-tcb", 0, "the least TCB of the enclave's platform, on top of the chain's")
-	f.Float64Var(&o.maxKind, "max-kind-share", 0, "the most of a verdict's quorum that verifiers with one kind of TEE can make up, such as 0.67 (default: no limit)")
+	o.policy.flags(c)
 	f.Float64Var(&o.minSuccess, "min-success", 0, "refuse a function of whose finished runs a smaller share ended well, 0 to 1")
 	return c
 }
@@ -79,44 +70,21 @@ func (o runOptions) job(f ledger.FunctionRecord, args []string) (owner.Job, erro
 	if j.Fee, err = task.ParseAmount(o.fee); err != nil {
 		return j, usage("--fee: %v", err)
 	}
-	if j.Policy, err = o.policy(); err != nil {
-		return j, err
+	if j.Policy, err = o.policy.read(); err != nil {
+		return j, usage("--%v", err)
+	}
+	if bobs := f.Function.Manifest.Policy; bobs != nil {
+		both, ok := j.Policy.And(*bobs)
+		if !ok {
+			return j, task.Refuse("policy-unmeetable", "the function's owner accepts none of the kinds or measurements that you do").WithNext("prytany func show %s", f.Function.ID())
+		}
+		j.Policy = both
 	}
 	if len(o.inputs) == 0 || o.output == "" {
 		return j, usage("--input and --output are needed")
 	}
 	j.Input, err = readInputs(f.Function.Manifest, o.inputs)
 	return j, err
-}
-
-// policy is the least that Alice accepts.
-func (o runOptions) policy() (p task.Policy, err error) {
-	for _, t := range []task.Tier{task.TierSimulated, task.TierMeasured, task.TierConfidential} {
-		if t.String() == o.tier {
-			p.MinTier = t
-		}
-	}
-	if p.MinTier == 0 {
-		return p, usage("--tier: %q is none of simulated, measured, hardware-confidential", o.tier)
-	}
-	for _, k := range o.kinds {
-		if _, known := attest.Kind(k).Tier(); !known {
-			return p, usage("--kind: %q is no kind of evidence", k)
-		}
-	}
-	p.Kinds, p.MinTCB = o.kinds, o.minTCB
-	for _, text := range o.measurements {
-		var m task.Hash
-		if err := m.UnmarshalText([]byte(text)); err != nil {
-			return p, usage("--measurement: %q: %v", text, err)
-		}
-		p.Measurements = append(p.Measurements, m)
-	}
-	if o.maxKind < 0 || o.maxKind > 1 {
-		return p, usage("--max-kind-share is %v, want 0 to 1", o.maxKind)
-	}
-	p.MaxKindPPM = uint64(o.maxKind * 1e6)
-	return p, nil
 }
 
 // runnable refuses a function that no worker can run, before money moves. There

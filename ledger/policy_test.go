@@ -1,0 +1,93 @@
+package ledger
+
+import (
+	"testing"
+
+	"github.com/prytany/prytany/task"
+)
+
+// No more of a quorum than the policy's share comes from one kind of TEE,
+// however many of its owners say OK (spec §7.5).
+func TestOneKindIsNoQuorum(t *testing.T) {
+	evidence := []byte("evidence")
+	for _, row := range []struct {
+		name   string
+		most   uint64 // of a quorum, in parts per million
+		kinds  []string
+		wantOK uint32
+	}{
+		{"no rule", 0, []string{"a", "a", "a", "a", "a", "a", "a", "a", "a"}, 9},
+		{"one kind", 666_667, []string{"a", "a", "a", "a", "a", "a", "a", "a", "a"}, 4},
+		{"two kinds, enough", 666_667, []string{"a", "a", "a", "a", "a", "a", "b", "b", "b"}, 7},
+		{"two kinds, one vote short", 666_667, []string{"a", "a", "a", "a", "a", "a", "a", "b", "b"}, 6},
+		{"three kinds", 666_667, []string{"a", "a", "a", "b", "b", "b", "c", "c", "c"}, 9},
+		{"the whole quorum may be one", 1_000_000, []string{"a", "a", "a", "a", "a", "a", "a", "a", "a"}, 7},
+	} {
+		c := &Case{Task: task.Task{Policy: task.Policy{MaxKindPPM: row.most}}}
+		c.View.Executor = task.NodeID{255}
+		c.View.Pre.Evidence = evidence
+		c.Members = []Member{{Claim: task.Claim{Node: c.View.Executor}, Seats: 3}}
+		var all []task.Reveal
+		for i, kind := range row.kinds {
+			id := task.NodeID{byte(i + 1)}
+			c.Members = append(c.Members, Member{Node: task.Node{TEE: task.TEE{Kind: kind}}, Claim: task.Claim{Node: id}, Seats: 1})
+			all = append(all, task.Reveal{Node: id, Verdict: task.OK, Evidence: task.H(task.TagEvidence, evidence)})
+		}
+		if ok, _ := c.Tally(task.PreRun, all); ok != row.wantOK { // of 9 judging seats a quorum is 7
+			t.Errorf("%s: %d seats count, want %d", row.name, ok, row.wantOK)
+		}
+	}
+}
+
+// A task has to be as strict as the function that it runs, or its owner would
+// refuse the key and pay for that (spec §10.1).
+func TestBobsPolicyHolds(t *testing.T) {
+	w := newWorld(t, 10)
+	f := w.function()
+	f.Manifest.Policy = &task.Policy{MinTier: task.TierSimulated, MaxKindPPM: 900_000}
+	w.fn = f.ID()
+	w.must("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}})
+	tk := w.task()
+	if err := w.send("alice", task.Body{Post: &tk}); task.CodeOf(err) != "policy-weak" {
+		t.Errorf("a weaker task: %v", err)
+	}
+	tk = w.task()
+	tk.Policy, _ = tk.Policy.And(*f.Manifest.Policy)
+	if err := w.send("alice", task.Body{Post: &tk}); err != nil {
+		t.Errorf("as strict a task: %v", err)
+	}
+}
+
+// Who has no runtime for the function votes and never executes; where nobody
+// has it there is no committee (spec §6.5.1).
+func TestExecutorsHaveTheRuntime(t *testing.T) {
+	w := newWorld(t, 10)
+	w.post()
+	w.elect()
+	c := w.c()
+	first := c.View.Executor
+	c.Member(first).Node.Runtimes = []string{task.RuntimeOCI}
+	second, ok := c.ExecutorOf(0)
+	if !ok || second == first {
+		t.Fatalf("%s executes without the runtime", second.Short())
+	}
+	if next, _ := c.ExecutorOf(1); next == first {
+		t.Error("it executes later")
+	}
+	if !c.Judges(first) && c.View.Executor != first {
+		t.Error("it does not judge")
+	}
+	if c.TotalSeats() != w.c().TotalSeats() {
+		t.Error("its seats do not count")
+	}
+	for i := range c.Members {
+		c.Members[i].Node.Runtimes = []string{task.RuntimeOCI}
+	}
+	if c.Enough() {
+		t.Error("a committee that cannot run the function is enough")
+	}
+	c.Function.Manifest.Runtime, c.Function.Manifest.Arch = task.RuntimeOCI, "riscv64"
+	if _, ok := c.ExecutorOf(0); ok {
+		t.Error("somebody runs code for another processor")
+	}
+}

@@ -1,0 +1,71 @@
+package task
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Policy is the least that an owner accepts of an enclave (spec §7.1). No
+// measurements means those of the chain's genesis, no kinds all that the chain
+// accepts. The TCB floor is in the kind's own measure (spec §7.4): who sets one
+// names the kind as well.
+type Policy struct {
+	MinTier      Tier     `cbor:"1,keyasint" json:"min_tier"`
+	Measurements []Hash   `cbor:"2,keyasint" json:"measurements"`
+	MinTCB       uint64   `cbor:"3,keyasint" json:"min_tcb"`
+	Kinds        []string `cbor:"4,keyasint" json:"kinds"` // accepted kinds of evidence
+	// MaxKindPPM is the most of a quorum, in parts per million, that verifiers
+	// with one kind of TEE can make up: a broken kind then finds nothing good
+	// alone (spec §7.5). 0 sets no limit.
+	MaxKindPPM uint64 `cbor:"5,keyasint" json:"max_kind_ppm"`
+}
+
+func (p Policy) check() error {
+	switch {
+	case p.MinTier < TierSimulated || p.MinTier > TierConfidential || len(p.Measurements) > 64 || len(p.Kinds) > 16:
+		return fmt.Errorf("policy: unknown tier, or too many measurements or kinds")
+	case p.MaxKindPPM > 1_000_000:
+		return fmt.Errorf("policy: one kind of TEE may have %d parts of a quorum, more than a million", p.MaxKindPPM)
+	}
+	for _, k := range p.Kinds {
+		if k == "" || len(k) > 32 {
+			return fmt.Errorf("policy: a kind of evidence has 1 to 32 bytes")
+		}
+	}
+	return nil
+}
+
+// And is the policy that holds to both, and whether anything can: not if they
+// name measurements or kinds that have none in common.
+func (p Policy) And(o Policy) (both Policy, ok bool) {
+	both = Policy{MinTier: max(p.MinTier, o.MinTier), MinTCB: max(p.MinTCB, o.MinTCB), MaxKindPPM: min(p.MaxKindPPM, o.MaxKindPPM)}
+	if both.MaxKindPPM == 0 { // one of them sets no limit
+		both.MaxKindPPM = max(p.MaxKindPPM, o.MaxKindPPM)
+	}
+	var met, kind bool
+	both.Measurements, met = common(p.Measurements, o.Measurements)
+	both.Kinds, kind = common(p.Kinds, o.Kinds)
+	return both, met && kind
+}
+
+// common is what two lists have in common, where an empty one names everything.
+func common[T comparable](a, b []T) ([]T, bool) {
+	switch {
+	case len(a) == 0:
+		return b, true
+	case len(b) == 0:
+		return a, true
+	}
+	both := slices.DeleteFunc(slices.Clone(a), func(x T) bool { return !slices.Contains(b, x) })
+	return both, len(both) > 0
+}
+
+// Meets says whether a task's policy is at least as strict as a function's.
+func (p Policy) Meets(m Manifest) bool {
+	if m.Policy == nil {
+		return true
+	}
+	both, ok := p.And(*m.Policy)
+	return ok && both.MinTier == p.MinTier && both.MinTCB == p.MinTCB && both.MaxKindPPM == p.MaxKindPPM &&
+		slices.Equal(both.Measurements, p.Measurements) && slices.Equal(both.Kinds, p.Kinds)
+}
