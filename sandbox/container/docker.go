@@ -346,15 +346,15 @@ func (d *Docker) start(parent context.Context, tag string, p process, job *sandb
 		cpu = max(cpu, s.cpu)
 		return nil
 	}
+	var said error
 	stop := func(outcome sandbox.Outcome, reason string) {
 		result = sandbox.Result{Outcome: outcome, Reason: reason}
 		_ = remove()
 		at.Close()
-		<-talk
+		said = <-talk
 	}
 	t := time.NewTicker(dockerTick)
 	defer t.Stop()
-	var said error
 	for talking := true; talking; {
 		select {
 		case said = <-talk:
@@ -393,7 +393,7 @@ func (d *Docker) start(parent context.Context, tag string, p process, job *sandb
 		result.Gas = job.Limits.Gas
 		result.Reason = fmt.Sprintf("the function was stopped when it had used all %d gas", job.Limits.Gas)
 	}
-	if rep.Before == (task.Hash{}) || said != nil {
+	if result.Before == (task.Hash{}) {
 		// It was killed before it could wipe: then what was in its memory went
 		// with the container, and the engine must know of none.
 		if result.After, err = d.gone(parent, id, remove); err != nil {

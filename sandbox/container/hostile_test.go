@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -44,8 +45,8 @@ func newTrap(t *testing.T, r *Runtime) *trap {
 	}
 	must(os.WriteFile(marker, []byte("canary"), 0o666))
 	must(os.Chmod(marker, 0o666))
-	for d := dir; d != "/"; d = filepath.Dir(d) {
-		must(os.Chmod(d, 0o1777)) // whoever gets there may read it
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		must(os.Chmod(d, 0o777)) // whoever gets there may read it
 	}
 	answer := func(l net.Listener, err error) net.Listener {
 		must(err)
@@ -130,7 +131,6 @@ func outside(t *testing.T, r *Runtime, marker string) map[string]string {
 	m := map[string]string{}
 	for _, file := range []string{
 		marker, "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/kernel/hostname",
-		"/proc/sys/net/ipv4/ip_forward", "/proc/self/mountinfo", "/proc/mounts",
 	} {
 		data, _ := os.ReadFile(file)
 		m[file] = string(data)
@@ -140,8 +140,22 @@ func outside(t *testing.T, r *Runtime, marker string) map[string]string {
 		t.Fatal(err)
 	}
 	m[r.engine.path] = fmt.Sprintf("%x", sha256.Sum256(program))
+	m["mounts"] = mounts()
 	m["cgroups and processes left"] = strings.Join(leftovers(t), " ")
 	return m
+}
+
+// mounts are those of this namespace at the places where the keeper mounts
+// something in its own. Others on this machine may mount elsewhere meanwhile.
+func mounts() string {
+	info, _ := os.ReadFile("/proc/self/mountinfo")
+	var list []string
+	for line := range strings.Lines(string(info)) {
+		if f := strings.Fields(line); f[4] == boxDir || f[4] == "/proc" || slices.Contains([]string{rootDir, inDir, outDir, tmpDir}, f[4]) {
+			list = append(list, line)
+		}
+	}
+	return strings.Join(list, "")
 }
 
 // leftovers are the cgroups of jobs and the processes in them.
@@ -434,7 +448,7 @@ func TestKillNine(t *testing.T) {
 		t.Fatal("it ended:", err)
 	}
 	each(t, func(t *testing.T, r *Runtime) {
-		mounts, _ := os.ReadFile("/proc/self/mountinfo")
+		before := mounts()
 		cmd := exec.Command("/proc/self/exe", "-test.run=^TestKillNine$")
 		cmd.Env = append(os.Environ(), "PRYTANY_TEST_KILLED="+r.Name())
 		if err := cmd.Start(); err != nil {
@@ -458,8 +472,8 @@ func TestKillNine(t *testing.T) {
 		}
 		_ = cmd.Wait()
 		until(t, "all of it is gone", func() bool { pids, _ := inside(); return len(pids) == 0 })
-		if now, _ := os.ReadFile("/proc/self/mountinfo"); !bytes.Equal(now, mounts) {
-			t.Errorf("mounts were\n%s and are\n%s", mounts, now)
+		if now := mounts(); now != before {
+			t.Errorf("mounts were\n%s and are\n%s", before, now)
 		}
 		// The kernel may need a moment to see that they are empty.
 		until(t, "its cgroups are removed", func() bool {
@@ -473,6 +487,30 @@ func TestKillNine(t *testing.T) {
 			})
 			return left == 0
 		})
+	})
+}
+
+// The enclave has no environment, is not dumpable and may not gain privileges
+// (spec §9.1). It can run containers all the same.
+func TestHardenedParent(t *testing.T) {
+	if name := os.Getenv("PRYTANY_TEST_HARDENED"); name != "" {
+		j := job(t, "upper") // needs the environment, to build
+		os.Clearenv()
+		if err := errors.Join(unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0), unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+			unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})); err != nil {
+			t.Fatal(err)
+		}
+		if res := mustRun(t, open(t, name), j); output(res, "result") != "HELLO" {
+			t.Errorf("%v: %s: %s", res.Outcome, res.Reason, res.Log)
+		}
+		return
+	}
+	each(t, func(t *testing.T, r *Runtime) {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestHardenedParent$")
+		cmd.Env = append(os.Environ(), "PRYTANY_TEST_HARDENED="+r.Name())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
 	})
 }
 
