@@ -138,11 +138,16 @@ func (t *tampered) tamper(raw []byte, err error) ([]byte, error) {
 	if err != nil {
 		return raw, err
 	}
-	q, err := task.Decode[attest.SimulatedQuote](ev.Quote, task.MaxEvidence)
-	q.Body.Debug = true
-	if ev.Quote[len(ev.Quote)-1] ^= 1; ev.Kind == attest.Simulated { // any other kind's signature, then
-		ev.Quote = task.Encode(q)
+	if ev.Kind != attest.Simulated {
+		ev.Quote[len(ev.Quote)-1] ^= 1 // some signature's
+		return task.Encode(ev), nil
 	}
+	q, err := task.Decode[attest.SimulatedQuote](ev.Quote, task.MaxEvidence)
+	if err != nil {
+		return raw, err
+	}
+	q.Body.Debug = true
+	ev.Quote = task.Encode(q)
 	return task.Encode(ev), nil
 }
 

@@ -80,7 +80,9 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	building := make(chan built, 1)
 	line.say("%s", j.preparing)
 	go func() {
-		src, err := a.loadExample(ctx, j.example)
+		quiet := *a // the line above says what happens
+		quiet.quiet = true
+		src, err := quiet.loadExample(ctx, j.example)
 		src.manifest.Runtime = o.runtime // one container is as good as another
 		building <- built{src, err}
 	}()
