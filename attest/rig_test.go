@@ -439,6 +439,10 @@ func (p *tpmRig) certify(ek *ecdsa.PrivateKey) {
 }
 
 func area(key *ecdsa.PublicKey, attributes tpm2.TPMAObject) tpm2.TPMTPublic {
+	point, err := key.Bytes() // 4, X, Y
+	if err != nil {
+		panic(err)
+	}
 	return tpm2.TPMTPublic{
 		Type: tpm2.TPMAlgECC, NameAlg: tpm2.TPMAlgSHA256, ObjectAttributes: attributes,
 		Parameters: tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{
@@ -446,7 +450,7 @@ func area(key *ecdsa.PublicKey, attributes tpm2.TPMAObject) tpm2.TPMTPublic {
 			Scheme: tpm2.TPMTECCScheme{Scheme: tpm2.TPMAlgNull}, KDF: tpm2.TPMTKDFScheme{Scheme: tpm2.TPMAlgNull},
 		}),
 		Unique: tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{
-			X: tpm2.TPM2BECCParameter{Buffer: key.X.FillBytes(make([]byte, 32))}, Y: tpm2.TPM2BECCParameter{Buffer: key.Y.FillBytes(make([]byte, 32))},
+			X: tpm2.TPM2BECCParameter{Buffer: point[1:33]}, Y: tpm2.TPM2BECCParameter{Buffer: point[33:]},
 		}),
 	}
 }
