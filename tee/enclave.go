@@ -162,7 +162,8 @@ func (e *enclave) start(b *Begin) (Response, error) {
 // faulty on purpose (spec §7.6).
 func (e *enclave) quote(nonces []task.Hash) (Response, error) {
 	c, keys := e.begin.Context, e.evidence.Keys
-	ev, err := attest.Evidence{}, error(nil)
+	var ev attest.Evidence
+	var err error
 	if e.canary {
 		ev, err = attest.Canary(e.quoter, c, keys, nonces, e.vrfKey.Output(attest.CanaryInput(c)))
 	} else {

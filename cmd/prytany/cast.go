@@ -138,12 +138,14 @@ func (t *tampered) tamper(raw []byte, err error) ([]byte, error) {
 	if err != nil {
 		return raw, err
 	}
+	if ev.Kind != attest.Simulated { // a real quote's debug bit is inside what is signed: its last byte will do
+		ev.Quote[len(ev.Quote)-1] ^= 1
+		return task.Encode(ev), nil
+	}
 	q, err := task.Decode[attest.SimulatedQuote](ev.Quote, task.MaxEvidence)
 	q.Body.Debug = true
-	if ev.Quote[len(ev.Quote)-1] ^= 1; ev.Kind == attest.Simulated { // any other kind's signature, then
-		ev.Quote = task.Encode(q)
-	}
-	return task.Encode(ev), nil
+	ev.Quote = task.Encode(q)
+	return task.Encode(ev), err
 }
 
 // twoTongues sends another vote after each of its own.

@@ -54,7 +54,7 @@ func TestWorkerBringsItsTPM(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer chip.Stop()
+		t.Cleanup(func() { _ = chip.Stop() })
 		if err := k.host.Connect(t.Context(), w.bootstrap()[0]); err != nil {
 			t.Fatal(err)
 		}
