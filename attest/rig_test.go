@@ -365,9 +365,7 @@ func (x *tdxRig) Quote(data task.Hash) ([]byte, error) {
 	copy(b[520:584], make([]byte, 64))
 	copy(b[520:], data[:])
 	signed := append(slices.Clone(x.header), b...)
-	key := make([]byte, 64)
-	x.attestation.X.FillBytes(key[:32])
-	x.attestation.Y.FillBytes(key[32:])
+	key := point(&x.attestation.PublicKey)
 	auth := make([]byte, 32)
 	qe := slices.Clone(x.qe)
 	bound := sha256.Sum256(append(slices.Clone(key), auth...))
@@ -438,11 +436,17 @@ func (p *tpmRig) certify(ek *ecdsa.PrivateKey) {
 	p.ek = p.maker.issueFor(&ek.PublicKey, ek, "", false, pkix.Extension{Id: oidSAN, Critical: true, Value: san})
 }
 
-func area(key *ecdsa.PublicKey, attributes tpm2.TPMAObject) tpm2.TPMTPublic {
-	point, err := key.Bytes() // 4, X, Y
+// point is a key on P-256 as its two coordinates.
+func point(key *ecdsa.PublicKey) []byte {
+	raw, err := key.Bytes()
 	if err != nil {
 		panic(err)
 	}
+	return raw[1:] // uncompressed, behind a 4
+}
+
+func area(key *ecdsa.PublicKey, attributes tpm2.TPMAObject) tpm2.TPMTPublic {
+	xy := point(key)
 	return tpm2.TPMTPublic{
 		Type: tpm2.TPMAlgECC, NameAlg: tpm2.TPMAlgSHA256, ObjectAttributes: attributes,
 		Parameters: tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{
@@ -450,7 +454,7 @@ func area(key *ecdsa.PublicKey, attributes tpm2.TPMAObject) tpm2.TPMTPublic {
 			Scheme: tpm2.TPMTECCScheme{Scheme: tpm2.TPMAlgNull}, KDF: tpm2.TPMTKDFScheme{Scheme: tpm2.TPMAlgNull},
 		}),
 		Unique: tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{
-			X: tpm2.TPM2BECCParameter{Buffer: point[1:33]}, Y: tpm2.TPM2BECCParameter{Buffer: point[33:]},
+			X: tpm2.TPM2BECCParameter{Buffer: xy[:32]}, Y: tpm2.TPM2BECCParameter{Buffer: xy[32:]},
 		}),
 	}
 }

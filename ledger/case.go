@@ -311,19 +311,25 @@ func (c *Case) Shown(r task.Round) task.Showing {
 
 // Appraise is the verdict that evidence of the present executor deserves, for
 // everyone alike: for its verifiers, for the chain, and for who reads the case
-// (spec §7.4). Before the run it answers the nonce of every member.
+// (spec §7.4).
 func (c *Case) Appraise(r task.Round, evidence []byte) attest.Appraisal {
 	ev, err := attest.ParseEvidence(evidence)
 	if err != nil {
 		return attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed, Detail: err.Error()}
 	}
+	return attest.Appraise(ev, c.Wanted(r), c.Task.Policy, c.Params.Reference)
+}
+
+// Wanted is all that the evidence of the present executor must answer: before
+// the run the nonce of every member.
+func (c *Case) Wanted(r task.Round) attest.Expected {
 	want := c.Expected(r, c.View.Number, c.Member(c.View.Executor).Node)
 	if r != task.PostRun {
 		for _, m := range c.Members {
 			want.Nonces = append(want.Nonces, attest.Nonce(m.Beta, m.Claim.Node))
 		}
 	}
-	return attest.Appraise(ev, want, c.Task.Policy, c.Params.Reference)
+	return want
 }
 
 // CheckReveal says whether a reveal opens a commitment of the closed set.

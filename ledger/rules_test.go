@@ -161,6 +161,9 @@ func (w *world) postRow(with map[string]string) task.Body {
 	if with["measurement"] != "" {
 		p.Policy.Measurements = []task.Hash{{99}}
 	}
+	if k := with["kind"]; k != "" {
+		p.Policy.Kinds = []string{k}
+	}
 	if with["function"] != "" {
 		p.Function[0]++
 	}

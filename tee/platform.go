@@ -6,7 +6,9 @@ import (
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee/nsm"
 	"github.com/prytany/prytany/tee/tpm"
+	"github.com/prytany/prytany/tee/tsm"
 )
 
 // Platform says by what the enclave is to quote. What the host says here it
@@ -15,6 +17,7 @@ type Platform struct {
 	Kind      attest.Kind `cbor:"1,keyasint"`
 	Simulated *Simulated  `cbor:"2,keyasint,omitempty"`
 	TPM       *tpm.Quoter `cbor:"3,keyasint,omitempty"`
+	VM        *tsm.Quoter `cbor:"4,keyasint,omitempty"` // of a confidential VM, in which the enclave process is
 }
 
 // Simulated is a platform made of what the host gives it. A real TEE has its
@@ -32,6 +35,10 @@ func (p Platform) open() (attest.Quoter, error) {
 		return attest.Platform{Chip: ed25519.NewKeyFromSeed(p.Simulated.ChipSeed[:]), Measurement: p.Simulated.Measurement}.Quoter(), nil
 	case p.Kind == attest.TPM && p.TPM != nil:
 		return *p.TPM, nil
+	case p.VM != nil && p.VM.Is == p.Kind:
+		return *p.VM, nil
+	case p.Kind == attest.Nitro:
+		return nsm.Open(nsm.Path), nil
 	}
 	return nil, fmt.Errorf("no platform of kind %q here", p.Kind)
 }

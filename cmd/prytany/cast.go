@@ -138,17 +138,14 @@ func (t *tampered) tamper(raw []byte, err error) ([]byte, error) {
 	if err != nil {
 		return raw, err
 	}
-	if ev.Kind != attest.Simulated {
-		ev.Quote[len(ev.Quote)-1] ^= 1 // some signature's
+	if ev.Kind != attest.Simulated { // a real quote's debug bit is inside what is signed: its last byte will do
+		ev.Quote[len(ev.Quote)-1] ^= 1
 		return task.Encode(ev), nil
 	}
 	q, err := task.Decode[attest.SimulatedQuote](ev.Quote, task.MaxEvidence)
-	if err != nil {
-		return raw, err
-	}
 	q.Body.Debug = true
 	ev.Quote = task.Encode(q)
-	return task.Encode(ev), nil
+	return task.Encode(ev), err
 }
 
 // twoTongues sends another vote after each of its own.

@@ -130,7 +130,7 @@ func (a *app) command() *cobra.Command {
 	})
 	root.AddCommand(
 		a.demoCommand(), a.devnetCommand(), a.keyCommand(), a.funcCommand(), a.runCommand(),
-		a.taskCommand(), a.nodeCommand(), a.verifyCommand(), a.simulateCommand(), a.doctorCommand(), a.versionCommand(),
+		a.taskCommand(), a.nodeCommand(), a.verifyCommand(), a.attestCommand(), a.simulateCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	return root
 }

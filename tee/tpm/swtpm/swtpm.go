@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,7 +114,8 @@ func Start(dir string) (*TPM, error) {
 		return nil, fmt.Errorf("swtpm: %w", err)
 	}
 	for range 500 {
-		if _, err := os.Stat(t.Socket); err == nil {
+		if c, err := net.Dial("unix", t.Socket); err == nil { // it listens
+			_ = c.Close()
 			return t, nil
 		}
 		time.Sleep(10 * time.Millisecond)

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/task"
+)
+
+var updateGolden = flag.Bool("update-golden", false, "write the golden files anew")
+
+// Real evidence in words, at its own time and long after.
+func TestAttestShow(t *testing.T) {
+	read := func(name string) []byte {
+		raw, err := os.ReadFile(filepath.Join("../../spec/vectors/evidence", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	keys := attest.Keys{Seal: make([]byte, 1216)}
+	snp := task.Encode(attest.Evidence{Kind: attest.SEVSNP, Round: task.PreRun, Keys: keys, State: attest.EmptyState, Quote: task.Encode(attest.SNPQuote{
+		Report: read("sev-snp-report.bin"), VCEK: read("sev-snp-vcek.der"), ASK: read("sev-snp-ask.der"),
+	})})
+	nitro := task.Encode(attest.Evidence{Kind: attest.Nitro, Round: task.PostRun, Keys: keys, State: attest.EmptyState, Quote: task.Encode(attest.NitroQuote{Document: read("nitro.cbor")})})
+	for _, row := range []struct {
+		golden string
+		raw    []byte
+		args   []string
+		code   int
+	}{
+		{"sev-snp.txt", snp, []string{"--at", "2023-01-01T00:00:00Z"}, 1},
+		{"sev-snp-expired.txt", snp, []string{"--at", "2033-01-01T00:00:00Z"}, 1},
+		{"nitro.txt", nitro, []string{"--at", "2024-09-07T14:40:00Z"}, 0},
+		{"nitro.json", nitro, []string{"--at", "2024-12-07T14:40:00Z", "--json"}, 1},
+		{"rubbish.txt", []byte("rubbish"), nil, 2},
+	} {
+		path := filepath.Join(t.TempDir(), "evidence.cbor")
+		if err := os.WriteFile(path, row.raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, errOut bytes.Buffer
+		if code := run(append([]string{"attest", "show", path}, row.args...), strings.NewReader(""), &out, &errOut); code != row.code {
+			t.Errorf("%s: exit code %d, want %d: %s%s", row.golden, code, row.code, &out, &errOut)
+		}
+		golden := filepath.Join("testdata/attest", row.golden)
+		if *updateGolden {
+			if err := os.WriteFile(golden, out.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(out.Bytes(), want) {
+			t.Errorf("%s:\n%s\nwant\n%s", row.golden, &out, want)
+		}
+	}
+}
