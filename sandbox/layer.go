@@ -14,21 +14,48 @@ import (
 // the function.
 const CodeDir = "code"
 
-// PackLayer makes a private layer of files that will be in /code, in the order
-// given and with nothing in it but names and content.
-func PackLayer(files []File) ([]byte, error) {
+// PackLayer makes a private layer of the files of a directory, which will be in
+// /code: the same bytes for the same files, of which names, content and who may
+// execute are kept. What compilers and git leave beside them is left out.
+func PackLayer(dir fs.FS) ([]byte, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
-	for _, f := range files {
-		h := &tar.Header{Name: CodeDir + "/" + f.Name, Mode: 0o644, Size: int64(len(f.Data)), Format: tar.FormatPAX}
+	files := 0
+	err := fs.WalkDir(dir, ".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "__pycache__" || d.Name() == ".git"):
+			return fs.SkipDir
+		case d.IsDir():
+			return nil
+		case !d.Type().IsRegular():
+			return fmt.Errorf("%s is no plain file", path)
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		data, err := fs.ReadFile(dir, path)
+		if err != nil {
+			return err
+		}
+		files++
+		h := &tar.Header{Name: CodeDir + "/" + path, Mode: 0o644 | int64(info.Mode()&0o100)/0o100*0o111, Size: int64(len(data)), Format: tar.FormatPAX}
 		if err := w.WriteHeader(h); err != nil {
-			return nil, err
+			return err
 		}
-		if _, err := w.Write(f.Data); err != nil {
-			return nil, err
-		}
+		_, err = w.Write(data)
+		return err
+	})
+	if err == nil && files == 0 {
+		err = errors.New("there is no file")
 	}
-	return buf.Bytes(), w.Close()
+	if err != nil {
+		return nil, fmt.Errorf("the code: %w", err)
+	}
+	err = w.Close()
+	return buf.Bytes(), err
 }
 
 // CodeFiles are the files of a private layer, by their names below /code, for

@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 )
 
 // interpreter is CPython for WASI, where tools/python-wasi.sh puts it.
@@ -31,7 +33,11 @@ func interpreter(t *testing.T) (image []byte, digest string) {
 
 func script(t *testing.T, files ...File) []byte {
 	t.Helper()
-	layer, err := PackLayer(files)
+	dir := fstest.MapFS{}
+	for _, f := range files {
+		dir[f.Name] = &fstest.MapFile{Data: f.Data}
+	}
+	layer, err := PackLayer(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,8 +168,36 @@ func TestLayersForInterpreters(t *testing.T) {
 	}
 }
 
+// What may be executed stays so; what is no file of Bob's stays out.
+func TestPackLayer(t *testing.T) {
+	dir := fstest.MapFS{
+		"run.sh": {Data: []byte("#!"), Mode: 0o700}, "a/b.py": {Data: []byte("b"), Mode: 0o600},
+		"a/__pycache__/b.pyc": {Data: []byte("c")}, ".git/HEAD": {Data: []byte("d")},
+	}
+	layer, err := PackLayer(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	modes := map[string]int64{}
+	for r := tar.NewReader(bytes.NewReader(layer)); ; {
+		h, err := r.Next()
+		if err != nil {
+			break
+		}
+		modes[h.Name] = h.Mode
+	}
+	if len(modes) != 2 || modes["code/run.sh"] != 0o755 || modes["code/a/b.py"] != 0o644 {
+		t.Errorf("%v", modes)
+	}
+	for name, bad := range map[string]fstest.MapFS{"empty": {}, "a link": {"l": {Mode: fs.ModeSymlink}}} {
+		if _, err := PackLayer(bad); err == nil {
+			t.Errorf("%s was packed", name)
+		}
+	}
+}
+
 func FuzzCodeFiles(f *testing.F) {
-	layer, _ := PackLayer([]File{{"main.py", []byte("print(1)")}})
+	layer, _ := PackLayer(fstest.MapFS{"main.py": {Data: []byte("print(1)")}})
 	f.Add(layer)
 	f.Fuzz(func(t *testing.T, layer []byte) {
 		files, err := CodeFiles(layer)

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/prytany/prytany/sandbox"
@@ -29,7 +30,7 @@ for i in range(5_000_000): n += i * i
 		alone := nativePython(b, script.text)
 		for _, r := range pythons(b) {
 			b.Run(script.name+"/"+r.name, func(b *testing.B) {
-				layer, err := sandbox.PackLayer([]sandbox.File{{Name: "main.py", Data: []byte(text)}})
+				layer, err := sandbox.PackLayer(fstest.MapFS{"main.py": {Data: []byte(text)}})
 				if err != nil {
 					b.Fatal(err)
 				}

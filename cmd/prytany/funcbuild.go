@@ -13,7 +13,7 @@ import (
 func (a *app) funcBuildCommand() *cobra.Command {
 	var rootfs, out string
 	c := &cobra.Command{
-		Use:   "build DIR | --rootfs ROOTFS.tar --out IMAGE.tar [-- COMMAND...]",
+		Use:   "build DIR | --rootfs ROOTFS --out IMAGE.tar [-- COMMAND...]",
 		Short: "Compile a function to WASM, or pack its code; or make an image of a root file system",
 		Long: "With DIR: checks the manifest, and leaves what would be published as code beside it.\n" +
 			"With --rootfs: makes a tar of an OCI image layout, the same bytes for the same files whoever\n" +
@@ -28,7 +28,7 @@ func (a *app) funcBuildCommand() *cobra.Command {
 			return a.funcBuild(c.Context(), args[0])
 		},
 	}
-	c.Flags().StringVar(&rootfs, "rootfs", "", "a tar of a root file system")
+	c.Flags().StringVar(&rootfs, "rootfs", "", "a root file system: a directory, or a tar of one")
 	c.Flags().StringVar(&out, "out", "", "where to write the image")
 	return c
 }
@@ -38,12 +38,7 @@ func (a *app) imageBuild(rootfs, out string, cmd []string) error {
 	if out == "" {
 		return usage("--rootfs goes with --out")
 	}
-	f, err := os.Open(rootfs)
-	if err != nil {
-		return task.Refuse("image-missing", "%v", err)
-	}
-	defer f.Close()
-	layout, digest, err := image.Build(f, image.Config{Cmd: cmd})
+	layout, digest, err := buildImage(rootfs, image.Config{Cmd: cmd})
 	if err != nil {
 		return task.Refuse("image-invalid", "%s: %v", rootfs, err)
 	}
@@ -55,6 +50,18 @@ func (a *app) imageBuild(rootfs, out string, cmd []string) error {
 	}
 	a.say("%s: %s, %d KiB", out, digest, len(layout)>>10)
 	return a.print(map[string]any{"file": out, "digest": digest, "bytes": len(layout)}, digest+"\n")
+}
+
+func buildImage(rootfs string, c image.Config) ([]byte, string, error) {
+	f, err := os.Open(rootfs)
+	if err != nil {
+		return nil, "", err
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err == nil && st.IsDir() {
+		return image.BuildDir(rootfs, c)
+	}
+	return image.Build(f, c)
 }
 
 // funcBuild leaves what would be published as code beside the manifest.

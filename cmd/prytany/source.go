@@ -39,7 +39,7 @@ func (a *app) loadSource(ctx context.Context, dir string) (source, error) {
 	if m.Runtime == task.RuntimeWasm {
 		s.code, err = a.loadModule(ctx, dir, f.Code)
 	} else {
-		s.code, err = loadLayer(dir, f.Code)
+		s.code, err = loadLayer(dir, f.Code, f.Image == nil)
 	}
 	if err != nil || f.Image == nil {
 		return s, err
@@ -98,48 +98,31 @@ func (a *app) loadModule(ctx context.Context, dir, name string) ([]byte, error) 
 	return buildGo(ctx, path)
 }
 
-// loadLayer gets a private layer: a tar as it is, or the files of a directory,
-// which the function finds in /code.
-func loadLayer(dir, name string) ([]byte, error) {
+// loadLayer gets a private layer: a tar as it is, or the files of a directory.
+// The function finds these in /code; if it has no image they are all there is,
+// and so its root.
+func loadLayer(dir, name string, root bool) ([]byte, error) {
 	if name == "" {
 		name = sandbox.CodeDir
 	}
 	path := filepath.Join(dir, name)
 	st, err := os.Stat(path)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, task.Refuse("code-missing", "%v", err).WithNext("put the code into %s, or name it as code: in the manifest", path)
+	}
+	var layer []byte
+	switch {
 	case !st.IsDir():
 		return os.ReadFile(path)
-	}
-	return packCode(os.DirFS(path))
-}
-
-// packCode makes a private layer of all files of a directory.
-func packCode(dir fs.FS) ([]byte, error) {
-	var files []sandbox.File
-	err := fs.WalkDir(dir, ".", func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && (d.Name() == "__pycache__" || d.Name() == ".git"):
-			return fs.SkipDir
-		case d.IsDir():
-			return nil
-		case !d.Type().IsRegular():
-			return task.Refuse("code-invalid", "%s is no plain file", path)
-		}
-		data, err := fs.ReadFile(dir, path)
-		files = append(files, sandbox.File{Name: path, Data: data})
-		return err
-	})
-	if err == nil && len(files) == 0 {
-		err = task.Refuse("code-missing", "the code's directory is empty")
+	case root:
+		layer, err = image.Layer(path)
+	default:
+		layer, err = sandbox.PackLayer(os.DirFS(path))
 	}
 	if err != nil {
-		return nil, err
+		return nil, task.Refuse("code-invalid", "%s: %v", path, err)
 	}
-	return sandbox.PackLayer(files)
+	return layer, nil
 }
 
 // inCache marks an image that lies in this user's cache of images.
