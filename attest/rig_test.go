@@ -325,7 +325,7 @@ func newTDXRig(r *rig) *tdxRig {
 	}
 	// The machine's microcode has been updated since: a level that it reaches.
 	level := x.info["tcbLevels"].([]any)[0].(map[string]any)["tcb"].(map[string]any)
-	for i, svn := range p.ext.TCB.CPUSvnComponents {
+	for i, svn := range p.ext.components {
 		level["sgxtcbcomponents"].([]any)[i].(map[string]any)["svn"] = int(svn)
 	}
 	for i, svn := range p.body.GetTeeTcbSvn() {

@@ -10,11 +10,9 @@ import (
 	"encoding/pem"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/go-tdx-guest/abi"
-	"github.com/google/go-tdx-guest/pcs"
 	pb "github.com/google/go-tdx-guest/proto/tdx"
 	"github.com/prytany/prytany/task"
 )
@@ -55,7 +53,7 @@ type tdxPlatform struct {
 	signed             *pb.Ecdsa256BitQuoteV4AuthData
 	qe                 *pb.EnclaveReport
 	pck, between, root *x509.Certificate
-	ext                *pcs.PckExtensions
+	ext                pckClaims
 }
 
 func verifyTDX(quote []byte, want Expected, ref Reference) (c Claims, refused *task.Error) {
@@ -92,14 +90,10 @@ func verifyTDX(quote []byte, want Expected, ref Reference) (c Claims, refused *t
 	if attributes[3]&(1<<5) != 0 { // bit 29
 		return c, task.Refuse(UnsafePolicy, "the TD can be migrated to another machine")
 	}
-	ppid, err := hex.DecodeString(p.ext.PPID)
-	if err != nil || len(ppid) != 16 {
-		return c, task.Refuse(QuoteMalformed, "the PCK certificate names no platform")
-	}
 	return Claims{
-		Tier: task.TierConfidential, Chip: identity(ppid),
+		Tier: task.TierConfidential, Chip: identity(p.ext.ppid),
 		Measurement: measurement(TDX, append([][]byte{p.body.GetMrTd()}, p.body.GetRtmrs()...)...),
-		ReportData:  hashIn(p.body.GetReportData()), TCB: uint64(info.TcbEvaluationDataNumber), Debug: attributes[0] != 0, // bits 0 to 7: under debug
+		ReportData:  hashIn(p.body.GetReportData()), TCB: info.Evaluation, Debug: attributes[0] != 0, // bits 0 to 7: under debug
 	}, nil
 }
 
@@ -134,7 +128,7 @@ func parseTDX(raw []byte) (p tdxPlatform, err error) {
 		return p, fmt.Errorf("want a PCK certificate, its CA and the root: %d certificates, %v", len(certs), err)
 	}
 	p.pck, p.between, p.root = certs[0], certs[1], certs[2]
-	p.ext, err = pcs.PckCertificateExtensions(p.pck)
+	p.ext, err = parsePCK(p.pck)
 	return p, err
 }
 
@@ -167,8 +161,8 @@ func p256(key *ecdsa.PublicKey, message, signature []byte) bool {
 }
 
 // verify checks that the collateral is Intel's, is fresh, and revokes nothing.
-func (k TDXCollateral) verify(p tdxPlatform, root *x509.Certificate, anchors []*x509.Certificate, now int64, ref Reference) (info pcs.TcbInfo, qe pcs.EnclaveIdentity, refused *task.Error) {
-	malformed := func(what string, err error) (pcs.TcbInfo, pcs.EnclaveIdentity, *task.Error) {
+func (k TDXCollateral) verify(p tdxPlatform, root *x509.Certificate, anchors []*x509.Certificate, now int64, ref Reference) (info tcbInfo, qe qeIdentity, refused *task.Error) {
+	malformed := func(what string, err error) (tcbInfo, qeIdentity, *task.Error) {
 		return info, qe, task.Refuse(QuoteMalformed, "collateral: %s: %v", what, err)
 	}
 	signer, err := x509.ParseCertificate(k.Signer)
@@ -252,42 +246,41 @@ func signedJSON(raw []byte, name string, key *ecdsa.PublicKey, into any) *task.E
 }
 
 // checkTCB holds the platform's patch levels against Intel's word for them.
-func (p tdxPlatform) checkTCB(info pcs.TcbInfo, qe pcs.EnclaveIdentity, ref Reference) *task.Error {
+func (p tdxPlatform) checkTCB(info tcbInfo, qe qeIdentity, ref Reference) *task.Error {
 	svn := p.body.GetTeeTcbSvn()
 	mismatch := func(format string, args ...any) *task.Error { return task.Refuse(EndorsementMismatch, format, args...) }
 	switch {
 	case info.ID != "TDX" || info.Version != 3 || qe.ID != "TD_QE" || qe.Version != 2:
 		return mismatch("collateral for %s %d and %s %d, want TDX 3 and TD_QE 2", info.ID, info.Version, qe.ID, qe.Version)
-	case !strings.EqualFold(info.Fmspc, p.ext.FMSPC) || !strings.EqualFold(info.PceID, p.ext.PCEID):
-		return mismatch("collateral for platforms %s, the PCK is of %s", info.Fmspc, p.ext.FMSPC)
-	case !masked(p.qe.GetAttributes(), qe.AttributesMask.Bytes, qe.Attributes.Bytes) || !bytes.Equal(p.qe.GetMrSigner(), qe.Mrsigner.Bytes) ||
-		p.qe.GetIsvProdId() != uint32(qe.IsvProdID) || !maskedSelect(p.qe.GetMiscSelect(), qe):
+	case !bytes.Equal(info.FMSPC, p.ext.fmspc) || !bytes.Equal(info.PCEID, p.ext.pceID):
+		return mismatch("collateral for platforms %x, the PCK is of %x", []byte(info.FMSPC), p.ext.fmspc)
+	case !masked(p.qe.GetAttributes(), qe.AttributesMask, qe.Attributes) || !bytes.Equal(p.qe.GetMrSigner(), qe.Signer) ||
+		p.qe.GetIsvProdId() != qe.Product || !maskedSelect(p.qe.GetMiscSelect(), qe):
 		return mismatch("the quoting enclave is not Intel's")
-	case uint64(info.TcbEvaluationDataNumber) < ref.TDX.MinEvaluation:
-		return task.Refuse(StaleTCB, "TCB evaluation %d is below %d, the chain's floor", info.TcbEvaluationDataNumber, ref.TDX.MinEvaluation)
+	case info.Evaluation < ref.TDX.MinEvaluation:
+		return task.Refuse(StaleTCB, "TCB evaluation %d is below %d, the chain's floor", info.Evaluation, ref.TDX.MinEvaluation)
 	}
-	signer, attributes, mask := info.TdxModule.Mrsigner, info.TdxModule.Attributes, info.TdxModule.AttributesMask
-	statuses := []string{status(qe.TcbLevels, func(t pcs.Tcb) bool { return p.qe.GetIsvSvn() >= t.Isvsvn })}
+	module := info.Module
+	statuses := []string{status(qe.Levels, func(l tcbLevel) bool { return p.qe.GetIsvSvn() >= l.TCB.ISVSVN })}
 	if svn[1] > 0 { // a module of a later generation has an identity of its own
-		at := slices.IndexFunc(info.TdxModuleIdentities, func(m pcs.TdxModuleIdentity) bool { return m.ID == fmt.Sprintf("TDX_%02x", svn[1]) })
+		at := slices.IndexFunc(info.Modules, func(m tdxModule) bool { return m.ID == fmt.Sprintf("TDX_%02x", svn[1]) })
 		if at < 0 {
 			return mismatch("the collateral knows no TDX module of version %d", svn[1])
 		}
-		m := info.TdxModuleIdentities[at]
-		signer, attributes, mask = m.Mrsigner, m.Attributes, m.AttributesMask
-		statuses = append(statuses, status(m.TcbLevels, func(t pcs.Tcb) bool { return uint32(svn[0]) >= t.Isvsvn }))
+		module = info.Modules[at]
+		statuses = append(statuses, status(module.Levels, func(l tcbLevel) bool { return uint32(svn[0]) >= l.TCB.ISVSVN }))
 	}
-	if !bytes.Equal(p.body.GetMrSignerSeam(), signer.Bytes) || !masked(p.body.GetSeamAttributes(), mask.Bytes, attributes.Bytes) {
+	if !bytes.Equal(p.body.GetMrSignerSeam(), module.Signer) || !masked(p.body.GetSeamAttributes(), module.AttributesMask, module.Attributes) {
 		return mismatch("the TDX module is not Intel's")
 	}
-	statuses = append(statuses, status(info.TcbLevels, func(t pcs.Tcb) bool {
-		return p.ext.TCB.PCESvn >= t.Pcesvn && reached(p.ext.TCB.CPUSvnComponents, t.SgxTcbcomponents, 0) && reached(svn, t.TdxTcbcomponents, 2*min(1, int(svn[1])))
+	statuses = append(statuses, status(info.Levels, func(l tcbLevel) bool {
+		return p.ext.pceSVN >= l.TCB.PCESVN && reached(p.ext.components[:], l.TCB.SGX, 0) && reached(svn, l.TCB.TDX, 2*min(1, int(svn[1])))
 	}))
 	for _, s := range statuses {
 		switch {
-		case s == string(pcs.TcbComponentStatusRevoked):
+		case s == levelRevoked:
 			return task.Refuse(Revoked, "Intel has revoked this TCB level")
-		case s != string(pcs.TcbComponentStatusUpToDate) && !slices.Contains(ref.TDX.Statuses, s):
+		case s != upToDate && !slices.Contains(ref.TDX.Statuses, s):
 			return task.Refuse(StaleTCB, "Intel calls this TCB level %q", s)
 		}
 	}
@@ -295,22 +288,22 @@ func (p tdxPlatform) checkTCB(info pcs.TcbInfo, qe pcs.EnclaveIdentity, ref Refe
 }
 
 // status is that of the first level that is reached; they come best first.
-func status(levels []pcs.TcbLevel, reached func(pcs.Tcb) bool) string {
+func status(levels []tcbLevel, reached func(tcbLevel) bool) string {
 	for _, l := range levels {
-		if reached(l.Tcb) {
-			return string(l.TcbStatus)
+		if reached(l) {
+			return l.Status
 		}
 	}
 	return "unknown"
 }
 
 // reached says whether all components from one on are up to a level's.
-func reached(have []byte, want []pcs.TcbComponent, from int) bool {
+func reached(have []byte, want []tcbComponent, from int) bool {
 	if len(have) != len(want) {
 		return false
 	}
 	for i := from; i < len(have); i++ {
-		if have[i] < want[i].Svn {
+		if have[i] < want[i].SVN {
 			return false
 		}
 	}
@@ -329,9 +322,9 @@ func masked(have, mask, want []byte) bool {
 	return true
 }
 
-func maskedSelect(have uint32, qe pcs.EnclaveIdentity) bool {
+func maskedSelect(have uint32, qe qeIdentity) bool {
 	b := []byte{byte(have), byte(have >> 8), byte(have >> 16), byte(have >> 24)}
-	return masked(b, qe.MiscselectMask.Bytes, qe.Miscselect.Bytes)
+	return masked(b, qe.SelectMask, qe.Select)
 }
 
 // unsignTDX spoils the first byte of the quote's signature.
