@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 
@@ -395,21 +394,15 @@ func TestParseIsStrict(t *testing.T) {
 
 // The judge of a chain must not be the chain's own code.
 func TestDoesNotImportTheChain(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "-f", "{{.ImportPath}} {{.Imports}}", ".").Output()
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
 	if err != nil {
 		t.Skip(err)
 	}
-	for line := range strings.Lines(string(out)) {
-		dep, imports, _ := strings.Cut(line, " ")
-		for _, bad := range []string{"cometbft", "prytany/chain", "prytany/p2p", "libp2p"} {
+	for dep := range strings.Lines(string(out)) {
+		for _, bad := range []string{"cometbft", "prytany/chain", "prytany/p2p", "libp2p", "net/http"} {
 			if strings.Contains(dep, bad) {
 				t.Errorf("imports %s", dep)
 			}
-		}
-		// Nothing here asks a network: pcs takes the names of Intel's HTTP headers
-		// from net/http, and no more.
-		if slices.Contains(strings.Fields(strings.Trim(imports, "[]\n")), "net/http") && dep != "github.com/google/go-tdx-guest/pcs" {
-			t.Errorf("%s imports net/http", dep)
 		}
 	}
 }
