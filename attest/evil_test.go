@@ -231,7 +231,7 @@ var forOne = map[Kind][]evil{
 		}, nil},
 		{"not made by a TPM", QuoteMalformed, func(r *rig) { r.tpm.attest.Magic = 0x12345678 }, nil},
 		{"another TPM's signature", BadSignature, func(r *rig) { r.tpm.ak = fixedKey(elliptic.P256(), "other") }, nil},
-		{"quote over registers that can be reset", WrongPCRs, func(r *rig) { r.tpm.selection = []byte{0xff, 0x40, 0x80} }, nil},
+		{"quote over registers that can be reset", WrongPCRs, func(r *rig) { r.tpm.selection = []byte{0xff, 0x20, 0x80} }, nil},
 		{"quote without the program's register", WrongPCRs, func(r *rig) { r.tpm.selection = []byte{0xff, 0x00, 0x00} }, nil},
 		{"values that were not quoted", WrongPCRs, nil, func(r *rig) { changed(r, func(q *TPMQuote) { q.PCRs[0][0] ^= 1 }) }},
 		{"fewer values", QuoteMalformed, nil, func(r *rig) { changed(r, func(q *TPMQuote) { q.PCRs = q.PCRs[1:] }) }},

@@ -402,7 +402,7 @@ type tpmRig struct {
 }
 
 func newTPMRig(r *rig) *tpmRig {
-	p := &tpmRig{chain: "c", speak: 2, model: TPMModel{"id:494E5443", "INTEL", "id:00000001"}, selection: []byte{0xff, 0x40, 0x00}}
+	p := &tpmRig{chain: "c", speak: 2, model: TPMModel{"id:494E5443", "INTEL", "id:00000001"}, selection: []byte{0xff, 0x20, 0x00}}
 	p.maker = (*authority)(nil).issue(elliptic.P384(), "a TPM maker's CA", true)
 	p.ak = fixedKey(elliptic.P256(), "ak")
 	p.akArea = area(&p.ak.PublicKey, tpm2.TPMAObject{FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, UserWithAuth: true, Restricted: true, SignEncrypt: true})

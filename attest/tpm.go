@@ -67,8 +67,9 @@ type PCRValue struct {
 
 // ProgramPCR holds the program that was started as the enclave, and nothing
 // else: it cannot be reset but by a reboot. The debug registers 16 and 23 can,
-// so they are not looked at.
-const ProgramPCR = 14
+// so they are not looked at. Nothing else extends this one on a machine without
+// system extensions (sysext); 14, for one, is the boot loader's.
+const ProgramPCR = 13
 
 // QuotedPCRs are the firmware's registers and the program's, all of the SHA-256
 // bank.
