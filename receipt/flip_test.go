@@ -378,6 +378,9 @@ func TestConsistentLies(t *testing.T) {
 // No byte of the file can be changed or cut off. That what is changed fails in
 // full is looked at now and then; that it is not what the chain proved, always.
 func TestEveryByteIsBound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("thousands of receipts, one after the other")
+	}
 	w := completed(t)
 	r, check := w.receipt()
 	raw := r.Encode()

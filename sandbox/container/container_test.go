@@ -121,6 +121,16 @@ func output(res sandbox.Result, name string) string {
 	return ""
 }
 
+// skipInShort leaves out what is about the function's process and not about
+// this one: beside the race detector it takes minutes and tells nothing.
+func skipInShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long; run without -short")
+	}
+}
+
+
 func TestContract(t *testing.T) {
 	each(t, func(t *testing.T, r *Runtime) {
 		res := mustRun(t, r, job(t, "upper"))

@@ -68,6 +68,7 @@ func docker(t *testing.T) (*Docker, string) {
 }
 
 func TestDocker(t *testing.T) {
+	skipInShort(t)
 	d, dir := docker(t)
 	run := func(j sandbox.Job) sandbox.Result {
 		t.Helper()

@@ -202,6 +202,7 @@ var inOwnKernel = map[string]bool{
 // Attempts to get out, one job each, in every runtime. The guest says whether
 // it got what it wanted, and the trap whether the host noticed.
 func TestHostile(t *testing.T) {
+	skipInShort(t)
 	two(t, func(t *testing.T, r *Runtime) {
 		x := newTrap(t, r)
 		j := job(t)
@@ -266,6 +267,7 @@ func attemptNames(t *testing.T) (names []string) {
 
 // Functions that want too much, and results that lead out: how they end.
 func TestHostileFunctions(t *testing.T) {
+	skipInShort(t)
 	l := limits
 	l.Wall, l.MemoryBytes, l.Gas = 400*time.Millisecond, 64<<20, 2_000_000_000
 	two(t, func(t *testing.T, r *Runtime) {
@@ -310,6 +312,7 @@ func TestHostileFunctions(t *testing.T) {
 
 // Images and layers that are the attack.
 func TestHostileImages(t *testing.T) {
+	skipInShort(t)
 	type file struct {
 		kind     byte
 		name, to string
@@ -493,6 +496,7 @@ func TestKillNine(t *testing.T) {
 // The enclave has no environment, is not dumpable and may not gain privileges
 // (spec §9.1). It can run containers all the same.
 func TestHardenedParent(t *testing.T) {
+	skipInShort(t)
 	if name := os.Getenv("PRYTANY_TEST_HARDENED"); name != "" {
 		j := job(t, "upper") // needs the environment, to build
 		os.Clearenv()
