@@ -130,7 +130,6 @@ func skipInShort(t *testing.T) {
 	}
 }
 
-
 func TestContract(t *testing.T) {
 	each(t, func(t *testing.T, r *Runtime) {
 		res := mustRun(t, r, job(t, "upper"))
