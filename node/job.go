@@ -210,11 +210,19 @@ func (j *job) execute(a committee.RequestKeys) error {
 	if err != nil {
 		return err
 	}
-	blob, err := j.r.w.Blobs.Put(j.ctx, output)
-	if err != nil {
-		return err
+	return j.bring(result, output)
+}
+
+// bring brings a result to Alice and the chain. It has no output if she named
+// nobody whom it could be encrypted to: a result that blames her all the same.
+func (j *job) bring(result task.SignedResult, output []byte) error {
+	if len(output) > 0 {
+		blob, err := j.r.w.Blobs.Put(j.ctx, output)
+		if err != nil {
+			return err
+		}
+		result.CID = blob.CID
 	}
-	result.CID = blob.CID
 	// Alice hears it at once; the chain gets it anyway.
 	j.r.w.wg.Go(func() {
 		_ = j.r.w.Net.Send(j.ctx, j.of.Task.Endpoint.Addr, task.ProtoResult, task.Encode(result))

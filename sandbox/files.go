@@ -147,6 +147,9 @@ func (f *files) split(path string) (*node, string, sys.Errno) {
 		if name == ".." {
 			return nil, "", sys.EPERM
 		}
+		if strings.ContainsRune(name, 0) { // no system has one, and no archive
+			return nil, "", sys.EINVAL
+		}
 		if len(name) > maxName {
 			return nil, "", sys.ENAMETOOLONG
 		}

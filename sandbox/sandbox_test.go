@@ -564,6 +564,17 @@ func TestStateDigest(t *testing.T) {
 	}
 }
 
+// A name that no archive can carry would be the host's trouble later.
+func TestNoZeroByteInNames(t *testing.T) {
+	f := newFiles(1000, func(int) {})
+	if _, errno := f.OpenFile("out/a\x00b", sys.O_CREAT|sys.O_RDWR, 0); errno != sys.EINVAL {
+		t.Error(errno)
+	}
+	if errno := f.Mkdir("out/a\x00b", 0); errno != sys.EINVAL {
+		t.Error(errno)
+	}
+}
+
 // Wiping is what makes the state empty, and overwrites.
 func TestWipe(t *testing.T) {
 	f := newFiles(1000, func(int) {})

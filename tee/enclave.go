@@ -230,11 +230,11 @@ func (e *enclave) run(q Run) (Response, error) {
 		return Response{}, err
 	}
 	e.ran = true
-	res.Outcome, res.ExitCode, res.Gas = outcome, ran.ExitCode, ran.Gas
-	archive, err := pack(ran)
+	archive, err := archive(&ran, &outcome)
 	if err != nil {
 		return Response{}, err
 	}
+	res.Outcome, res.ExitCode, res.Gas = outcome, ran.ExitCode, ran.Gas
 	output, err := seal.Encrypt(e.begin.Task.Recipient, archive)
 	if err != nil {
 		// A result that nobody can be given is Alice's fault: she named nobody.
@@ -257,6 +257,22 @@ func (e *enclave) exit(q Exit) (Response, error) {
 	}
 	ev, err := attest.Make(e.quoter, c, e.evidence.Keys, []task.Hash{q.Nonce}, e.state)
 	return Response{Evidence: task.Encode(ev)}, err
+}
+
+// maxArchive is what fits into a blob when it is encrypted: that takes a header
+// of some KiB, and 16 bytes for each 64 KiB. More could not be brought to Alice,
+// and its executor would pay for that.
+const maxArchive = task.MaxBlob - 128<<10
+
+// archive packs a result, without its outputs if they are too long.
+func archive(ran *sandbox.Result, outcome *task.Outcome) ([]byte, error) {
+	packed, err := pack(*ran)
+	if err != nil || len(packed) <= maxArchive {
+		return packed, err
+	}
+	clear(packed)
+	ran.Outputs, ran.Reason, *outcome = nil, "the output, with its names, is longer than a blob can be", task.OutputExceeded
+	return pack(*ran)
 }
 
 // pack makes Alice's archive: out/ with what the function wrote, log.txt with

@@ -122,14 +122,15 @@ func UnpackInputs(m task.Manifest, blob []byte) ([]sandbox.File, error) {
 	}
 	var files []sandbox.File
 	r := tar.NewReader(bytes.NewReader(blob))
-	for {
+	for room := int64(len(blob)); ; { // a sparse file can be longer than its tar
 		h, err := r.Next()
 		if err == io.EOF {
 			break
 		}
-		if err != nil || h.Typeflag != tar.TypeReg || h.Size > int64(len(blob)) || len(files) == len(m.Inputs) {
+		if err != nil || h.Typeflag != tar.TypeReg || h.Size > room || len(files) == len(m.Inputs) {
 			return nil, errors.Join(err, errors.New("want a tar of the inputs alone"))
 		}
+		room -= h.Size
 		data := make([]byte, h.Size)
 		if _, err := io.ReadFull(r, data); err != nil {
 			return nil, err

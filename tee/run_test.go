@@ -1,8 +1,10 @@
 package tee
 
 import (
+	"archive/tar"
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -126,6 +128,48 @@ func TestPorts(t *testing.T) {
 	plain, err := UnpackInputs(task.Manifest{}, []byte("as it is"))
 	if err != nil || len(plain) != 1 || plain[0].Name != "input" || string(plain[0].Data) != "as it is" {
 		t.Errorf("%v, %v", plain, err)
+	}
+}
+
+// An input can say of itself that it is longer than the blob that it comes in.
+// All of them together are not.
+func TestSparseInputs(t *testing.T) {
+	var blob bytes.Buffer
+	w := tar.NewWriter(&blob)
+	for _, name := range []string{"a", "b"} {
+		h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Format: tar.FormatPAX, PAXRecords: map[string]string{
+			"XXX.sparse.numblocks": "1", "XXX.sparse.map": "0,1", "XXX.sparse.size": "5000", // the writer takes no records of GNU's
+		}, Size: 1}
+		if err := errors.Join(w.WriteHeader(h), func() error { _, err := w.Write([]byte("x")); return err }()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Close()
+	sparse := bytes.ReplaceAll(blob.Bytes(), []byte("XXX.sparse"), []byte("GNU.sparse"))
+	m := task.Manifest{Inputs: []task.Port{{Name: "a"}, {Name: "b"}}}
+	if files, err := UnpackInputs(m, sparse); err == nil || err.Error() != "want a tar of the inputs alone" {
+		t.Errorf("%d inputs out of %d bytes, %v", len(files), len(sparse), err)
+	}
+	if files, err := UnpackInputs(m, blob.Bytes()); err != nil || len(files) != 2 {
+		t.Errorf("as it was: %v, %v", files, err)
+	}
+}
+
+// A function may write as much as a blob holds, and then what it wrote is none
+// when it is packed and encrypted: that is no reason for its executor to pay.
+func TestOutputFitsIntoABlob(t *testing.T) {
+	ran := sandbox.Result{Outcome: sandbox.OK, Log: []byte("log"), Outputs: []sandbox.File{{Name: "a", Data: make([]byte, task.MaxBlob)}}}
+	outcome := task.RunOK
+	packed, err := archive(&ran, &outcome)
+	if err != nil || outcome != task.OutputExceeded {
+		t.Fatalf("%v, %v", outcome, err)
+	}
+	if out, err := Unpack(packed); err != nil || len(out.Files) != 0 || out.Reason == "" || string(out.Log) != "log" {
+		t.Errorf("%v, %v", out, err)
+	}
+	file, err := seal.Encrypt(newIdentity(t).Recipient(), make([]byte, maxArchive))
+	if err != nil || len(file) > task.MaxBlob {
+		t.Errorf("%d bytes, %v", len(file), err)
 	}
 }
 

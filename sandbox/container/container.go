@@ -228,16 +228,15 @@ func (r *Runtime) fill(b *box, job *sandbox.Job, result *sandbox.Result) error {
 	return b.base.root.WriteFile("bundle/config.json", data, 0o600)
 }
 
-// mountpoints makes the directories that mounts go onto, whatever the image
-// has there.
+// mountpoints makes the directories that mounts go onto. What the image has
+// there goes: nobody will see it, so no program or working directory that is
+// looked for may be found there.
 func mountpoints(rootfs *os.Root) error {
+	if err := rootfs.RemoveAll("sys"); err != nil { // there is none, or the runtime's own
+		return err
+	}
 	for _, dir := range []string{"dev", "in", "out", "proc", "tmp"} {
-		if st, err := rootfs.Lstat(dir); err == nil && !st.IsDir() {
-			if err := rootfs.RemoveAll(dir); err != nil {
-				return err
-			}
-		}
-		if err := rootfs.MkdirAll(dir, 0o755); err != nil {
+		if err := errors.Join(rootfs.RemoveAll(dir), rootfs.Mkdir(dir, 0o755)); err != nil {
 			return err
 		}
 	}

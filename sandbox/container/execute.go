@@ -64,6 +64,10 @@ func (r *Runtime) execute(parent context.Context, b *box, job *sandbox.Job, resu
 	result.Gas, result.Log = min(gas, job.Limits.Gas), log.bytes
 	if began, why := b.began(); !began && u.stopped == 0 && usage.OOMKills == 0 {
 		result.Log = nil
+		if refusal := r.engine.refusal; refusal != "" && strings.Contains(why, refusal) {
+			result.Outcome, result.Reason = sandbox.FunctionError, fmt.Sprintf("the program cannot be started by the image's user: %.300s", oneLine(why[strings.Index(why, refusal):]))
+			return nil
+		}
 		return fmt.Errorf("%s did not start the container: %s", r.engine.name, strings.TrimSpace(why+" "+string(log.bytes)))
 	}
 	return u.judge(result, gas, usage.OOMKills)

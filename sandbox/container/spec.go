@@ -19,6 +19,9 @@ type engine struct {
 	kernel        bool   // it brings its own kernel, and knows no seccomp profile
 	memory        uint64 // bytes it needs itself, beside the job's
 	processes     uint64 // threads likewise
+	// refusal is what it says when it cannot start the program, which may not be
+	// for the image's user, and says so before it says that there is a container.
+	refusal string
 }
 
 // engines are those that are known, by the name of the program.
@@ -40,6 +43,7 @@ var engines = map[string]engine{
 		// where all is read-only.
 		before: []string{"--root=" + stateDir, "--rootless=true", "--log=" + logFile, "--log-format=json"},
 		after:  []string{"--pid-file=" + pidFile, "--no-new-keyring"}, memory: 32 << 20, processes: 32,
+		refusal: "unable to start container process: exec",
 	},
 }
 

@@ -41,7 +41,7 @@ type Config struct {
 // Limits bound what an image may cost. They hold for all its layers and the
 // private layer together; none may be 0.
 type Limits struct {
-	Bytes  int64 // of all files, also of those that a later layer hides
+	Bytes  int64 // of all files, also of those that a later layer hides; and of all tars, with a path's length more for each of Files
 	Files  int   // entries of all layers
 	Layers int   // of the image, without the private one
 	Ratio  int64 // unpacked to packed bytes of a layer, from freeRatio bytes on
@@ -54,13 +54,14 @@ var DefaultLimits = Limits{Bytes: 2 << 30, Files: 200_000, Layers: 128, Ratio: 2
 const (
 	freeRatio  = 16 << 20 // bytes that a layer may unpack to whatever its ratio
 	maxJSON    = 1 << 20  // bytes of a manifest, an index, a configuration
-	maxPath    = 4096     // bytes of a path, and of a link's target
+	maxPath    = 4096     // bytes of a path, and, with one that ends it, of a link's target
 	maxName    = 255      // bytes of each of its elements
 	maxNames   = 64 << 20 // bytes of all paths
 	maxDepth   = 128      // elements of a path
 	maxWindow  = 64 << 20 // bytes that a zstd frame may look back
 	maxEntries = 4096     // entries of the layout's tar
 	maxArgs    = 1024     // elements of Entrypoint, Cmd and Env
+	maxArg     = 64 << 10 // bytes of each of them: Linux starts nothing with more than twice that
 )
 
 // ErrDigest says that the bytes are not the image that the digest names, or

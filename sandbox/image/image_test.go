@@ -216,6 +216,7 @@ func TestHostileLayers(t *testing.T) {
 		{"link out from below", []entry{link("a/b/l", "../../../canary")}},
 		{"link to the parent", []entry{link("l", "..")}},
 		{"empty link", []entry{link("l", "")}},
+		{"link that is too long for the kernel", []entry{link("l", strings.Repeat("x", 4096))}},
 		{"file through a link", []entry{link("l", "/"), file("l/x", "x")}},
 		{"file through a link to a directory inside", []entry{dir("d"), link("l", "d"), file("l/x", "x")}},
 		{"file through a link to the root's own parent", []entry{link("l", "/.."), file("l/canary", "x")}},
@@ -303,7 +304,14 @@ func TestBombs(t *testing.T) {
 			t.Errorf("%s: %v", c.what, err)
 		}
 	}
-	img, digest := layout(t, [][]byte{raw(t, dir("d")), raw(t, dir("e")), raw(t, dir("f"))}, typeLayer, nil)
+	// What is no file takes time as well, in each layer again.
+	padded := append(raw(t, dir("d")), zeros[:2<<20]...)
+	small.Ratio = 10_000
+	img, digest := layout(t, [][]byte{padded[:1<<20], padded[:1<<20-512]}, typeLayer+"+gzip", nil)
+	if _, _, err := unpack(t, img, digest, nil, Options{Limits: small}); err == nil || !strings.Contains(err.Error(), "layers unpack to more than 1867776 bytes") {
+		t.Error(err)
+	}
+	img, digest = layout(t, [][]byte{raw(t, dir("d")), raw(t, dir("e")), raw(t, dir("f"))}, typeLayer, nil)
 	if _, _, err := unpack(t, img, digest, nil, Options{Limits: small}); err == nil || !strings.Contains(err.Error(), "3 layers") {
 		t.Error(err)
 	}
@@ -443,4 +451,20 @@ func FuzzUnpack(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What the kernel does not start a program with is the image's fault, and is
+// found before the runtime finds it and it looks like the host's.
+func TestConfigOfAnImage(t *testing.T) {
+	long := strings.Repeat("x", maxArg)
+	for what, c := range map[string]Config{
+		"zero byte": {User: "a\x00"}, "no name": {Env: []string{"=x"}}, "many": {Cmd: make([]string, maxArgs+1)},
+		"long variable": {Env: []string{"A=" + long}}, "long argument": {Cmd: []string{long + "x"}}, "long directory": {WorkingDir: "/" + long},
+	} {
+		img, digest := layout(t, [][]byte{raw(t, dir("d"))}, typeLayer, func(f *configFile, _ *manifest) { f.Config = c })
+		var inv *Invalid
+		if _, _, err := unpack(t, img, digest, nil, Options{}); !errors.As(err, &inv) || len(err.Error()) > 1000 {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }

@@ -26,6 +26,7 @@ type unpacker struct {
 	bytes  int64  // of files so far
 	files  int    // entries so far
 	names  int    // bytes of their names
+	read   int64  // bytes of the layers so far, as tars
 	dir    string // the last one whose parents were looked at
 }
 
@@ -63,14 +64,26 @@ func (u *unpacker) layer(packed []byte, mediaType string) (diffID string, err er
 	defer plain.Close()
 	hash := sha256.New()
 	// A tar has 512 bytes of header for each entry, and some more for long
-	// names, so what the files may take is not all it may have.
-	limited := &limitedReader{r: io.TeeReader(plain, hash), left: freeRatio + u.limits.Ratio*int64(len(packed))}
-	if err := u.apply(limited); err != nil {
-		return "", limited.explain(err, u.limits.Ratio)
+	// names, so what the files may take is not all it may have. But what is no
+	// file costs time too, and one blob may be a layer many times.
+	ratio := freeRatio + u.limits.Ratio*int64(len(packed))
+	all := u.limits.Bytes + int64(u.limits.Files)*maxPath - u.read
+	limited := &limitedReader{r: io.TeeReader(plain, hash), left: min(ratio, all)}
+	defer func() { u.read += min(ratio, all) - limited.left }()
+	err = u.apply(limited)
+	if err == nil { // the digest is over all, the padding too
+		if _, err = io.Copy(io.Discard, limited); err != nil {
+			err = invalid("%v", err)
+		}
 	}
-	// The digest is over all, the padding too.
-	if _, err := io.Copy(io.Discard, limited); err != nil {
-		return "", limited.explain(invalid("%v", err), u.limits.Ratio)
+	switch {
+	case err == nil:
+	case limited.left <= 0 && ratio <= all:
+		return "", invalid("it unpacks to more than %d times its size", u.limits.Ratio)
+	case limited.left <= 0:
+		return "", invalid("the layers unpack to more than %d bytes", all+u.read)
+	default:
+		return "", err
 	}
 	return "sha256:" + hex.EncodeToString(hash.Sum(nil)), nil
 }
@@ -129,13 +142,6 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
 	l.left -= int64(n)
 	return n, err
-}
-
-func (l *limitedReader) explain(err error, ratio int64) error {
-	if l.left <= 0 {
-		return invalid("it unpacks to more than %d times its size", ratio)
-	}
-	return err
 }
 
 // apply reads a tar to its end. Each entry is counted before anything of it is
@@ -385,7 +391,7 @@ func (r *readError) Read(p []byte) (int, error) {
 
 func (u *unpacker) symlink(h *tar.Header, name string) error {
 	to := h.Linkname
-	if to == "" || len(to) > maxPath || strings.ContainsRune(to, 0) {
+	if to == "" || len(to) >= maxPath || strings.ContainsRune(to, 0) {
 		return invalid("link %q to %q", name, to)
 	}
 	// An absolute target begins at the container's root, and is inside.

@@ -259,7 +259,10 @@ func (c Config) check() error {
 	for _, list := range [][]string{c.Entrypoint, c.Cmd, c.Env, {c.WorkingDir, c.User}} {
 		for _, s := range list {
 			if strings.ContainsRune(s, 0) {
-				return invalid("a zero byte in %q", s)
+				return invalid("a zero byte in %.100q", s)
+			}
+			if len(s) > maxArg {
+				return invalid("%.100q has %d bytes, more than %d", s, len(s), maxArg)
 			}
 		}
 	}
