@@ -2,6 +2,7 @@ package tee
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -64,5 +65,24 @@ func TestCacheIsSealed(t *testing.T) {
 	}
 	if restored(Cache{Dir: c.Dir}.file("sha256:aa")) != nil {
 		t.Error("a platform without a key has a cache")
+	}
+}
+
+// An enclave that is killed leaves what it has compiled. The next one removes
+// it, and nothing of those that live.
+func TestKilledEnclavesAreSweptUp(t *testing.T) {
+	dir := t.TempDir()
+	dead, alive := filepath.Join(dir, compiledPrefix+"4194305-x"), filepath.Join(dir, fmt.Sprintf("%s%d-x", compiledPrefix, os.Getpid()))
+	for _, d := range []string{dead, alive} { // no process id is over 2^22
+		if err := os.MkdirAll(filepath.Join(d, "engine"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweep(dir)
+	if _, err := os.Stat(dead); err == nil {
+		t.Error("the dead one's is still there")
+	}
+	if _, err := os.Stat(alive); err != nil {
+		t.Error(err)
 	}
 }

@@ -100,12 +100,15 @@ type secret struct {
 
 // decrypt opens the owner's file. blame says that the owner's key opens
 // nothing, or is for another file than the owner has named; an error, that the
-// node brought another file than was named.
+// node brought another file than was named. A file that the owner's own release
+// is for was not made up by the node, so if its name is another than was given,
+// or in another shape (spec §1.3), that is the owner's doing too.
 func (s *secret) decrypt(file []byte, named task.Blob) (plain []byte, blame bool, err error) {
-	if task.BlobOf(file) != named {
+	brought, locked := task.BlobOf(file) == named, !s.bad && sha256.Sum256(file) == s.file
+	switch {
+	case !brought && !locked:
 		return nil, false, fmt.Errorf("this is not the file %s", named.CID)
-	}
-	if s.bad || sha256.Sum256(file) != s.file {
+	case !brought || !locked:
 		return nil, true, nil
 	}
 	plain, err = s.id.Decrypt(file, task.MaxBlob)

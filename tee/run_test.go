@@ -30,6 +30,15 @@ func TestWhoBroughtWhat(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	})
+	t.Run("Alice names her file in a shape of her own", func(t *testing.T) {
+		s := newStage(t)
+		s.begin.Task.Input.CID = "z" + s.begin.Task.Input.CID // a node finds it all the same
+		s.begin.Context.Task = s.begin.Task.ID()
+		s.releaseBoth()
+		if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.BadInputKey {
+			t.Errorf("%+v", a)
+		}
+	})
 	t.Run("Bob publishes an image that has another digest", func(t *testing.T) {
 		s := pythonStage(t, []byte("no interpreter"), "sha256:"+strings.Repeat("0", 64))
 		if a := s.ask(Request{Run: &Run{Code: s.code, Input: s.input, Image: []byte("no interpreter")}}); a.Result == nil || a.Result.Result.Outcome != task.FunctionError {

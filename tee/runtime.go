@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/container"
@@ -43,7 +45,8 @@ func open(ctx context.Context, m task.Manifest, h Host) (r runtime, done func(),
 // interpreter opens an engine for a public module, which takes seconds to
 // compile: what comes of that is kept for the next enclave, with the host.
 func (c Cache) interpreter(ctx context.Context, digest string) (runtime, func(), error) {
-	ram, err := os.MkdirTemp(ramDir(), "prytany-compiled-")
+	sweep(ramDir())
+	ram, err := os.MkdirTemp(ramDir(), fmt.Sprintf("%s%d-", compiledPrefix, os.Getpid()))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -59,11 +62,28 @@ func (c Cache) interpreter(ctx context.Context, digest string) (runtime, func(),
 	}, err
 }
 
+// compiledPrefix begins the name of an enclave's directory of what it compiles,
+// and its process id follows.
+const compiledPrefix = "prytany-compiled-"
+
+// sweep removes the directories of enclaves that were killed: each has a whole
+// compiled interpreter in memory.
+func sweep(dir string) {
+	old, _ := filepath.Glob(filepath.Join(dir, compiledPrefix+"*-*"))
+	for _, path := range old {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(path), compiledPrefix), "-")
+		if _, err := os.Stat("/proc/" + pid); errors.Is(err, fs.ErrNotExist) {
+			_ = os.RemoveAll(path)
+		}
+	}
+}
+
+// ramDir is where files are in memory, if there is such a place.
 func ramDir() string {
 	if st, err := os.Stat("/dev/shm"); err == nil && st.IsDir() {
 		return "/dev/shm"
 	}
-	return ""
+	return os.TempDir()
 }
 
 // Cache is a directory of the host's for what enclaves compile, and the

@@ -79,7 +79,7 @@ func byHand(b *testing.B, r *Runtime, args []string) time.Duration {
 	}
 	defer x.close()
 	var res sandbox.Result
-	if err := r.fill(x, &j, &res); err != nil || res.Outcome != 0 {
+	if err := r.fill(b.Context(), x, &j, &res); err != nil || res.Outcome != 0 {
 		b.Fatal(err, res.Reason)
 	}
 	var log bytes.Buffer

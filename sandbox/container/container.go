@@ -168,13 +168,8 @@ func (r *Runtime) Run(ctx context.Context, job sandbox.Job) (sandbox.Result, err
 	if result.Before, err = b.writable(); err != nil {
 		return sandbox.Result{}, err
 	}
-	if err := r.fill(b, &job, &result); err != nil {
+	if err := r.fillAndExecute(ctx, b, &job, &result); err != nil {
 		return sandbox.Result{}, first(err, b.wipe((*ram).wipe))
-	}
-	if result.Outcome == 0 {
-		if err := r.execute(ctx, b, &job, &result); err != nil {
-			return sandbox.Result{}, first(err, b.wipe((*ram).wipe))
-		}
 	}
 	if err := b.wipe(r.wipe); err != nil {
 		return sandbox.Result{}, fmt.Errorf("wiping the files of the job: %w", err)
@@ -183,9 +178,29 @@ func (r *Runtime) Run(ctx context.Context, job sandbox.Job) (sandbox.Result, err
 	return result, err
 }
 
+// fillAndExecute is all that the wall limit is for. Unpacking is a part of it:
+// how long that takes is up to Bob.
+func (r *Runtime) fillAndExecute(parent context.Context, b *box, job *sandbox.Job, result *sandbox.Result) error {
+	ctx := parent
+	if job.Limits.Wall > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(parent, job.Limits.Wall)
+		defer cancel()
+	}
+	err := r.fill(ctx, b, job, result)
+	if parent.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		result.Outcome, result.Reason = sandbox.WallExceeded, "the time of the function was over before it was unpacked"
+		return nil
+	}
+	if err != nil || result.Outcome != 0 {
+		return err
+	}
+	return r.execute(parent, ctx, b, job, result)
+}
+
 // fill unpacks the job into the box. If that cannot be done because of what the
 // function's author made, the result says so.
-func (r *Runtime) fill(b *box, job *sandbox.Job, result *sandbox.Result) error {
+func (r *Runtime) fill(ctx context.Context, b *box, job *sandbox.Job, result *sandbox.Result) error {
 	fail := func(format string, args ...any) error {
 		result.Outcome, result.Reason = sandbox.FunctionError, fmt.Sprintf(format, args...)
 		return nil
@@ -195,7 +210,7 @@ func (r *Runtime) fill(b *box, job *sandbox.Job, result *sandbox.Result) error {
 		return err
 	}
 	defer rootfs.Close()
-	c, err := image.Unpack(rootfs, job.Image, job.Digest, job.Code, image.Options{Limits: r.config.Image, IDs: r.config.IDs})
+	c, err := image.Unpack(ctx, rootfs, job.Image, job.Digest, job.Code, image.Options{Limits: r.config.Image, IDs: r.config.IDs})
 	if inv := (*image.Invalid)(nil); errors.As(err, &inv) {
 		return fail("%v", err)
 	}

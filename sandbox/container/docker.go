@@ -118,12 +118,22 @@ func (d *Docker) Name() string { return "docker" }
 func (d *Docker) Close() error { return d.client.Close() }
 
 // Run is Runtime.Run, with the private layer below code/ only.
-func (d *Docker) Run(ctx context.Context, job sandbox.Job) (sandbox.Result, error) {
+func (d *Docker) Run(parent context.Context, job sandbox.Job) (sandbox.Result, error) {
 	if err := job.Check(); err != nil {
 		return sandbox.Result{}, fmt.Errorf("job: %w", err)
 	}
 	nothing := sandbox.Result{Outcome: sandbox.FunctionError, Before: sandbox.EmptyState, After: sandbox.EmptyState}
+	ctx := parent
+	if job.Limits.Wall > 0 { // once for the image, which is Bob's, and once for the run
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(parent, job.Limits.Wall)
+		defer cancel()
+	}
 	l, err := d.load(ctx, &job)
+	if parent.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		nothing.Outcome, nothing.Reason = sandbox.WallExceeded, "the time of the function was over before it was unpacked"
+		return nothing, nil
+	}
 	if inv := (*image.Invalid)(nil); errors.As(err, &inv) {
 		nothing.Reason = err.Error()
 		return nothing, nil
@@ -142,7 +152,7 @@ func (d *Docker) Run(ctx context.Context, job sandbox.Job) (sandbox.Result, erro
 		}
 		return nothing, nil
 	}
-	return d.start(ctx, l.tag, p, &job)
+	return d.start(parent, l.tag, p, &job)
 }
 
 // load gives the engine the image, unless it has it: unpacked and packed again
@@ -167,7 +177,7 @@ func (d *Docker) load(ctx context.Context, job *sandbox.Job) (loaded, error) {
 		return loaded{}, err
 	}
 	defer rootfs.Close()
-	c, err := image.Unpack(rootfs, job.Image, job.Digest, nil, image.Options{Limits: d.config.Image})
+	c, err := image.Unpack(ctx, rootfs, job.Image, job.Digest, nil, image.Options{Limits: d.config.Image})
 	if err != nil {
 		return loaded{}, err
 	}

@@ -25,14 +25,9 @@ type run struct {
 }
 
 // execute runs what is in the box and says in result how it ended. When it
-// returns, no process of it is left, nor its cgroup.
-func (r *Runtime) execute(parent context.Context, b *box, job *sandbox.Job, result *sandbox.Result) (err error) {
-	ctx := parent
-	if job.Limits.Wall > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(parent, job.Limits.Wall)
-		defer cancel()
-	}
+// returns, no process of it is left, nor its cgroup. The run is stopped when ctx
+// ends, and came to nothing if parent has.
+func (r *Runtime) execute(parent, ctx context.Context, b *box, job *sandbox.Job, result *sandbox.Result) (err error) {
 	const most = 1 << 50 // bytes; more cannot be written into a cgroup
 	g, err := newGroup(min(job.Limits.MemoryBytes, most)+r.engine.memory, r.config.Processes+r.engine.processes, r.config.CPUs)
 	if err != nil {

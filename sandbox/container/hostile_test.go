@@ -433,7 +433,7 @@ func unpacked(t testing.TB) map[string][]byte {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	if _, err := image.Unpack(root, g.bytes, g.digest, nil, image.Options{}); err != nil {
+	if _, err := image.Unpack(t.Context(), root, g.bytes, g.digest, nil, image.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	data, err := root.ReadFile("guest")

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -115,7 +116,7 @@ func (b inner) run(stdin io.Reader, stdout io.Writer) (rep report, err error) {
 		return rep, fmt.Errorf("reading the code: %w", err)
 	}
 	var inv *image.Invalid
-	_, err = image.Unpack(b.code.root, nil, "", layer, image.Options{Limits: m.Image, Below: "code"})
+	_, err = image.Unpack(context.Background(), b.code.root, nil, "", layer, image.Options{Limits: m.Image, Below: "code"})
 	clear(layer)
 	if errors.As(err, &inv) {
 		rep.Outcome, rep.Reason = sandbox.FunctionError, err.Error()

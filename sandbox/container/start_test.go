@@ -84,3 +84,22 @@ func TestProgramsThatDoNotStart(t *testing.T) {
 		}
 	})
 }
+
+// Unpacking is within the wall limit: how long it takes is up to Bob.
+func TestWallLimitHoldsForUnpacking(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "zeros", Mode: 0o644, Size: 200 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = w.Write(make([]byte, 200<<20))
+	w.Close()
+	each(t, func(t *testing.T, r *Runtime) {
+		j := job(t, "nothing")
+		j.Code, j.Limits.Wall = b.Bytes(), 20*time.Millisecond
+		res := mustRun(t, r, j)
+		if res.Outcome != sandbox.WallExceeded || !strings.Contains(res.Reason, "before it was unpacked") {
+			t.Errorf("%v: %s", res.Outcome, res.Reason)
+		}
+	})
+}

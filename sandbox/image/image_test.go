@@ -126,7 +126,7 @@ func unpack(t testing.TB, image []byte, digest string, layer []byte, o Options) 
 		t.Fatal(err)
 	}
 	defer root.Close()
-	c, err := Unpack(root, image, digest, layer, o)
+	c, err := Unpack(t.Context(), root, image, digest, layer, o)
 	if got, e := os.ReadFile(canary); e != nil || string(got) != "untouched" {
 		t.Errorf("the file outside has %q, %v", got, e)
 	}

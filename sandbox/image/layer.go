@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -19,6 +20,7 @@ import (
 
 // unpacker applies layers, one after the other, to a directory.
 type unpacker struct {
+	ctx    context.Context
 	dst    *os.Root
 	ids    uint32
 	limits Limits
@@ -68,7 +70,7 @@ func (u *unpacker) layer(packed []byte, mediaType string) (diffID string, err er
 	// file costs time too, and one blob may be a layer many times.
 	ratio := freeRatio + u.limits.Ratio*int64(len(packed))
 	all := u.limits.Bytes + int64(u.limits.Files)*maxPath - u.read
-	limited := &limitedReader{r: io.TeeReader(plain, hash), left: min(ratio, all)}
+	limited := &limitedReader{ctx: u.ctx, r: io.TeeReader(plain, hash), left: min(ratio, all)}
 	defer func() { u.read += min(ratio, all) - limited.left }()
 	err = u.apply(limited)
 	if err == nil { // the digest is over all, the padding too
@@ -77,6 +79,8 @@ func (u *unpacker) layer(packed []byte, mediaType string) (diffID string, err er
 		}
 	}
 	switch {
+	case u.ctx.Err() != nil:
+		return "", u.ctx.Err()
 	case err == nil:
 	case limited.left <= 0 && ratio <= all:
 		return "", invalid("it unpacks to more than %d times its size", u.limits.Ratio)
@@ -126,13 +130,17 @@ func decompress(packed []byte, mediaType string) (io.ReadCloser, error) {
 	return nil, invalid("layers of media type %q are not read here: use gzip, zstd or none", mediaType)
 }
 
-// limitedReader fails when it has given what it may.
+// limitedReader fails when it has given what it may, or its time is over.
 type limitedReader struct {
+	ctx  context.Context
 	r    io.Reader
 	left int64
 }
 
 func (l *limitedReader) Read(p []byte) (int, error) {
+	if err := l.ctx.Err(); err != nil {
+		return 0, err
+	}
 	if l.left <= 0 {
 		return 0, errLimit
 	}

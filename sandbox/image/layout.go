@@ -3,6 +3,7 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -77,12 +78,13 @@ const ids = 1 << 16
 // digest the name of its manifest, or of an index with a manifest for this
 // architecture; without an image, the layer is all there is, and the Config is
 // empty. An error that is neither ErrDigest nor Invalid is the host's. After
-// any error dst holds something, which is the caller's to remove.
-func Unpack(dst *os.Root, image []byte, digest string, layer []byte, o Options) (Config, error) {
+// any error dst holds something, which is the caller's to remove. When ctx
+// ends, its error is returned.
+func Unpack(ctx context.Context, dst *os.Root, image []byte, digest string, layer []byte, o Options) (Config, error) {
 	if o.Limits == (Limits{}) {
 		o.Limits = DefaultLimits
 	}
-	u := &unpacker{dst: dst, ids: o.IDs, limits: o.Limits, below: o.Below}
+	u := &unpacker{ctx: ctx, dst: dst, ids: o.IDs, limits: o.Limits, below: o.Below}
 	var c Config
 	if len(image) > 0 {
 		var err error
