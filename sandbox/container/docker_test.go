@@ -74,7 +74,7 @@ func TestDocker(t *testing.T) {
 		t.Helper()
 		res, err := d.Run(t.Context(), j)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatal(j.Args, err)
 		}
 		if res.Before != sandbox.EmptyState || res.After != sandbox.EmptyState {
 			t.Errorf("state before %v, after %v", res.Before, res.After)
@@ -116,6 +116,8 @@ func TestDocker(t *testing.T) {
 			{"orphans", limits, sandbox.OK},
 			{"log-flood", limits, sandbox.OK},
 			{"bad-name", limits, sandbox.FunctionError},
+			{"end-init", limits, sandbox.OK},
+			{"speak-for-init", limits, sandbox.OK},
 		} {
 			j := job(t, strings.Fields(c.args)...)
 			j.Limits = c.limits

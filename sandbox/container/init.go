@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path"
 	"strings"
 
@@ -55,7 +56,14 @@ type report struct {
 // puts it into memory, runs it, and writes what came of it to stdout; so no
 // daemon ever has a file of it. It ends when its stdin does.
 func InitMain(stdin io.Reader, stdout io.Writer, _ []string) int {
-	boxes, err := mounted()
+	// The function is of the same user. It must not reach this process's streams
+	// by /proc, and speak for it. A signal from it would end this process, and
+	// the run would count as the host's failure; those that are caught, and not
+	// ignored, mean nothing here, and to the function what they always did.
+	err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	signal.Notify(make(chan os.Signal, 1))
+	boxes, e := mounted()
+	err = errors.Join(err, e)
 	var rep report
 	if err == nil {
 		rep, err = boxes.run(stdin, stdout)

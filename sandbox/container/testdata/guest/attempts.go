@@ -295,6 +295,19 @@ func init() {
 		unix.Kill(-1, unix.SIGKILL)
 		unix.Kill(0, unix.SIGKILL)
 	}
+	modes["end-init"] = func([]string) {
+		for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGSEGV, unix.SIGQUIT, unix.SIGABRT} {
+			unix.Kill(1, s)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	modes["speak-for-init"] = func([]string) {
+		for _, name := range []string{"/proc/1/fd/1", "/proc/1/fd/0"} {
+			if f, err := os.OpenFile(name, os.O_WRONLY, 0); err == nil {
+				f.Write([]byte("\x00\x00\x00\x0e{\"Failed\":\"x\"}"))
+			}
+		}
+	}
 	modes["orphans"] = func([]string) {
 		for range 20 {
 			_, err := os.StartProcess("/guest", []string{"guest", "sleep", "600000"}, &os.ProcAttr{Sys: &syscall.SysProcAttr{Setsid: true}})
