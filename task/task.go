@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // ID names a noun of type T: H(tag, canonical bytes) (spec §1.3). The type
@@ -187,6 +188,11 @@ func (m Manifest) Check() error {
 	if m.Name == "" || len(m.Name) > maxText || len(m.Version) > maxText || len(m.Description) > 4*maxText {
 		return fmt.Errorf("manifest: name, version or description is missing or too long")
 	}
+	for _, text := range []string{m.Name, m.Version, m.Description} {
+		if !printable(text) {
+			return fmt.Errorf("manifest: %.100q has characters that do not print", text)
+		}
+	}
 	if !slices.Contains(Runtimes, m.Runtime) {
 		return fmt.Errorf("manifest: runtime %q is not known; have %s", m.Runtime, strings.Join(Runtimes, ", "))
 	}
@@ -257,6 +263,8 @@ func checkPorts(what string, ports []Port) error {
 			return fmt.Errorf("manifest: %s: %.80q is no file name of letters, digits, dot, dash and underscore", what, p.Name)
 		case seen[p.Name]:
 			return fmt.Errorf("manifest: %s: %s stands twice", what, p.Name)
+		case !printable(p.Type) || !printable(p.Doc):
+			return fmt.Errorf("manifest: %s: type or text of %s has characters that do not print", what, p.Name)
 		case len(p.Type) > maxText || len(p.Doc) > 4*maxText:
 			return fmt.Errorf("manifest: %s: type or text of %s is too long", what, p.Name)
 		case p.MaxBytes > MaxBlob:
@@ -265,6 +273,15 @@ func checkPorts(what string, ports []Port) error {
 		seen[p.Name] = true
 	}
 	return nil
+}
+
+// printable says whether text can be shown on a terminal as it is: what Bob
+// writes of his function must not move Alice's cursor, nor turn her line around.
+// The chain judges it, so the rule is these numbers and no version of Unicode.
+func printable(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
+		return r < 0x20 || r >= 0x7f && r < 0xa0 || r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2060 && r <= 0x2069 || r == 0xfeff
+	})
 }
 
 var portName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$`)

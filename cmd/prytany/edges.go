@@ -136,7 +136,10 @@ func ociFlag(c *cobra.Command, to *[]string) {
 // dockerSocket is the engine's that DOCKER_HOST names, if it is on this machine:
 // an enclave has no environment to look in.
 func dockerSocket() string {
-	path, _ := strings.CutPrefix(os.Getenv("DOCKER_HOST"), "unix://")
+	path, local := strings.CutPrefix(os.Getenv("DOCKER_HOST"), "unix://")
+	if !local {
+		return ""
+	}
 	return path
 }
 

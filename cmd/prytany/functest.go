@@ -72,7 +72,7 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 	}
 	a.say("%s after %d ms and %d of %d gas", r.Outcome, time.Since(begin).Milliseconds(), r.Gas, m.Limits.Gas)
 	if len(r.Log) > 0 {
-		a.say("the function's log:\n%s", strings.TrimRight(string(r.Log), "\n"))
+		a.say("the function's log:\n%s", visible(r.Log))
 	}
 	t := tried{Outcome: r.Outcome.String(), ExitCode: r.ExitCode, Gas: r.Gas, Reason: r.Reason, Log: string(r.Log), Files: []string{}}
 	written := map[string][]byte{}
@@ -95,7 +95,7 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 		return err
 	}
 	if r.Reason != "" {
-		return task.Refuse("function-failed", "%s: %s", r.Outcome, r.Reason)
+		return task.Refuse("function-failed", "%s: %s", r.Outcome, visible([]byte(r.Reason)))
 	}
 	return nil
 }

@@ -19,7 +19,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/task"
@@ -202,6 +204,20 @@ func (a *app) paint(colour, s string) string {
 		return s
 	}
 	return "\x1b[" + colour + "m" + s + "\x1b[0m"
+}
+
+// visible is text of somebody else's for a terminal: control characters, which
+// could do anything there, are written out.
+func visible(text []byte) string {
+	var b strings.Builder
+	for _, r := range strings.ToValidUTF8(string(text), "\ufffd") {
+		if unicode.IsPrint(r) || r == '\n' || r == '\t' {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, "\\x%02x", r)
+		}
+	}
+	return strings.TrimRight(b.String(), "\n")
 }
 
 // say writes a line of progress to stderr.

@@ -117,3 +117,18 @@ func FuzzManifest(f *testing.F) {
 		}
 	})
 }
+
+// What others write does nothing to a terminal.
+func TestVisible(t *testing.T) {
+	if got := visible([]byte("a\tb\n\x1b[31mred\x07 \xff é\n\n")); got != "a\tb\n\\x1b[31mred\\x07 \ufffd é" {
+		t.Errorf("%q", got)
+	}
+	text := strings.Replace(goodManifest, `"d"`, `"\u001b[2J"`, 1)
+	m, _, err := parseManifest([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Check(); err == nil {
+		t.Error("a description that clears the screen was taken")
+	}
+}

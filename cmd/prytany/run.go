@@ -202,10 +202,10 @@ func (a *app) finishRun(ctx context.Context, s *session, o runOptions, c *ledger
 	}
 	a.say("receipt: %s", o.receiptPath())
 	if len(out.Log) > 0 {
-		a.say("the function's log:\n%s", strings.TrimRight(string(out.Log), "\n"))
+		a.say("the function's log:\n%s", visible(out.Log))
 	}
 	if out.Reason != "" {
-		a.say("reason: %s", out.Reason)
+		a.say("reason: %s", visible([]byte(out.Reason)))
 	}
 	return owner.Ended(c)
 }
