@@ -211,6 +211,7 @@ func TestOutcomes(t *testing.T) {
 // What the function's author got wrong is a result; what the host did not get
 // right is an error.
 func TestWhoseFault(t *testing.T) {
+	skipInShort(t)
 	each(t, func(t *testing.T, r *Runtime) {
 		dir := t.TempDir()
 		for name, data := range map[string]string{"script": "#!/none\n", "text": "hello", "data": "data"} {

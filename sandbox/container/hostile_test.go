@@ -446,6 +446,7 @@ func unpacked(t testing.TB) map[string][]byte {
 // When the process that runs a job is killed, so is the job: no process, no
 // mount, and only an empty cgroup, which the next run removes.
 func TestKillNine(t *testing.T) {
+	skipInShort(t)
 	if name := os.Getenv("PRYTANY_TEST_KILLED"); name != "" {
 		_, err := open(t, name).Run(t.Context(), job(t, "sleep", "600000"))
 		t.Fatal("it ended:", err)

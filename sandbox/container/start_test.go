@@ -14,6 +14,7 @@ import (
 // A program that cannot be started is Bob's doing. Were it an error, the
 // executor would be silent about it, and pay.
 func TestProgramsThatDoNotStart(t *testing.T) {
+	skipInShort(t)
 	program := string(unpacked(t)["guest"])
 	pack := func(parts ...string) []byte { // pairs of name and content, or of name/ and nothing
 		var b bytes.Buffer
@@ -87,6 +88,7 @@ func TestProgramsThatDoNotStart(t *testing.T) {
 
 // Unpacking is within the wall limit: how long it takes is up to Bob.
 func TestWallLimitHoldsForUnpacking(t *testing.T) {
+	skipInShort(t)
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "zeros", Mode: 0o644, Size: 200 << 20}); err != nil {
