@@ -93,6 +93,17 @@ func TestRecordedEvidence(t *testing.T) {
 	}
 }
 
+// The same TDX machine is good on a chain that accepts microcode which is older
+// than any that the collateral still has a level for: all else about it holds.
+func TestRecordedTDXWhereItsStatusIsAccepted(t *testing.T) {
+	r := recordings(t)["tdx"]
+	r.ref.TDX.Statuses = []string{"unknown"}
+	c, err := r.claims()
+	if err != nil || c.Tier != task.TierConfidential || c.Debug || c.Chip == (task.Key{}) || c.Measurement.IsZero() {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 // The roots that are built in are the ones that the vendors publish.
 func TestVendorRoots(t *testing.T) {
 	for want, der := range map[string][]byte{
