@@ -27,13 +27,13 @@ var bugs = []bug{
 		"votes forgotten in a restart", "node/session.go", `	s.machine.Restore(c.Attempt, votes, reveals)
 `, `	s.machine.Restore(c.Attempt, nil, reveals)
 	_ = votes
-`, 100, "who has left a view is silent in it|a node remembers its words",
+`, 800, "who has left a view is silent in it|a node remembers its words",
 	},
 	{
 		"verdicts forgotten in a restart", "node/session.go", `	s.machine.Restore(c.Attempt, votes, reveals)
 `, `	s.machine.Restore(c.Attempt, votes, nil)
 	_ = reveals
-`, 100, "a node remembers its words",
+`, 800, "a node remembers its words",
 	},
 	{
 		"quorum off by one", "sortition/sortition.go", `uint32(2*uint64(n)/3) + 1 }`, `max(1, uint32(2*uint64(n)/3)) }`, 100, "keys wait for a quorum|a quorum passes over",
@@ -55,7 +55,7 @@ var bugs = []bug{
 		"writable state not looked at", "attest/attest.go", `case e.State != want.State:`, `case len(e.State) == 0:`, 50, "an honest verifier says what is true|keys go to attested enclaves|proof beats words",
 	},
 	{
-		"exit of another enclave", "attest/attest.go", `case want.Keys != nil && !want.Keys.Equal(e.Keys):`, `case want.Keys != nil && len(e.Keys.Seal) == 0:`, 100, "an honest verifier says what is true",
+		"exit of another enclave", "attest/attest.go", `case want.Keys != nil && !want.Keys.Equal(e.Keys):`, `case want.Keys != nil && len(e.Keys.Seal) == 0:`, 800, "an honest verifier says what is true",
 	},
 	{
 		"reveals before the set is closed", "ledger/case.go", `	if round.ClosedAt == 0 {
