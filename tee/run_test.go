@@ -147,14 +147,14 @@ func TestSparseInputs(t *testing.T) {
 	w := tar.NewWriter(&blob)
 	for _, name := range []string{"a", "b"} {
 		h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Format: tar.FormatPAX, PAXRecords: map[string]string{
-			"XXX.sparse.numblocks": "1", "XXX.sparse.map": "0,1", "XXX.sparse.size": "5000", // the writer takes no records of GNU's
+			"GN0.sparse.numblocks": "1", "GN0.sparse.map": "0,1", "GN0.sparse.size": "5000", // GNU with a zero: the writer takes no records of GNU's own
 		}, Size: 1}
 		if err := errors.Join(w.WriteHeader(h), func() error { _, err := w.Write([]byte("x")); return err }()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w.Close()
-	sparse := bytes.ReplaceAll(blob.Bytes(), []byte("XXX.sparse"), []byte("GNU.sparse"))
+	sparse := bytes.ReplaceAll(blob.Bytes(), []byte("GN0.sparse"), []byte("GNU.sparse"))
 	m := task.Manifest{Inputs: []task.Port{{Name: "a"}, {Name: "b"}}}
 	if files, err := UnpackInputs(m, sparse); err == nil || err.Error() != "want a tar of the inputs alone" {
 		t.Errorf("%d inputs out of %d bytes, %v", len(files), len(sparse), err)
