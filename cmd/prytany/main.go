@@ -42,7 +42,7 @@ func main() {
 		return
 	}
 	if len(os.Args) == 2 && os.Args[1] == container.InitArg {
-		os.Exit(container.InitMain(os.Stdin, os.Stdout, nil))
+		os.Exit(container.InitMain(os.Stdin, os.Stdout))
 	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -444,7 +444,7 @@ func finish(rep report, outputs []sandbox.File, said error, oom bool) (sandbox.R
 func converse(w io.Writer, r io.Reader, p process, job *sandbox.Job, limits image.Limits) (rep report, outputs []sandbox.File, err error) {
 	m := mission{Args: p.args, Limits: job.Limits, Image: limits, Layer: int64(len(job.Code))}
 	for _, f := range job.Inputs {
-		m.Inputs = append(m.Inputs, named1{f.Name, int64(len(f.Data))})
+		m.Inputs = append(m.Inputs, sized{f.Name, int64(len(f.Data))})
 	}
 	if err := send(w, m); err != nil {
 		return rep, nil, err

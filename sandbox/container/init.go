@@ -30,10 +30,10 @@ type mission struct {
 	Limits sandbox.Limits
 	Image  image.Limits
 	Layer  int64
-	Inputs []named1
+	Inputs []sized
 }
 
-type named1 struct {
+type sized struct {
 	Name string
 	Size int64
 }
@@ -46,7 +46,7 @@ type report struct {
 	Reason  string
 	Log     []byte
 	OOM     bool // something was killed for memory
-	Outputs []named1
+	Outputs []sized
 	Before  task.Hash
 	After   task.Hash
 	Failed  string // the init itself, if it did
@@ -55,7 +55,7 @@ type report struct {
 // InitMain is the first process of a Docker container. It reads a job on stdin,
 // puts it into memory, runs it, and writes what came of it to stdout; so no
 // daemon ever has a file of it. It ends when its stdin does.
-func InitMain(stdin io.Reader, stdout io.Writer, _ []string) int {
+func InitMain(stdin io.Reader, stdout io.Writer) int {
 	// The function is of the same user. It must not reach this process's streams
 	// by /proc, and speak for it. A signal from it would end this process, and
 	// the run would count as the host's failure; those that are caught, and not
@@ -178,7 +178,7 @@ func (b inner) run(stdin io.Reader, stdout io.Writer) (rep report, err error) {
 		return rep, err
 	}
 	for _, o := range outputs {
-		rep.Outputs = append(rep.Outputs, named1{o.Name, int64(len(o.Data))})
+		rep.Outputs = append(rep.Outputs, sized{o.Name, int64(len(o.Data))})
 	}
 	if err := send(stdout, rep); err != nil {
 		return rep, err

@@ -10,7 +10,7 @@ import (
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == container.InitArg {
-		os.Exit(container.InitMain(os.Stdin, os.Stdout, os.Args[2:]))
+		os.Exit(container.InitMain(os.Stdin, os.Stdout))
 	}
 	os.Exit(2)
 }
