@@ -63,35 +63,52 @@ func PackLayer(dir fs.FS) ([]byte, error) {
 // else in it, or with more than MaxFiles files, is refused: it was made for
 // another runtime.
 func CodeFiles(layer []byte) ([]File, error) {
+	all, err := PlainFiles(layer, MaxFiles)
+	if err != nil {
+		return nil, fmt.Errorf("the code: %w", err)
+	}
 	var files []File
-	r := tar.NewReader(bytes.NewReader(layer))
-	for room := len(layer); ; {
+	for _, f := range all {
+		if strings.HasSuffix(f.Name, "/") {
+			continue
+		}
+		name, ok := strings.CutPrefix(strings.TrimPrefix(f.Name, "./"), CodeDir+"/")
+		if !ok || !fs.ValidPath(name) || len(name) > maxPath {
+			return nil, fmt.Errorf("the code: there is a file %q outside of %s/", f.Name, CodeDir)
+		}
+		files = append(files, File{Name: name, Data: f.Data})
+	}
+	return files, nil
+}
+
+// PlainFiles reads a tar from anyone, of at most so many plain files and
+// directories, the latter by names that end in a slash. Names are as they are
+// in it. The files are together no longer than the tar, although one that is
+// sparse can say so.
+func PlainFiles(archive []byte, most int) (files []File, err error) {
+	r := tar.NewReader(bytes.NewReader(archive))
+	for room := int64(len(archive)); ; {
 		h, err := r.Next()
 		switch {
 		case err == io.EOF:
 			return files, nil
 		case err != nil:
-			return nil, fmt.Errorf("the code is no tar: %w", err)
+			return nil, fmt.Errorf("not a tar: %w", err)
+		case len(files) == most:
+			return nil, fmt.Errorf("more than %d files", most)
 		case h.Typeflag == tar.TypeDir:
+			files = append(files, File{Name: strings.TrimSuffix(h.Name, "/") + "/"})
 			continue
 		case h.Typeflag != tar.TypeReg:
-			return nil, fmt.Errorf("the code has %q, which is no plain file", h.Name)
+			return nil, fmt.Errorf("%q is no plain file", h.Name)
+		case h.Size > room:
+			return nil, fmt.Errorf("%q is longer than the tar that it is in", h.Name)
 		}
-		name, ok := strings.CutPrefix(strings.TrimPrefix(h.Name, "./"), CodeDir+"/")
-		if !ok || !fs.ValidPath(name) || len(name) > maxPath {
-			return nil, fmt.Errorf("the code has a file %q outside of %s/", h.Name, CodeDir)
-		}
-		if len(files) == MaxFiles {
-			return nil, fmt.Errorf("the code has more than %d files", MaxFiles)
-		}
-		if h.Size > int64(room) { // a sparse file can be longer than its tar
-			return nil, errors.New("the code unpacks to more than its own size")
-		}
+		room -= h.Size
 		data := make([]byte, h.Size)
 		if _, err := io.ReadFull(r, data); err != nil {
-			return nil, fmt.Errorf("the code is no tar: %w", err)
+			return nil, fmt.Errorf("not a tar: %w", err)
 		}
-		room -= len(data)
-		files = append(files, File{Name: name, Data: data})
+		files = append(files, File{Name: h.Name, Data: data})
 	}
 }

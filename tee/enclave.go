@@ -318,30 +318,23 @@ type Output struct {
 // but whose output is still checked: names and sizes are bounded.
 func Unpack(archive []byte) (Output, error) {
 	out := Output{Files: map[string][]byte{}}
-	r := tar.NewReader(bytes.NewReader(archive))
-	for n := 0; ; n++ {
-		h, err := r.Next()
-		if err == io.EOF {
-			return out, nil
-		}
-		if err != nil || h.Typeflag != tar.TypeReg || n > 2048 {
-			return out, fmt.Errorf("output archive: %w", errors.Join(err, errors.New("only plain files, 2,048 at most")))
-		}
-		data, err := io.ReadAll(r)
-		if err != nil {
-			return out, err
-		}
-		switch {
-		case h.Name == "log.txt":
-			out.Log = data
-		case h.Name == "reason.txt":
-			out.Reason = string(data)
+	files, err := sandbox.PlainFiles(archive, 2048)
+	if err != nil {
+		return out, fmt.Errorf("output archive: %w", err)
+	}
+	for _, f := range files {
+		switch f.Name {
+		case "log.txt":
+			out.Log = f.Data
+		case "reason.txt":
+			out.Reason = string(f.Data)
 		default:
-			name, ok := strings.CutPrefix(h.Name, "out/")
-			if !ok || !filepath.IsLocal(name) {
-				return out, fmt.Errorf("output archive: name %q", h.Name)
+			name, ok := strings.CutPrefix(f.Name, "out/")
+			if !ok || !filepath.IsLocal(name) || strings.HasSuffix(name, "/") {
+				return out, fmt.Errorf("output archive: name %q", f.Name)
 			}
-			out.Files[name] = data
+			out.Files[name] = f.Data
 		}
 	}
+	return out, nil
 }

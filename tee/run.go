@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -120,22 +119,9 @@ func UnpackInputs(m task.Manifest, blob []byte) ([]sandbox.File, error) {
 	if len(m.Inputs) == 0 {
 		return []sandbox.File{{Name: "input", Data: blob}}, nil
 	}
-	var files []sandbox.File
-	r := tar.NewReader(bytes.NewReader(blob))
-	for room := int64(len(blob)); ; { // a sparse file can be longer than its tar
-		h, err := r.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil || h.Typeflag != tar.TypeReg || h.Size > room || len(files) == len(m.Inputs) {
-			return nil, errors.Join(err, errors.New("want a tar of the inputs alone"))
-		}
-		room -= h.Size
-		data := make([]byte, h.Size)
-		if _, err := io.ReadFull(r, data); err != nil {
-			return nil, err
-		}
-		files = append(files, sandbox.File{Name: h.Name, Data: data})
+	files, err := sandbox.PlainFiles(blob, len(m.Inputs))
+	if err != nil {
+		return nil, fmt.Errorf("want a tar of the inputs alone: %w", err)
 	}
 	return files, checkPorts("input", m.Inputs, files)
 }
