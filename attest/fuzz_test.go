@@ -60,10 +60,10 @@ func FuzzVendorParts(f *testing.F) {
 	for _, rec := range recordings(f) {
 		f.Add(rec.quote, uint8(0))
 	}
-	f.Add(vector(f, "sev-snp-report.bin"), uint8(0))
-	f.Add(vector(f, "tdx-quote.bin"), uint8(1))
+	f.Add(vector(f, "sev-snp-milan-report.bin"), uint8(0))
+	f.Add(vector(f, "tdx-2023-quote.bin"), uint8(1))
 	f.Add(vector(f, "nitro.cbor"), uint8(2))
-	f.Add(vector(f, "tdx-tcb-info.json"), uint8(3))
+	f.Add(vector(f, "tdx-2023-tcb-info.json"), uint8(3))
 	tpm := mustDecode[TPMQuote](pm.ev.Quote)
 	f.Add(tpm.Attest, uint8(4))
 	f.Add(tpm.Keys.AK, uint8(5))

@@ -30,18 +30,27 @@ type recording struct {
 }
 
 func recordings(t testing.TB) map[string]recording {
-	nitro := func(name string) []byte { return task.Encode(NitroQuote{Document: vector(t, name)}) }
-	milan := Reference{Kinds: []Kind{SEVSNP}, SNP: SNPReference{Products: []string{"Milan"}}}
+	nitro := func(name string) recording {
+		return recording{Nitro, task.Encode(NitroQuote{Document: vector(t, name)}), nitroTime(t, name), Reference{Kinds: []Kind{Nitro}}}
+	}
+	snp := func(name string, at int64, products ...string) recording {
+		return recording{SEVSNP, task.Encode(SNPQuote{
+			Report: vector(t, name+"-report.bin"), VCEK: vector(t, name+"-vcek.der"), ASK: vector(t, name+"-ask.der"),
+		}), at, Reference{Kinds: []Kind{SEVSNP}, SNP: SNPReference{Products: products}}}
+	}
+	tdx := func(name string, at int64) recording {
+		return recording{TDX, task.Encode(TDXQuote{Quote: vector(t, name+"-quote.bin"), Collateral: TDXCollateral{
+			TCBInfo: vector(t, name+"-tcb-info.json"), QEIdentity: vector(t, name+"-qe-identity.json"),
+			Signer: vector(t, name+"-signer.der"), RootCRL: vector(t, name+"-root-crl.der"), PCKCRL: vector(t, name+"-pck-crl.der"),
+		}}), at, Reference{Kinds: []Kind{TDX}}}
+	}
 	return map[string]recording{
-		"sev-snp": {SEVSNP, task.Encode(SNPQuote{
-			Report: vector(t, "sev-snp-report.bin"), VCEK: vector(t, "sev-snp-vcek.der"), ASK: vector(t, "sev-snp-ask.der"),
-		}), 1_670_000_000, milan},
-		"tdx": {TDX, task.Encode(TDXQuote{Quote: vector(t, "tdx-quote.bin"), Collateral: TDXCollateral{
-			TCBInfo: vector(t, "tdx-tcb-info.json"), QEIdentity: vector(t, "tdx-qe-identity.json"),
-			Signer: vector(t, "tdx-signer.der"), RootCRL: vector(t, "tdx-root-crl.der"), PCKCRL: vector(t, "tdx-pck-crl.der"),
-		}}), 1_688_169_600, Reference{Kinds: []Kind{TDX}}}, // 1 July 2023
-		"nitro":       {Nitro, nitro("nitro.cbor"), nitroTime(t, "nitro.cbor"), Reference{Kinds: []Kind{Nitro}}},
-		"nitro debug": {Nitro, nitro("nitro-debug.cbor"), nitroTime(t, "nitro-debug.cbor"), Reference{Kinds: []Kind{Nitro}}},
+		"sev-snp":             snp("sev-snp-genoa", 1_771_600_000),          // 20 February 2026
+		"sev-snp Milan debug": snp("sev-snp-milan", 1_670_000_000, "Milan"), // 2 December 2022
+		"tdx":                 tdx("tdx-2025", 1_751_328_000),               // 1 July 2025
+		"tdx old":             tdx("tdx-2023", 1_688_169_600),               // 1 July 2023
+		"nitro":               nitro("nitro.cbor"),
+		"nitro debug":         nitro("nitro-debug.cbor"),
 	}
 }
 
@@ -66,9 +75,9 @@ func TestRecordedEvidence(t *testing.T) {
 		now   string // reason, if something about it was bad when it was recorded
 		later string
 	}{
-		"sev-snp": {debug: true, later: CertificateExpired},
-		"tdx":     {now: StaleTCB, later: StaleCollateral}, // that machine's microcode was old: the last thing that is looked at
-		"nitro":   {later: StaleQuote}, "nitro debug": {debug: true, later: StaleQuote},
+		"sev-snp": {later: CertificateExpired}, "sev-snp Milan debug": {debug: true, later: CertificateExpired},
+		"tdx": {later: StaleCollateral}, "tdx old": {now: StaleTCB, later: StaleCollateral}, // that machine's microcode was old: the last thing that is looked at
+		"nitro": {later: StaleQuote}, "nitro debug": {debug: true, later: StaleQuote},
 	} {
 		r := recordings(t)[name]
 		c, err := r.claims()
@@ -93,10 +102,39 @@ func TestRecordedEvidence(t *testing.T) {
 	}
 }
 
-// The same TDX machine is good on a chain that accepts microcode which is older
+// Real evidence of each vendor passes every rule of a whole appraisal, under a
+// genesis that asks no less than the defaults and a task that asks for the best.
+// What it cannot pass is the last one, that it was made for this task: nobody's
+// enclave but ours binds that.
+func TestRecordedEvidenceIsAppraised(t *testing.T) {
+	for name, change := range map[string]func(*Reference){
+		"sev-snp": func(ref *Reference) { ref.SNP.MinTCB = []SNPFloor{{"Genoa", 0x54_17_0000_0000_00_0a}} },
+		"tdx":     func(ref *Reference) { ref.TDX.MinEvaluation = 17 },
+		"nitro":   func(*Reference) {},
+	} {
+		r := recordings(t)[name]
+		c, err := r.claims()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		change(&r.ref)
+		r.ref.Measurements = []task.Hash{c.Measurement}
+		policy := task.Policy{MinTier: task.TierConfidential, Kinds: []string{string(r.kind)}, Measurements: []task.Hash{c.Measurement}}
+		ours := Context{Chain: "recorded", Round: task.PreRun}
+		keys := Keys{Seal: make([]byte, sealKeySize)}
+		nonce := task.Hash{1}
+		e := Evidence{Kind: r.kind, Round: task.PreRun, Keys: keys, Nonces: []task.Hash{nonce}, State: EmptyState, Quote: r.quote}
+		want := Expected{Context: ours, Chip: c.Chip, Kind: string(r.kind), Nonces: e.Nonces, State: EmptyState, Now: r.at}
+		if a := Appraise(e, want, policy, r.ref); a.Reason != NotBound || a.Claims != c {
+			t.Errorf("%s: %+v, want all but the binding to hold", name, a)
+		}
+	}
+}
+
+// The older TDX machine is good on a chain that accepts microcode which is older
 // than any that the collateral still has a level for: all else about it holds.
 func TestRecordedTDXWhereItsStatusIsAccepted(t *testing.T) {
-	r := recordings(t)["tdx"]
+	r := recordings(t)["tdx old"]
 	r.ref.TDX.Statuses = []string{"unknown"}
 	c, err := r.claims()
 	if err != nil || c.Tier != task.TierConfidential || c.Debug || c.Chip == (task.Key{}) || c.Measurement.IsZero() {
@@ -153,23 +191,46 @@ func TestRecordedEvidenceIsRefused(t *testing.T) {
 		name, of, reason string
 		change           func(*recording)
 	}{
-		{"Milan by default", "sev-snp", WrongProduct, func(r *recording) { r.ref.SNP.Products = nil }},
-		{"another root", "sev-snp", UntrustedChain, func(r *recording) { r.ref.SNP.Roots = [][]byte{arkGenoa} }},
+		{"Milan by default", "sev-snp Milan debug", WrongProduct, func(r *recording) { r.ref.SNP.Products = nil }},
+		{"another product alone", "sev-snp", WrongProduct, func(r *recording) { r.ref.SNP.Products = []string{"Turin"} }},
+		{"another root", "sev-snp", UntrustedChain, func(r *recording) { r.ref.SNP.Roots = [][]byte{arkMilan} }},
 		{"another vendor's root", "tdx", UntrustedChain, func(r *recording) { r.ref.TDX.Roots = [][]byte{arkGenoa} }},
 		{"another vendor's root", "nitro", UntrustedChain, func(r *recording) { r.ref.Nitro.Roots = [][]byte{intelRoot} }},
 		{"ASK of another product", "sev-snp", UntrustedChain, func(r *recording) {
 			q := mustDecode[SNPQuote](r.quote)
-			q.ASK = arkGenoa
+			q.ASK = vector(t, "sev-snp-milan-ask.der")
 			r.quote = task.Encode(q)
 		}},
-		{"TCB floor", "sev-snp", StaleTCB, func(r *recording) { r.ref.SNP.MinTCB = []SNPFloor{{"Milan", 0xff << 56}} }},
-		{"before it was issued", "sev-snp", CertificateExpired, func(r *recording) { r.at = 1_600_000_000 }},
-		{"chip revoked", "sev-snp", Revoked, func(r *recording) { r.ref.Revoked = []task.Hash{sha256.Sum256(vector(t, "sev-snp-vcek.der"))} }},
+		{"certificates of another chip", "sev-snp", BadSignature, func(r *recording) {
+			r.ref.SNP.Products = []string{"Milan"}
+			q := mustDecode[SNPQuote](r.quote)
+			q.VCEK, q.ASK = vector(t, "sev-snp-milan-vcek.der"), vector(t, "sev-snp-milan-ask.der")
+			r.quote = task.Encode(q)
+		}},
+		{"TCB floor", "sev-snp", StaleTCB, func(r *recording) { r.ref.SNP.MinTCB = []SNPFloor{{"Genoa", 0x55 << 56}} }},
+		{"before it was issued", "sev-snp", CertificateExpired, func(r *recording) { r.at = 1_700_000_000 }},
+		{"chip revoked", "sev-snp", Revoked, func(r *recording) { r.ref.Revoked = []task.Hash{sha256.Sum256(vector(t, "sev-snp-genoa-vcek.der"))} }},
 		{"collateral of two months ago", "tdx", StaleCollateral, func(r *recording) { r.at += 60 * 24 * 3600 }},
-		{"signer's certificate run out", "tdx", CertificateExpired, func(r *recording) { r.at = 1_750_000_000 }},
+		{"evaluation floor", "tdx", StaleTCB, func(r *recording) { r.ref.TDX.MinEvaluation = 18 }},
+		{"signer's certificate run out", "tdx old", CertificateExpired, func(r *recording) { r.at = 1_750_000_000 }},
+		{"collateral of another year", "tdx", StaleCollateral, func(r *recording) {
+			q, old := mustDecode[TDXQuote](r.quote), mustDecode[TDXQuote](recordings(t)["tdx old"].quote)
+			q.Collateral.TCBInfo = old.Collateral.TCBInfo
+			r.quote = task.Encode(q)
+		}},
 		{"TCB info in place of the QE identity", "tdx", BadSignature, func(r *recording) {
 			q := mustDecode[TDXQuote](r.quote)
 			q.Collateral.QEIdentity = q.Collateral.TCBInfo
+			r.quote = task.Encode(q)
+		}},
+		{"a word after its certificates", "tdx", QuoteMalformed, func(r *recording) {
+			q := mustDecode[TDXQuote](r.quote)
+			q.Quote[bytes.LastIndexByte(q.Quote, '\n')+1] = 1
+			r.quote = task.Encode(q)
+		}},
+		{"a word after the quote", "tdx", QuoteMalformed, func(r *recording) {
+			q := mustDecode[TDXQuote](r.quote)
+			q.Quote[len(q.Quote)-1] = 1
 			r.quote = task.Encode(q)
 		}},
 		{"document of two days ago", "nitro", StaleQuote, func(r *recording) { r.at += 48 * 3600 }},
@@ -185,7 +246,7 @@ func TestRecordedEvidenceIsRefused(t *testing.T) {
 
 // What is read of a PCK certificate here is what go-tdx-guest reads.
 func TestPCKAsTheLibraryReadsIt(t *testing.T) {
-	p, err := parseTDX(vector(t, "tdx-quote.bin"))
+	p, err := parseTDX(vector(t, "tdx-2023-quote.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}

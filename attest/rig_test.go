@@ -295,7 +295,7 @@ type tdxRig struct {
 }
 
 func newTDXRig(r *rig) *tdxRig {
-	recorded := vector(r.t, "tdx-quote.bin")
+	recorded := vector(r.t, "tdx-2023-quote.bin")
 	p, err := parseTDX(recorded)
 	if err != nil {
 		r.t.Fatal(err)
@@ -319,7 +319,7 @@ func newTDXRig(r *rig) *tdxRig {
 	x.attestation = fixedKey(p256, "attestation")
 	x.crlBy = x.platform
 	r.ref.TDX.Roots = [][]byte{x.root.cert.Raw}
-	x.info, x.identity = body(r.t, "tdx-tcb-info.json", "tcbInfo"), body(r.t, "tdx-qe-identity.json", "enclaveIdentity")
+	x.info, x.identity = body(r.t, "tdx-2023-tcb-info.json", "tcbInfo"), body(r.t, "tdx-2023-qe-identity.json", "enclaveIdentity")
 	for _, m := range []map[string]any{x.info, x.identity} {
 		m["issueDate"], m["nextUpdate"] = stamp(-3600), stamp(20*24*3600)
 	}

@@ -113,10 +113,14 @@ func parseTDX(raw []byte) (p tdxPlatform, err error) {
 	if q.GetHeader().GetTeeType() != abi.TeeTDX || q.GetHeader().GetAttestationKeyType() != abi.AttestationKeyType {
 		return p, fmt.Errorf("not of a TD, or not signed by ECDSA on P-256")
 	}
+	if len(bytes.Trim(q.GetExtraBytes(), "\x00")) > 0 { // some platforms pad what they hand out
+		return p, fmt.Errorf("something other than padding after the quote")
+	}
 	cert := q.GetSignedData().GetCertificationData().GetQeReportCertificationData()
 	p.body, p.signed, p.qe = q.GetTdQuoteBody(), q.GetSignedData(), cert.GetQeReport()
 	var chain [][]byte
-	for rest := cert.GetPckCertificateChainData().GetPckCertChain(); len(chain) < 3; {
+	rest := cert.GetPckCertificateChainData().GetPckCertChain()
+	for len(chain) < 3 {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			break
@@ -124,7 +128,7 @@ func parseTDX(raw []byte) (p tdxPlatform, err error) {
 		chain = append(chain, block.Bytes)
 	}
 	certs, err := certificates(chain)
-	if err != nil || len(certs) != 3 {
+	if err != nil || len(certs) != 3 || len(bytes.Trim(rest, "\x00\n")) > 0 {
 		return p, fmt.Errorf("want a PCK certificate, its CA and the root: %d certificates, %v", len(certs), err)
 	}
 	p.pck, p.between, p.root = certs[0], certs[1], certs[2]
@@ -236,7 +240,7 @@ func signedJSON(raw []byte, name string, key *ecdsa.PublicKey, into any) *task.E
 		return task.Refuse(QuoteMalformed, "collateral: %s: %v", name, err)
 	}
 	sig, err := hex.DecodeString(signature)
-	if err != nil || !p256(key, parts[name], sig) {
+	if err != nil || hex.EncodeToString(sig) != signature || !p256(key, parts[name], sig) {
 		return task.Refuse(BadSignature, "the signature over the %s does not hold", name)
 	}
 	if err := json.Unmarshal(parts[name], into); err != nil {

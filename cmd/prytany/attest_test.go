@@ -24,8 +24,17 @@ func TestAttestShow(t *testing.T) {
 		return raw
 	}
 	keys := attest.Keys{Seal: make([]byte, 1216)}
-	snp := task.Encode(attest.Evidence{Kind: attest.SEVSNP, Round: task.PreRun, Keys: keys, State: attest.EmptyState, Quote: task.Encode(attest.SNPQuote{
-		Report: read("sev-snp-report.bin"), VCEK: read("sev-snp-vcek.der"), ASK: read("sev-snp-ask.der"),
+	snp := func(name string) []byte {
+		return task.Encode(attest.Evidence{Kind: attest.SEVSNP, Round: task.PreRun, Keys: keys, State: attest.EmptyState, Quote: task.Encode(attest.SNPQuote{
+			Report: read(name + "-report.bin"), VCEK: read(name + "-vcek.der"), ASK: read(name + "-ask.der"),
+		})})
+	}
+	genoa, milan := snp("sev-snp-genoa"), snp("sev-snp-milan")
+	tdx := task.Encode(attest.Evidence{Kind: attest.TDX, Round: task.PreRun, Keys: keys, State: attest.EmptyState, Quote: task.Encode(attest.TDXQuote{
+		Quote: read("tdx-2025-quote.bin"), Collateral: attest.TDXCollateral{
+			TCBInfo: read("tdx-2025-tcb-info.json"), QEIdentity: read("tdx-2025-qe-identity.json"),
+			Signer: read("tdx-2025-signer.der"), RootCRL: read("tdx-2025-root-crl.der"), PCKCRL: read("tdx-2025-pck-crl.der"),
+		},
 	})})
 	nitro := task.Encode(attest.Evidence{Kind: attest.Nitro, Round: task.PostRun, Keys: keys, State: attest.EmptyState, Quote: task.Encode(attest.NitroQuote{Document: read("nitro.cbor")})})
 	for _, row := range []struct {
@@ -34,8 +43,11 @@ func TestAttestShow(t *testing.T) {
 		args   []string
 		code   int
 	}{
-		{"sev-snp.txt", snp, []string{"--at", "2023-01-01T00:00:00Z"}, 1},
-		{"sev-snp-expired.txt", snp, []string{"--at", "2033-01-01T00:00:00Z"}, 1},
+		{"sev-snp.txt", genoa, []string{"--at", "2026-02-20T00:00:00Z"}, 0},
+		{"sev-snp-debug.txt", milan, []string{"--at", "2023-01-01T00:00:00Z"}, 1},
+		{"sev-snp-expired.txt", genoa, []string{"--at", "2033-01-01T00:00:00Z"}, 1},
+		{"tdx.txt", tdx, []string{"--at", "2025-07-01T00:00:00Z"}, 0},
+		{"tdx-stale.txt", tdx, []string{"--at", "2025-09-01T00:00:00Z"}, 1},
 		{"nitro.txt", nitro, []string{"--at", "2024-09-07T14:40:00Z"}, 0},
 		{"nitro.json", nitro, []string{"--at", "2024-12-07T14:40:00Z", "--json"}, 1},
 		{"rubbish.txt", []byte("rubbish"), nil, 2},
