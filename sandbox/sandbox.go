@@ -44,12 +44,15 @@
 // does not fire while the guest computes, and a garbage collection that
 // begins meanwhile waits for the guest, and all the process with it. So a
 // process for guests has two processors and the collector off, and whoever
-// must be sure kills it: the enclave's parent does (spec §9.1). Nothing
-// but that stops the compilation of a module, which takes about half a second
-// for a megabyte.
+// must be sure kills it: the enclave's parent does (spec §9.1).
+//
+// A module takes about half a second for a megabyte to compile, of the time
+// that the wall limit gives it. When that is over nobody waits for the rest,
+// but it goes on until it or the process ends.
 package sandbox
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -78,6 +81,14 @@ type Limits struct {
 	Wall        time.Duration // 0: as long as the context allows
 }
 
+// Clock starts the wall limit's time, on top of the context's.
+func (l Limits) Clock(ctx context.Context) (context.Context, context.CancelFunc) {
+	if l.Wall == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, l.Wall)
+}
+
 // A File is a regular file. Its name is a relative path with slashes, as in
 // package io/fs, below /in or /out.
 type File struct {
@@ -86,7 +97,8 @@ type File struct {
 }
 
 // A Job is one run of one function. Run reads Code, Image and the data of
-// Inputs and keeps no reference to any.
+// Inputs and keeps no reference to any, unless its time ends before the module
+// is compiled.
 type Job struct {
 	// Code is what Bob keeps private: for wasm a module, for every other runtime
 	// a layer, which is a tar of files that come on top of the image.

@@ -3,6 +3,8 @@ package sandbox
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -499,6 +501,72 @@ func TestWall(t *testing.T) {
 			t.Errorf("%s: no gas", name)
 		}
 	}
+}
+
+// What takes long to compile takes of the function's time, and of nobody else's:
+// its executor would be late, and pay for that.
+func TestWallEndsTheWaitForACompilation(t *testing.T) {
+	w, err := NewWasm(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := large(0)
+	job.Limits.Wall = time.Millisecond
+	r, err := w.Run(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, r, WallExceeded, "was not compiled when the function's time was over")
+	if r.Before != EmptyState || r.After != EmptyState {
+		t.Errorf("%+v", r)
+	}
+	// Meanwhile the same module of a more patient function waits for the same compilation.
+	job.Limits.Wall = 0
+	if r, err := w.Run(t.Context(), job); err != nil || r.Outcome != OK {
+		t.Errorf("%+v, %v", r, err)
+	}
+	// One that is being compiled when the engine is closed does no harm.
+	again := large(1)
+	again.Limits.Wall = time.Millisecond
+	if r, err := w.Run(t.Context(), again); err != nil || r.Outcome != WallExceeded {
+		t.Errorf("%+v, %v", r, err)
+	}
+	m := w.modules[sha256.Sum256(again.Code)]
+	if err := w.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	<-m.ready
+}
+
+// A caller that gives up is not told that the function did.
+func TestCancelDuringCompilation(t *testing.T) {
+	w, err := NewWasm(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := large(0)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if r, err := w.Run(ctx, job); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := w.Compile(ctx, job.Code); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+// large is a module of many functions, which takes a while to compile; n makes it
+// another one.
+func large(n int) Job {
+	var b strings.Builder
+	b.WriteString("func _start\n")
+	for i := range 3000 {
+		fmt.Fprintf(&b, "func f%d i32 -> i32\n local.get 0\n", i)
+		for j := range 20 {
+			fmt.Fprintf(&b, "i32.const %d\ni32.add\n", n+i+j)
+		}
+	}
+	return small(b.String())
 }
 
 // When the caller no longer wants the result, that is not the function's doing.

@@ -34,9 +34,10 @@ type Wasm struct {
 }
 
 // A module is compiled once and kept while it is in use or among the last.
+// Until it is ready, only the one that compiles it touches what comes of that.
 type module struct {
 	hash     task.Hash
-	once     sync.Once
+	ready    chan struct{} // closed when it is compiled
 	info     *gas.Module
 	compiled wazero.CompiledModule
 	err      error // what is wrong with it
@@ -80,31 +81,49 @@ func NewWasmCached(ctx context.Context, dir string) (w *Wasm, err error) {
 	return w, nil
 }
 
-// Close frees all that the engine holds. No run may be under way.
+// Close frees all that the engine holds. No run may be under way. A compilation
+// that a run did not wait for goes on until it or the process ends.
 func (w *Wasm) Close(ctx context.Context) error { return w.runtime.Close(ctx) }
 
 // Compile prepares a module, which takes most of the time of a short run. The
-// error says what is wrong with the module; Run then says the same.
+// error says what is wrong with the module, and Run then says the same; or it is
+// the context's, if that ended first.
 func (w *Wasm) Compile(ctx context.Context, code []byte) error {
-	m := w.acquire(ctx, code)
+	m, err := w.acquire(ctx, code)
+	if err != nil {
+		return err
+	}
 	defer w.release(ctx, m)
 	return m.err
 }
 
-func (w *Wasm) acquire(ctx context.Context, code []byte) *module {
+// acquire waits until a module is compiled, or for as long as its context lasts:
+// the engine itself cannot be stopped.
+func (w *Wasm) acquire(ctx context.Context, code []byte) (*module, error) {
 	hash := task.Hash(sha256.Sum256(code))
 	w.mu.Lock()
 	m := w.modules[hash]
 	if m == nil {
-		m = &module{hash: hash}
+		m = &module{hash: hash, ready: make(chan struct{}), users: 1}
 		w.modules[hash] = m
+		go func() {
+			ctx := context.WithoutCancel(ctx)
+			m.err = w.compile(ctx, m, code)
+			close(m.ready)
+			w.release(ctx, m)
+		}()
 	}
 	m.users++
 	w.clock++
 	m.last = w.clock
 	w.mu.Unlock()
-	m.once.Do(func() { m.err = w.compile(ctx, m, code) })
-	return m
+	select {
+	case <-m.ready:
+		return m, nil
+	case <-ctx.Done():
+		w.release(ctx, m)
+		return nil, ctx.Err()
+	}
 }
 
 func (w *Wasm) release(ctx context.Context, m *module) {
@@ -170,11 +189,23 @@ func (w *Wasm) Run(ctx context.Context, job Job) (Result, error) {
 		nothing.Reason = err.Error()
 		return nothing, nil
 	}
-	m := w.acquire(ctx, code)
-	defer w.release(ctx, m)
-	if err := ctx.Err(); err != nil {
-		return Result{}, err
+	if len(job.Image) > 0 { // an interpreter is public, and its host's to have ready
+		_ = w.Compile(ctx, code) // the error comes again
 	}
+	wall, stop := job.Limits.Clock(ctx)
+	defer stop()
+	m, err := w.acquire(wall, code)
+	switch {
+	case ctx.Err() != nil:
+		if err == nil {
+			w.release(ctx, m)
+		}
+		return Result{}, ctx.Err()
+	case err != nil:
+		nothing.Outcome, nothing.Reason = WallExceeded, "the module was not compiled when the function's time was over"
+		return nothing, nil
+	}
+	defer w.release(ctx, m)
 	if m.err != nil {
 		nothing.Reason = m.err.Error()
 		return nothing, nil
@@ -184,7 +215,7 @@ func (w *Wasm) Run(ctx context.Context, job Job) (Result, error) {
 		nothing.Reason = fmt.Sprintf("the module needs %d bytes of memory to begin with, and may have %d", need, job.Limits.MemoryBytes)
 		return nothing, nil
 	}
-	return w.start(ctx, m, &job, script)
+	return w.start(ctx, wall, m, &job, script)
 }
 
 // interpreter is the module of a job, and what it interprets: a function that
@@ -200,14 +231,8 @@ func (j *Job) interpreter() (module []byte, script []File, err error) {
 	return j.Image, script, err
 }
 
-func (w *Wasm) start(parent context.Context, m *module, job *Job, script []File) (Result, error) {
-	ctx := parent
-	if job.Limits.Wall > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(parent, job.Limits.Wall)
-		defer cancel()
-	}
-	r := &run{ctx: ctx, limit: job.Limits.Gas, random: rand.NewChaCha8(seed(m.hash, job, script))}
+func (w *Wasm) start(parent, wall context.Context, m *module, job *Job, script []File) (Result, error) {
+	r := &run{ctx: wall, limit: job.Limits.Gas, random: rand.NewChaCha8(seed(m.hash, job, script))}
 	for _, a := range job.Args {
 		r.args += len(a) + 1
 	}

@@ -181,12 +181,8 @@ func (r *Runtime) Run(ctx context.Context, job sandbox.Job) (sandbox.Result, err
 // fillAndExecute is all that the wall limit is for. Unpacking is a part of it:
 // how long that takes is up to Bob.
 func (r *Runtime) fillAndExecute(parent context.Context, b *box, job *sandbox.Job, result *sandbox.Result) error {
-	ctx := parent
-	if job.Limits.Wall > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(parent, job.Limits.Wall)
-		defer cancel()
-	}
+	ctx, cancel := job.Limits.Clock(parent)
+	defer cancel()
 	err := r.fill(ctx, b, job, result)
 	if parent.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		result.Outcome, result.Reason = sandbox.WallExceeded, "the time of the function was over before it was unpacked"

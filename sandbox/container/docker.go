@@ -123,12 +123,8 @@ func (d *Docker) Run(parent context.Context, job sandbox.Job) (sandbox.Result, e
 		return sandbox.Result{}, fmt.Errorf("job: %w", err)
 	}
 	nothing := sandbox.Result{Outcome: sandbox.FunctionError, Before: sandbox.EmptyState, After: sandbox.EmptyState}
-	ctx := parent
-	if job.Limits.Wall > 0 { // once for the image, which is Bob's, and once for the run
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(parent, job.Limits.Wall)
-		defer cancel()
-	}
+	ctx, cancel := job.Limits.Clock(parent) // once for the image, which is Bob's, and once for the run
+	defer cancel()
 	l, err := d.load(ctx, &job)
 	if parent.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		nothing.Outcome, nothing.Reason = sandbox.WallExceeded, "the time of the function was over before it was unpacked"
@@ -320,10 +316,7 @@ func (d *Docker) start(parent context.Context, tag string, p process, job *sandb
 		return err
 	}
 	defer func() { err = first(err, remove()) }()
-	ctx, cancel := parent, context.CancelFunc(func() {})
-	if job.Limits.Wall > 0 {
-		ctx, cancel = context.WithTimeout(parent, job.Limits.Wall)
-	}
+	ctx, cancel := job.Limits.Clock(parent)
 	defer cancel()
 	at, err := d.client.ContainerAttach(parent, id, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true})
 	if err != nil {
