@@ -3,7 +3,7 @@ package container
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
+	"crypto/rand"
 	"debug/elf"
 	"encoding/binary"
 	"encoding/json"
@@ -12,6 +12,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,9 +39,10 @@ type Docker struct {
 	client  *client.Client
 	version string
 	init    []byte
+	own     string // a word in the names of this runtime's images: nobody else removes them
 
 	mu     sync.Mutex
-	images map[string]loaded // by digest and hash of the init
+	images map[string]loaded // by digest
 }
 
 // loaded is an image that the engine has.
@@ -87,7 +90,7 @@ func NewDocker(ctx context.Context, c Config) (*Docker, error) {
 		if err == nil {
 			var v client.ServerVersionResult
 			if v, err = cl.ServerVersion(ctx, client.ServerVersionOptions{}); err == nil {
-				return &Docker{config: c, client: cl, version: v.Version, init: init, images: map[string]loaded{}}, nil
+				return &Docker{config: c, client: cl, version: v.Version, init: init, own: strings.ToLower(rand.Text()), images: map[string]loaded{}}, nil
 			}
 			cl.Close()
 		}
@@ -114,8 +117,49 @@ func static(program string) ([]byte, error) {
 // Name is docker.
 func (d *Docker) Name() string { return "docker" }
 
-// Close lets the engine go. Images stay with it.
-func (d *Docker) Close() error { return d.client.Close() }
+// Close takes the images back from the engine and lets it go.
+func (d *Docker) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	var errs []error
+	for _, l := range d.images {
+		_, err := d.client.ImageRemove(ctx, l.tag, client.ImageRemoveOptions{PruneChildren: true})
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, d.client.Close())...)
+}
+
+const (
+	imageRepository = "prytany"
+	imageDir        = "prytany-image" // begins the names of directories for unpacking
+	// abandoned is the age at which nobody can need an image any more: longer than
+	// any run may take.
+	abandoned = 25 * time.Hour
+)
+
+// sweep removes what runtimes that were killed have left behind. All of it is
+// public, so there is no hurry.
+func (d *Docker) sweep(ctx context.Context, now time.Time) {
+	old := func(t time.Time) bool { return now.Sub(t) > abandoned }
+	list, _ := d.client.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("reference", imageRepository)})
+	for _, i := range list.Items {
+		for _, tag := range i.RepoTags {
+			var unix int64
+			_, of, _ := strings.Cut(tag, ":")
+			if n, _ := fmt.Sscanf(of, "%d-", &unix); n == 1 && old(time.Unix(unix, 0)) {
+				_, _ = d.client.ImageRemove(ctx, tag, client.ImageRemoveOptions{PruneChildren: true})
+			}
+		}
+	}
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), imageDir+"*"))
+	for _, dir := range dirs {
+		if st, err := os.Stat(dir); err == nil && old(st.ModTime()) {
+			_ = os.RemoveAll(dir)
+		}
+	}
+}
 
 // Run is Runtime.Run, with the private layer below code/ only.
 func (d *Docker) Run(parent context.Context, job sandbox.Job) (sandbox.Result, error) {
@@ -123,7 +167,7 @@ func (d *Docker) Run(parent context.Context, job sandbox.Job) (sandbox.Result, e
 		return sandbox.Result{}, fmt.Errorf("job: %w", err)
 	}
 	nothing := sandbox.Result{Outcome: sandbox.FunctionError, Before: sandbox.EmptyState, After: sandbox.EmptyState}
-	ctx, cancel := job.Limits.Clock(parent) // once for the image, which is Bob's, and once for the run
+	ctx, cancel := job.Limits.Clock(parent)
 	defer cancel()
 	l, err := d.load(ctx, &job)
 	if parent.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
@@ -148,7 +192,7 @@ func (d *Docker) Run(parent context.Context, job sandbox.Job) (sandbox.Result, e
 		}
 		return nothing, nil
 	}
-	return d.start(parent, l.tag, p, &job)
+	return d.start(parent, ctx, l.tag, p, &job)
 }
 
 // load gives the engine the image, unless it has it: unpacked and packed again
@@ -156,14 +200,15 @@ func (d *Docker) Run(parent context.Context, job sandbox.Job) (sandbox.Result, e
 func (d *Docker) load(ctx context.Context, job *sandbox.Job) (loaded, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	sum := sha256.Sum256(append([]byte(job.Digest), d.init...))
-	name := fmt.Sprintf("prytany:%x", sum[:16])
-	if l, ok := d.images[name]; ok {
+	if l, ok := d.images[job.Digest]; ok {
 		if _, err := d.client.ImageInspect(ctx, l.tag); err == nil {
 			return l, nil
 		}
 	}
-	dir, err := os.MkdirTemp("", "prytany-image") // public, so it may be on a disk
+	now := time.Now()
+	d.sweep(ctx, now)
+	name := fmt.Sprintf("%s:%d-%s-%d", imageRepository, now.Unix(), d.own, len(d.images))
+	dir, err := os.MkdirTemp("", imageDir) // public, so it may be on a disk
 	if err != nil {
 		return loaded{}, err
 	}
@@ -211,7 +256,7 @@ func (d *Docker) load(ctx context.Context, job *sandbox.Job) (loaded, error) {
 	if _, err := d.client.ImageInspect(ctx, name); err != nil {
 		return loaded{}, fmt.Errorf("the engine did not take the image: %s: %w", oneLine(string(said)), err)
 	}
-	d.images[name] = l
+	d.images[job.Digest] = l
 	return l, nil
 }
 
@@ -288,7 +333,7 @@ func dockerProfile(p *specs.LinuxSeccomp) any {
 	}
 }
 
-func (d *Docker) start(parent context.Context, tag string, p process, job *sandbox.Job) (result sandbox.Result, err error) {
+func (d *Docker) start(parent, ctx context.Context, tag string, p process, job *sandbox.Job) (result sandbox.Result, err error) {
 	o, err := d.options(tag, p, job)
 	if err != nil {
 		return result, err
@@ -316,8 +361,6 @@ func (d *Docker) start(parent context.Context, tag string, p process, job *sandb
 		return err
 	}
 	defer func() { err = first(err, remove()) }()
-	ctx, cancel := job.Limits.Clock(parent)
-	defer cancel()
 	at, err := d.client.ContainerAttach(parent, id, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true})
 	if err != nil {
 		return result, fmt.Errorf("attaching to a container: %w", err)

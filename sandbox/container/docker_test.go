@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -204,6 +205,61 @@ func TestDocker(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// An engine is left as it was found, by who closes and, a day later, by the next
+// one too if nobody did.
+func TestDockerImagesGo(t *testing.T) {
+	skipInShort(t)
+	first, dir := docker(t)
+	again := func() *Docker {
+		d, err := NewDocker(t.Context(), Config{Socket: filepath.Join(dir, "docker.sock"), Init: filepath.Join(dir, "init")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	run := func(d *Docker) {
+		t.Helper()
+		if res, err := d.Run(t.Context(), job(t, "nothing")); err != nil || res.Outcome != sandbox.OK {
+			t.Errorf("%+v, %v", res, err)
+		}
+	}
+	images := func(want int) {
+		t.Helper()
+		list, err := first.client.ImageList(t.Context(), client.ImageListOptions{All: true})
+		if err != nil || len(list.Items) != want {
+			t.Errorf("%d images, want %d, %v", len(list.Items), want, err)
+		}
+	}
+	one, other := again(), again()
+	run(one)
+	run(other)
+	if err := one.Close(); err != nil {
+		t.Error(err)
+	}
+	run(other) // what it needs is still there
+	images(1)
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+	images(0)
+
+	killed := again()
+	run(killed)
+	left, err := os.MkdirTemp("", imageDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(left)
+	first.sweep(t.Context(), time.Now().Add(abandoned-time.Hour))
+	images(1)
+	first.sweep(t.Context(), time.Now().Add(abandoned+time.Hour))
+	images(0)
+	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s: %v", left, err)
+	}
+	_ = killed.client.Close()
 }
 
 // A program that needs libraries cannot be an init, and one is told so.
