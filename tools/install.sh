@@ -3,8 +3,8 @@
 #
 #   tools/install.sh [all | apt | oci | python | image]
 #
-#   apt     crun, swtpm, mmdebstrap, and npm if there is none; docker.io, whose
-#           daemon is not started: tests start their own
+#   apt     crun, swtpm, mmdebstrap, and npm if there is none; docker.io and
+#           podman, whose services are not started: tests start their own
 #   oci     runsc, built from its module (tools/runsc.sh, about four minutes)
 #   python  the interpreter of the python runtime (tools/python-wasi.sh)
 #   image   the demo's container image (tools/python-image.sh)
@@ -16,7 +16,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 apt() {
 	local want=() p
-	for p in crun swtpm swtpm-tools mmdebstrap docker.io; do
+	for p in crun swtpm swtpm-tools mmdebstrap docker.io podman; do
 		dpkg-query -W -f '${Status}\n' "$p" 2>/dev/null | grep -qx 'install ok installed' || want+=("$p")
 	done
 	command -v npm >/dev/null || want+=(npm)
@@ -31,7 +31,7 @@ apt() {
 		apt-get update -qq
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${want[@]}" >/dev/null
 	fi
-	echo "Debian packages: crun swtpm mmdebstrap docker.io"
+	echo "Debian packages: crun swtpm mmdebstrap docker.io podman"
 }
 
 oci() { tools/runsc.sh; }

@@ -13,11 +13,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/prytany/prytany/sandbox"
@@ -33,11 +36,13 @@ import (
 // back through its standard output; the engine keeps no log. It is weaker than
 // Runtime in three ways: the daemon, outside, can see all of it; the root of
 // the container is the engine's choice and may be the machine's; and /in can be
-// written to by the function, which harms nobody else.
+// written to by the function, which harms nobody else. What podman does
+// otherwise is in spec §9.6.8.
 type Docker struct {
 	config  Config
 	client  *client.Client
 	version string
+	podman  bool
 	init    []byte
 	own     string // a word in the names of this runtime's images: nobody else removes them
 
@@ -90,7 +95,8 @@ func NewDocker(ctx context.Context, c Config) (*Docker, error) {
 		if err == nil {
 			var v client.ServerVersionResult
 			if v, err = cl.ServerVersion(ctx, client.ServerVersionOptions{}); err == nil {
-				return &Docker{config: c, client: cl, version: v.Version, init: init, own: strings.ToLower(rand.Text()), images: map[string]loaded{}}, nil
+				podman := slices.ContainsFunc(v.Components, func(c system.ComponentVersion) bool { return strings.HasPrefix(c.Name, "Podman") })
+				return &Docker{config: c, client: cl, version: v.Version, podman: podman, init: init, own: strings.ToLower(rand.Text()), images: map[string]loaded{}}, nil
 			}
 			cl.Close()
 		}
@@ -133,7 +139,7 @@ func (d *Docker) Close() error {
 
 const (
 	imageRepository = "prytany"
-	imageDir        = "prytany-image" // begins the names of directories for unpacking
+	imageDir        = "prytany-image" // begins the names of directories for unpacking, and of profiles
 	// abandoned is the age at which nobody can need an image any more: longer than
 	// any run may take.
 	abandoned = 25 * time.Hour
@@ -260,19 +266,33 @@ func (d *Docker) load(ctx context.Context, job *sandbox.Job) (loaded, error) {
 	return l, nil
 }
 
-func (d *Docker) options(tag string, p process, job *sandbox.Job) (client.ContainerCreateOptions, error) {
-	var o client.ContainerCreateOptions
+// seccomp is the profile as the engine takes it, until done: Docker the text
+// itself, podman the path of a file.
+func (d *Docker) seccomp() (profile string, done func(), err error) {
+	done = func() {}
+	calls, err := allowed(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{}}})
+	if err != nil {
+		return "", done, err
+	}
+	text, err := json.Marshal(dockerProfile(calls))
+	if err != nil || !d.podman {
+		return string(text), done, err
+	}
+	f, err := os.CreateTemp("", imageDir)
+	if err != nil {
+		return "", done, err
+	}
+	_, err = f.Write(text)
+	return f.Name(), func() { os.Remove(f.Name()) }, errors.Join(err, f.Close())
+}
+
+func (d *Docker) options(tag, seccomp string, p process, job *sandbox.Job) (o client.ContainerCreateOptions) {
 	l := job.Limits
-	profile, err := allowed(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{}}})
-	if err != nil {
-		return o, err
-	}
-	seccomp, err := json.Marshal(dockerProfile(profile))
-	if err != nil {
-		return o, err
-	}
 	owner := fmt.Sprintf("uid=%d,gid=%d", p.uid, p.gid)
 	tmpfs := func(bytes uint64, files int, flags string) string {
+		if d.podman { // it knows no owner and no number of files
+			return fmt.Sprintf("rw,nosuid,nodev,notmpcopyup,%s,mode=1777,size=%d", flags, bytes)
+		}
 		return fmt.Sprintf("rw,nosuid,nodev,%s,mode=0755,%s,size=%d,nr_inodes=%d", flags, owner, bytes, files+1)
 	}
 	page := uint64(os.Getpagesize())
@@ -292,7 +312,7 @@ func (d *Docker) options(tag string, p process, job *sandbox.Job) (client.Contai
 	o.HostConfig = &container.HostConfig{
 		NetworkMode: "none", IpcMode: "private", CgroupnsMode: "private", ShmSize: int64(page),
 		ReadonlyRootfs: true, CapDrop: []string{"ALL"},
-		SecurityOpt: []string{"no-new-privileges", "seccomp=" + string(seccomp)},
+		SecurityOpt: []string{"no-new-privileges", "seccomp=" + seccomp},
 		LogConfig:   container.LogConfig{Type: "none"},
 		OomScoreAdj: 1000, Init: &no,
 		MaskedPaths:   append([]string{"/sys/firmware", "/sys/kernel", "/sys/module", "/sys/devices/virtual/powercap"}, masked[1:]...),
@@ -312,7 +332,10 @@ func (d *Docker) options(tag string, p process, job *sandbox.Job) (client.Contai
 			},
 		},
 	}
-	return o, nil
+	if d.podman { // it would raise the limit, which not every root may; PidsLimit is the one that counts
+		o.HostConfig.Ulimits = append(o.HostConfig.Ulimits, &container.Ulimit{Name: "nproc", Soft: 32768, Hard: 32768})
+	}
+	return o
 }
 
 // dockerProfile is a profile in the form that engines read: theirs names the
@@ -334,11 +357,12 @@ func dockerProfile(p *specs.LinuxSeccomp) any {
 }
 
 func (d *Docker) start(parent, ctx context.Context, tag string, p process, job *sandbox.Job) (result sandbox.Result, err error) {
-	o, err := d.options(tag, p, job)
+	seccomp, done, err := d.seccomp()
+	defer done()
 	if err != nil {
 		return result, err
 	}
-	made, err := d.client.ContainerCreate(parent, o)
+	made, err := d.client.ContainerCreate(parent, d.options(tag, seccomp, p, job))
 	if err != nil {
 		return result, fmt.Errorf("making a container: %w", err)
 	}
@@ -347,8 +371,17 @@ func (d *Docker) start(parent, ctx context.Context, tag string, p process, job *
 	remove := func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), 30*time.Second)
 		defer cancel()
-		_, err := d.client.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-		return err
+		for { // podman refuses it while the container is about to end
+			_, err := d.client.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+			if err == nil || errdefs.IsNotFound(err) {
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return err
+			case <-time.After(dockerTick):
+			}
+		}
 	}
 	removed := false
 	once := remove

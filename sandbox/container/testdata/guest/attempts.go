@@ -254,10 +254,11 @@ var attempts = map[string]func() error{
 	"/proc/sys/net":                 func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) },
 	"/proc/sysrq-trigger":           func() error { return sysrq() },
 	"/proc/kcore": func() error {
-		return opened2("/proc/kcore", "/proc/kmsg", "/proc/kallsyms", "/proc/keys", "/proc/timer_list", "/proc/config.gz")
+		return opened2("/proc/kcore", "/proc/kmsg", "/proc/keys", "/proc/timer_list")
 	},
-	"binfmt_misc":   func() error { return os.WriteFile("/proc/sys/fs/binfmt_misc/register", []byte("x"), 0) },
-	"oom_score_adj": func() error { return os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0) },
+	"/proc/kallsyms": func() error { return opened2("/proc/kallsyms", "/proc/config.gz") },
+	"binfmt_misc":    func() error { return os.WriteFile("/proc/sys/fs/binfmt_misc/register", []byte("x"), 0) },
+	"oom_score_adj":  func() error { return os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0) },
 }
 
 func init() {
