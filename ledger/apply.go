@@ -398,6 +398,9 @@ func (c *Case) Admit(n task.Node, stake task.Amount, k task.Claim) (Member, erro
 	return Member{Node: n, Stake: stake, Claim: k, Beta: won.Output(), Seats: won.Seats()}, nil
 }
 
+// FoundSilent is why an executor was passed over by a skip.
+const FoundSilent = "its committee found it silent"
+
 // skip passes over a silent executor on the word of n−f seats.
 func (b *Block) skip(t task.Skip) error {
 	c, err := b.open(t.Task, t.Attempt)
@@ -413,7 +416,7 @@ func (b *Block) skip(t task.Skip) error {
 	if err := c.CheckSkip(t); err != nil {
 		return err
 	}
-	b.passOver(c, "its committee found it silent", true)
+	b.passOver(c, FoundSilent, true)
 	return nil
 }
 

@@ -115,7 +115,7 @@ func (w *world) checkExecutor(c *ledger.Case) {
 // on; a liar may have said anything, so it counts as gone (§6.2).
 func (w *world) checkSkips(c *ledger.Case) {
 	for _, p := range c.Passed {
-		if p.Height != w.chain.height || p.Attempt != c.Attempt || p.Why != "its committee found it silent" {
+		if p.Height != w.chain.height || p.Attempt != c.Attempt || p.Why != ledger.FoundSilent {
 			continue
 		}
 		var gone, all uint32

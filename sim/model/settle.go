@@ -32,6 +32,11 @@ func settlement(name string, views uint32, height uint64, faultyExit bool) Scena
 			return s != nil && s.Outcome == o
 		}
 	}
+	if !faultyExit {
+		sc.goals["passed over by its committee"] = func(m *model, w *world) bool {
+			return slices.ContainsFunc(m.chain[w.chain].c.Passed, func(p ledger.Pass) bool { return p.Why == ledger.FoundSilent })
+		}
+	}
 	return sc
 }
 
@@ -93,7 +98,7 @@ func offers(m *model, chain int32, faultyExit bool) (all []int32) {
 		offer(who, fmt.Sprintf("result, view %d", k.View.Number), task.Body{Result: &result})
 		skip := task.Skip{Task: m.cast.id, View: k.View.Number + 1}
 		for _, w := range m.cast.workers {
-			v := task.Vote{Task: m.cast.id, View: skip.View, Stage: task.NewView, Node: w.id}
+			v := task.Vote{Task: m.cast.id, View: skip.View, Stage: task.PassOver, Node: w.id}
 			if w.id != k.View.Executor {
 				skip.Votes = append(skip.Votes, task.SignedVote{Vote: v, Signature: task.Sign(w.peer, v.Hash())})
 			}
