@@ -2,9 +2,11 @@ package attest
 
 import (
 	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -187,6 +189,19 @@ var forOne = map[Kind][]evil{
 		{"zone that is no CA", UntrustedChain, func(r *rig) {
 			r.nitro.zone = r.nitro.root.issue(elliptic.P384(), "zone", false)
 			r.nitro.leaf = r.nitro.zone.issue(elliptic.P384(), "i", false)
+		}, nil},
+		{"many certificates of one subject, each to be tried", QuoteMalformed, func(r *rig) {
+			for range 2 {
+				r.nitro.more = append(r.nitro.more, r.nitro.root.issue(elliptic.P384(), "again", true))
+			}
+		}, nil},
+		{"an RSA key that is slow to check", QuoteMalformed, func(r *rig) {
+			slow := &rsa.PublicKey{N: new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 2048), big.NewInt(1)), E: 1<<31 - 1}
+			r.nitro.more = append(r.nitro.more, r.nitro.root.issueFor(slow, r.nitro.root.key, "slow", true))
+		}, nil},
+		{"an RSA key that is long", QuoteMalformed, func(r *rig) {
+			long := &rsa.PublicKey{N: new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 8192), big.NewInt(1)), E: 65537}
+			r.nitro.more = append(r.nitro.more, r.nitro.root.issueFor(long, r.nitro.root.key, "long", true))
 		}, nil},
 		{"signed by another key than the certificate's", BadSignature, func(r *rig) { r.nitro.leaf.key = r.nitro.zone.key }, nil},
 		{"certificate on another curve", BadSignature, func(r *rig) { r.nitro.leaf = r.nitro.zone.issue(elliptic.P256(), "i", false) }, nil},

@@ -1,10 +1,13 @@
 package attest
 
 import (
+	"bytes"
 	"crypto/ecdsa"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -134,7 +137,9 @@ func trusted(leaf *x509.Certificate, between, roots []*x509.Certificate, at int6
 	return chains[0][len(chains[0])-1], nil
 }
 
-// certificates parses a list of DER certificates.
+// certificates parses a chain of DER certificates, the leaf first. Each has a
+// subject of its own, and RSA keys are of a usual size: or checking it could be
+// made to take a hundred slow signatures.
 func certificates(ders [][]byte) ([]*x509.Certificate, error) {
 	if len(ders) > maxChain {
 		return nil, errors.New("too many certificates")
@@ -145,10 +150,19 @@ func certificates(ders [][]byte) ([]*x509.Certificate, error) {
 		if err != nil {
 			return nil, err
 		}
+		if slices.ContainsFunc(list[:i], func(o *x509.Certificate) bool { return bytes.Equal(o.RawSubject, c.RawSubject) }) {
+			return nil, fmt.Errorf("two certificates of %s", c.Subject)
+		}
+		if key, ok := c.PublicKey.(*rsa.PublicKey); ok && (key.N.BitLen() > maxRSA || key.E != 65537) {
+			return nil, fmt.Errorf("an RSA key of %d bits with exponent %d", key.N.BitLen(), key.E)
+		}
 		list[i] = c
 	}
 	return list, nil
 }
+
+// maxRSA is the longest RSA key that any vendor signs with, in bits.
+const maxRSA = 4096
 
 // maxChain bounds a list of certificates.
 const maxChain = 8

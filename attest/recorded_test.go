@@ -157,6 +157,18 @@ func TestVendorRoots(t *testing.T) {
 	}
 }
 
+// A genesis may name many roots: makers of TPMs are many.
+func TestManyRoots(t *testing.T) {
+	r := recordings(t)["nitro"]
+	for range 20 {
+		r.ref.Nitro.Roots = append(r.ref.Nitro.Roots, arkGenoa)
+	}
+	r.ref.Nitro.Roots = append(r.ref.Nitro.Roots, awsRoot)
+	if _, err := r.claims(); err != nil {
+		t.Error(err)
+	}
+}
+
 // No byte of real evidence can be changed unseen. Every 17th is tried, so that it
 // takes seconds; all of them take a minute.
 func TestRecordedEvidenceIsBound(t *testing.T) {

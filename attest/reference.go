@@ -74,14 +74,15 @@ func (r Reference) Serves(p task.Policy) bool {
 	if len(p.Measurements) > 0 && !slices.ContainsFunc(p.Measurements, known) {
 		return false
 	}
+	var serving uint64
 	for k, v := range kinds {
 		wanted := len(p.Kinds) == 0 || slices.Contains(p.Kinds, string(k))
 		// Simulated chips have the TCB of the genesis; what real ones have is not known here.
 		if wanted && r.accepts(k) && v.tier >= p.MinTier && (k != Simulated || p.MinTCB <= r.MinTCB) {
-			return true
+			serving++
 		}
 	}
-	return false
+	return serving > 0 && (p.MaxKindPPM == 0 || serving*p.MaxKindPPM >= 1_000_000)
 }
 
 func (r Reference) revoked(h task.Hash) bool { return slices.Contains(r.Revoked, h) }

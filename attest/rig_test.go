@@ -248,6 +248,7 @@ type nitroRig struct {
 	doc              nitroDocument
 	protected        []byte
 	longData         bool
+	more             []*authority // in the bundle too
 }
 
 func newNitroRig(r *rig) *nitroRig {
@@ -268,6 +269,9 @@ func (*nitroRig) Kind() Kind { return Nitro }
 func (n *nitroRig) Quote(data task.Hash) ([]byte, error) {
 	d := n.doc
 	d.Certificate, d.Bundle, d.UserData = n.leaf.cert.Raw, [][]byte{n.root.cert.Raw, n.zone.cert.Raw}, data[:]
+	for _, a := range n.more {
+		d.Bundle = append(d.Bundle, a.cert.Raw)
+	}
 	if n.longData {
 		d.UserData = append(slices.Clone(d.UserData), 1)
 	}

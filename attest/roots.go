@@ -27,9 +27,13 @@ func roots(named [][]byte, vendor ...[]byte) ([]*x509.Certificate, *task.Error) 
 	if len(named) == 0 {
 		named = vendor
 	}
-	list, err := certificates(named)
-	if err != nil {
-		return nil, task.Refuse(UntrustedChain, "the genesis names a root that cannot be read: %v", err)
+	list := make([]*x509.Certificate, len(named))
+	for i, der := range named {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, task.Refuse(UntrustedChain, "the genesis names a root that cannot be read: %v", err)
+		}
+		list[i] = c
 	}
 	return list, nil
 }

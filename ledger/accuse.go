@@ -113,7 +113,7 @@ func (b *Block) weighEvidence(c *Case, from task.Address, s task.Showing) (bool,
 	if round.Faulty != "" || c.slashed(c.View.Executor, r, cause) {
 		return false, task.Refuse("nothing-new", "the chain knows that this evidence is faulty")
 	}
-	a := c.Appraise(r, s.Evidence)
+	a := b.appraise(c, r, s.Evidence)
 	if a.Verdict == task.OK {
 		return false, nil
 	}
@@ -151,7 +151,7 @@ func (b *Block) weighVerdict(c *Case, accused task.NodeID, s task.Showing, accus
 			return false, task.Refuse("nothing-new", "node %s has paid for this verdict", accused.Short())
 		}
 		seats := task.Amount(c.Member(accused).Seats)
-		switch truth := c.Appraise(r, s.Evidence); {
+		switch truth := b.appraise(c, r, s.Evidence); {
 		case truth.Verdict == v.Verdict:
 			return false, nil
 		case v.Verdict == task.OK:

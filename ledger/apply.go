@@ -239,8 +239,9 @@ func (b *Block) publish(from task.Address, p task.Publish) error {
 	if err := p.Function.Check(); err != nil {
 		return task.Refuse("function-malformed", "%v", err)
 	}
-	if wall, window := b.Params.Blocks(p.Function.Manifest.Limits.WallMillis), b.Params.window(); wall+window >= b.Params.UnbondBlocks {
-		return task.Refuse("wall-too-long", "a run of %d blocks and %d for its disputes outlast the %d that a bond is held; shorten limits.wall", wall, window, b.Params.UnbondBlocks)
+	wall := b.Params.Blocks(p.Function.Manifest.Limits.WallMillis)
+	if window := b.Params.window(wall); window >= b.Params.UnbondBlocks {
+		return task.Refuse("wall-too-long", "a run of %d blocks, tried by %d executors, and its disputes take %d blocks; a bond is held for %d. Next: shorten limits.wall", wall, b.Params.MaxViews, window, b.Params.UnbondBlocks)
 	}
 	if err := b.debit(from, p.Bond); err != nil {
 		return err

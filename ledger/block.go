@@ -43,12 +43,13 @@ type Block struct {
 	meta   Meta
 	beacon task.Hash
 	events []Event
+	judged map[task.Hash]attest.Appraisal
 }
 
 // NewBlock starts the changes of a block at a height, over the state after the
 // block before it. Nothing reaches the store before End.
 func NewBlock(s Store, height uint64) *Block {
-	b := &Block{Height: height, state: newOverlay(s)}
+	b := &Block{Height: height, state: newOverlay(s), judged: map[task.Hash]attest.Appraisal{}}
 	b.Params, _ = load[Params](s, []byte(keyParams))
 	b.meta, _ = load[Meta](s, []byte(keyMeta))
 	b.beacon, _ = load[task.Hash](s, []byte(keyBeacon))
@@ -66,6 +67,18 @@ func (b *Block) BeaconDue() bool { return b.meta.Open > 0 }
 func (b *Block) BeaconInput() []byte {
 	h := task.H(task.TagBeacon, []byte(b.Params.Chain), task.U64(b.Height), b.beacon[:])
 	return h[:]
+}
+
+// appraise is the case's own, done once in a block for evidence of one round: it
+// may be slow, and decides about every verifier.
+func (b *Block) appraise(c *Case, r task.Round, evidence []byte) attest.Appraisal {
+	key := task.H(task.TagEvidence, evidence, task.Encode(c.Wanted(r)))
+	a, ok := b.judged[key]
+	if !ok {
+		a = c.Appraise(r, evidence)
+		b.judged[key] = a
+	}
+	return a
 }
 
 // Begin starts the block with its proposer's beacon, nil if none is due, and
@@ -222,7 +235,7 @@ func (b *Block) closeClaims(c *Case) {
 		return
 	}
 	c.View = View{} // early commitments to a committee that is none
-	b.nextAttempt(c, fmt.Sprintf("too few seats: %d by %d nodes, the task wants %d", c.TotalSeats(), len(c.Members), c.Task.MinSeats))
+	b.nextAttempt(c, fmt.Sprintf("too few seats, or of too few kinds of TEE: %d by %d nodes, the task wants %d", c.TotalSeats(), len(c.Members), c.Task.MinSeats))
 }
 
 // nextAttempt asks for another, larger committee, or gives up.
@@ -240,14 +253,16 @@ func (b *Block) nextAttempt(c *Case, why string) {
 
 // Enough says whether the committee is large enough: the task's minimum of
 // seats, and all but one of them in other hands than the executor's, or one
-// large worker would be judged by next to nobody.
+// large worker would be judged by next to nobody; and of as many kinds of TEE as
+// the task's policy needs for a quorum.
 func (c *Case) Enough() bool {
 	executor, ok := c.ExecutorOf(0)
 	if !ok {
 		return false
 	}
-	n := c.TotalSeats()
-	return n >= c.Task.MinSeats && n-c.Member(executor).Seats >= c.Task.MinSeats-1
+	n, first := c.TotalSeats(), *c
+	first.View, first.Passed = View{Executor: executor}, nil
+	return n >= c.Task.MinSeats && n-c.Member(executor).Seats >= c.Task.MinSeats-1 && first.canAgree()
 }
 
 // startView gives the task to the owner of the next ticket.

@@ -289,6 +289,21 @@ func (c *Case) kindCap() uint32 {
 	return uint32(uint64(quorum) * c.Task.Policy.MaxKindPPM / million)
 }
 
+// canAgree says whether the judges are of kinds enough for a quorum.
+func (c *Case) canAgree() bool {
+	kinds := map[string]uint32{}
+	for _, m := range c.Members {
+		if c.Judges(m.Claim.Node) {
+			kinds[m.Node.TEE.Kind] += m.Seats
+		}
+	}
+	var ok uint32
+	for _, seats := range kinds {
+		ok += min(seats, c.kindCap())
+	}
+	return ok >= sortition.Quorum(c.JudgeSeats())
+}
+
 // CheckShowing says whether the present executor has signed this evidence.
 func (c *Case) CheckShowing(s task.Showing) error {
 	m := c.Member(c.View.Executor)

@@ -68,7 +68,7 @@ func (p Params) Check() error {
 	if p.FixedPPM > million || p.SilentSlashPPM > million {
 		return fmt.Errorf("genesis: a share is over a million parts per million")
 	}
-	if longest := p.window(); p.UnbondBlocks <= longest {
+	if longest := p.window(0); p.UnbondBlocks <= longest {
 		return fmt.Errorf("genesis: unbond_blocks %d must be longer than the longest dispute window, %d (spec §3.3)", p.UnbondBlocks, longest)
 	}
 	if err := p.Reference.Check(); err != nil {
@@ -77,10 +77,13 @@ func (p Params) Check() error {
 	return p.Economics.check(p)
 }
 
-// window is the longest that a node can owe something, but for the run: each
-// round of verdicts twice, for the canary, and then the dispute.
-func (p Params) window() uint64 {
-	return p.ClaimBlocks + 2*(p.AttestBlocks+p.CommitBlocks) + p.ReleaseBlocks + p.RunGraceBlocks + p.ReviewBlocks + p.DisputeBlocks
+// window is the longest that a node can owe something, from its unbonding on, if
+// a run may last so many blocks: two epochs in which it still draws, every view
+// with each round of verdicts twice, for the canary, then the review and the
+// dispute.
+func (p Params) window(run uint64) uint64 {
+	view := 2*(p.AttestBlocks+p.CommitBlocks) + p.ReleaseBlocks + run + p.RunGraceBlocks
+	return activationEpochs*p.EpochBlocks + p.ClaimBlocks + uint64(p.MaxViews)*view + p.ReviewBlocks + p.DisputeBlocks
 }
 
 // Blocks turns milliseconds into heights by the nominal interval, rounded up.

@@ -44,7 +44,7 @@ func TestOneKindIsNoQuorum(t *testing.T) {
 func TestBobsPolicyHolds(t *testing.T) {
 	w := newWorld(t, 10)
 	f := w.function()
-	f.Manifest.Policy = &task.Policy{MinTier: task.TierSimulated, MaxKindPPM: 900_000}
+	f.Manifest.Policy = &task.Policy{MinTier: task.TierSimulated, MaxKindPPM: 1_000_000}
 	w.fn = f.ID()
 	w.must("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}})
 	tk := w.task()

@@ -32,7 +32,7 @@ func (b *Block) commitments(set []task.Commitment) error {
 	}
 	ballot := set[0].Ballot
 	early := ballot.Round == task.PreRun && c.Phase == Electing && ballot.View == 0
-	due := ballot.Round == c.PreRound() && c.Phase == Attesting || ballot.Round == task.PostRun && c.Phase == Reviewing && c.View.Pre.Faulty == ""
+	due := ballot.Round == c.PreRound() && c.Phase == Attesting || ballot.Round == task.PostRun && c.exitDue()
 	if !early && (!due || ballot != c.Ballot(ballot.Round)) {
 		return task.Refuse("ballot-stale", "no such commitments are awaited in phase %s, view %d", c.Phase, c.View.Number)
 	}
@@ -120,12 +120,18 @@ func (b *Block) openRound(ballot task.Ballot) (*Case, task.Round, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	due := ballot.Round == c.PreRound() && c.Phase >= Attesting ||
-		ballot.Round == task.PostRun && c.Phase == Reviewing && c.View.Pre.Faulty == ""
+	due := ballot.Round == c.PreRound() && c.Phase >= Attesting || ballot.Round == task.PostRun && c.exitDue()
 	if !due || ballot != c.Ballot(ballot.Round) {
 		return nil, 0, task.Refuse("ballot-stale", "nothing of the %s round is awaited in phase %s, view %d", ballot.Round, c.Phase, c.View.Number)
 	}
 	return c, ballot.Round, nil
+}
+
+// exitDue says whether the exit is judged: once its nonce is there, for before
+// that its evidence could have been made at any time; and as long as no fault
+// of the enclave itself makes it idle.
+func (c *Case) exitDue() bool {
+	return c.Phase == Reviewing && !c.View.ExitNonce.IsZero() && c.View.Pre.Faulty == ""
 }
 
 // verdicts takes the new reveals of a set, each of which must open a
@@ -170,7 +176,7 @@ func (b *Block) verdicts(t task.Verdicts) error {
 		c.Phase, c.Deadline = Releasing, b.Height+b.Params.ReleaseBlocks
 		b.saveCase(c, was, "the enclave is found good: owners may release their keys until block %d", c.Deadline)
 		b.released(c)
-	case r != task.PostRun && c.allRevealed(r) && c.Phase == Attesting && c.Appraise(r, round.Evidence).Verdict == task.OK:
+	case r != task.PostRun && c.allRevealed(r) && c.Phase == Attesting && b.appraise(c, r, round.Evidence).Verdict == task.OK:
 		b.redraw(c) // all have spoken, and too few for evidence that is good
 	}
 	return nil
@@ -187,7 +193,7 @@ func (b *Block) lookAgain(c *Case, r task.Round) {
 		return v.Verdict == task.Fault && v.Evidence == digest && c.Judges(v.Node)
 	})
 	if round.Faulty == "" && doubted && len(round.Evidence) > 0 {
-		if a := c.Appraise(r, round.Evidence); a.Verdict == task.Fault {
+		if a := b.appraise(c, r, round.Evidence); a.Verdict == task.Fault {
 			b.foundFaulty(c, r, a.Reason)
 		}
 	}
@@ -285,7 +291,7 @@ func (b *Block) canary(t task.Canary) error {
 	}
 	round := c.Round(r)
 	switch {
-	case r != task.PreRun || c.Phase > Releasing:
+	case r != task.PreRun || c.Phase > Running: // a canary takes no key, so it has no result
 		return task.Refuse("ballot-stale", "no canary is awaited in the %s round, phase %s", r, c.Phase)
 	case round.ClosedAt == 0:
 		return task.Refuse("commits-open", "a canary is revealed after the commitments are closed")
@@ -303,7 +309,7 @@ func (b *Block) canary(t task.Canary) error {
 	}
 	was := c.Deadline
 	c.View.Opening = &t
-	round.Faulty = c.Appraise(r, c.faulty(r)).Reason
+	round.Faulty = b.appraise(c, r, c.faulty(r)).Reason
 	c.Phase, c.Deadline = Attesting, max(round.ClosedAt+b.Params.CommitBlocks, b.Height+1)
 	b.saveCase(c, was, "the executor shows that its evidence was a canary; last words are due by block %d", c.Deadline)
 	b.lastWords(c, r)
@@ -392,6 +398,7 @@ func (b *Block) endRound(c *Case, r task.Round) {
 		i := slices.IndexFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == k.Node })
 		switch {
 		case i < 0 && b.Height < round.ClosedAt+b.Params.CommitBlocks: // it had time left
+		case i < 0 && r == task.PostRun && c.View.Pre.Faulty != "": // it was not heard any more
 		case i < 0 && round.Faulty != "" && round.Other == nil:
 			b.slash(c, k.Node, r, NoReveal, seats*b.Params.Miss, c.witnesses(r))
 			b.missed(k.Node, c.ID())
@@ -410,7 +417,7 @@ func (b *Block) endRound(c *Case, r task.Round) {
 func (b *Block) judge(c *Case, r task.Round, v task.Reveal) {
 	seats := task.Amount(c.Member(v.Node).Seats)
 	round := c.Round(r)
-	truth := c.Appraise(r, round.Evidence).Verdict
+	truth := b.appraise(c, r, round.Evidence).Verdict
 	switch {
 	case truth == v.Verdict && truth == task.OK:
 		b.logNode(v.Node, c.ID(), Verified, 0)
@@ -454,11 +461,11 @@ func (b *Block) attestUp(c *Case) {
 		b.extend(c, r, c.roundEnd(r))
 	case len(round.Evidence) == 0:
 		b.passOver(c, "it showed no evidence in time", true)
-	case c.Appraise(r, round.Evidence).Verdict == task.Fault:
+	case b.appraise(c, r, round.Evidence).Verdict == task.Fault:
 		if round.ClosedAt == 0 { // an executor can explain a canary only after that
 			b.closeCommits(c, r)
 		}
-		b.foundFaulty(c, r, c.Appraise(r, round.Evidence).Reason)
+		b.foundFaulty(c, r, b.appraise(c, r, round.Evidence).Reason)
 	default:
 		// The evidence is good, and too few say so: that is the committee's doing.
 		b.redraw(c)
@@ -486,8 +493,8 @@ func (b *Block) endReview(c *Case) {
 		want, _ := b.atStake(c.View.Executor).MulDiv(b.Params.SilentSlashPPM, million)
 		b.slash(c, c.View.Executor, task.PostRun, Silent, want, nil)
 		b.settle(c, ExitSilent)
-	case c.Appraise(task.PostRun, round.Evidence).Verdict == task.Fault:
-		round.Faulty = c.Appraise(task.PostRun, round.Evidence).Reason
+	case b.appraise(c, task.PostRun, round.Evidence).Verdict == task.Fault:
+		round.Faulty = b.appraise(c, task.PostRun, round.Evidence).Reason
 		b.endFaulty(c, task.PostRun)
 	default: // too few spoke; the exit is clean all the same
 		b.settle(c, outcomeOf(c.View.Result.Result.Outcome))

@@ -159,6 +159,7 @@ func words(c *ledger.Case, r task.Round, at uint64) (all []debt) {
 		i := slices.IndexFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == k.Node })
 		switch {
 		case i < 0 && at < round.ClosedAt+rules.CommitBlocks: // it had time left
+		case i < 0 && r == task.PostRun && c.View.Pre.Faulty != "": // it was not heard any more
 		case i < 0 && round.Faulty != "" && round.Other == nil:
 			owes(ledger.NoReveal, rules.Miss, witnesses(c, r))
 		case i < 0:

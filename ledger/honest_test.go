@@ -1,0 +1,193 @@
+package ledger
+
+import (
+	"testing"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/task"
+)
+
+// This file is what must not cost the honest anything, whatever others do.
+
+// While keys are released, a canary can still be explained: its enclave takes
+// none of them.
+func TestCanaryIsExplainedWhileKeysAreReleased(t *testing.T) {
+	w := elected(t, func(p *Params) { p.CanaryPPM = 1_000_000; p.PostingFee = task.PRY })
+	honest := w.c().View.Executor
+	shown := w.shown(task.PreRun, w.dirty(task.PreRun))
+	reveals := w.commit(task.PreRun, shown, everyone(task.OK)) // nobody looked
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals}})
+	w.release(task.Alice)
+	w.release(task.Bob)
+	if w.c().Phase != Running {
+		t.Fatal(w.c().Phase)
+	}
+	w.must("carol", task.Body{Accuse: &task.Accusation{Ballot: shown.Ballot, Accused: honest, Shown: &shown}})
+	w.must("carol", task.Body{Canary: w.explain(shown)})
+	for w.c().View.Canary == nil {
+		w.next()
+	}
+	if got := w.lost(BadEvidence)[honest]; got != 0 || w.c().Phase != Attesting || len(w.c().View.Releases) != 0 {
+		t.Errorf("lost %s; %s, %d releases", got, w.c().Phase, len(w.c().View.Releases))
+	}
+	if len(w.lost(FalseOK)) == 0 {
+		t.Error("those who did not look lost nothing")
+	}
+}
+
+// explain is the executor's proof that what it showed was a canary.
+func (w *world) explain(shown task.Showing) *task.Canary {
+	p, k := w.platform()
+	c := w.c()
+	want := c.Expected(task.PreRun, c.View.Number, k.node).Context
+	proof, _ := enclaveVRF.Prove(attest.CanaryInput(want))
+	want.Round = task.Recheck
+	genuine := p.Quote(want, enclaveKeys(), w.nonces(task.PreRun), attest.EmptyState)
+	return &task.Canary{Shown: shown, Proof: [81]byte(proof), Genuine: w.shown(task.Recheck, genuine)}
+}
+
+// ran brings the case to a result.
+func (w *world) ran() {
+	w.t.Helper()
+	w.judge(task.PreRun, everyone(task.OK))
+	w.release(task.Alice)
+	w.release(task.Bob)
+	if err := w.result(task.RunOK, 10); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// Verifiers of an exit whose executor is then accused of its first evidence are
+// not heard any more, so they do not pay for their silence.
+func TestReviewCutShortCostsNobody(t *testing.T) {
+	w := elected(t)
+	liar := w.c().View.Executor
+	bad := w.shown(task.PreRun, w.dirty(task.PreRun)) // signed too, and kept back
+	w.ran()
+	w.next()
+	shown := w.shown(task.PostRun, w.quote(task.PostRun))
+	reveals := w.commit(task.PostRun, shown, everyone(task.OK))
+	w.must("carol", task.Body{Show: &shown})
+	w.must("carol", task.Body{Accuse: &task.Accusation{Ballot: bad.Ballot, Accused: liar, Shown: &bad}})
+	w.next()
+	if err := w.send("carol", task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals}}); task.CodeOf(err) != "ballot-stale" {
+		t.Fatal(err)
+	}
+	w.wait(Closed)
+	if got := w.lost(NoReveal); len(got) != 0 || len(w.lost(BadEvidence)) != 1 {
+		t.Errorf("verifiers lost %v, executors %v", got, w.lost(BadEvidence))
+	}
+}
+
+// Nothing is said of the exit before its nonce is there: it could have been made
+// before the run.
+func TestExitWaitsForItsNonce(t *testing.T) {
+	w := elected(t)
+	w.ran()
+	early := w.shown(task.PostRun, w.quote(task.PostRun))
+	k := task.Commitment{Ballot: early.Ballot, Node: w.verifiers()[0]}
+	k.Signature = task.Sign(w.nodes[k.Node].peer, k.Hash())
+	for name, body := range map[string]task.Body{
+		"evidence": {Show: &early}, "verdicts": {Verdicts: &task.Verdicts{Shown: early}},
+		"commitments": {Commitments: &task.Commitments{Commitments: []task.Commitment{k}}},
+	} {
+		if err := w.send("carol", body); task.CodeOf(err) != "ballot-stale" {
+			t.Errorf("%s over the zero nonce: %v", name, err)
+		}
+	}
+	w.next()
+	if w.c().View.ExitNonce.IsZero() {
+		t.Fatal("no nonce a block after the result")
+	}
+	w.judge(task.PostRun, everyone(task.OK))
+	if w.wait(Closed); w.c().Settlement.Outcome != Completed {
+		t.Error(w.c().Settlement.Outcome)
+	}
+}
+
+// A task that no committee could agree on is refused, or given up before anybody
+// has worked for it.
+func TestNobodyWorksForAQuorumThatCannotBe(t *testing.T) {
+	two := func(p *Params) {
+		p.Reference.Kinds = []attest.Kind{attest.Nitro}
+	}
+	w := newWorld(t, 9, two)
+	w.publish()
+	tk := w.task()
+	tk.Policy.MaxKindPPM = 400_000 // three kinds are needed, and two accepted
+	if err := w.send("alice", task.Body{Post: &tk}); task.CodeOf(err) != "policy-unmeetable" {
+		t.Errorf("%v", err)
+	}
+	tk = w.task()
+	tk.Policy.MaxKindPPM = 600_000 // two would do, and nobody has the other
+	w.id = tk.ID()
+	w.must("alice", task.Body{Post: &tk})
+	w.next()
+	for w.c().Phase != Closed {
+		if w.c().Phase == Electing && len(w.c().Members) == 0 {
+			w.must("carol", task.Body{Claims: &task.Claims{Claims: w.allClaims()}})
+		}
+		if w.c().Phase == Attesting {
+			t.Fatal("somebody works for it")
+		}
+		w.next()
+	}
+	if w.c().Settlement.Outcome != NoCommittee {
+		t.Error(w.c().Settlement.Outcome)
+	}
+}
+
+// Whoever may still owe something in a task has something at stake, in the last
+// view too (spec §3.3).
+func TestUnbondingOutlastsEveryView(t *testing.T) {
+	w := newWorld(t, 9, func(p *Params) { p.UnbondBlocks, p.DisputeBlocks = 6000, 100 })
+	f := w.function()
+	publish := func(blocks uint64, bond task.Amount) error {
+		f.Manifest.Limits.WallMillis = blocks * w.block.Params.IntervalMillis
+		return w.send("bob", task.Body{Publish: &task.Publish{Function: f, Bond: bond}})
+	}
+	blocks := uint64(100)
+	for publish(blocks+50, 0) == nil {
+		blocks += 50
+	}
+	if err := publish(blocks+50, 0); task.CodeOf(err) != "wall-too-long" {
+		t.Fatal(err)
+	}
+	if err := publish(blocks, 50*task.PRY); err != nil {
+		t.Fatal(err)
+	}
+	w.fn = f.ID()
+	w.post()
+	w.elect()
+	var gone []task.NodeID
+	for _, m := range w.c().Members {
+		rec, _ := w.state().Node(m.Claim.Node)
+		w.must(w.names[m.Claim.Node], task.Body{Unbond: &task.Bond{Node: m.Claim.Node, Amount: rec.Bond}})
+		gone = append(gone, m.Claim.Node)
+	}
+	for view := uint32(0); w.c().Phase != Closed && w.c().View.Number == view; view++ { // each takes all the time there is
+		for range w.block.Params.AttestBlocks - w.block.Params.CommitBlocks {
+			w.next()
+		}
+		w.judge(task.PreRun, everyone(task.OK))
+		for range w.block.Params.ReleaseBlocks - 1 {
+			w.next()
+		}
+		w.release(task.Alice)
+		w.release(task.Bob)
+		for w.c().Phase == Running && w.c().View.Number == view {
+			w.next()
+		}
+		if w.c().Phase == Closed {
+			break
+		}
+		if got := w.block.atStake(w.c().View.Executor); got == 0 {
+			t.Errorf("view %d: the executor has nothing at stake", w.c().View.Number)
+		}
+	}
+	for _, id := range gone {
+		if w.block.atStake(id) == 0 {
+			t.Errorf("a member of a committee has nothing at stake at block %d", w.height)
+		}
+	}
+}
