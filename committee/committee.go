@@ -265,17 +265,19 @@ func VerifyVote(s task.SignedVote, key func(task.NodeID) (task.Key, bool)) (Veri
 	v := s.Vote
 	names := v.Stage == task.Prepare || v.Stage == task.Commit
 	if v.Stage < task.Prepare || v.Stage > task.PassOver || names && v.Executor.IsZero() || !names && v.View == 0 ||
-		v.Stage == task.PassOver && !v.Executor.IsZero() || len(s.Lock) > task.MaxSeats {
+		v.Stage == task.PassOver && !v.Executor.IsZero() || v.Stage != task.NewView && len(s.Lock) > 0 || len(s.Lock) > task.MaxSeats {
 		return Verified{}, task.Refuse("vote-malformed", "no such vote: %s in view %d", v.Stage, v.View)
 	}
 	if err := check(s); err != nil {
 		return Verified{}, err
 	}
+	seen := map[task.NodeID]bool{}
 	for _, p := range s.Lock {
 		if p.Vote.Stage != task.Prepare || p.Vote.View != v.LockView || p.Vote.Executor != v.Executor ||
-			p.Vote.Task != v.Task || p.Vote.Attempt != v.Attempt || len(p.Lock) != 0 {
-			return Verified{}, task.Refuse("vote-malformed", "the lock's proof is of something else")
+			p.Vote.Task != v.Task || p.Vote.Attempt != v.Attempt || len(p.Lock) != 0 || seen[p.Vote.Node] {
+			return Verified{}, task.Refuse("vote-malformed", "the lock's proof is of something else, or names a node twice")
 		}
+		seen[p.Vote.Node] = true
 		if err := check(p); err != nil {
 			return Verified{}, err
 		}

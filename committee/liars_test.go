@@ -1,6 +1,7 @@
 package committee
 
 import (
+	"crypto/ed25519"
 	"testing"
 
 	"github.com/prytany/prytany/attest"
@@ -181,5 +182,73 @@ func TestSilentVerifiersDoNotCostTheExecutor(t *testing.T) {
 	if len(k.Passed) != 0 || len(c.lost(ledger.Silent)) != 0 {
 		c.dump()
 		t.Errorf("passed %v", k.Passed)
+	}
+}
+
+// What a node without a seat signs takes next to no memory, however much of it
+// there is; and a lock's proof stands where it belongs, with each node once.
+func TestVotesOfStrangersAreNotKept(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(make([]byte, 32))
+	stranger := task.NodeID{7} // registered, no member
+	look := func(id task.NodeID) (task.Key, bool) { return task.PublicKey(key), id == stranger }
+	m := New(task.NodeID{1}, Embedded)
+	c := &ledger.Case{Phase: ledger.Electing, Params: ledger.Embedded("test")}
+	m.Step(ChainMoved{c})
+	for stage := task.Prepare; stage <= task.PassOver; stage++ {
+		for view := range uint32(64) {
+			v := task.Vote{Task: c.ID(), View: view, Stage: stage, Node: stranger}
+			if stage != task.PassOver {
+				v.Executor = task.NodeID{3}
+			}
+			p := task.SignedVote{Vote: task.Vote{Task: c.ID(), Stage: task.Prepare, Executor: v.Executor, Node: stranger}}
+			p.Signature = task.Sign(key, p.Vote.Hash())
+			s := task.SignedVote{Vote: v, Signature: task.Sign(key, v.Hash())}
+			if ok, err := VerifyVote(s, look); err == nil {
+				m.Step(VoteHeard{ok})
+			}
+			s.Lock = []task.SignedVote{p, p}
+			if _, err := VerifyVote(s, look); err == nil {
+				t.Errorf("a %s of view %d with a lock that names a node twice is accepted", stage, view)
+			}
+			s.Lock = s.Lock[:1]
+			if ok, err := VerifyVote(s, look); err == nil && stage != task.NewView {
+				t.Errorf("a %s of view %d with a lock is accepted", stage, view)
+			} else if err == nil {
+				m.Step(VoteHeard{ok})
+			}
+		}
+	}
+	kept := 0
+	for _, views := range m.votes {
+		for _, of := range views {
+			for _, s := range of {
+				kept += 1 + len(s.Lock)
+			}
+		}
+	}
+	if most := 2 + int(c.Params.MaxViews); kept > most {
+		t.Errorf("%d votes of a node without a seat are kept, want %d at most", kept, most)
+	}
+}
+
+// Nobody can strip a new-view of the proof of its lock by carrying it faster.
+func TestStrippedLockDoesNotCount(t *testing.T) {
+	m := New(task.NodeID{1}, Embedded)
+	c := &ledger.Case{Phase: ledger.Electing, Params: ledger.Embedded("test")}
+	m.Step(ChainMoved{c})
+	var proof []task.SignedVote
+	for i := range byte(4) {
+		id := task.NodeID{i + 1}
+		m.members[id] = Member{Node: id, Seats: 1}
+		proof = append(proof, task.SignedVote{Vote: task.Vote{Task: c.ID(), Stage: task.Prepare, Executor: task.NodeID{2}, Node: id}})
+	}
+	whole := task.SignedVote{Vote: task.Vote{Task: c.ID(), View: 1, Stage: task.NewView, Executor: task.NodeID{2}, Node: task.NodeID{3}}, Lock: proof[:3]}
+	less := whole
+	less.Lock = proof[:1]
+	for _, s := range []task.SignedVote{less, whole, less} {
+		m.Step(VoteHeard{Verified{s}})
+	}
+	if l := m.highestLock([]task.SignedVote{m.votes[task.NewView][1][task.NodeID{3}]}); l == nil || l.executor != (task.NodeID{2}) {
+		t.Errorf("the lock is %+v", l)
 	}
 }

@@ -395,19 +395,26 @@ func (m *Machine) voteHeard(s task.SignedVote) {
 	if v.Task != m.c.ID() || v.Attempt != m.c.Attempt {
 		return
 	}
-	views := m.votes[v.Stage]
-	if v.View > m.view+64 {
-		return // a bound on memory: nobody honest is that far ahead
+	// Bounds on memory. A node whose claim is not here yet may have agreed already,
+	// or be ahead of this one on the chain; and nobody honest is far ahead.
+	_, member := m.members[v.Node]
+	early := !m.confirmed && (v.View == 0 || v.Stage == task.PassOver && v.View <= m.c.Params.MaxViews)
+	if !member && !early || v.View > m.view+64 {
+		return
 	}
+	views := m.votes[v.Stage]
 	if views[v.View] == nil {
 		views[v.View] = map[task.NodeID]task.SignedVote{}
 	}
 	if first, ok := views[v.View][v.Node]; ok { // the first counts
-		if first.Vote != v {
+		switch {
+		case first.Vote != v:
 			first.Lock, s.Lock = nil, nil
 			m.accuse(v.Node, task.Accusation{Votes: []task.SignedVote{first, s}})
-		}
-		return
+			return
+		case m.locked(s) <= m.locked(first):
+			return
+		} // who carried it left out a part of the proof, which nobody has signed
 	}
 	views[v.View][v.Node] = s
 	m.countVotes()
@@ -495,19 +502,19 @@ func (m *Machine) highestLock(votes []task.SignedVote) *lock {
 		if s.Vote.Executor.IsZero() || best != nil && best.view >= s.Vote.LockView {
 			continue
 		}
-		var seats uint32
-		seen := map[task.NodeID]bool{}
-		for _, p := range s.Lock {
-			if !seen[p.Vote.Node] {
-				seats += m.members[p.Vote.Node].Seats
-				seen[p.Vote.Node] = true
-			}
-		}
-		if seats >= m.quorum() {
+		if m.locked(s) >= m.quorum() {
 			best = &lock{view: s.Vote.LockView, executor: s.Vote.Executor, proof: s.Lock}
 		}
 	}
 	return best
+}
+
+// locked is the weight of a lock's proof, which names no node twice.
+func (m *Machine) locked(s task.SignedVote) (seats uint32) {
+	for _, p := range s.Lock {
+		seats += m.members[p.Vote.Node].Seats
+	}
+	return seats
 }
 
 // joinPassOver finds the chain's executor silent as soon as one honest member
