@@ -400,7 +400,7 @@ func (c *cluster) release(p *peer, a RequestKeys) {
 			outcome, input = task.BadInputKey, alice.Hash()
 		}
 		r := task.Result{Task: c.id, Attempt: k.Attempt, View: a.Ballot.View, Node: p.id, Outcome: outcome, InputKey: input, Evidence: digest, PreState: attest.EmptyState, PostState: attest.EmptyState}
-		c.step(p, Ran{Result: task.SignedResult{Result: r, Signature: task.Sign(key("enclave"), r.Hash()), CID: "o"}})
+		c.step(p, Ran{Result: task.SignedResult{Result: r, Signature: task.Sign(key("enclave"), r.Hash()), CID: "o"}.PlacedBy(p.key)})
 	})
 }
 

@@ -401,6 +401,9 @@ func (c *Case) CheckResult(s task.SignedResult) error {
 	if r.Evidence != pre.Digest() || !s.Signature.Verify(pre.Keys.Sign, r.Hash()) {
 		return task.Refuse("result-forged", "the result is not signed by the attested enclave")
 	}
+	if !s.Placed.Verify(c.Member(r.Node).Node.Peer, s.PlaceHash()) {
+		return task.Refuse("result-unplaced", "the executor has not signed where this result's output is")
+	}
 	if r.PreState != attest.EmptyState || r.PostState != attest.EmptyState {
 		return task.Refuse("result-dirty", "the enclave itself says that its writable space was not empty")
 	}

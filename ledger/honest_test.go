@@ -191,3 +191,25 @@ func TestUnbondingOutlastsEveryView(t *testing.T) {
 		}
 	}
 }
+
+// Nobody but the executor says where its output is.
+func TestOutputIsWhereTheExecutorSays(t *testing.T) {
+	w := elected(t)
+	w.judge(task.PreRun, everyone(task.OK))
+	w.release(task.Alice)
+	w.release(task.Bob)
+	c := w.c()
+	pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
+	own := w.signed(task.Result{
+		Task: w.id, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK,
+		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest(),
+	})
+	elsewhere := own
+	elsewhere.CID = "nowhere"
+	if err := w.send("carol", task.Body{Result: &elsewhere}); task.CodeOf(err) != "result-unplaced" {
+		t.Errorf("a copy with another CID: %v", err)
+	}
+	if err := w.send("carol", task.Body{Result: &own}); err != nil {
+		t.Error(err)
+	}
+}

@@ -186,7 +186,8 @@ func TestDirtyResultIsRefused(t *testing.T) {
 		Task: w.id, Node: c.View.Executor, Outcome: task.RunOK, PreState: attest.EmptyState,
 		PostState: task.Hash{1}, Evidence: pre.Digest(),
 	}
-	err := w.send("carol", task.Body{Result: &task.SignedResult{Result: r, Signature: task.Sign(seedKey("enclave"), r.Hash())}})
+	s := w.signed(r)
+	err := w.send("carol", task.Body{Result: &s})
 	if task.CodeOf(err) != "result-dirty" {
 		t.Errorf("%v", err)
 	}
@@ -235,7 +236,8 @@ func TestBlameNeedsTheOwnersOwnRelease(t *testing.T) {
 			Task: w.id, Node: c.View.Executor, Outcome: task.BadInputKey, Evidence: pre.Digest(),
 			PreState: attest.EmptyState, PostState: attest.EmptyState, InputKey: task.Hash{1}, // rubbish from its host
 		}
-		return w.send("carol", task.Body{Result: &task.SignedResult{Result: r, Signature: task.Sign(seedKey("enclave"), r.Hash())}})
+		s := w.signed(r)
+		return w.send("carol", task.Body{Result: &s})
 	}
 	if err := blame(); task.CodeOf(err) != "blame-unfounded" {
 		t.Errorf("blamed before any release: %v", err)

@@ -223,7 +223,7 @@ func (w *world) resultRow(with map[string]string) task.Body {
 	c := w.c()
 	pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
 	r := task.Result{Task: w.id, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK, Gas: number(with, "gas", 1), PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest()}
-	s := task.SignedResult{Result: r, Signature: task.Sign(seedKey("enclave"), r.Hash())}
+	s := w.signed(r)
 	if _, forged := with["forged"]; forged {
 		s.Signature[0]++
 	}

@@ -327,7 +327,17 @@ func (w *world) result(o task.Outcome, gas uint64) error {
 			r.CodeKey = o.Hash()
 		}
 	}
-	return w.send("carol", task.Body{Result: &task.SignedResult{Result: r, Signature: task.Sign(seedKey("enclave"), r.Hash()), CID: "out"}})
+	s := w.signed(r)
+	return w.send("carol", task.Body{Result: &s})
+}
+
+// signed is a result under the signatures of enclave and executor.
+func (w *world) signed(r task.Result) task.SignedResult {
+	s := task.SignedResult{Result: r, Signature: task.Sign(seedKey("enclave"), r.Hash()), CID: "out"}
+	if k := w.nodes[r.Node]; k != nil { // nil before there is an executor
+		return s.PlacedBy(k.peer)
+	}
+	return s
 }
 
 func (w *world) wait(p Phase) {

@@ -210,7 +210,33 @@ func (j *job) execute(a committee.RequestKeys) error {
 	if err != nil {
 		return err
 	}
+	if role, used, blamed := blames(result.Result); blamed {
+		// The chain holds the owner to what it told the chain, not to this.
+		r, err := j.releaseOnChain(role)
+		if err != nil {
+			return err
+		}
+		if r.Hash() != used {
+			if err := j.enclave.Release(r); err != nil {
+				return err
+			}
+			if result, output, err = j.enclave.Run(j.code, j.input, j.image); err != nil {
+				return err
+			}
+		}
+	}
 	return j.bring(result, output)
+}
+
+// blames is whom a result blames, for which release.
+func blames(r task.Result) (role task.Role, used task.Hash, blamed bool) {
+	switch r.Outcome {
+	case task.BadInputKey:
+		return task.Alice, r.InputKey, true
+	case task.BadCodeKey:
+		return task.Bob, r.CodeKey, true
+	}
+	return 0, task.Hash{}, false
 }
 
 // bring brings a result to Alice and the chain. It has no output if she named

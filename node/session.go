@@ -138,10 +138,11 @@ func (s *Session) showing(b task.Ballot, evidence []byte) task.Showing {
 	return shown
 }
 
-// Ran brings the enclave's result.
+// Ran brings the enclave's result, and where its output is, which this node
+// signs: or anybody could tell the chain another place.
 func (s *Session) Ran(r task.SignedResult) {
 	if r.Result.Attempt == s.c.Attempt {
-		s.step(committee.Ran{Result: r})
+		s.step(committee.Ran{Result: r.PlacedBy(s.cfg.Peer)})
 	}
 }
 

@@ -138,7 +138,6 @@ var onlyTheChain = map[string]string{
 	"Case.View.Releases":                         "an owner may hand its key to the executor directly; with a result, nothing follows from it",
 
 	"Case.View.Releases[].Sealed": "ciphertext for a dead enclave: nobody can open it",
-	"Case.View.Result.CID":        "where the output lies; what it is, is signed",
 	"Case.SeededTime":             "a block's time; certificates alone depend on it, and simulated evidence has none",
 	"Case.Members (order)":        "in which claims came; the draw goes by ticket",
 }

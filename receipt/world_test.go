@@ -396,7 +396,8 @@ func (w *world) result(o task.Outcome, gas uint64) *world {
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence),
 	}
 	sig := task.Sign(keyOf(fmt.Sprint("enclave ", c.View.Number)), r.Hash())
-	w.must("carol", task.Body{Result: &task.SignedResult{Result: r, Signature: sig, CID: "out"}})
+	s := task.SignedResult{Result: r, Signature: sig, CID: "out"}.PlacedBy(w.nodes[r.Node].peer)
+	w.must("carol", task.Body{Result: &s})
 	return w
 }
 

@@ -562,7 +562,8 @@ func (w *econWorld) run(c *ledger.Case) {
 		}
 	}
 	w.judges = append(w.judges, c.JudgeSeats())
-	w.must(w.relay, task.Body{Result: &task.SignedResult{Result: r, Signature: task.Sign(w.enclave.sign, r.Hash()), CID: "out"}})
+	s := task.SignedResult{Result: r, Signature: task.Sign(w.enclave.sign, r.Hash()), CID: "out"}.PlacedBy(w.worker(r.Node).node.peer)
+	w.must(w.relay, task.Body{Result: &s})
 }
 
 // forget drops a closed case: nobody in the experiment disputes one.

@@ -53,6 +53,7 @@ const (
 	TagNode         Tag = "node"
 	TagNonce        Tag = "verifier-nonce"
 	TagNonceRoot    Tag = "root-of-nonces"
+	TagPlace        Tag = "place"
 	TagRegistration Tag = "registration"
 	TagRelease      Tag = "release"
 	TagReportData   Tag = "report-data"

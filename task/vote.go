@@ -2,6 +2,7 @@ package task
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"slices"
 )
 
@@ -228,12 +229,25 @@ type Result struct {
 func (r Result) Hash() Hash { return H(TagResult, Encode(r)) }
 
 // SignedResult is a Result with the enclave's signature, and where the output
-// can be had: the CID is the executor's word, the content is checked against
-// the signed digest.
+// can be had: the CID is the executor's word under its peer key, the content is
+// checked against the digest that the enclave signed.
 type SignedResult struct {
 	Result    Result    `cbor:"1,keyasint" json:"result"`
 	Signature Signature `cbor:"2,keyasint" json:"-"`
 	CID       string    `cbor:"3,keyasint" json:"cid"`
+	Placed    Signature `cbor:"4,keyasint" json:"-"`
+}
+
+// PlacedBy is the result with the executor's word for the CID.
+func (s SignedResult) PlacedBy(peer ed25519.PrivateKey) SignedResult {
+	s.Placed = Sign(peer, s.PlaceHash())
+	return s
+}
+
+// PlaceHash is what the executor's peer key signs.
+func (s SignedResult) PlaceHash() Hash {
+	h := s.Result.Hash()
+	return H(TagPlace, h[:], []byte(s.CID))
 }
 
 // Role is an owner's part in a task.

@@ -86,6 +86,7 @@ type enclave struct {
 	input    *secret // Alice's
 	code     *secret // Bob's
 	ran      bool
+	blamed   bool      // by what ran: an owner, for a release that opens nothing
 	state    task.Hash // of the writable space, after the run
 }
 
@@ -123,9 +124,9 @@ func (e *enclave) answer(q Request) (Response, error) {
 		return e.quote(q.Quote.Nonces)
 	case q.Unveil != nil && e.begin != nil && !e.ran:
 		return e.unveil(q.Unveil.Nonces)
-	case q.Release != nil && e.begin != nil && !e.ran:
+	case q.Release != nil && e.begin != nil && (!e.ran || e.blamed):
 		return Response{}, e.take(*q.Release)
-	case q.Run != nil && e.begin != nil && !e.ran:
+	case q.Run != nil && e.begin != nil && (!e.ran || e.blamed):
 		return e.run(*q.Run)
 	case q.Exit != nil && e.ran:
 		return e.exit(*q.Exit)
@@ -215,7 +216,8 @@ func (e *enclave) take(r task.Release) error {
 }
 
 // run decrypts, runs Bob's code on Alice's data, encrypts what came out to
-// Alice, and signs the result.
+// Alice, and signs the result. If an owner's release opens nothing, it runs again
+// with another: the owner may have told the node another than the chain.
 func (e *enclave) run(q Run) (Response, error) {
 	if e.input == nil || e.code == nil {
 		return Response{}, errors.New("both owners' releases come before the run")
@@ -232,7 +234,7 @@ func (e *enclave) run(q Run) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	e.ran = true
+	e.ran, e.blamed = true, outcome == task.BadInputKey || outcome == task.BadCodeKey
 	archive, err := archive(&ran, &outcome)
 	if err != nil {
 		return Response{}, err
@@ -245,7 +247,9 @@ func (e *enclave) run(q Run) (Response, error) {
 	}
 	e.state, res.PostState = ran.After, ran.After
 	res.Output, res.Size = task.Hash(sha256.Sum256(output)), uint64(len(output))
-	e.input, e.code = nil, nil
+	if !e.blamed {
+		e.input, e.code = nil, nil
+	}
 	signed := task.SignedResult{Result: res, Signature: task.Sign(e.signKey, res.Hash())}
 	return Response{Result: &signed, Output: output}, nil
 }

@@ -266,5 +266,5 @@ func (c *cast) result(k *ledger.Case, who int, evidence task.Hash) task.SignedRe
 		Task: c.id, Attempt: k.Attempt, View: k.View.Number, Node: c.workers[who].id, Outcome: task.RunOK,
 		Evidence: evidence, PreState: attest.EmptyState, PostState: attest.EmptyState,
 	}
-	return task.SignedResult{Result: r, Signature: task.Sign(c.enclave, r.Hash()), CID: "o"}
+	return task.SignedResult{Result: r, Signature: task.Sign(c.enclave, r.Hash()), CID: "o"}.PlacedBy(c.workers[who].peer)
 }
