@@ -144,14 +144,15 @@ func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposa
 		if !known {
 			acct = read.Account(t.From)
 		}
-		if t.Nonce != acct.Nonce || acct.Balance < block.Params.TxFee {
+		fee := block.Params.Fee(tx.Size())
+		if t.Nonce != acct.Nonce || acct.Balance < fee {
 			continue
 		}
 		if !add(raw) {
 			break
 		}
 		acct.Nonce++
-		acct.Balance -= block.Params.TxFee
+		acct.Balance -= fee
 		senders[t.From] = acct
 	}
 	return &abci.ResponsePrepareProposal{Txs: txs}, nil

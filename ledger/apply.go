@@ -18,18 +18,18 @@ const maxAhead = 256
 // escrow is not there. It changes nothing.
 func Check(s Store, height uint64, tx task.VerifiedTx) error {
 	b := NewBlock(s, height)
-	t := tx.Tx()
+	t, fee := tx.Tx(), b.Params.Fee(tx.Size())
 	acct, _ := load[Account](s, join(keyAccount, t.From[:]))
 	switch {
 	case t.Nonce < acct.Nonce:
 		return task.Refuse("nonce-used", "nonce %d of %s is used; the next is %d", t.Nonce, t.From.Short(), acct.Nonce)
 	case t.Nonce >= acct.Nonce+maxAhead:
 		return task.Refuse("nonce-far", "nonce %d of %s is too far ahead of %d", t.Nonce, t.From.Short(), acct.Nonce)
-	case acct.Balance < b.Params.TxFee:
-		return task.Refuse("no-fee", "%s holds %s, the fee is %s", t.From.Short(), acct.Balance, b.Params.TxFee)
+	case acct.Balance < fee:
+		return noFee(t, acct, fee)
 	}
 	if post := t.Body.Post; post != nil {
-		acct.Balance -= b.Params.TxFee
+		acct.Balance -= fee
 		_, _, err := b.quote(t, acct)
 		return err
 	}
@@ -40,17 +40,17 @@ func Check(s Store, height uint64, tx task.VerifiedTx) error {
 // the sender's fee and nonce; with a wrong nonce or no money for the fee not
 // even these.
 func (b *Block) Apply(tx task.VerifiedTx) error {
-	t := tx.Tx()
+	t, fee := tx.Tx(), b.Params.Fee(tx.Size())
 	acct, _ := load[Account](b.state, join(keyAccount, t.From[:]))
 	if t.Nonce != acct.Nonce {
 		return task.Refuse("nonce-wrong", "nonce %d of %s; the next is %d", t.Nonce, t.From.Short(), acct.Nonce)
 	}
-	if acct.Balance < b.Params.TxFee {
-		return task.Refuse("no-fee", "%s holds %s, the fee is %s", t.From.Short(), acct.Balance, b.Params.TxFee)
+	if acct.Balance < fee {
+		return noFee(t, acct, fee)
 	}
 	acct.Nonce++
-	acct.Balance -= b.Params.TxFee
-	b.meta.Burned += b.Params.TxFee
+	acct.Balance -= fee
+	b.meta.Burned += fee
 	save(b.state, join(keyAccount, t.From[:]), acct)
 
 	outer, meta, events := b.state, b.meta, len(b.events)
@@ -64,6 +64,10 @@ func (b *Block) Apply(tx task.VerifiedTx) error {
 	}
 	b.state = outer
 	return err
+}
+
+func noFee(t task.Tx, acct Account, fee task.Amount) error {
+	return task.Refuse("no-fee", "%s holds %s, the fee is %s", t.From.Short(), acct.Balance, fee)
 }
 
 func (b *Block) apply(t task.Tx) error {
@@ -243,11 +247,14 @@ func (b *Block) publish(from task.Address, p task.Publish) error {
 	if window := b.Params.window(wall); window >= b.Params.UnbondBlocks {
 		return task.Refuse("wall-too-long", "a run of %d blocks, tried by %d executors, and its disputes take %d blocks; a bond is held for %d. Next: shorten limits.wall", wall, b.Params.MaxViews, window, b.Params.UnbondBlocks)
 	}
+	id := p.Function.ID()
+	f, known := load[FunctionRecord](b.state, join(keyFunction, id[:]))
+	if least := b.Params.Deposit(p.Function); !known && p.Bond < least {
+		return task.Refuse("bond-low", "a function of this length is published with a bond of at least %s, this is %s", least, p.Bond)
+	}
 	if err := b.debit(from, p.Bond); err != nil {
 		return err
 	}
-	id := p.Function.ID()
-	f, known := load[FunctionRecord](b.state, join(keyFunction, id[:]))
 	if !known {
 		f = FunctionRecord{Function: p.Function, Height: b.Height}
 	}
@@ -346,6 +353,34 @@ func (b *Block) open(id task.TaskID, attempt uint32) (*Case, error) {
 	return c, nil
 }
 
+// maxStrikes is how many invalid signatures or proofs of a set are checked: who
+// makes a set has checked it, and what has become invalid since is little.
+const maxStrikes = 8
+
+// strikes counts them. It names each node once: nobody is asked for twice.
+type strikes struct {
+	seen map[task.NodeID]bool
+	n    int
+}
+
+// first says whether a node is seen for the first time.
+func (s *strikes) first(id task.NodeID) bool {
+	if s.seen == nil {
+		s.seen = map[task.NodeID]bool{}
+	}
+	was := s.seen[id]
+	s.seen[id] = true
+	return !was
+}
+
+// out counts an invalid one, and refuses the set with the last that is borne.
+func (s *strikes) out() error {
+	if s.n++; s.n > maxStrikes {
+		return task.Refuse("set-invalid", "more than %d of the set are invalid", maxStrikes)
+	}
+	return nil
+}
+
 // claims takes what is valid and new of a set; nothing new is an error, so
 // that repeating it costs.
 func (b *Block) claims(set []task.Claim) error {
@@ -360,8 +395,9 @@ func (b *Block) claims(set []task.Claim) error {
 		return task.Refuse("claims-closed", "claims for attempt %d are closed", c.Attempt)
 	}
 	added := 0
+	var invalid strikes
 	for _, k := range set {
-		if k.Task != set[0].Task || k.Attempt != c.Attempt || c.Member(k.Node) != nil {
+		if k.Task != set[0].Task || k.Attempt != c.Attempt || c.Member(k.Node) != nil || !invalid.first(k.Node) {
 			continue
 		}
 		n, ok := load[NodeRecord](b.state, join(keyNode, k.Node[:]))
@@ -370,6 +406,9 @@ func (b *Block) claims(set []task.Claim) error {
 		}
 		m, err := c.Admit(n.Node, n.StakeAt(c.Epoch), k)
 		if err != nil {
+			if err := invalid.out(); err != nil {
+				return err
+			}
 			continue
 		}
 		c.Members = append(c.Members, m)
@@ -425,15 +464,17 @@ func (b *Block) skip(t task.Skip) error {
 // silent.
 func (c *Case) CheckSkip(t task.Skip) error {
 	var seats uint32
-	seen := map[task.NodeID]bool{}
+	var invalid strikes
 	for _, s := range t.Votes {
 		m, v := c.Member(s.Vote.Node), s.Vote
-		if m == nil || seen[v.Node] || v.Task != t.Task || v.Attempt != t.Attempt || v.View != t.View ||
-			v.Stage != task.PassOver || !s.Signature.Verify(m.Node.Peer, v.Hash()) {
+		if m == nil || v.Task != t.Task || v.Attempt != t.Attempt || v.View != t.View || v.Stage != task.PassOver || !invalid.first(v.Node) {
 			continue
 		}
-		seen[v.Node] = true
-		seats += m.Seats
+		if s.Signature.Verify(m.Node.Peer, v.Hash()) {
+			seats += m.Seats
+		} else if err := invalid.out(); err != nil {
+			return err
+		}
 	}
 	if n := c.TotalSeats(); seats < sortition.Quorum(n) {
 		return task.Refuse("skip-weak", "%d of %d seats have gone on, a quorum is %d", seats, n, sortition.Quorum(n))

@@ -147,10 +147,10 @@ func TestUnbondingOutlastsEveryView(t *testing.T) {
 		return w.send("bob", task.Body{Publish: &task.Publish{Function: f, Bond: bond}})
 	}
 	blocks := uint64(100)
-	for publish(blocks+50, 0) == nil {
+	for publish(blocks+50, task.PRY) == nil {
 		blocks += 50
 	}
-	if err := publish(blocks+50, 0); task.CodeOf(err) != "wall-too-long" {
+	if err := publish(blocks+50, task.PRY); task.CodeOf(err) != "wall-too-long" {
 		t.Fatal(err)
 	}
 	if err := publish(blocks, 50*task.PRY); err != nil {

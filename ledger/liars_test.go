@@ -280,7 +280,7 @@ func TestFalseAccusationCostsItsBond(t *testing.T) {
 	c := w.c()
 	before := w.state().Account(task.PublicKey(w.keys["carol"])).Balance
 	w.must("carol", task.Body{Accuse: &task.Accusation{Ballot: c.Ballot(task.PreRun), Accused: c.View.Executor, Shown: ref(c.Shown(task.PreRun))}})
-	if got := before - w.state().Account(task.PublicKey(w.keys["carol"])).Balance; got != w.block.Params.AccusationBond+w.block.Params.TxFee {
+	if got := before - w.state().Account(task.PublicKey(w.keys["carol"])).Balance; got != w.block.Params.AccusationBond+w.fee {
 		t.Errorf("cost %s", got)
 	}
 	if c := w.c(); c.Phase != Releasing || len(c.Slashes) != 0 {

@@ -25,7 +25,7 @@ type Params struct {
 	MaxViews       uint32           `cbor:"12,keyasint" json:"max_views"`
 	MaxOpen        uint64           `cbor:"13,keyasint" json:"max_open"`
 	MinBond        task.Amount      `cbor:"14,keyasint" json:"min_bond"` // of a node
-	TxFee          task.Amount      `cbor:"15,keyasint" json:"tx_fee"`
+	TxFee          task.Amount      `cbor:"15,keyasint" json:"tx_fee"`   // for each KiB of a transaction, and for each byte of a function
 	PostingFee     task.Amount      `cbor:"16,keyasint" json:"posting_fee"`
 	FixedPPM       uint64           `cbor:"17,keyasint" json:"fixed_ppm"`        // an executor's part of the gas money when an owner does not show up
 	SilentSlashPPM uint64           `cbor:"18,keyasint" json:"silent_slash_ppm"` // of the bond of a silent executor
@@ -75,6 +75,15 @@ func (p Params) Check() error {
 		return fmt.Errorf("genesis: %w", err)
 	}
 	return p.Economics.check(p)
+}
+
+// Fee is what a transaction of so many bytes costs: for each KiB begun.
+func (p Params) Fee(size int) task.Amount { return p.TxFee * task.Amount(1+size/1024) }
+
+// Deposit is the least bond of a function: its manifest stays in the state, and is
+// paid for by the byte.
+func (p Params) Deposit(f task.Function) task.Amount {
+	return p.TxFee * task.Amount(len(task.Encode(f)))
 }
 
 // window is the longest that a node can owe something, from its unbonding on, if

@@ -40,7 +40,7 @@ func TestSupplyIsConserved(t *testing.T) {
 				before := w.state().Account(task.PublicKey(w.keys[who]))
 				err := w.send(who, body)
 				after := w.state().Account(task.PublicKey(w.keys[who]))
-				if err != nil && before.Balance-after.Balance > w.block.Params.TxFee {
+				if err != nil && before.Balance-after.Balance > w.fee {
 					rt.Fatalf("%s: refused (%v) and still cost %s", body.Kind(), err, before.Balance-after.Balance)
 				}
 			}

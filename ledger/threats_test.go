@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/prytany/prytany/sortition"
@@ -258,7 +259,7 @@ func threatFeeOverflow(t *testing.T) {
 		if got := task.CodeOf(err); got != "amount-overflow" && got != "escrow-low" && got != "task-malformed" {
 			t.Errorf("%s: %v", name, err)
 		}
-		if lost := before - w.state().Account(tk.Owner).Balance; lost != w.block.Params.TxFee {
+		if lost := before - w.state().Account(tk.Owner).Balance; lost != w.fee {
 			t.Errorf("%s: cost %s", name, lost)
 		}
 	}
@@ -313,5 +314,68 @@ func threatLaundering(t *testing.T) {
 	}
 	if again, _ := w.state().Node(liar); again.Counts[BadEvidence] != 1 || again.Counts[Jailed] != 1 {
 		t.Errorf("the old record: %+v", again.Counts)
+	}
+}
+
+// What costs validators work or memory costs its sender in proportion.
+func TestJunkIsPaidFor(t *testing.T) {
+	w := newWorld(t, 20)
+	w.post()
+	fill := func(size func(n int) int) (n int) {
+		for size(n+1) < task.MaxTx-400 {
+			n++
+		}
+		return n
+	}
+	// One proof that does not hold, over and over; then a bad one of each node.
+	bad := w.allClaims()
+	for i := range bad {
+		bad[i].Proof[79] ^= 1
+	}
+	same := slices.Repeat(bad[:1], fill(func(n int) int { return len(task.Encode(task.Claims{Claims: slices.Repeat(bad[:1], n)})) }))
+	if err := w.send("carol", task.Body{Claims: &task.Claims{Claims: same}}); task.CodeOf(err) != "nothing-new" {
+		t.Errorf("%d times one claim: %v", len(same), err)
+	}
+	if w.fee < 60*w.block.Params.TxFee {
+		t.Errorf("64 KiB for %s", w.fee)
+	}
+	if len(bad) <= maxStrikes {
+		t.Fatalf("only %d claims", len(bad))
+	}
+	if err := w.send("carol", task.Body{Claims: &task.Claims{Claims: bad}}); task.CodeOf(err) != "set-invalid" {
+		t.Errorf("%d bad claims: %v", len(bad), err)
+	}
+	w.elect()
+	c := w.c()
+	var votes []task.SignedVote
+	var commits []task.Commitment
+	for _, m := range c.Members {
+		v := task.SignedVote{Vote: task.Vote{Task: w.id, View: 1, Stage: task.PassOver, Node: m.Claim.Node}}
+		votes = append(votes, v)
+		commits = append(commits, task.Commitment{Ballot: c.Ballot(task.PreRun), Node: m.Claim.Node})
+	}
+	if len(votes) <= maxStrikes+1 {
+		t.Fatalf("only %d members", len(votes))
+	}
+	for name, body := range map[string]task.Body{
+		"votes":       {Skip: &task.Skip{Task: w.id, View: 1, Votes: votes}},
+		"commitments": {Commitments: &task.Commitments{Commitments: commits}},
+	} {
+		if err := w.send("carol", body); task.CodeOf(err) != "set-invalid" {
+			t.Errorf("bad %s: %v", name, err)
+		}
+	}
+	// A function stays in the state: its bond is at least what its bytes cost.
+	f := w.function()
+	for range 14 {
+		f.Manifest.Args = append(f.Manifest.Args, strings.Repeat("x", 4096))
+	}
+	for _, row := range []struct {
+		bond task.Amount
+		want string
+	}{{0, "bond-low"}, {w.block.Params.Deposit(f) - 1, "bond-low"}, {w.block.Params.Deposit(f), ""}} {
+		if err := w.send("bob", task.Body{Publish: &task.Publish{Function: f, Bond: row.bond}}); task.CodeOf(err) != row.want {
+			t.Errorf("a function of %d bytes for %s: %v", len(task.Encode(f)), row.bond, err)
+		}
 	}
 }

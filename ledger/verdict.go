@@ -41,6 +41,7 @@ func (b *Block) commitments(set []task.Commitment) error {
 		return task.Refuse("commits-closed", "the %s commitments are closed", ballot.Round)
 	}
 	added := 0
+	var invalid strikes
 	for _, k := range set {
 		m := c.Member(k.Node)
 		// Early ones may be for a committee that never comes to be: a node may have
@@ -52,7 +53,13 @@ func (b *Block) commitments(set []task.Commitment) error {
 			}
 			return o.Node == k.Node && (o.Ballot == k.Ballot || words >= maxEarly)
 		})
-		if k.Ballot != ballot || m == nil || known || !c.Judges(k.Node) || !k.Signature.Verify(m.Node.Peer, k.Hash()) {
+		if k.Ballot != ballot || m == nil || known || !c.Judges(k.Node) || !invalid.first(k.Node) {
+			continue
+		}
+		if !k.Signature.Verify(m.Node.Peer, k.Hash()) {
+			if err := invalid.out(); err != nil {
+				return err
+			}
 			continue
 		}
 		round.Commitments = append(round.Commitments, k)

@@ -24,6 +24,7 @@ type world struct {
 	fn     task.FunctionID
 	id     task.TaskID // the task under test
 	salt   byte
+	fee    task.Amount // of the last transaction
 	events []Event
 }
 
@@ -118,6 +119,7 @@ func (w *world) send(name string, body task.Body) error {
 	if err != nil {
 		return err
 	}
+	w.fee = w.block.Params.Fee(tx.Size())
 	return w.block.Apply(tx)
 }
 

@@ -129,8 +129,9 @@ func (t Tx) hash() Hash {
 // VerifiedTx is a transaction whose form and signature hold. Only VerifyTx
 // makes one, so the ledger cannot be reached by anything else.
 type VerifiedTx struct {
-	tx Tx
-	id TxID
+	size int
+	tx   Tx
+	id   TxID
 }
 
 // Tx is the transaction.
@@ -138,6 +139,9 @@ func (v VerifiedTx) Tx() Tx { return v.tx }
 
 // ID names the transaction by its canonical bytes.
 func (v VerifiedTx) ID() TxID { return v.id }
+
+// Size is that of its encoding, in bytes.
+func (v VerifiedTx) Size() int { return v.size }
 
 // SignTx signs a body as its sender's transaction and returns the wire bytes.
 func SignTx(key ed25519.PrivateKey, chain string, nonce uint64, body Body) []byte {
@@ -162,5 +166,5 @@ func VerifyTx(raw []byte, chain string) (VerifiedTx, error) {
 	if !t.Signature.Verify(t.From, t.hash()) {
 		return VerifiedTx{}, Refuse("tx-bad-signature", "the signature of %s does not hold", t.From.Short())
 	}
-	return VerifiedTx{tx: t, id: TxID(H(TagTransaction, raw))}, nil
+	return VerifiedTx{tx: t, id: TxID(H(TagTransaction, raw)), size: len(raw)}, nil
 }
