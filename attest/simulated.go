@@ -61,6 +61,11 @@ func (p Platform) Canary(c Context, k Keys, nonces []task.Hash, beta [64]byte) E
 	return must(Canary(simulator{p}, c, k, nonces, beta))
 }
 
+// Profile is what the platform's quotes say of it.
+func (p Platform) Profile() Profile {
+	return Profile{Tier: task.TierSimulated, Measurement: p.Measurement, TCB: p.TCB}
+}
+
 // Quoter is the platform as what makes quotes.
 func (p Platform) Quoter() Quoter { return simulator{p} }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/chain/proof"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
@@ -49,14 +50,14 @@ const workers = 4
 // genesis has Alice and Bob, operators, workers, and as many validators as asked.
 func genesis(validators int) ledger.Genesis {
 	g := ledger.Genesis{Params: ledger.Embedded(testChain)}
-	g.Params.Reference.AllowSimulated = true
+	g.Params.Reference.AllowSimulated, g.Params.Reference.Measurements = true, []task.Hash{{7}}
 	for _, who := range []string{"alice", "bob", "carol"} {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: addr(who), Balance: 10_000 * task.PRY})
 	}
 	for i := range workers {
 		n, _ := worker(i)
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: n.Operator, Balance: 100 * task.PRY})
-		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: n, Bond: 1000 * task.PRY})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: n, Bond: 1000 * task.PRY, Profile: attest.Platform{Measurement: task.Hash{7}}.Profile()})
 	}
 	for i := range validators {
 		g.Validators = append(g.Validators, identity(i).Validator())

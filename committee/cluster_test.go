@@ -121,7 +121,7 @@ func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Timeouts, bl
 		c.nodes[p.id] = p
 		c.order = append(c.order, p)
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: p.node.Operator, Balance: 10 * task.PRY})
-		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: p.node, Bond: 100 * task.PRY})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: p.node, Bond: 100 * task.PRY, Profile: attest.Platform{Measurement: g.Params.Reference.Measurements[0]}.Profile()})
 	}
 	if err := ledger.Init(c.store, g); err != nil {
 		t.Fatal(err)
@@ -238,7 +238,7 @@ func (c *cluster) perform(p *peer, a Action) {
 		}
 	case Gossip:
 		rec, _ := ledger.Read(c.store).Node(p.id)
-		k, err := c.theCase().Admit(rec.Node, rec.StakeAt(c.theCase().Epoch), a.Claim)
+		k, err := c.theCase().Admit(rec.Node, rec.Profile, rec.StakeAt(c.theCase().Epoch), a.Claim)
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -441,7 +441,7 @@ func gossipFor(c *cluster, p *peer) {
 	k := c.theCase()
 	rec, _ := ledger.Read(c.store).Node(p.id)
 	won, _ := sortition.Win(p.vrf, task.Hash(p.id), k.Seed(), k.Seats, uint64(rec.StakeAt(k.Epoch)), uint64(k.TotalStake))
-	m, err := k.Admit(rec.Node, rec.StakeAt(k.Epoch), task.Claim{Task: c.id, Attempt: k.Attempt, Node: p.id, Proof: won.Proof()})
+	m, err := k.Admit(rec.Node, rec.Profile, rec.StakeAt(k.Epoch), task.Claim{Task: c.id, Attempt: k.Attempt, Node: p.id, Proof: won.Proof()})
 	if err != nil {
 		c.t.Fatal(err)
 	}

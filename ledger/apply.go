@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/sortition"
@@ -154,6 +153,13 @@ func (b *Block) register(from task.Address, r task.Register) error {
 	}
 	if n.JailedUntil > b.Height {
 		return jailed(n)
+	}
+	if !known || len(r.Quote) > 0 {
+		p, err := attest.Enrol(r.Node.TEE, r.Quote, task.RegistrationHash(b.Params.Chain, r.Node), b.Params.Chain, b.time, b.Params.Reference)
+		if err != nil {
+			return err
+		}
+		n.Profile = p
 	}
 	n.Node = r.Node
 	b.state.Set(join(keyChip, r.Node.TEE.Identity[:]), id[:])
@@ -404,7 +410,7 @@ func (b *Block) claims(set []task.Claim) error {
 		if !ok {
 			continue
 		}
-		m, err := c.Admit(n.Node, n.StakeAt(c.Epoch), k)
+		m, err := c.Admit(n.Node, n.Profile, n.StakeAt(c.Epoch), k)
 		if err != nil {
 			if err := invalid.out(); err != nil {
 				return err
@@ -421,21 +427,24 @@ func (b *Block) claims(set []task.Claim) error {
 	return nil
 }
 
+// Suits says whether a node's machine is what the task's policy asks for: only
+// then it draws.
+func (c *Case) Suits(n task.Node, p attest.Profile) error {
+	return p.Meets(n.TEE, c.Task.Policy, c.Params.Reference)
+}
+
 // Admit verifies that a node may claim and has won its seats in the present
 // attempt (spec §5.4). The offline verifier calls it again.
-func (c *Case) Admit(n task.Node, stake task.Amount, k task.Claim) (Member, error) {
-	if tier, ok := attest.Kind(n.TEE.Kind).Tier(); !ok || tier < c.Task.Policy.MinTier {
-		return Member{}, task.Refuse("tier-low", "node %s has %s evidence, the task wants %s or better", k.Node.Short(), n.TEE.Kind, c.Task.Policy.MinTier)
-	}
-	if asked := c.Task.Policy.Kinds; len(asked) > 0 && !slices.Contains(asked, n.TEE.Kind) {
-		return Member{}, task.Refuse("kind-unasked", "node %s has %s evidence, the task accepts %s", k.Node.Short(), n.TEE.Kind, strings.Join(asked, ", "))
+func (c *Case) Admit(n task.Node, p attest.Profile, stake task.Amount, k task.Claim) (Member, error) {
+	if err := c.Suits(n, p); err != nil {
+		return Member{}, err
 	}
 	won, err := sortition.Unverified{Node: task.Hash(k.Node), Proof: vrf.Proof(k.Proof)}.
 		Verify(c.Seed(), vrf.PublicKey(n.VRF), c.Seats, uint64(stake), uint64(c.TotalStake))
 	if err != nil {
 		return Member{}, err
 	}
-	return Member{Node: n, Stake: stake, Claim: k, Beta: won.Output(), Seats: won.Seats()}, nil
+	return Member{Node: n, Profile: p, Stake: stake, Claim: k, Beta: won.Output(), Seats: won.Seats()}, nil
 }
 
 // FoundSilent is why an executor was passed over by a skip.

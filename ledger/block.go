@@ -42,6 +42,7 @@ type Block struct {
 	state  *overlay
 	meta   Meta
 	beacon task.Hash
+	time   int64 // the block's own
 	events []Event
 	judged map[task.Hash]attest.Appraisal
 }
@@ -87,6 +88,7 @@ func (b *Block) appraise(c *Case, r task.Round, evidence []byte) attest.Appraisa
 // the validity of certificates (spec §7.4.2). An error means that the proposer broke a
 // rule and the block must not be accepted; nothing has changed then.
 func (b *Block) Begin(proposer []byte, proof *vrf.Proof, time int64) error {
+	b.time = time
 	switch {
 	case b.BeaconDue() && proof == nil:
 		return task.Refuse("beacon-missing", "block %d: a task is open, so a beacon is due", b.Height)

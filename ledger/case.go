@@ -57,11 +57,12 @@ type Case struct {
 
 // Member is a node with seats on the committee: its claim has been verified.
 type Member struct {
-	Node  task.Node   `cbor:"1,keyasint" json:"node"`
-	Stake task.Amount `cbor:"2,keyasint" json:"stake"`
-	Claim task.Claim  `cbor:"3,keyasint" json:"claim"`
-	Beta  vrf.Output  `cbor:"4,keyasint" json:"-"`
-	Seats uint32      `cbor:"5,keyasint" json:"seats"`
+	Node    task.Node      `cbor:"1,keyasint" json:"node"`
+	Stake   task.Amount    `cbor:"2,keyasint" json:"stake"`
+	Claim   task.Claim     `cbor:"3,keyasint" json:"claim"`
+	Beta    vrf.Output     `cbor:"4,keyasint" json:"-"`
+	Seats   uint32         `cbor:"5,keyasint" json:"seats"`
+	Profile attest.Profile `cbor:"6,keyasint" json:"profile"`
 }
 
 // View is one executor's turn.

@@ -213,3 +213,100 @@ func TestOutputIsWhereTheExecutorSays(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whatever a task's policy asks for, only nodes whose machines are that draw; so
+// it cannot make honest evidence faulty (spec §3.1).
+func TestNoPolicyIsATrap(t *testing.T) {
+	other := task.Hash{43}
+	for name, change := range map[string]func(*task.Policy){
+		"another program": func(p *task.Policy) { p.Measurements = []task.Hash{other} },
+		"a TCB that no chip has": func(p *task.Policy) {
+			p.Kinds, p.MinTCB = []string{string(attest.Nitro), string(attest.Simulated)}, ^uint64(0)
+		},
+		"a tier that their chips do not have": func(p *task.Policy) { p.MinTier = task.TierMeasured },
+		"another kind":                        func(p *task.Policy) { p.Kinds = []string{string(attest.Nitro)} },
+	} {
+		w := newWorld(t, 9, func(p *Params) {
+			p.Reference.Measurements = []task.Hash{measurement, other}
+			p.Reference.Kinds = []attest.Kind{attest.Nitro}
+		})
+		w.publish()
+		tk := w.task()
+		change(&tk.Policy)
+		w.id = tk.ID()
+		w.must("alice", task.Body{Post: &tk})
+		w.next()
+		for w.c().Phase != Closed {
+			if w.c().Phase == Electing {
+				for _, k := range w.allClaims() {
+					if err := w.send("carol", task.Body{Claims: &task.Claims{Claims: []task.Claim{k}}}); task.CodeOf(err) != "nothing-new" {
+						t.Fatalf("%s: a claim: %v", name, err)
+					}
+				}
+			}
+			w.next()
+		}
+		if c := w.c(); c.Settlement.Outcome != NoCommittee || len(c.Slashes)+len(c.Passed) != 0 {
+			t.Errorf("%s: %s, slashes %v, passed %v", name, c.Settlement.Outcome, c.Slashes, c.Passed)
+		}
+	}
+}
+
+// A node shows the machine that it registers: nobody else's, and as it is.
+func TestRegistrationShowsTheMachine(t *testing.T) {
+	w := newWorld(t, 3)
+	owner, thief := newWorker("owner"), newWorker("carol")
+	w.keys["owner"] = seedKey("owner")
+	w.must("alice", task.Body{Transfer: &task.Transfer{To: owner.node.Operator, Amount: 300 * task.PRY}})
+	mine := owner.enrol(100 * task.PRY)
+	thief.node.TEE = owner.node.TEE // read from the owner's transaction on its way
+	theirs := thief.enrol(100 * task.PRY)
+	for name, row := range map[string]struct {
+		change func(*task.Register)
+		want   string
+	}{
+		"no quote":                  {func(r *task.Register) { r.Quote = nil }, attest.QuoteMalformed},
+		"a chip of its own":         {func(*task.Register) {}, attest.ForeignChip},
+		"the owner's quote":         {func(r *task.Register) { r.Quote = mine.Quote }, attest.NotBound},
+		"a kind that is not its":    {func(r *task.Register) { r.Node.TEE.Kind = string(attest.Nitro) }, attest.KindRefused},
+		"a kind that nobody knows":  {func(r *task.Register) { r.Node.TEE.Kind = "sgx" }, attest.UnknownKind},
+		"a quote that is too short": {func(r *task.Register) { r.Quote = r.Quote[:9] }, attest.QuoteMalformed},
+	} {
+		r := *theirs
+		row.change(&r)
+		r.Possession = task.Sign(thief.peer, task.RegistrationHash("test", r.Node))
+		if err := w.send("carol", task.Body{Register: &r}); task.CodeOf(err) != row.want {
+			t.Errorf("%s: %v, want %s", name, err, row.want)
+		}
+	}
+	for name, bad := range map[string]attest.Platform{
+		attest.WrongMeasurement: {Chip: owner.chip, Measurement: task.Hash{99}},
+		attest.DebugEnclave:     {Chip: owner.chip, Measurement: measurement, Debug: true},
+	} {
+		r := *mine
+		r.Quote, _ = bad.Quoter().Quote(task.RegistrationHash("test", r.Node))
+		if err := w.send("owner", task.Body{Register: &r}); task.CodeOf(err) != name {
+			t.Errorf("%v, want %s", err, name)
+		}
+	}
+	w.must("owner", task.Body{Register: mine})
+	rec, _ := w.state().Node(owner.node.ID())
+	if rec.Profile != owner.platform().Profile() {
+		t.Errorf("registered as %+v", rec.Profile)
+	}
+	// Where only the address is new it need not show it again; as it is updated, it does.
+	owner.node.Addr = "/memory/moved"
+	moved := owner.enrol(0)
+	moved.Quote = nil
+	w.must("owner", task.Body{Register: moved})
+	if rec, _ := w.state().Node(owner.node.ID()); rec.Profile != owner.platform().Profile() || rec.Node.Addr != "/memory/moved" {
+		t.Errorf("moved: %+v", rec)
+	}
+	updated := owner.platform()
+	updated.TCB = 7
+	moved.Quote, _ = updated.Quoter().Quote(task.RegistrationHash("test", owner.node))
+	w.must("owner", task.Body{Register: moved})
+	if rec, _ := w.state().Node(owner.node.ID()); rec.Profile.TCB != 7 {
+		t.Errorf("updated: %+v", rec.Profile)
+	}
+}

@@ -114,10 +114,12 @@ type Grant struct {
 	Balance task.Amount  `cbor:"2,keyasint" json:"balance"`
 }
 
-// FirstNode is a worker whose stake counts from the first block.
+// FirstNode is a worker whose stake counts from the first block. The genesis
+// vouches for its machine.
 type FirstNode struct {
-	Node task.Node   `cbor:"1,keyasint" json:"node"`
-	Bond task.Amount `cbor:"2,keyasint" json:"bond"`
+	Node    task.Node      `cbor:"1,keyasint" json:"node"`
+	Bond    task.Amount    `cbor:"2,keyasint" json:"bond"`
+	Profile attest.Profile `cbor:"3,keyasint" json:"profile"`
 }
 
 // Validator is a block proposer's consensus address and its VRF key for the
@@ -167,7 +169,7 @@ func Init(s Store, g Genesis) error {
 			return fmt.Errorf("genesis: node %s: VRF key: %w", id.Short(), err)
 		}
 		o.Set(chip, id[:])
-		save(o, join(keyNode, id[:]), NodeRecord{Node: f.Node, Bond: f.Bond, Stakes: []Stake{{Epoch: 0, Amount: f.Bond}}})
+		save(o, join(keyNode, id[:]), NodeRecord{Node: f.Node, Profile: f.Profile, Bond: f.Bond, Stakes: []Stake{{Epoch: 0, Amount: f.Bond}}})
 		if err := total(f.Bond); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"slices"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/task"
 )
 
@@ -25,6 +26,7 @@ type NodeRecord struct {
 	Misses      uint64           `cbor:"6,keyasint" json:"misses"`
 	Counts      map[Cause]uint64 `cbor:"7,keyasint" json:"counts"` // by cause (spec §10.9)
 	Lost        task.Amount      `cbor:"8,keyasint" json:"lost"`   // of its bond, so far
+	Profile     attest.Profile   `cbor:"9,keyasint" json:"profile"`
 }
 
 // Stake says what counts in the draw from an epoch on.

@@ -298,15 +298,12 @@ func threatLaundering(t *testing.T) {
 	fresh := newWorker("fresh")
 	w.keys["fresh"] = seedKey("fresh")
 	w.must("alice", task.Body{Transfer: &task.Transfer{To: fresh.node.Operator, Amount: 300 * task.PRY}})
-	register := func(n task.Node) error {
-		return w.send("fresh", task.Body{Register: &task.Register{Node: n, Bond: 150 * task.PRY, Possession: task.Sign(fresh.peer, task.RegistrationHash("test", n))}})
-	}
-	same := fresh.node
-	same.TEE = rec.Node.TEE
-	if err := register(same); task.CodeOf(err) != "tee-taken" {
+	same := newWorker("fresh")
+	same.node.TEE, same.chip = rec.Node.TEE, w.nodes[liar].chip
+	if err := w.send("fresh", task.Body{Register: same.enrol(150 * task.PRY)}); task.CodeOf(err) != "tee-taken" {
 		t.Errorf("the liar's TEE under a fresh name: %v", err)
 	}
-	if err := register(fresh.node); err != nil {
+	if err := w.send("fresh", task.Body{Register: fresh.enrol(150 * task.PRY)}); err != nil {
 		t.Fatal(err)
 	}
 	if n, _ := w.state().Node(fresh.node.ID()); len(n.Counts) != 0 || n.StakeAt(w.block.epoch()+1) != 0 {

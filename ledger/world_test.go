@@ -55,6 +55,17 @@ func newWorker(name string) *worker {
 	return w
 }
 
+func (k *worker) platform() attest.Platform {
+	return attest.Platform{Chip: k.chip, Measurement: measurement}
+}
+
+// enrol is the worker's registration, with its quote.
+func (k *worker) enrol(bond task.Amount) *task.Register {
+	h := task.RegistrationHash("test", k.node)
+	quote, _ := k.platform().Quoter().Quote(h)
+	return &task.Register{Node: k.node, Bond: bond, Possession: task.Sign(k.peer, h), Quote: quote}
+}
+
 func newWorld(t testing.TB, workers int, set ...func(*Params)) *world {
 	w := &world{
 		t: t, store: NewMemStore(), keys: map[string]ed25519.PrivateKey{}, nodes: map[task.NodeID]*worker{},
@@ -75,7 +86,7 @@ func newWorld(t testing.TB, workers int, set ...func(*Params)) *world {
 		w.keys[k.name] = seedKey(k.name)
 		w.nodes[k.node.ID()], w.names[k.node.ID()] = k, k.name
 		g.Accounts = append(g.Accounts, Grant{k.node.Operator, 10 * task.PRY})
-		g.Nodes = append(g.Nodes, FirstNode{k.node, task.Amount(100*(i+1)) * task.PRY})
+		g.Nodes = append(g.Nodes, FirstNode{k.node, task.Amount(100*(i+1)) * task.PRY, k.platform().Profile()})
 	}
 	if err := Init(w.store, g); err != nil {
 		t.Fatal(err)
@@ -212,7 +223,7 @@ func (w *world) platform() (attest.Platform, *worker) {
 	if k == nil {
 		k = newWorker("nobody") // no executor yet
 	}
-	return attest.Platform{Chip: k.chip, Measurement: measurement}, k
+	return k.platform(), k
 }
 
 var enclaveVRF = vrf.NewKey(task.Hash{77})

@@ -121,7 +121,7 @@ func Judge(c *ledger.Case, k task.Claim, node func(task.NodeID) (ledger.NodeReco
 		}
 		return Heard{}, ClaimIgnored
 	}
-	m, err := c.Admit(rec.Node, rec.StakeAt(c.Epoch), k)
+	m, err := c.Admit(rec.Node, rec.Profile, rec.StakeAt(c.Epoch), k)
 	if err != nil {
 		return Heard{}, ClaimJunk
 	}

@@ -111,10 +111,7 @@ func (r *runner) report(what string, err error) {
 
 func (r *runner) Node(id task.NodeID) (task.Node, error) { return r.w.node(r.ctx, id) }
 
-func (r *runner) Stake(epoch uint64) (task.Amount, error) {
-	rec, err := r.w.Chain.Node(r.ctx, r.w.id)
-	return rec.StakeAt(epoch), err
-}
+func (r *runner) Record() (ledger.NodeRecord, error) { return r.w.Chain.Node(r.ctx, r.w.id) }
 
 func (r *runner) Publish(k task.Claim) {
 	r.report("gossip", r.w.Net.Publish(r.ctx, task.Encode(k)))

@@ -20,8 +20,8 @@ type Effects interface {
 	// Node is a registration. Keys never change under a name, so it may be an
 	// old copy.
 	Node(id task.NodeID) (task.Node, error)
-	// Stake is what this node has at stake in an epoch, as the chain now holds it.
-	Stake(epoch uint64) (task.Amount, error)
+	// Record is this node's own, as the chain now holds it.
+	Record() (ledger.NodeRecord, error)
 	// Publish gossips this node's claim.
 	Publish(k task.Claim)
 	// Send brings a message to each of some members, or does not.
@@ -204,17 +204,20 @@ func (s *Session) warn(what string, err error) {
 
 // draw evaluates this node's VRF. A loser computes β alone and stays silent.
 func (s *Session) draw(c *ledger.Case) {
-	stake, err := s.cfg.Effects.Stake(c.Epoch)
+	rec, err := s.cfg.Effects.Record()
 	if err != nil {
 		s.warn("no draw without knowing the stake", err)
 		return
 	}
-	claim, won := sortition.Win(s.cfg.VRF, task.Hash(s.self), c.Seed(), c.Seats, uint64(stake), uint64(c.TotalStake))
+	if c.Suits(rec.Node, rec.Profile) != nil {
+		return
+	}
+	claim, won := sortition.Win(s.cfg.VRF, task.Hash(s.self), c.Seed(), c.Seats, uint64(rec.StakeAt(c.Epoch)), uint64(c.TotalStake))
 	if !won {
 		return
 	}
 	s.step(committee.Won{Self: committee.MemberOf(c, &ledger.Member{
-		Node: s.cfg.Node, Seats: claim.Seats(), Beta: claim.Output(),
+		Node: s.cfg.Node, Profile: rec.Profile, Seats: claim.Seats(), Beta: claim.Output(),
 		Claim: task.Claim{Task: s.task, Attempt: c.Attempt, Node: s.self, Proof: claim.Proof()},
 	})})
 }

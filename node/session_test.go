@@ -45,17 +45,18 @@ func newWorld(t *testing.T) *world {
 		Task: task.Task{Chain: "test", Seats: 40, Policy: task.Policy{MinTier: 1}}, Params: ledger.Embedded("test"),
 		Function: task.Function{Manifest: task.Manifest{Runtime: task.RuntimeWasm}}, Phase: ledger.Electing, Seats: 40, TotalStake: 400, Beacon: task.Hash{3},
 	}
+	w.c.Params.Reference.Measurements = []task.Hash{{7}}
 	for i := range 4 {
 		name := fmt.Sprint(i)
 		k := &worker{peer: key(name + "p"), vrf: vrf.NewKey(seed(name))}
-		k.rec.Stakes = []ledger.Stake{{Amount: 100}}
+		k.rec.Stakes, k.rec.Profile = []ledger.Stake{{Amount: 100}}, attest.Platform{Measurement: task.Hash{7}}.Profile()
 		k.rec.Node = task.Node{
 			Operator: task.PublicKey(key(name + "o")), VRF: task.Key(k.vrf.Public()), Peer: task.PublicKey(k.peer),
 			Runtimes: []string{task.RuntimeWasm}, TEE: task.TEE{Kind: string(attest.Simulated)},
 		}
 		k.id = k.rec.Node.ID()
 		w.workers = append(w.workers, k)
-		m, err := w.c.Admit(k.rec.Node, 100, w.claim(k))
+		m, err := w.c.Admit(k.rec.Node, k.rec.Profile, 100, w.claim(k))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -195,10 +196,10 @@ func (w *world) Node(id task.NodeID) (task.Node, error) {
 	return rec.Node, err
 }
 
-func (w *world) Stake(uint64) (task.Amount, error) { return 100, nil }
-func (w *world) Publish(task.Claim)                { w.note("publish") }
-func (w *world) Submit(b task.Body)                { w.note("submit %s", b.Kind()) }
-func (w *world) SetTimer(a committee.SetTimer)     { w.note("timer %d", a.Timer.Kind) }
+func (w *world) Record() (ledger.NodeRecord, error) { return w.workers[0].rec, nil } // all are alike
+func (w *world) Publish(task.Claim)                 { w.note("publish") }
+func (w *world) Submit(b task.Body)                 { w.note("submit %s", b.Kind()) }
+func (w *world) SetTimer(a committee.SetTimer)      { w.note("timer %d", a.Timer.Kind) }
 
 func (w *world) StartEnclave(c *ledger.Case, _ committee.StartEnclave) { w.note("start %d", c.Attempt) }
 func (w *world) Requote(committee.Requote)                             { w.note("requote") }

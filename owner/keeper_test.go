@@ -48,7 +48,7 @@ func newRequest(t *testing.T) *request {
 		if !ok {
 			continue
 		}
-		m, err := q.c.Admit(n, 1, task.Claim{Task: q.c.ID(), Node: n.ID(), Proof: won.Proof()})
+		m, err := q.c.Admit(n, attest.Platform{Measurement: task.Hash{7}}.Profile(), 1, task.Claim{Task: q.c.ID(), Node: n.ID(), Proof: won.Proof()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -199,7 +199,7 @@ func CheckCommittee(c *ledger.Case) error {
 		if m.Node.ID() != m.Claim.Node || m.Claim.Task != c.ID() || m.Claim.Attempt != c.Attempt {
 			return task.Refuse("claim-mismatch", "the claim of %s is of another node, task or attempt", m.Claim.Node.Short())
 		}
-		again, err := c.Admit(m.Node, m.Stake, m.Claim)
+		again, err := c.Admit(m.Node, m.Profile, m.Stake, m.Claim)
 		if err != nil || again.Seats != m.Seats || again.Beta != m.Beta {
 			return task.Refuse("claim-false", "the claim of %s does not hold: %v", m.Claim.Node.Short(), err)
 		}

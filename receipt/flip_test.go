@@ -117,6 +117,9 @@ var onlyTheChain = map[string]string{
 	"Case.Members[].Node.Addr":        "the registry's; nothing in a task depends on it",
 	"Case.Members[].Node.Arch":        "likewise",
 
+	"Case.Members[].Profile.Tier": "the registry's: what the machine showed when it was registered; the policy bounds it",
+	"Case.Members[].Profile.TCB":  "likewise",
+
 	"Case.Members[].Node.Runtimes":     "the registry's, known ones only; it may say one twice",
 	"Case.Members[].Node.TEE.Identity": "likewise; no two members may have the same",
 

@@ -91,12 +91,12 @@ var vouched = []string{
 	"The beacons: that nobody knew the draw's seed, or the exit's nonce, before its block.",
 	"The stakes, each node's and the total: the draw was repeated with these figures. That none is above the total, and all together are not, was checked.",
 	"The rules' numbers and the reference values of good enclaves: they are the genesis's.",
-	"Which TEE each node registered, its address and architecture.",
+	"Which TEE each node registered, what it showed of its machine then, its address and architecture.",
 	"That an executor who was passed over was silent. That its evidence was faulty was checked.",
 	"What each node had left to lose, and how much the pool held for a bonus: that nobody lost or got more than the rules say was checked.",
 	"Slashes in earlier attempts, in a canary of an executor who was passed over, and for two words that exclude each other: their proofs are not in the file.",
 	"Heights, as far as one does not follow from another, and the history's text.",
-	"Where the output lies; what it is, the enclave has signed. What is in the sealed keys, which nobody can open any more.",
+	"What is in the sealed keys, which nobody can open any more.",
 }
 
 func (e *exam) caveat(format string, args ...any) {
@@ -234,7 +234,7 @@ func drawn(c *ledger.Case, m ledger.Member) error {
 	if m.Node.ID() != id || m.Claim.Task != c.ID() || m.Claim.Attempt != c.Attempt {
 		return fmt.Errorf("the claim of %s is of another node, task or attempt", id.Short())
 	}
-	again, err := c.Admit(m.Node, m.Stake, m.Claim)
+	again, err := c.Admit(m.Node, m.Profile, m.Stake, m.Claim)
 	switch {
 	case err != nil:
 		return fmt.Errorf("node %s was not drawn: %w", id.Short(), err)

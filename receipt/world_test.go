@@ -89,7 +89,7 @@ func newWorld(t testing.TB, args ...string) *world {
 	for i := range 9 {
 		k := newWorker(fmt.Sprint("n", i))
 		w.nodes[k.node.ID()] = k
-		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node, Bond: task.Amount(100*(i+1)) * task.PRY})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node, Bond: task.Amount(100*(i+1)) * task.PRY, Profile: attest.Platform{Measurement: g.Params.Reference.Measurements[0]}.Profile()})
 	}
 	if err := ledger.Init(w.store, g); err != nil {
 		t.Fatal(err)

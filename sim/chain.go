@@ -73,7 +73,7 @@ func (w *world) found() {
 	}
 	for _, k := range w.workers {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: k.node.Operator, Balance: 100 * task.PRY})
-		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node, Bond: k.bond})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node, Bond: k.bond, Profile: attest.Platform{Measurement: g.Params.Reference.Measurements[0]}.Profile()})
 	}
 	if err := ledger.Init(c.store, g); err != nil {
 		panic(err)

@@ -181,7 +181,7 @@ func newEconWorld(seed, stream uint64, p ledger.Params, minds []econMind) *econW
 		k.node = w.machine(k)
 		w.workers = append(w.workers, k)
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: k.node.Operator, Balance: 100 * p.MinBond})
-		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node.Node, Bond: p.MinBond})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node.Node, Bond: p.MinBond, Profile: attest.Platform{Measurement: g.Params.Reference.Measurements[0]}.Profile()})
 	}
 	must(ledger.Init(w.store, g))
 	w.poster = w.alice
@@ -588,7 +588,10 @@ func (w *econWorld) rebond(k *econWorker) bool {
 	}
 	k.past = append(k.past, k.node.ID())
 	k.node = w.machine(k)
-	possession := task.Sign(k.node.peer, task.RegistrationHash(w.params.Chain, k.node.Node))
-	w.must(k.operator, task.Body{Register: &task.Register{Node: k.node.Node, Bond: w.params.MinBond, Possession: possession}})
+	h := task.RegistrationHash(w.params.Chain, k.node.Node)
+	platform := attest.Platform{Chip: k.node.chip, Measurement: w.params.Reference.Measurements[0]}
+	quote, err := platform.Quoter().Quote(h)
+	must(err)
+	w.must(k.operator, task.Body{Register: &task.Register{Node: k.node.Node, Bond: w.params.MinBond, Possession: task.Sign(k.node.peer, h), Quote: quote}})
 	return true
 }

@@ -211,9 +211,9 @@ func (s *session) Node(id task.NodeID) (task.Node, error) {
 	return k.node, nil
 }
 
-func (s *session) Stake(epoch uint64) (task.Amount, error) {
+func (s *session) Record() (ledger.NodeRecord, error) {
 	rec, _ := s.w.chain.read().Node(s.worker.id)
-	return rec.StakeAt(epoch), nil
+	return rec, nil
 }
 
 func (s *session) Publish(c task.Claim) {

@@ -57,9 +57,13 @@ type Register struct {
 	// Possession holds the peer key's signature over the node: nobody
 	// registers another's identity.
 	Possession Signature `cbor:"3,keyasint" json:"-"`
+	// Quote is the TEE's, in its kind's form, over the same: nobody registers
+	// another's machine, and the chain knows what it is. A known node may leave it
+	// out where only its address or its runtimes are new.
+	Quote []byte `cbor:"4,keyasint,omitempty" json:"-"`
 }
 
-// RegistrationHash is what the peer key signs to be registered.
+// RegistrationHash is what the peer key signs, and the TEE quotes, to be registered.
 func RegistrationHash(chain string, n Node) Hash {
 	return H(TagRegistration, []byte(chain), Encode(n))
 }

@@ -140,7 +140,7 @@ func (e *enclave) start(b *Begin) (Response, error) {
 		return Response{}, errors.New("the context is of another task or function")
 	}
 	var err error
-	if e.quoter, err = b.Platform.open(); err != nil {
+	if e.quoter, err = b.Platform.Quoter(); err != nil {
 		return Response{}, err
 	}
 	if e.sealKey, err = seal.NewEnclaveKey(); err != nil {

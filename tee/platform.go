@@ -28,8 +28,8 @@ type Simulated struct {
 	Measurement task.Hash `cbor:"2,keyasint"` // of the program that the host started as enclave
 }
 
-// open gives the platform's quoter.
-func (p Platform) open() (attest.Quoter, error) {
+// Quoter is what quotes by the platform.
+func (p Platform) Quoter() (attest.Quoter, error) {
 	switch {
 	case p.Kind == attest.Simulated && p.Simulated != nil:
 		return attest.Platform{Chip: ed25519.NewKeyFromSeed(p.Simulated.ChipSeed[:]), Measurement: p.Simulated.Measurement}.Quoter(), nil

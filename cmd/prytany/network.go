@@ -129,19 +129,17 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 	}
 	config := chain.Config{
 		Home: filepath.Join(o.home, "chain"), Identity: identity, RPCAddr: o.rpc, Logger: o.engine,
-		Genesis: n.genesis(o, identity, n.platform.measurement),
 	}
-	if config.Genesis, err = keptGenesis(filepath.Join(o.home, "genesis.json"), config.Genesis); err != nil {
+	fresh := func() (ledger.Genesis, error) { return n.genesis(o, identity) }
+	if config.Genesis, err = keptGenesis(filepath.Join(o.home, "genesis.json"), fresh); err != nil {
 		return n, err
 	}
 	n.params = config.Genesis.Params
 	if err := n.platform.known(n.params); err != nil {
 		return n, err
 	}
-	if n.tpms != nil {
-		if err := n.endorseAll(); err != nil {
-			return n, err
-		}
+	if err := n.endorseAll(n.params); err != nil {
+		return n, err
 	}
 	if n.chain, err = chain.Start(ctx, config); err != nil {
 		return n, fmt.Errorf("start the chain: %w", err)
@@ -176,31 +174,32 @@ func validatorIdentity(dir string) (chain.Identity, error) {
 }
 
 // keptGenesis keeps the first genesis of a home: its chain goes on after a restart.
-func keptGenesis(path string, fresh ledger.Genesis) (ledger.Genesis, error) {
+func keptGenesis(path string, fresh func() (ledger.Genesis, error)) (g ledger.Genesis, err error) {
 	raw, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		raw, err = json.MarshalIndent(fresh, "", "  ")
+	if !errors.Is(err, os.ErrNotExist) {
 		if err == nil {
-			err = os.WriteFile(path, raw, 0o600)
+			err = json.Unmarshal(raw, &g)
 		}
-		return fresh, err
+		return g, err
 	}
-	if err != nil {
-		return fresh, err
+	if g, err = fresh(); err != nil {
+		return g, err
 	}
-	var g ledger.Genesis
-	err = json.Unmarshal(raw, &g)
+	raw, err = json.MarshalIndent(g, "", "  ")
+	if err == nil {
+		err = os.WriteFile(path, raw, 0o600)
+	}
 	return g, err
 }
 
 // bonds are unequal on purpose: shares of the draw are shares of the stake.
 func bondOf(i int) task.Amount { return task.Amount(100+60*(i%7)+25*i) * task.PRY }
 
-func (n *network) genesis(o networkOptions, id chain.Identity, measurement task.Hash) ledger.Genesis {
+func (n *network) genesis(o networkOptions, id chain.Identity) (ledger.Genesis, error) {
 	var nonce [4]byte
 	_, _ = rand.Read(nonce[:])
 	p := ledger.Embedded(fmt.Sprintf("prytany-dev-%x", nonce))
-	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}}
+	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{n.platform.measurement}}
 	if n.tpms != nil {
 		n.tpms.allow(&p.Reference)
 	}
@@ -211,11 +210,18 @@ func (n *network) genesis(o networkOptions, id chain.Identity, measurement task.
 		Params: p, Validators: []ledger.Validator{id.Validator()},
 		Accounts: append([]ledger.Grant{{Account: task.PublicKey(n.faucet), Balance: 1_000_000_000 * task.PRY}}, o.grants...),
 	}
-	for _, w := range n.workers {
-		g.Accounts = append(g.Accounts, ledger.Grant{Account: w.node.Operator, Balance: 10 * task.PRY})
-		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: w.node, Bond: w.bond})
+	if err := n.endorseAll(p); err != nil {
+		return g, err
 	}
-	return g
+	for _, w := range n.workers {
+		_, profile, err := w.enrol(n.platform.measurement, p)
+		if err != nil {
+			return g, fmt.Errorf("worker %s: %w", w.name, err)
+		}
+		g.Accounts = append(g.Accounts, ledger.Grant{Account: w.node.Operator, Balance: 10 * task.PRY})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: w.node, Bond: w.bond, Profile: profile})
+	}
+	return g, nil
 }
 
 // openWorkers opens all hosts at once: the genesis needs their addresses.

@@ -98,7 +98,7 @@ func (a *app) node(ctx context.Context, dir, listen, bond string, oci []string, 
 	if err := a.fund(ctx, s, &service{host: w.host, blobs: w.blobs}, w.node.Operator); err != nil {
 		return err
 	}
-	if err := a.register(ctx, s, w, amount); err != nil {
+	if err := a.register(ctx, s, w, p.measurement, params, amount); err != nil {
 		return err
 	}
 	w.attach(s.chain, p, committee.Embedded, nil)
@@ -109,19 +109,23 @@ func (a *app) node(ctx context.Context, dir, listen, bond string, oci []string, 
 	return w.Run(ctx)
 }
 
-// register enters the worker, or its new address.
-func (a *app) register(ctx context.Context, s *session, w *worker, bond task.Amount) error {
+// register enters the worker, or what is new about it.
+func (a *app) register(ctx context.Context, s *session, w *worker, measurement task.Hash, p ledger.Params, bond task.Amount) error {
 	id := w.node.ID()
+	quote, profile, err := w.enrol(measurement, p)
+	if err != nil {
+		return err
+	}
 	rec, err := s.chain.Node(ctx, id)
 	switch {
-	case err == nil && rec.Node.Addr == w.node.Addr && slices.Equal(rec.Node.Runtimes, w.node.Runtimes):
+	case err == nil && rec.Profile == profile && rec.Node.Addr == w.node.Addr && slices.Equal(rec.Node.Runtimes, w.node.Runtimes):
 		return nil
 	case err == nil:
 		bond = 0
 	case !errors.Is(err, task.Refuse("no-node", "")) && task.CodeOf(err) == "":
 		return err
 	}
-	r := task.Register{Node: w.node, Bond: bond, Possession: task.Sign(w.keys.peer, task.RegistrationHash(s.Chain, w.node))}
+	r := task.Register{Node: w.node, Bond: bond, Possession: task.Sign(w.keys.peer, task.RegistrationHash(s.Chain, w.node)), Quote: quote}
 	if _, err := s.chain.Submit(ctx, w.keys.operator, task.Body{Register: &r}); err != nil {
 		return err
 	}

@@ -100,10 +100,13 @@ func (t *tpms) activation(p ledger.Params) func(raw []byte) ([]byte, error) {
 	return func(raw []byte) ([]byte, error) { return task.Encode(a.Answer(raw, time.Now().Unix())), nil }
 }
 
-// endorseAll has every worker's TPM prove itself.
-func (n *network) endorseAll() error {
+// endorseAll has every worker's TPM prove itself to a chain, once.
+func (n *network) endorseAll(p ledger.Params) error {
 	for _, w := range n.workers {
-		if err := w.introduce(n.tpms.activation(n.params)); err != nil {
+		if w.tpm == nil || len(w.tpm.Endorsements) > 0 {
+			continue
+		}
+		if err := w.introduce(n.tpms.activation(p)); err != nil {
 			return err
 		}
 	}

@@ -12,10 +12,12 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/store"
@@ -120,6 +122,20 @@ func (w *worker) platform(measurement task.Hash) tee.Platform {
 		return tee.Platform{Kind: attest.TPM, TPM: w.tpm}
 	}
 	return tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: w.keys.chip, Measurement: measurement}}
+}
+
+// enrol quotes for the worker's registration, and says what that shows.
+func (w *worker) enrol(measurement task.Hash, p ledger.Params) (quote []byte, profile attest.Profile, err error) {
+	q, err := w.platform(measurement).Quoter()
+	if err != nil {
+		return nil, profile, err
+	}
+	h := task.RegistrationHash(p.Chain, w.node)
+	if quote, err = q.Quote(h); err != nil {
+		return nil, profile, err
+	}
+	profile, err = attest.Enrol(w.node.TEE, quote, h, p.Chain, time.Now().Unix(), p.Reference)
+	return quote, profile, err
 }
 
 func (w *worker) close() error {

@@ -82,7 +82,7 @@ func tryCast(try byte, set func(*ledger.Params)) *cast {
 		w.id = w.node.ID()
 		c.workers[i] = w
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: w.node.Operator, Balance: 10 * task.PRY})
-		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: w.node, Bond: 100 * task.PRY})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: w.node, Bond: 100 * task.PRY, Profile: attest.Platform{Measurement: g.Params.Reference.Measurements[0]}.Profile()})
 	}
 	s := chainState{store: &snapshot{m: map[string][]byte{}}}
 	if err := ledger.Init(s.store, g); err != nil {
