@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/prytany/prytany/attest"
@@ -17,8 +18,7 @@ func TestCanaryIsExplainedWhileKeysAreReleased(t *testing.T) {
 	shown := w.shown(task.PreRun, w.dirty(task.PreRun))
 	reveals := w.commit(task.PreRun, shown, everyone(task.OK)) // nobody looked
 	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals}})
-	w.release(task.Alice)
-	w.release(task.Bob)
+	w.keysOut()
 	if w.c().Phase != Running {
 		t.Fatal(w.c().Phase)
 	}
@@ -46,12 +46,19 @@ func (w *world) explain(shown task.Showing) *task.Canary {
 	return &task.Canary{Shown: shown, Proof: [81]byte(proof), Genuine: w.shown(task.Recheck, genuine)}
 }
 
+// keysOut has both owners release.
+func (w *world) keysOut() {
+	w.t.Helper()
+	if err := errors.Join(w.release(task.Alice), w.release(task.Bob)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // ran brings the case to a result.
 func (w *world) ran() {
 	w.t.Helper()
 	w.judge(task.PreRun, everyone(task.OK))
-	w.release(task.Alice)
-	w.release(task.Bob)
+	w.keysOut()
 	if err := w.result(task.RunOK, 10); err != nil {
 		w.t.Fatal(err)
 	}
@@ -173,8 +180,7 @@ func TestUnbondingOutlastsEveryView(t *testing.T) {
 		for range w.block.Params.ReleaseBlocks - 1 {
 			w.next()
 		}
-		w.release(task.Alice)
-		w.release(task.Bob)
+		w.keysOut()
 		for w.c().Phase == Running && w.c().View.Number == view {
 			w.next()
 		}
@@ -196,8 +202,7 @@ func TestUnbondingOutlastsEveryView(t *testing.T) {
 func TestOutputIsWhereTheExecutorSays(t *testing.T) {
 	w := elected(t)
 	w.judge(task.PreRun, everyone(task.OK))
-	w.release(task.Alice)
-	w.release(task.Bob)
+	w.keysOut()
 	c := w.c()
 	pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
 	own := w.signed(task.Result{
