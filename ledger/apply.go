@@ -101,6 +101,8 @@ func (b *Block) apply(t task.Tx) error {
 		return b.canary(*body.Canary)
 	case body.Accuse != nil:
 		return b.accuse(t.From, *body.Accuse)
+	case body.Withdraw != nil:
+		return b.withdraw(t.From, *body.Withdraw)
 	}
 	return task.Refuse("tx-malformed", "the transaction does nothing")
 }
@@ -266,6 +268,28 @@ func (b *Block) publish(from task.Address, p task.Publish) error {
 	}
 	f.Bond += p.Bond
 	save(b.state, join(keyFunction, id[:]), f)
+	return nil
+}
+
+// withdraw gives an owner back what no open task locks of a function's bond, down
+// to what keeps it in the state.
+func (b *Block) withdraw(from task.Address, w task.Withdraw) error {
+	key := join(keyFunction, w.Function[:])
+	f, known := load[FunctionRecord](b.state, key)
+	switch {
+	case !known:
+		return task.Refuse("no-function", "function %s is not published here", w.Function.Short())
+	case f.Function.Owner != from:
+		return task.Refuse("not-owner", "only its owner takes from a function's bond")
+	}
+	least := b.Params.Deposit(f.Function)
+	rest, ok := f.Bond.Sub(w.Amount)
+	if !ok || w.Amount == 0 || rest < least {
+		return task.Refuse("bond-low", "%s of the bond are free of open tasks; at least %s must stay", f.Bond, least)
+	}
+	f.Bond = rest
+	save(b.state, key, f)
+	b.credit(from, w.Amount)
 	return nil
 }
 

@@ -11,7 +11,7 @@ import (
 // Whatever transactions come in whatever order, no money comes or goes, and a
 // refused one changes nothing but its sender's fee and nonce.
 func TestSupplyIsConserved(t *testing.T) {
-	verbs := []string{"transfer", "bond", "unbond", "publish", "post", "claims", "commit", "reveal", "release", "result", "skip", "show", "canary", "accuse", "false-verdict"}
+	verbs := []string{"transfer", "bond", "unbond", "publish", "withdraw", "post", "claims", "commit", "reveal", "release", "result", "skip", "show", "canary", "accuse", "false-verdict"}
 	people := []string{"alice", "bob", "carol", "n0", "n1", "n5"}
 	froms := []string{"all", "forged", "stale", "none", "executor", "stranger"}
 	rapid.Check(t, func(rt *rapid.T) {

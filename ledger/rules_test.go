@@ -102,6 +102,8 @@ func (w *world) body(who, verb string, with map[string]string) task.Body {
 			w.fn = f.ID()
 		}
 		return task.Body{Publish: &task.Publish{Function: f, Bond: pry("bond")}}
+	case "withdraw":
+		return task.Body{Withdraw: &task.Withdraw{Function: w.fn, Amount: pry("amount")}}
 	case "post":
 		return w.postRow(with)
 	case "claims":

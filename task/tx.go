@@ -21,6 +21,7 @@ type Body struct {
 	Show        *Showing      `cbor:"13,keyasint,omitempty" json:"show,omitempty"`
 	Canary      *Canary       `cbor:"14,keyasint,omitempty" json:"canary,omitempty"`
 	Accuse      *Accusation   `cbor:"15,keyasint,omitempty" json:"accuse,omitempty"`
+	Withdraw    *Withdraw     `cbor:"16,keyasint,omitempty" json:"withdraw,omitempty"`
 }
 
 // Kind is the name of what the body does, empty unless exactly one thing.
@@ -32,6 +33,7 @@ func (b Body) Kind() string {
 		"claims": b.Claims != nil, "commitments": b.Commitments != nil, "verdicts": b.Verdicts != nil,
 		"skip": b.Skip != nil, "release": b.Release != nil, "result": b.Result != nil,
 		"show": b.Show != nil, "canary": b.Canary != nil, "accuse": b.Accuse != nil,
+		"withdraw": b.Withdraw != nil,
 	} {
 		if set {
 			kind, n = name, n+1
@@ -72,6 +74,12 @@ func RegistrationHash(chain string, n Node) Hash {
 type Bond struct {
 	Node   NodeID `cbor:"1,keyasint" json:"node"`
 	Amount Amount `cbor:"2,keyasint" json:"amount"`
+}
+
+// Withdraw takes back what is free of a function's bond (spec §3.5).
+type Withdraw struct {
+	Function FunctionID `cbor:"1,keyasint" json:"function"`
+	Amount   Amount     `cbor:"2,keyasint" json:"amount"`
 }
 
 // Publish registers a function, or adds to the bond of one.
