@@ -156,6 +156,9 @@ func (b *Block) register(from task.Address, r task.Register) error {
 	if n.JailedUntil > b.Height {
 		return jailed(n)
 	}
+	if acct, _ := load[Account](b.state, join(keyAccount, from[:])); acct.Balance < r.Bond {
+		return task.Refuse("no-money", "%s holds %s, the bond is %s", from.Short(), acct.Balance, r.Bond) // before the appraisal, which costs more than the fee
+	}
 	if !known || len(r.Quote) > 0 {
 		p, err := attest.Enrol(r.Node.TEE, r.Quote, task.RegistrationHash(b.Params.Chain, r.Node), b.Params.Chain, b.time, b.Params.Reference)
 		if err != nil {

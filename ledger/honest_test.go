@@ -284,6 +284,11 @@ func TestRegistrationShowsTheMachine(t *testing.T) {
 			t.Errorf("%s: %v, want %s", name, err, row.want)
 		}
 	}
+	poor := *mine
+	poor.Bond, poor.Quote = 5000*task.PRY, []byte("not looked at")
+	if err := w.send("owner", task.Body{Register: &poor}); task.CodeOf(err) != "no-money" {
+		t.Errorf("a bond that is not there: %v", err)
+	}
 	for name, bad := range map[string]attest.Platform{
 		attest.WrongMeasurement: {Chip: owner.chip, Measurement: task.Hash{99}},
 		attest.DebugEnclave:     {Chip: owner.chip, Measurement: measurement, Debug: true},
