@@ -80,12 +80,12 @@ func (a *app) connect(ctx context.Context) (*session, error) {
 			return nil, err
 		}
 	}
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path, maxSetting)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, task.Refuse("no-network", "there is no network file at %s", path).WithNext("prytany devnet   (in another terminal), or --network FILE")
 	}
 	if err != nil {
-		return nil, err
+		return nil, task.Refuse("network-malformed", "%v", err)
 	}
 	var s session
 	if err := json.Unmarshal(raw, &s.networkFile); err != nil {
@@ -127,12 +127,12 @@ func (a *app) passphrase(prompt string) (string, error) {
 		var raw []byte
 		var err error
 		if a.passFile == "-" {
-			raw, err = io.ReadAll(io.LimitReader(a.in, 4096))
+			raw, err = io.ReadAll(io.LimitReader(a.in, maxSecret))
 		} else {
-			raw, err = os.ReadFile(a.passFile)
+			raw, err = readPiped(a.passFile, maxSecret)
 		}
 		if err != nil {
-			return "", err
+			return "", usage("--passphrase-file: %v", err)
 		}
 		pass := strings.TrimRight(string(raw), "\r\n")
 		if pass == "" {

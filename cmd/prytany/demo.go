@@ -24,7 +24,7 @@ func (a *app) demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Play one whole task on a network in this process: Bob's code, Alice's picture, a drawn and attested worker",
-		Args:  cobra.NoArgs,
+		Args:  none,
 		RunE:  func(c *cobra.Command, _ []string) error { return a.demo(c.Context(), o) },
 	}
 	checkTEE := teeFlag(c, &o.tee, "a software TPM for each worker")

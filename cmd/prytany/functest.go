@@ -67,6 +67,9 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 	a.say("running %s %s by %s", m.Name, m.Version, m.Runtime)
 	begin := time.Now()
 	r, err := tee.RunFunction(ctx, m, tee.Host{OCI: oci, Docker: dockerSocket()}, tee.NewJob(m, args, m.Limits.Gas, s.code, s.image, files))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		return task.Refuse("runtime-unavailable", "this machine cannot run it: %v", err).WithNext("prytany doctor")
 	}

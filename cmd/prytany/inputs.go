@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"mime"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 
@@ -29,7 +28,7 @@ func readInputs(m task.Manifest, given []string) ([]byte, error) {
 		if files[name] != nil {
 			return nil, usage("--input: %s is given twice", name)
 		}
-		data, err := os.ReadFile(path)
+		data, err := readPiped(path, task.MaxBlob)
 		switch {
 		case err != nil:
 			return nil, task.Refuse("input-unreadable", "%v", err)

@@ -59,7 +59,7 @@ func randomSeed() [32]byte {
 
 // secretFile reads 32 secret bytes, or makes them, mode 0600.
 func secretFile(path string) ([32]byte, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path, maxSecret)
 	if errors.Is(err, os.ErrNotExist) {
 		s := randomSeed()
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -177,7 +177,7 @@ func validatorIdentity(dir string) (chain.Identity, error) {
 
 // keptGenesis keeps the first genesis of a home: its chain goes on after a restart.
 func keptGenesis(path string, fresh ledger.Genesis) (ledger.Genesis, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path, maxSetting)
 	if errors.Is(err, os.ErrNotExist) {
 		raw, err = json.MarshalIndent(fresh, "", "  ")
 		if err == nil {

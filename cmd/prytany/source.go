@@ -5,14 +5,18 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/prytany/prytany/examples"
 	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/sandbox/gas"
 	"github.com/prytany/prytany/sandbox/image"
 	"github.com/prytany/prytany/task"
 )
@@ -25,7 +29,7 @@ type source struct {
 }
 
 // loadSource reads the manifest in a directory and what belongs to it, and
-// compiles Go where there is no module yet.
+// compiles Go.
 func (a *app) loadSource(ctx context.Context, dir string) (source, error) {
 	path, raw, err := readManifest(dir)
 	if err != nil {
@@ -64,7 +68,10 @@ func (a *app) loadSource(ctx context.Context, dir string) (source, error) {
 func readManifest(dir string) (path string, raw []byte, err error) {
 	for _, name := range manifestNames {
 		path = filepath.Join(dir, name)
-		if raw, err = os.ReadFile(path); !errors.Is(err, fs.ErrNotExist) {
+		if raw, err = readFile(path, maxDocument); !errors.Is(err, fs.ErrNotExist) {
+			if err != nil {
+				err = task.Refuse("manifest-invalid", "%v", err)
+			}
 			return path, raw, err
 		}
 	}
@@ -83,19 +90,49 @@ func inFile(err error, path string) error {
 }
 
 // loadModule gets a WASM module: the file or the Go source that the manifest
-// names, else function.wasm, else the source beside the manifest.
+// names, else the source beside the manifest. What func build left of that
+// source may be old, so function.wasm counts only where there is none.
 func (a *app) loadModule(ctx context.Context, dir, name string) ([]byte, error) {
 	path := filepath.Join(dir, name)
-	if name == "" {
-		if code, err := os.ReadFile(filepath.Join(dir, wasmName)); err == nil {
-			return code, nil
+	if name == "" && !hasProgram(dir) {
+		path = filepath.Join(dir, wasmName)
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, task.Refuse("code-missing", "%v", err).WithNext("put a Go program or %s into %s, or name the code as code: in the manifest", wasmName, shellWord(dir))
+	}
+	if st.IsDir() {
+		a.say("compiling %s to WASM", path)
+		return buildGo(ctx, path)
+	}
+	code, err := readFile(path, task.MaxBlob)
+	if err != nil {
+		return nil, task.Refuse("code-invalid", "%v", err)
+	}
+	if _, err := gas.Instrument(code); err != nil {
+		e := task.Refuse("code-invalid", "%s is no WASM module that can run here: %v", path, err)
+		if filepath.Ext(path) == ".go" {
+			e = e.WithNext("name the directory of the Go source as code: in the manifest")
 		}
+		return nil, e
 	}
-	if st, err := os.Stat(path); err == nil && !st.IsDir() {
-		return os.ReadFile(path)
-	}
-	a.say("compiling %s to WASM", path)
-	return buildGo(ctx, path)
+	return code, nil
+}
+
+// hasProgram says whether a directory has the source of a Go program.
+func hasProgram(dir string) bool {
+	files, _ := os.ReadDir(dir)
+	return slices.ContainsFunc(files, func(e fs.DirEntry) bool {
+		if filepath.Ext(e.Name()) != ".go" || strings.HasSuffix(e.Name(), "_test.go") {
+			return false
+		}
+		raw, err := readFile(filepath.Join(dir, e.Name()), task.MaxBlob)
+		if err != nil {
+			return false
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), e.Name(), raw, parser.PackageClauseOnly)
+		return err != nil || f.Name.Name == "main" // what does not parse is for the compiler to explain
+	})
 }
 
 // loadLayer gets a private layer: a tar as it is, or the files of a directory.
@@ -113,7 +150,7 @@ func loadLayer(dir, name string, root bool) ([]byte, error) {
 	var layer []byte
 	switch {
 	case !st.IsDir():
-		return os.ReadFile(path)
+		layer, err = readFile(path, task.MaxBlob)
 	case root:
 		layer, err = image.Layer(path)
 	default:
@@ -137,17 +174,14 @@ func loadImage(dir, name string) ([]byte, error) {
 		}
 		path = filepath.Join(images, cached)
 	}
-	st, err := os.Stat(path)
+	raw, err := readFile(path, task.MaxBlob)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, task.Refuse("image-missing", "there is no image at %s", path).WithNext("prytany doctor   says how to get it")
 	}
 	if err != nil {
-		return nil, err
+		return nil, task.Refuse("image-invalid", "%v", err)
 	}
-	if st.Size() > task.MaxBlob {
-		return nil, task.Refuse("image-invalid", "%s has %d bytes, more than %d", path, st.Size(), task.MaxBlob)
-	}
-	return os.ReadFile(path)
+	return raw, nil
 }
 
 // imagesDir is where fetched and built images are.
@@ -184,7 +218,14 @@ func buildGo(ctx context.Context, dir string) ([]byte, error) {
 		}
 		return nil, task.Refuse("build-failed", "go build in %s: %v\n%s", dir, err, text)
 	}
-	return os.ReadFile(out)
+	code, err := readFile(out, task.MaxBlob)
+	if err == nil {
+		_, err = gas.Instrument(code)
+	}
+	if err != nil {
+		return nil, task.Refuse("code-invalid", "what go build made of %s: %v", dir, err).WithNext("the package must be a program: package main")
+	}
+	return code, nil
 }
 
 // unpackExample writes the sources of the examples, as a module of their own.

@@ -15,7 +15,7 @@ import (
 func (a *app) taskCommand() *cobra.Command {
 	c := &cobra.Command{Use: "task", Short: "Look at tasks: what they wait for, whose fault it was, where the money is"}
 	c.AddCommand(
-		&cobra.Command{Use: "list", Short: "List this user's tasks", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return a.taskList(c.Context()) }},
+		&cobra.Command{Use: "list", Short: "List this user's tasks", Args: none, RunE: func(c *cobra.Command, _ []string) error { return a.taskList(c.Context()) }},
 		&cobra.Command{Use: "show ID", Short: "Print all that the chain knows of a task", Args: exactly(1, "ID"), RunE: func(c *cobra.Command, args []string) error { return a.taskShow(c.Context(), args[0], false) }},
 		&cobra.Command{Use: "why ID", Short: "Say what a task waits for, or whose fault its end was and where the money is", Args: exactly(1, "ID"), RunE: func(c *cobra.Command, args []string) error { return a.taskShow(c.Context(), args[0], true) }},
 	)
