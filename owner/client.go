@@ -332,7 +332,7 @@ func Ended(c *ledger.Case) error {
 }
 
 var sentence = map[ledger.Outcome]string{
-	ledger.FunctionFailed:  "the function failed; its log and the reason are in the output",
+	ledger.FunctionFailed:  "the function failed; Alice has its log and its reason",
 	ledger.GasExhausted:    "the function used all its gas and was stopped",
 	ledger.AliceSilent:     "Alice released no key that opens the input in time",
 	ledger.BobSilent:       "Bob released no key that opens the code in time",

@@ -161,7 +161,7 @@ func (a *app) fund(ctx context.Context, s *session, sv *service, account task.Ad
 	}
 	reply, err := sv.host.Request(ctx, s.Faucet, protoFaucet, account[:])
 	if err != nil {
-		return err
+		return task.Refuse("network-down", "the devnet's faucet does not answer: %v", err).WithNext("prytany devnet   (in another terminal)")
 	}
 	if len(reply) > 0 {
 		return task.Refuse("faucet-dry", "the devnet's faucet gave nothing: %s", reply)

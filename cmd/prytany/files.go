@@ -18,7 +18,9 @@ const (
 func readFile(path string, limit int) ([]byte, error) { return readKinds(path, limit, 0) }
 
 // readPiped reads a pipe as well, such as a shell's <(COMMAND).
-func readPiped(path string, limit int) ([]byte, error) { return readKinds(path, limit, os.ModeNamedPipe) }
+func readPiped(path string, limit int) ([]byte, error) {
+	return readKinds(path, limit, os.ModeNamedPipe)
+}
 
 func readKinds(path string, limit int, also os.FileMode) ([]byte, error) {
 	// Without O_NONBLOCK it is the opening of a pipe that may never end.

@@ -19,7 +19,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"unicode"
@@ -115,7 +114,12 @@ func (a *app) explain(err error) {
 		e = &task.Error{Code: "failed", What: err.Error()}
 	}
 	if a.json {
-		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": e})
+		var u unfinished
+		_ = errors.As(err, &u)
+		_ = json.NewEncoder(a.err).Encode(struct {
+			Error *task.Error `json:"error"`
+			*finished
+		}{e, u.finished})
 		return
 	}
 	fmt.Fprintf(a.err, "%s %s\n", a.paint(red, "error["+e.Code+"]:"), e.What)
@@ -245,13 +249,6 @@ func visible(text []byte) string {
 		}
 	}
 	return strings.TrimRight(b.String(), "\n")
-}
-
-// visibleName is visible for a file's name: on one line, and another name for
-// another file.
-func visibleName(name string) string {
-	quoted := strconv.Quote(name)
-	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
 
 // shellWord is a path as one word of a command that a person may type.

@@ -279,7 +279,8 @@ func openService(ctx context.Context, c p2p.Config, dir string, near []string) (
 	s := &service{host, blobs}
 	for _, addr := range near {
 		if err := host.Connect(ctx, addr); err != nil {
-			return nil, errors.Join(err, s.close())
+			_ = s.close()
+			return nil, task.Refuse("network-down", "a worker of the network does not answer: %v", err).WithNext("prytany devnet   (in another terminal)")
 		}
 	}
 	return s, nil
