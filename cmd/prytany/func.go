@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
 )
@@ -28,11 +27,13 @@ func (a *app) funcCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error { _, err := a.out.Write(manifestSchemaJSON); return err },
 	}
 	var bond string
+	var force bool
 	pub := &cobra.Command{
 		Use: "publish DIR", Short: "Encrypt a function and publish it; its key goes to the network's broker", Args: exactly(1, "DIR"),
-		RunE: func(c *cobra.Command, args []string) error { return a.funcPublish(c, args[0], bond) },
+		RunE: func(c *cobra.Command, args []string) error { return a.funcPublish(c.Context(), args[0], bond, force) },
 	}
-	pub.Flags().StringVar(&bond, "bond", "100", "PRY that vouch for the key's release")
+	pub.Flags().StringVar(&bond, "bond", "100", "PRY that vouch for the key's release; publishing the same again adds to them")
+	pub.Flags().BoolVar(&force, "force", false, "publish other content under a name and version of yours that are taken")
 	list := &cobra.Command{
 		Use: "list", Short: "List the published functions", Args: none,
 		RunE: func(c *cobra.Command, _ []string) error { return a.funcList(c) },
@@ -120,46 +121,6 @@ func renameFunction(dir, name string) error {
 }
 
 var nameField = regexp.MustCompile(`(?m)^(\s*"name": "|name: )[^"\n]*("?)`)
-
-func (a *app) funcPublish(c *cobra.Command, dir, bond string) error {
-	ctx := c.Context()
-	amount, err := task.ParseAmount(bond)
-	if err != nil {
-		return usage("--bond: %v", err)
-	}
-	src, err := a.loadSource(ctx, dir)
-	if err != nil {
-		return err
-	}
-	keys, err := a.keystore()
-	if err != nil {
-		return err
-	}
-	s, err := a.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	home, err := a.userHome()
-	if err != nil {
-		return err
-	}
-	me, err := openService(ctx, p2p.Config{Key: keys.Peer(), Log: a.logger()}, filepath.Join(home, "blobs"), s.Bootstrap)
-	if err != nil {
-		return err
-	}
-	defer me.close()
-	if err := a.fund(ctx, s, me, task.PublicKey(keys.Account())); err != nil {
-		return err
-	}
-	f, err := publish(ctx, me.host, s.chain, me.blobs, keys.Account(), publication{source: src, broker: s.Broker, bond: amount})
-	if err != nil {
-		return err
-	}
-	m := f.Manifest
-	a.say("%s %s is published; the broker at %s releases its key to attested enclaves", m.Name, m.Version, s.Broker.Addr)
-	return a.print(map[string]any{"function": f.ID(), "code": f.Code}, f.ID().String()+"\n")
-}
 
 func (a *app) funcList(c *cobra.Command) error {
 	s, err := a.connect(c.Context())
