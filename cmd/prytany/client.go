@@ -111,7 +111,7 @@ func (a *app) keystore() (seal.Keystore, error) {
 	}
 	path := filepath.Join(home, "key.age")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return seal.Keystore{}, task.Refuse("key-missing", "there is no key at %s", path).WithNext("prytany key new --home %s", home)
+		return seal.Keystore{}, task.Refuse("key-missing", "there is no key at %s", path).WithNext("prytany key new --home %s", shellWord(home))
 	}
 	pass, err := a.passphrase("Passphrase: ")
 	if err != nil {

@@ -143,23 +143,24 @@ func (a *app) follow(ctx context.Context, s *session, o runOptions, r *owner.Run
 	if err := ended(c, f, runErr, unwritten); err != nil {
 		return unfinished{err, f}
 	}
-	var text strings.Builder
-	for _, name := range f.Files {
-		fmt.Fprintln(&text, visibleName(name))
+	return a.print(f, lines(f.Files))
+}
+
+// lines is names for a person, one on each.
+func lines(names []string) string {
+	var b strings.Builder
+	for _, n := range names {
+		fmt.Fprintln(&b, visible([]byte(n)))
 	}
-	return a.print(f, text.String())
+	return b.String()
 }
 
 // named is names for a sentence.
 func named(names []string) string {
 	if len(names) > 3 {
-		return fmt.Sprintf("%s and %d more", visibleName(names[0]), len(names)-1)
+		return fmt.Sprintf("%s and %d more", names[0], len(names)-1)
 	}
-	seen := []string{}
-	for _, n := range names {
-		seen = append(seen, visibleName(n))
-	}
-	return strings.Join(seen, ", ")
+	return strings.Join(names, ", ")
 }
 
 // deliver writes the result. What cannot be written where it should be is kept

@@ -105,6 +105,9 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 	if len(o.inputs) == 0 || o.output == "" {
 		return usage("--input and --output are needed").WithNext("prytany run --help")
 	}
+	if !(o.minSuccess >= 0 && o.minSuccess <= 1) {
+		return usage("--min-success is %v, want 0 to 1", o.minSuccess)
+	}
 	s, err := a.connect(ctx)
 	if err != nil {
 		return err
@@ -161,7 +164,7 @@ func findFunction(ctx context.Context, s *session, name string) (ledger.Function
 	}
 	var found []ledger.FunctionRecord
 	for _, f := range list {
-		if f.Function.Manifest.Name == name || len(name) >= 8 && strings.HasPrefix(f.Function.ID().String(), name) {
+		if f.Function.Manifest.Name == name || len(name) >= 8 && strings.HasPrefix(f.Function.ID().String(), strings.ToLower(name)) {
 			found = append(found, f)
 		}
 	}

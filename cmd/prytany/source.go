@@ -28,18 +28,50 @@ type source struct {
 	image    []byte        // public; empty if there is none
 }
 
-// loadSource reads the manifest in a directory and what belongs to it, and
-// compiles Go.
+// plan is a function's manifest, before anything is compiled.
+type plan struct {
+	dir, path string
+	manifest  task.Manifest
+	file      manifestFile
+}
+
+// readPlan reads the manifest in a directory, and checks what can be checked of
+// it alone.
+func readPlan(dir string) (p plan, err error) {
+	p.dir = dir
+	var raw []byte
+	if p.path, raw, err = readManifest(dir); err != nil {
+		return p, err
+	}
+	if p.manifest, p.file, err = parseManifest(raw); err != nil {
+		return p, inFile(err, p.path)
+	}
+	if i := p.manifest.Image; i == nil || i.Digest != "" {
+		err = p.check(p.manifest)
+	}
+	return p, err
+}
+
+func (p plan) check(m task.Manifest) error {
+	if err := m.Check(); err != nil {
+		return task.Refuse("manifest-invalid", "%s: %v", p.path, err).WithNext("prytany func schema")
+	}
+	return nil
+}
+
+// loadSource reads a function: its manifest and what belongs to it.
 func (a *app) loadSource(ctx context.Context, dir string) (source, error) {
-	path, raw, err := readManifest(dir)
+	p, err := readPlan(dir)
 	if err != nil {
 		return source{}, err
 	}
-	m, f, err := parseManifest(raw)
-	if err != nil {
-		return source{}, inFile(err, path)
-	}
-	s := source{manifest: m}
+	return a.load(ctx, p)
+}
+
+// load reads what belongs to a manifest, and compiles Go.
+func (a *app) load(ctx context.Context, p plan) (s source, err error) {
+	dir, m, f := p.dir, p.manifest, p.file
+	s = source{manifest: m}
 	if m.Runtime == task.RuntimeWasm {
 		s.code, err = a.loadModule(ctx, dir, f.Code)
 	} else {
@@ -58,22 +90,29 @@ func (a *app) loadSource(ctx context.Context, dir string) (source, error) {
 	}
 	if want := f.Image.Digest; want != "" && want != digest {
 		return s, task.Refuse("image-differs", "%s is %s; the manifest wants %s", f.Image.File, digest, want).
-			WithNext("fetch or build the image again, or put its digest into %s", path)
+			WithNext("fetch or build the image again, or put its digest into %s", p.path)
 	}
 	s.manifest.Image.Digest = digest
-	return s, nil
+	return s, p.check(s.manifest)
 }
 
 // readManifest finds the manifest of a directory.
 func readManifest(dir string) (path string, raw []byte, err error) {
+	var found []string
 	for _, name := range manifestNames {
-		path = filepath.Join(dir, name)
-		if raw, err = readFile(path, maxDocument); !errors.Is(err, fs.ErrNotExist) {
-			if err != nil {
-				err = task.Refuse("manifest-invalid", "%v", err)
-			}
-			return path, raw, err
+		if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			found = append(found, name)
 		}
+	}
+	if len(found) > 1 {
+		return "", nil, task.Refuse("manifest-invalid", "%s has %s; which of them is meant, nobody can tell", dir, strings.Join(found, " and ")).WithNext("remove all but one")
+	}
+	if len(found) == 1 {
+		path = filepath.Join(dir, found[0])
+		if raw, err = readFile(path, maxDocument); err != nil {
+			err = task.Refuse("manifest-invalid", "%v", err)
+		}
+		return path, raw, err
 	}
 	return "", nil, task.Refuse("manifest-missing", "there is none of %s in %s", strings.Join(manifestNames, ", "), dir).WithNext("prytany func init DIR")
 }
