@@ -1,20 +1,20 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
 // program starts the test binary as prytany, with a home of its own.
-func program(t *testing.T, dir string, args ...string) (*exec.Cmd, *bytes.Buffer) {
+func program(t *testing.T, dir string, args ...string) (*exec.Cmd, *words) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -24,7 +24,7 @@ func program(t *testing.T, dir string, args ...string) (*exec.Cmd, *bytes.Buffer
 	if err := os.Symlink(self, bin); err != nil {
 		t.Fatal(err)
 	}
-	said := &bytes.Buffer{}
+	said := &words{}
 	c := exec.Command(bin, args...)
 	c.Dir, c.Stderr = dir, said
 	c.Env = append(os.Environ(), "XDG_CONFIG_HOME="+filepath.Join(dir, "config"), "PRYTANY_HOME="+filepath.Join(dir, "home"))
@@ -33,6 +33,25 @@ func program(t *testing.T, dir string, args ...string) (*exec.Cmd, *bytes.Buffer
 	}
 	t.Cleanup(func() { _ = c.Process.Kill() })
 	return c, said
+}
+
+// words are what a program has said so far.
+type words struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (w *words) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text = append(w.text, p...)
+	return len(p), nil
+}
+
+func (w *words) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return string(w.text)
 }
 
 // ends waits for a process, which must not take long.
@@ -66,6 +85,33 @@ func TestSignalEndsTheWaitForASilentNetwork(t *testing.T) {
 		t.Fatal(err)
 	} else {
 		defer conn.Close()
+	}
+	_ = c.Process.Signal(os.Interrupt)
+	if err := ends(t, c); err == nil || !strings.Contains(said.String(), "error[interrupted]") {
+		t.Errorf("%v: %s", err, said)
+	}
+}
+
+// Who stops his own function is not told that this machine cannot run it.
+func TestSignalEndsAFunction(t *testing.T) {
+	skipInShort(t)
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"prytany.yaml": "name: slow\nversion: 1\nruntime: wasm\nlimits: {gas: 1000G, memory: 64MiB, output: 1MiB, wall: 60s}\n",
+		"go.mod":       "module slow\n\ngo 1.26\n",
+		"main.go":      "package main\n\nfunc main() {\n\tfor {\n\t}\n}\n",
+		"in.txt":       "x",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, said := program(t, dir, "func", "test", ".", "--input", "in.txt")
+	for tries := 0; !strings.Contains(said.String(), "running slow 1"); tries++ {
+		if tries == 600 {
+			t.Fatalf("never ran: %s", said)
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
 	_ = c.Process.Signal(os.Interrupt)
 	if err := ends(t, c); err == nil || !strings.Contains(said.String(), "error[interrupted]") {
