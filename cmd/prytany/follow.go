@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,7 +100,7 @@ func (c *client) post(ctx context.Context, j owner.Job) (*owner.Run, error) {
 
 // follow waits for a task that was posted, writes what came of it and tells it.
 func (a *app) follow(ctx context.Context, s *session, o runOptions, r *owner.Run) error {
-	a.say("task %s posted; Ctrl-C leaves it to the chain, and with it Alice's part of the fault", r.ID)
+	a.say("task %s posted; Ctrl-C leaves it to the chain: its result is lost then, and Alice may pay for her silence", r.ID)
 	locked := "what the task may cost"
 	if c, err := s.chain.Case(ctx, r.ID); err == nil {
 		locked = c.Escrow.Alice.String()
@@ -113,7 +114,7 @@ func (a *app) follow(ctx context.Context, s *session, o runOptions, r *owner.Run
 		}
 		e := cutShort(ctx, what)
 		if e == nil {
-			e = task.Refuse("failed", "%v; %s", err, what)
+			e = task.Refuse(cmp.Or(task.CodeOf(err), "failed"), "%v; %s", err, what)
 		}
 		return unfinished{e.WithMoney("%s in escrow; what the task does not cost comes back to Alice when it is settled", locked).
 			WithNext("prytany task why %s; when it is settled, prytany task receipt %s --output FILE", r.ID, r.ID), f}
