@@ -58,7 +58,8 @@ func Local(n *Node) (*Client, error) {
 }
 
 // Dial is a client of a remote node's RPC, such as http://127.0.0.1:26657. The
-// context bounds the dialling alone. A nil logger keeps silent.
+// context bounds the dialling alone, whatever the peer does or leaves undone. A
+// nil logger keeps silent.
 func Dial(ctx context.Context, url string, logger *slog.Logger) (*Client, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
@@ -73,7 +74,7 @@ func Dial(ctx context.Context, url string, logger *slog.Logger) (*Client, error)
 		return nil, fmt.Errorf("chain: %s: %w", url, err)
 	}
 	rpc.SetLogger(engineLog{to: logger})
-	if err := rpc.Start(); err != nil {
+	if err := shakeHands(ctx, rpc); err != nil {
 		return nil, fmt.Errorf("chain: no connection to %s: %w", url, err)
 	}
 	c := &Client{rpc: rpc, gate: newGate(), log: logger, closer: func() error {
@@ -92,6 +93,24 @@ func Dial(ctx context.Context, url string, logger *slog.Logger) (*Client, error)
 		return nil, err
 	}
 	return c, nil
+}
+
+// shakeHands opens the websocket. Its handshake knows no context, and waits for a
+// peer that never answers: it is left behind when the context ends.
+func shakeHands(ctx context.Context, rpc *rpchttp.HTTP) error {
+	done := make(chan error, 1)
+	go func() { done <- rpc.Start() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		go func() {
+			if <-done == nil {
+				_ = rpc.Stop()
+			}
+		}()
+		return ctx.Err()
+	}
 }
 
 func (c *Client) start(ctx context.Context, heights func(context.Context)) (err error) {

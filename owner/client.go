@@ -278,11 +278,12 @@ func (r *Run) Settled(ctx context.Context, each func(ledger.Event)) (*ledger.Cas
 	return Settled(ctx, r.c.Chain, r.ID, each)
 }
 
-// Settled waits until a task is settled.
+// Settled waits until a task is settled. A node that is out of reach, an error
+// without a code, is asked again at the next block, until ctx ends.
 func Settled(ctx context.Context, chain Chain, id task.TaskID, each func(ledger.Event)) (*ledger.Case, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	if c, err := chain.Case(ctx, id); err != nil || c.Phase == ledger.Closed {
+	if c, err := chain.Case(ctx, id); task.CodeOf(err) != "" || err == nil && c.Phase == ledger.Closed {
 		return c, err
 	}
 	var done *ledger.Case
@@ -298,8 +299,11 @@ func Settled(ctx context.Context, chain Chain, id task.TaskID, each func(ledger.
 		}
 		// The task may have been settled between the look and the watch.
 		c, err := chain.Case(ctx, id)
-		if err != nil || c.Phase == ledger.Closed {
-			done, failed = c, err
+		if task.CodeOf(err) != "" {
+			failed = err
+			stop()
+		} else if err == nil && c.Phase == ledger.Closed {
+			done = c
 			stop()
 		}
 	})
@@ -332,7 +336,7 @@ func Ended(c *ledger.Case) error {
 }
 
 var sentence = map[ledger.Outcome]string{
-	ledger.FunctionFailed:  "the function failed; its log and the reason are in the output",
+	ledger.FunctionFailed:  "the function failed; Alice has its log and its reason",
 	ledger.GasExhausted:    "the function used all its gas and was stopped",
 	ledger.AliceSilent:     "Alice released no key that opens the input in time",
 	ledger.BobSilent:       "Bob released no key that opens the code in time",

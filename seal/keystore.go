@@ -135,12 +135,25 @@ func WriteFileNew(path string, data []byte) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
+// maxKeyFile bounds a keystore file, in bytes.
+const maxKeyFile = 64 << 10
+
 // LoadKeystore opens a keystore file.
 func LoadKeystore(path, passphrase string) (Keystore, error) {
-	file, err := os.ReadFile(path)
+	damaged := func(what string) error {
+		return task.Refuse("key-damaged", "%s %s: it is no key file, or not whole", path, what).WithNext("prytany key restore   makes it again from its 24 words, once this file is out of the way")
+	}
+	st, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Keystore{}, task.Refuse("key-missing", "there is no key at %s", path).WithNext("prytany key new")
 	}
+	if err != nil {
+		return Keystore{}, err
+	}
+	if !st.Mode().IsRegular() || st.Size() > maxKeyFile {
+		return Keystore{}, damaged("cannot be read")
+	}
+	file, err := os.ReadFile(path)
 	if err != nil {
 		return Keystore{}, err
 	}
@@ -150,8 +163,12 @@ func LoadKeystore(path, passphrase string) (Keystore, error) {
 	}
 	id.SetMaxWorkFactor(22)
 	entropy, err := decrypt(id, file, 64)
-	if err != nil || len(entropy) != 32 {
+	var wrong *age.NoIdentityMatchError
+	if errors.As(err, &wrong) {
 		return Keystore{}, task.Refuse("key-locked", "%s does not open with this passphrase", path)
+	}
+	if err != nil || len(entropy) != 32 {
+		return Keystore{}, damaged("does not open")
 	}
 	return Keystore{entropy}, nil
 }

@@ -95,6 +95,18 @@ func TestKeystoreRoundTrip(t *testing.T) {
 	if _, err := LoadKeystore(path, "wrong"); task.CodeOf(err) != "key-locked" {
 		t.Errorf("wrong passphrase: %v", err)
 	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range [][]byte{nil, file[:len(file)/2], file[:len(file)-1], make([]byte, maxKeyFile+1)} {
+		if err := os.WriteFile(path, part, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadKeystore(path, "correct horse"); task.CodeOf(err) != "key-damaged" {
+			t.Errorf("%d bytes of a key file: %v", len(part), err)
+		}
+	}
 	again, err := FromMnemonic(k.Mnemonic())
 	if err != nil || !again.Account().Equal(k.Account()) || again.Account().Equal(again.Peer()) {
 		t.Error("the mnemonic does not restore the key")

@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -207,14 +208,31 @@ func (m Manifest) Check() error {
 			return fmt.Errorf("manifest: %w", err)
 		}
 	}
-	l := m.Limits
-	if l.Gas == 0 || l.MemoryBytes == 0 || l.OutputBytes == 0 || l.WallMillis == 0 {
-		return fmt.Errorf("manifest: every limit must be above zero")
-	}
-	if l.MemoryBytes > 4<<30 || l.OutputBytes > MaxBlob || l.WallMillis > 24*3600*1000 {
-		return fmt.Errorf("manifest: a limit is over its maximum (4 GiB memory, %d bytes output, 24 h)", MaxBlob)
+	if err := m.Limits.check(); err != nil {
+		return err
 	}
 	return checkArgs(m.Args)
+}
+
+func (l Limits) check() error {
+	for _, x := range []struct {
+		name      string
+		have, max uint64
+		words     string
+	}{
+		{"gas", l.Gas, math.MaxUint64, ""},
+		{"memory", l.MemoryBytes, 4 << 30, "4GiB"},
+		{"output", l.OutputBytes, MaxBlob, "256MiB"},
+		{"wall", l.WallMillis, 24 * 3600 * 1000, "24h"},
+	} {
+		if x.have == 0 {
+			return fmt.Errorf("manifest: limits.%s must be above zero", x.name)
+		}
+		if x.have > x.max {
+			return fmt.Errorf("manifest: limits.%s is over its maximum, %s", x.name, x.words)
+		}
+	}
+	return nil
 }
 
 // The runtimes (spec §9.3).

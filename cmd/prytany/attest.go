@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -47,12 +46,15 @@ type described struct {
 }
 
 func (a *app) attestShow(path, of, at string) error {
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path, receipt.MaxSize)
 	if err != nil {
 		return task.Refuse("could-not", "%v", err)
 	}
 	var list []described
 	if r, bad := receipt.Parse(raw); bad == nil {
+		if of != "" || at != "" {
+			return usage("%s is a receipt, which says itself for which task and when; --task and --at go with evidence alone", path)
+		}
 		list = describeCase(&r.Case)
 	} else if list, err = describeAlone(raw, of, at); err != nil {
 		return err
@@ -109,7 +111,7 @@ func describeAlone(raw []byte, of, at string) ([]described, error) {
 		return nil, task.Refuse("could-not", "neither a receipt nor evidence: %v", err)
 	}
 	if of != "" {
-		file, err := os.ReadFile(of)
+		file, err := readFile(of, receipt.MaxSize)
 		if err != nil {
 			return nil, task.Refuse("could-not", "%v", err)
 		}

@@ -171,7 +171,7 @@ func (b *broker) load() error {
 		return nil
 	}
 	for _, e := range entries {
-		file, err := os.ReadFile(filepath.Join(b.dir, e.Name()))
+		file, err := readFile(filepath.Join(b.dir, e.Name()), maxSetting)
 		if err != nil {
 			return err
 		}

@@ -80,12 +80,12 @@ func (a *app) connect(ctx context.Context) (*session, error) {
 			return nil, err
 		}
 	}
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path, maxSetting)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, task.Refuse("no-network", "there is no network file at %s", path).WithNext("prytany devnet   (in another terminal), or --network FILE")
 	}
 	if err != nil {
-		return nil, err
+		return nil, task.Refuse("network-malformed", "%v", err)
 	}
 	var s session
 	if err := json.Unmarshal(raw, &s.networkFile); err != nil {
@@ -111,7 +111,7 @@ func (a *app) keystore() (seal.Keystore, error) {
 	}
 	path := filepath.Join(home, "key.age")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return seal.Keystore{}, task.Refuse("key-missing", "there is no key at %s", path).WithNext("prytany key new --home %s", home)
+		return seal.Keystore{}, task.Refuse("key-missing", "there is no key at %s", path).WithNext("prytany key new --home %s", shellWord(home))
 	}
 	pass, err := a.passphrase("Passphrase: ")
 	if err != nil {
@@ -127,12 +127,12 @@ func (a *app) passphrase(prompt string) (string, error) {
 		var raw []byte
 		var err error
 		if a.passFile == "-" {
-			raw, err = io.ReadAll(io.LimitReader(a.in, 4096))
+			raw, err = io.ReadAll(io.LimitReader(a.in, maxSecret))
 		} else {
-			raw, err = os.ReadFile(a.passFile)
+			raw, err = readPiped(a.passFile, maxSecret)
 		}
 		if err != nil {
-			return "", err
+			return "", usage("--passphrase-file: %v", err)
 		}
 		pass := strings.TrimRight(string(raw), "\r\n")
 		if pass == "" {
@@ -161,7 +161,7 @@ func (a *app) fund(ctx context.Context, s *session, sv *service, account task.Ad
 	}
 	reply, err := sv.host.Request(ctx, s.Faucet, protoFaucet, account[:])
 	if err != nil {
-		return err
+		return task.Refuse("network-down", "the devnet's faucet does not answer: %v", err).WithNext("prytany devnet   (in another terminal)")
 	}
 	if len(reply) > 0 {
 		return task.Refuse("faucet-dry", "the devnet's faucet gave nothing: %s", reply)

@@ -24,7 +24,7 @@ func (a *app) demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Play one whole task on a network in this process: Bob's code, Alice's picture, a drawn and attested worker",
-		Args:  cobra.NoArgs,
+		Args:  none,
 		RunE:  func(c *cobra.Command, _ []string) error { return a.demo(c.Context(), o) },
 	}
 	checkTEE := teeFlag(c, &o.tee, "a software TPM for each worker")
@@ -203,7 +203,7 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	}
 	line.say("out.png is bit for bit what the function gives when it is run directly on the same picture")
 	line.phases()
-	line.say("next: prytany verify %s", files.Receipt)
+	line.say("next: prytany verify %s", shellWord(files.Receipt))
 	return a.print(files, fmt.Sprintf("%s\n%s\n", files.Picture, files.Receipt))
 }
 
@@ -235,7 +235,7 @@ func (a *app) demoEnd(ctx context.Context, n *network, line *timeline, dir strin
 	if err := pin(n.client.trust, "prytany demo on this machine"); err != nil {
 		return err
 	}
-	line.say("next: prytany verify %s", path)
+	line.say("next: prytany verify %s", shellWord(path))
 	return a.print(demoFiles{Receipt: path}, path+"\n")
 }
 

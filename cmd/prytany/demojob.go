@@ -8,7 +8,6 @@ import (
 	"image/draw"
 	_ "image/jpeg" // pictures that Alice may bring
 	"image/png"
-	"os"
 	"strings"
 
 	"github.com/prytany/prytany/examples/picture"
@@ -34,9 +33,13 @@ const demoLevels = 6
 func (a *app) demoJob(ctx context.Context, o demoOptions) (j demoJob, err error) {
 	raw := picture.JPEG()
 	if o.input != "" {
-		if raw, err = os.ReadFile(o.input); err != nil {
+		if raw, err = readPiped(o.input, task.MaxBlob); err != nil {
 			return j, task.Refuse("input-unreadable", "%v", err)
 		}
+	}
+	src, err := opaque(raw)
+	if err != nil {
+		return j, task.Refuse("input-type", "the picture is no PNG or JPEG: %v", err)
 	}
 	r := picture.Number // which Alice hides in the built-in picture
 	rect := fmt.Sprintf("%d,%d,%d,%d", r.Min.X, r.Min.Y, r.Dx(), r.Dy())
@@ -68,10 +71,6 @@ func (a *app) demoJob(ctx context.Context, o demoOptions) (j demoJob, err error)
 		_ = d.Close()
 	default:
 		return j, usage("--runtime: %q is none of %s", o.runtime, strings.Join(task.Runtimes, ", "))
-	}
-	src, err := opaque(raw)
-	if err != nil {
-		return j, task.Refuse("input-type", "the picture is no PNG or JPEG: %v", err)
 	}
 	var buf bytes.Buffer
 	if err := png.Encode(&buf, src); err != nil {

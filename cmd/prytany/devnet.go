@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,7 +23,7 @@ func (a *app) devnetCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "devnet",
 		Short: "Run a whole network in this process, for other terminals to use, until Ctrl-C",
-		Args:  cobra.NoArgs,
+		Args:  none,
 		RunE:  func(c *cobra.Command, _ []string) error { return a.devnet(c.Context(), workers, dir, rpc, tee, oci) },
 	}
 	checkTEE := teeFlag(c, &tee, "a software TPM for each worker")
@@ -37,6 +38,9 @@ func (a *app) devnetCommand() *cobra.Command {
 func (a *app) devnet(ctx context.Context, workers int, dir, rpc, tee string, oci []string) error {
 	if workers < 4 || workers > 64 {
 		return usage("--workers is %d, want 4 to 64", workers)
+	}
+	if host, _, err := net.SplitHostPort(rpc); err != nil || !loopback(host) {
+		return usage("--rpc: %q is no loopback address such as 127.0.0.1:26757; the devnet's chain is for this machine alone", rpc)
 	}
 	a.say("starting %d workers, one validator, a key broker and a faucet", workers)
 	a.say("%s", a.paint(amber, "the TEE is SIMULATED and the broker keeps everyone's keys: for trying things out, not for secrets"))
@@ -83,6 +87,11 @@ func (a *app) devnet(ctx context.Context, workers int, dir, rpc, tee string, oci
 	case <-time.After(10 * time.Second):
 		return fmt.Errorf("some part of the network did not stop within 10 s")
 	}
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func writeNetwork(path string, f networkFile) error {

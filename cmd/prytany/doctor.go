@@ -28,7 +28,7 @@ type finding struct {
 
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "doctor", Short: "Look at this machine and say what is missing for what", Args: cobra.NoArgs,
+		Use: "doctor", Short: "Look at this machine and say what is missing for what", Args: none,
 		RunE: func(c *cobra.Command, _ []string) error { return a.doctor(c.Context()) },
 	}
 }

@@ -25,6 +25,8 @@ type document struct {
 	places map[string]place // by JSON pointer; a mapping's key has that of its value, with a # before
 }
 
+var errEmpty = errors.New("line 1, column 1: the file says nothing")
+
 type place struct{ line, column int }
 
 func (p place) String() string { return fmt.Sprintf("line %d, column %d", p.line, p.column) }
@@ -35,7 +37,12 @@ func parseDocument(raw []byte) (*document, error) {
 	if len(raw) > maxDocument {
 		return nil, fmt.Errorf("%d bytes, more than %d", len(raw), maxDocument)
 	}
-	if t := bytes.TrimSpace(raw); len(t) > 0 && t[0] == '{' {
+	raw = bytes.TrimPrefix(raw, []byte("\ufeff")) // some editors begin with it
+	t := bytes.TrimSpace(raw)
+	if len(t) == 0 {
+		return nil, errEmpty
+	}
+	if t[0] == '{' {
 		raw = bytes.ReplaceAll(raw, []byte("\t"), []byte(" ")) // JSON may be indented by tabs, YAML may not
 	}
 	f, err := parser.ParseBytes(raw, 0)
@@ -47,8 +54,11 @@ func parseDocument(raw []byte) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(f.Docs) != 1 || f.Docs[0].Body == nil {
+	if len(f.Docs) != 1 {
 		return nil, fmt.Errorf("line 1, column 1: want one document, have %d", len(f.Docs))
+	}
+	if f.Docs[0].Body == nil {
+		return nil, errEmpty
 	}
 	d := &document{places: map[string]place{}}
 	d.value, err = d.read(f.Docs[0].Body, "", 0)

@@ -21,7 +21,7 @@ func (a *app) economyCommand() *cobra.Command {
 		Long: "Each task is a real case: claims by the real sortition, commitments, reveals, canaries and settlement as\n" +
 			"transactions of the real ledger. There is no network, and no time. Money is in units of the cost of one\n" +
 			"check, for each seat and round. The table takes a minute on two cores.",
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.into(results, func() error { return a.economy(c.Context(), o, results) })
 		},

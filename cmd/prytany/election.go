@@ -23,7 +23,7 @@ func (a *app) electionCommand() *cobra.Command {
 			"generator and not from VRFs: a million VRFs would take a minute for each committee.\n" +
 			"A committee of n seats is blocked by more than ⌊(n−1)/3⌋ hostile ones and decided by n−⌊(n−1)/3⌋.\n" +
 			"Beside each rate stand its 95 % band and the exact probability.",
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Stakes, o.Seats = sim.Stakes(stakes), nil
 			for _, n := range seats {

@@ -1,13 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
 )
@@ -21,17 +23,19 @@ func (a *app) funcCommand() *cobra.Command {
 	}
 	init.Flags().StringVar(&template, "template", "go-wasm", "what to start from: "+templateNames())
 	schema := &cobra.Command{
-		Use: "schema", Short: "Print the JSON Schema of the manifest", Args: cobra.NoArgs,
+		Use: "schema", Short: "Print the JSON Schema of the manifest", Args: none,
 		RunE: func(*cobra.Command, []string) error { _, err := a.out.Write(manifestSchemaJSON); return err },
 	}
 	var bond string
+	var force bool
 	pub := &cobra.Command{
 		Use: "publish DIR", Short: "Encrypt a function and publish it; its key goes to the network's broker", Args: exactly(1, "DIR"),
-		RunE: func(c *cobra.Command, args []string) error { return a.funcPublish(c, args[0], bond) },
+		RunE: func(c *cobra.Command, args []string) error { return a.funcPublish(c.Context(), args[0], bond, force) },
 	}
-	pub.Flags().StringVar(&bond, "bond", "100", "PRY that vouch for the key's release")
+	pub.Flags().StringVar(&bond, "bond", "100", "PRY that vouch for the key's release; publishing the same again adds to them")
+	pub.Flags().BoolVar(&force, "force", false, "publish other content under a name and version of yours that are taken")
 	list := &cobra.Command{
-		Use: "list", Short: "List the published functions", Args: cobra.NoArgs,
+		Use: "list", Short: "List the published functions", Args: none,
 		RunE: func(c *cobra.Command, _ []string) error { return a.funcList(c) },
 	}
 	show := &cobra.Command{
@@ -40,16 +44,6 @@ func (a *app) funcCommand() *cobra.Command {
 	}
 	c.AddCommand(init, schema, a.funcBuildCommand(), a.funcTestCommand(), pub, list, show, a.funcWithdrawCommand())
 	return c
-}
-
-// exactly asks for n arguments, by name.
-func exactly(n int, names string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) != n {
-			return usage("%s takes %s", c.CommandPath(), names).WithNext("%s --help", c.CommandPath())
-		}
-		return nil
-	}
 }
 
 // templates are what a function may start from: examples that this program carries.
@@ -70,8 +64,15 @@ func (a *app) funcInit(dir, template string) error {
 	if i < 0 {
 		return usage("--template: %q is none of %s", template, templateNames())
 	}
-	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
-		return task.Refuse("dir-not-empty", "%s is not empty", dir)
+	if dir == "" {
+		return usage("prytany func init takes DIR, and was given an empty name")
+	}
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(entries) > 0 {
+		return task.Refuse("dir-not-empty", "%s is not empty", dir).WithNext("prytany func init ANOTHER-DIR")
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return usage("DIR: %v", err)
 	}
 	tmp, err := os.MkdirTemp("", "prytany-init-")
 	if err != nil {
@@ -81,57 +82,45 @@ func (a *app) funcInit(dir, template string) error {
 	if err := unpackExample(tmp); err != nil {
 		return err
 	}
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join(tmp, "examples", templates[i].example))); err != nil {
+	from := filepath.Join(tmp, "examples", templates[i].example)
+	name := functionName(dir, templates[i].example)
+	if err := renameFunction(from, name); err != nil {
+		return err
+	}
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
 		return err
 	}
 	if template == "go-wasm" {
-		if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module "+filepath.Base(dir)+"\n\ngo 1.26\n"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module "+name+"\n\ngo 1.26\n"), 0o644); err != nil {
 			return err
 		}
 	}
-	a.say("next: edit the files in %s, then prytany func test %s --input FILE", dir, dir)
+	a.say("next: edit the files in %s, then prytany func test %s --input FILE", dir, shellWord(dir))
 	return a.print(map[string]string{"dir": dir, "template": template}, dir+"\n")
 }
 
-func (a *app) funcPublish(c *cobra.Command, dir, bond string) error {
-	ctx := c.Context()
-	amount, err := task.ParseAmount(bond)
-	if err != nil {
-		return usage("--bond: %v", err)
+// functionName is a directory's own name, if it will do for a function and for
+// a module of Go's.
+func functionName(dir, otherwise string) string {
+	path, err := filepath.Abs(dir)
+	if name := filepath.Base(path); err == nil && plainName.MatchString(name) {
+		return name
 	}
-	src, err := a.loadSource(ctx, dir)
-	if err != nil {
-		return err
-	}
-	keys, err := a.keystore()
-	if err != nil {
-		return err
-	}
-	s, err := a.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	home, err := a.userHome()
-	if err != nil {
-		return err
-	}
-	me, err := openService(ctx, p2p.Config{Key: keys.Peer(), Log: a.logger()}, filepath.Join(home, "blobs"), s.Bootstrap)
-	if err != nil {
-		return err
-	}
-	defer me.close()
-	if err := a.fund(ctx, s, me, task.PublicKey(keys.Account())); err != nil {
-		return err
-	}
-	f, err := publish(ctx, me.host, s.chain, me.blobs, keys.Account(), publication{source: src, broker: s.Broker, bond: amount})
-	if err != nil {
-		return err
-	}
-	m := f.Manifest
-	a.say("%s %s is published; the broker at %s releases its key to attested enclaves", m.Name, m.Version, s.Broker.Addr)
-	return a.print(map[string]any{"function": f.ID(), "code": f.Code}, f.ID().String()+"\n")
+	return otherwise
 }
+
+var plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
+
+// renameFunction writes a function's name into the manifest of an example.
+func renameFunction(dir, name string) error {
+	path, raw, err := readManifest(dir)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, nameField.ReplaceAll(raw, []byte("${1}"+name+"${2}")), 0o644)
+}
+
+var nameField = regexp.MustCompile(`(?m)^(\s*"name": "|name: )[^"\n]*("?)`)
 
 func (a *app) funcList(c *cobra.Command) error {
 	s, err := a.connect(c.Context())

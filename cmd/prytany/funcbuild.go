@@ -70,9 +70,6 @@ func (a *app) funcBuild(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.manifest.Check(); err != nil {
-		return task.Refuse("manifest-invalid", "%v", err).WithNext("prytany func schema")
-	}
 	path := filepath.Join(dir, layerName)
 	if s.manifest.Runtime == task.RuntimeWasm {
 		path = filepath.Join(dir, wasmName)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/prytany/prytany/task"
@@ -48,18 +47,19 @@ type tried struct {
 }
 
 func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output string, oci, args []string) error {
-	s, err := a.loadSource(ctx, dir)
+	p, err := readPlan(dir)
+	if err != nil {
+		return err
+	}
+	blob, err := readInputs(p.manifest, inputs)
+	if err != nil {
+		return err
+	}
+	s, err := a.load(ctx, p)
 	if err != nil {
 		return err
 	}
 	m := s.manifest
-	if err := m.Check(); err != nil {
-		return task.Refuse("manifest-invalid", "%v", err).WithNext("prytany func schema")
-	}
-	blob, err := readInputs(m, inputs)
-	if err != nil {
-		return err
-	}
 	files, err := tee.UnpackInputs(m, blob)
 	if err != nil {
 		return task.Refuse("input-invalid", "%v", err)
@@ -67,6 +67,9 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 	a.say("running %s %s by %s", m.Name, m.Version, m.Runtime)
 	begin := time.Now()
 	r, err := tee.RunFunction(ctx, m, tee.Host{OCI: oci, Docker: dockerSocket()}, tee.NewJob(m, args, m.Limits.Gas, s.code, s.image, files))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		return task.Refuse("runtime-unavailable", "this machine cannot run it: %v", err).WithNext("prytany doctor")
 	}
@@ -88,10 +91,13 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 		}
 	} else {
 		for _, f := range r.Outputs {
-			t.Files = append(t.Files, fmt.Sprintf("%s (%d bytes, not written)", f.Name, len(f.Data)))
+			t.Files = append(t.Files, fmt.Sprintf("%s (%d bytes, not written)", visibleName(f.Name), len(f.Data)))
 		}
 	}
-	if err := a.print(t, strings.Join(append(t.Files, ""), "\n")); err != nil {
+	if len(t.Files) == 0 && r.Reason == "" {
+		a.say("the function wrote no file: there is no output")
+	}
+	if err := a.print(t, lines(t.Files)); err != nil {
 		return err
 	}
 	if r.Reason != "" {

@@ -21,6 +21,9 @@ func readInputs(m task.Manifest, given []string) ([]byte, error) {
 	for _, g := range given {
 		name, path, named := strings.Cut(g, "=")
 		if !named || !slices.Contains(names, name) {
+			if _, err := os.Stat(g); named && err != nil {
+				return nil, usage("--input: there is no input %s; the function takes %s", name, strings.Join(names, ", "))
+			}
 			if len(names) != 1 {
 				return nil, usage("--input %s: the function takes several inputs, so say which: %s", g, strings.Join(names, "=FILE, ")+"=FILE")
 			}
@@ -29,7 +32,7 @@ func readInputs(m task.Manifest, given []string) ([]byte, error) {
 		if files[name] != nil {
 			return nil, usage("--input: %s is given twice", name)
 		}
-		data, err := os.ReadFile(path)
+		data, err := readPiped(path, task.MaxBlob)
 		switch {
 		case err != nil:
 			return nil, task.Refuse("input-unreadable", "%v", err)

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,9 +16,9 @@ import (
 func (a *app) keyCommand() *cobra.Command {
 	c := &cobra.Command{Use: "key", Short: "Make, show and restore this user's key"}
 	c.AddCommand(
-		&cobra.Command{Use: "new", Short: "Make a key: one encrypted file, and 24 words for paper", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.keyNew() }},
-		&cobra.Command{Use: "show", Short: "Print the account's address, and its balance if a network is up", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return a.keyShow(c) }},
-		&cobra.Command{Use: "restore", Short: "Make the key file again from its 24 words, read from stdin", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.keyRestore() }},
+		&cobra.Command{Use: "new", Short: "Make a key: one encrypted file, and 24 words for paper", Args: none, RunE: func(*cobra.Command, []string) error { return a.keyNew() }},
+		&cobra.Command{Use: "show", Short: "Print the account's address, and its balance if a network is up", Args: none, RunE: func(c *cobra.Command, _ []string) error { return a.keyShow(c) }},
+		&cobra.Command{Use: "restore", Short: "Make the key file again from its 24 words, read from stdin", Args: none, RunE: func(*cobra.Command, []string) error { return a.keyRestore() }},
 	)
 	return c
 }
@@ -42,7 +43,7 @@ func (a *app) keyNew() error {
 	if err := a.keySave(path, k); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.err, "these 24 words are the key; write them down, they are not shown again:\n  %s\n", k.Mnemonic())
+	a.tell("words", "these 24 words are the key; write them down, they are not shown again:\n  "+k.Mnemonic())
 	return nil
 }
 
@@ -64,7 +65,7 @@ func (a *app) keyRestore() error {
 		return err
 	}
 	a.say("type the 24 words:")
-	line, _ := bufio.NewReader(a.in).ReadString('\n')
+	line, _ := bufio.NewReader(io.LimitReader(a.in, maxSecret)).ReadString('\n')
 	k, err := seal.FromMnemonic(strings.Join(strings.Fields(line), " "))
 	if err != nil {
 		return err

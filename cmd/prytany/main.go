@@ -68,6 +68,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process, whatever it hangs in
 	root := a.command()
 	root.SetArgs(args)
 	root.SetIn(in)
@@ -81,11 +82,24 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if errors.As(err, &code) {
 		return int(code)
 	}
+	if ctx.Err() != nil {
+		err = interrupted(err)
+	}
 	a.explain(err)
 	if task.CodeOf(err) == "usage" || task.CodeOf(err) == "could-not" {
 		return 2
 	}
 	return 1
+}
+
+// interrupted says of an error that a signal was its cause, unless it says
+// more: what became of money.
+func interrupted(err error) error {
+	var e *task.Error
+	if errors.As(err, &e) && (e.Code == "interrupted" || e.Money != "") {
+		return err
+	}
+	return task.Refuse("interrupted", "stopped by a signal before it was done: %v", err)
 }
 
 // exitCode ends the program without another word.
@@ -100,7 +114,12 @@ func (a *app) explain(err error) {
 		e = &task.Error{Code: "failed", What: err.Error()}
 	}
 	if a.json {
-		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": e})
+		var u unfinished
+		_ = errors.As(err, &u)
+		_ = json.NewEncoder(a.err).Encode(struct {
+			Error *task.Error `json:"error"`
+			*finished
+		}{e, u.finished})
 		return
 	}
 	fmt.Fprintf(a.err, "%s %s\n", a.paint(red, "error["+e.Code+"]:"), e.What)
@@ -111,9 +130,6 @@ func (a *app) explain(err error) {
 	}
 }
 
-// usage is an error of the command line itself: exit code 2.
-func usage(format string, args ...any) *task.Error { return task.Refuse("usage", format, args...) }
-
 func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "prytany",
@@ -121,19 +137,31 @@ func (a *app) command() *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	f := root.PersistentFlags()
-	f.BoolVar(&a.json, "json", false, "write JSON to stdout, and errors as JSON to stderr")
+	f.BoolVar(&a.json, "json", false, "write JSON to stdout, and lines of JSON to stderr")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "write the log to stderr")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress on stderr")
 	f.StringVar(&a.home, "home", "", "directory of this user's keys (default: PRYTANY_HOME, or prytany in the user's data directory)")
 	f.StringVar(&a.network, "network", "", "network file to use (default: the one that the last devnet here wrote)")
 	f.StringVar(&a.passFile, "passphrase-file", "", "read the key's passphrase from a file, - for stdin (default: ask)")
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage("%v", err).WithNext("%s --help", c.CommandPath())
-	})
 	root.AddCommand(
 		a.demoCommand(), a.devnetCommand(), a.keyCommand(), a.funcCommand(), a.runCommand(),
 		a.taskCommand(), a.nodeCommand(), a.verifyCommand(), a.attestCommand(), a.simulateCommand(), a.doctorCommand(), a.versionCommand(),
 	)
+	version := root.Flags().Bool("version", false, "print the version")
+	root.Args = cobra.ArbitraryArgs
+	root.RunE = func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) > 0:
+			return unknown(c, args)
+		case *version:
+			return a.printVersion()
+		}
+		return c.Help()
+	}
+	root.SetHelpCommand(helpCommand())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	strict(root)
 	return root
 }
 
@@ -166,6 +194,9 @@ func (a *app) logger() *slog.Logger {
 	}
 	if a.quiet {
 		level = slog.LevelError
+	}
+	if a.json {
+		return slog.New(slog.NewJSONHandler(a.err, &slog.HandlerOptions{Level: level}))
 	}
 	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
 }
@@ -200,7 +231,7 @@ const (
 )
 
 func (a *app) paint(colour, s string) string {
-	if !a.colour {
+	if !a.colour || a.json {
 		return s
 	}
 	return "\x1b[" + colour + "m" + s + "\x1b[0m"
@@ -220,9 +251,28 @@ func visible(text []byte) string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
+// shellWord is a path as one word of a command that a person may type.
+func shellWord(path string) string {
+	if path != "" && !strings.ContainsFunc(path, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-+:,@%", r)
+	}) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
 // say writes a line of progress to stderr.
 func (a *app) say(format string, args ...any) {
 	if !a.quiet {
-		fmt.Fprintf(a.err, format+"\n", args...)
+		a.tell("progress", fmt.Sprintf(format, args...))
 	}
+}
+
+// tell writes a line to stderr: as it is, or for a program, with what it is.
+func (a *app) tell(what, text string) {
+	if a.json {
+		_ = json.NewEncoder(a.err).Encode(map[string]string{what: text})
+		return
+	}
+	fmt.Fprintln(a.err, text)
 }

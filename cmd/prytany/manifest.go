@@ -17,8 +17,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// manifestNames are the files beside a function's source; the first that there
-// is counts.
+// manifestNames are what the file beside a function's source may be called;
+// there is one of them.
 var manifestNames = []string{"prytany.yaml", "prytany.yml", "prytany.json"}
 
 // manifestFile is the manifest as a person writes it, with units. The schema
@@ -146,7 +146,13 @@ func (f limitsFile) read(d *document) (l task.Limits, err error) {
 }
 
 func ports(d *document, field string, list []portFile) (all []task.Port, err error) {
+	first := map[string]int{}
 	for i, p := range list {
+		name := d.where(fmt.Sprintf("%s.%d.name", field, i))
+		if j, twice := first[p.Name]; twice {
+			return nil, fmt.Errorf("%s: %q is the name of %s.%d already", name, p.Name, field, j)
+		}
+		first[p.Name] = i
 		port := task.Port{Name: p.Name, Type: p.Type, Doc: p.Doc, Optional: p.Optional}
 		if p.Max != "" {
 			if port.MaxBytes, err = parseQuantity(p.Max); err != nil {

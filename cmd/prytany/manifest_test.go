@@ -83,6 +83,15 @@ func TestManifestInYAML(t *testing.T) {
 	}
 }
 
+// Editors put a mark before the text, or name the schema in it.
+func TestManifestOfAnEditor(t *testing.T) {
+	for _, text := range []string{"\ufeff" + goodManifest, "\ufeff" + yamlManifest, strings.Replace(goodManifest, "{", `{"$schema": "prytany.schema.json",`, 1), "$schema: x\n" + yamlManifest} {
+		if _, _, err := parseManifest([]byte(text)); err != nil {
+			t.Errorf("%.40q: %v", text, err)
+		}
+	}
+}
+
 // Every error names the line and the column, in YAML and in JSON alike.
 func TestManifestErrorsHaveAPlace(t *testing.T) {
 	for name, c := range map[string]struct{ text, old, new, says string }{
@@ -99,6 +108,10 @@ func TestManifestErrorsHaveAPlace(t *testing.T) {
 		"tabbed JSON":       {"{\n\t\"name\": \"f\",\n\t\"runtim\": \"wasm\"}", "", "", "line 3, column 2: there is no field \"runtim\""},
 		"two documents":     {yamlManifest, "royalty: 0.25", "---\na: b", "want one document"},
 		"missing limits":    {yamlManifest, "  wall: 1m30s\n", "", "line 14, column 1: limits: missing property 'wall'"},
+		"an empty file":     {"", "", "", "line 1, column 1: the file says nothing"},
+		"comments alone":    {"# name: f\n", "", "", "line 1, column 1: the file says nothing"},
+		"seconds as such":   {yamlManifest, "wall: 1m30s", "wall: 90", "line 18, column 9: limits.wall: \"90\" is no time such as \"60s\""},
+		"an input twice":    {yamlManifest, "name: note", "name: photo.png", "line 10, column 11: inputs.1.name: \"photo.png\" is the name of inputs.0 already"},
 		"several at a time": {yamlManifest, "name: f", "nam: f", "line 2, column 1: there is no field \"nam\""},
 	} {
 		_, _, err := parseManifest([]byte(strings.Replace(c.text, c.old, c.new, 1)))

@@ -59,7 +59,7 @@ func randomSeed() [32]byte {
 
 // secretFile reads 32 secret bytes, or makes them, mode 0600.
 func secretFile(path string) ([32]byte, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path, maxSecret)
 	if errors.Is(err, os.ErrNotExist) {
 		s := randomSeed()
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -175,7 +175,7 @@ func validatorIdentity(dir string) (chain.Identity, error) {
 
 // keptGenesis keeps the first genesis of a home: its chain goes on after a restart.
 func keptGenesis(path string, fresh func() (ledger.Genesis, error)) (g ledger.Genesis, err error) {
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path, maxSetting)
 	if !errors.Is(err, os.ErrNotExist) {
 		if err == nil {
 			err = json.Unmarshal(raw, &g)
@@ -285,7 +285,8 @@ func openService(ctx context.Context, c p2p.Config, dir string, near []string) (
 	s := &service{host, blobs}
 	for _, addr := range near {
 		if err := host.Connect(ctx, addr); err != nil {
-			return nil, errors.Join(err, s.close())
+			_ = s.close()
+			return nil, task.Refuse("network-down", "a worker of the network does not answer: %v", err).WithNext("prytany devnet   (in another terminal)")
 		}
 	}
 	return s, nil

@@ -25,7 +25,7 @@ func (a *app) nodeCommand() *cobra.Command {
 		Short: "Run a worker on a network, until Ctrl-C",
 		Long: "Registers this worker and bonds stake on first use. Its stake counts in the draw after a whole\n" +
 			"epoch. Its TEE is SIMULATED, or this machine's TPM with --tee tpm.",
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(c *cobra.Command, _ []string) error { return a.node(c.Context(), dir, listen, bond, oci, by) },
 	}
 	checkTEE := teeFlag(c, &by.kind, "this machine's, by --tpm")

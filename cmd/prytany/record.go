@@ -33,7 +33,7 @@ func (a *app) nodeShow(ctx context.Context, ids []string) error {
 		return a.nodeList(nodes)
 	}
 	i := slices.IndexFunc(nodes, func(n ledger.NodeRecord) bool {
-		return len(ids[0]) >= 8 && strings.HasPrefix(n.Node.ID().String(), ids[0])
+		return len(ids[0]) >= 8 && strings.HasPrefix(n.Node.ID().String(), strings.ToLower(ids[0]))
 	})
 	if i < 0 {
 		return task.Refuse("no-node", "no node %q on %s; give at least the first eight digits of its id", ids[0], s.Chain).WithNext("prytany node show")

@@ -3,16 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/task"
-	"github.com/prytany/prytany/tee"
 	"github.com/spf13/cobra"
 )
 
@@ -80,9 +77,6 @@ func (o runOptions) job(f ledger.FunctionRecord, args []string) (owner.Job, erro
 		}
 		j.Policy = both
 	}
-	if len(o.inputs) == 0 || o.output == "" {
-		return j, usage("--input and --output are needed")
-	}
 	j.Input, err = readInputs(f.Function.Manifest, o.inputs)
 	return j, err
 }
@@ -108,11 +102,19 @@ func runnable(ctx context.Context, s *session, m task.Manifest) error {
 }
 
 func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
+	if len(o.inputs) == 0 || o.output == "" {
+		return usage("--input and --output are needed").WithNext("prytany run --help")
+	}
+	if !(o.minSuccess >= 0 && o.minSuccess <= 1) {
+		return usage("--min-success is %v, want 0 to 1", o.minSuccess)
+	}
 	s, err := a.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	ctx, stop := s.whileUp(ctx)
+	defer stop()
 	f, err := findFunction(ctx, s, args[0])
 	if err != nil {
 		return err
@@ -125,6 +127,9 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 		return err
 	}
 	if err := runnable(ctx, s, f.Function.Manifest); err != nil {
+		return err
+	}
+	if err := o.checkPlaces(f.Function.Manifest); err != nil {
 		return err
 	}
 	keys, err := a.keystore()
@@ -143,95 +148,11 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 	if err := a.fund(ctx, s, me.service, task.PublicKey(keys.Account())); err != nil {
 		return err
 	}
-	for _, file := range []string{o.output, o.receiptPath()} {
-		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			return err
-		}
-	}
-	r, err := me.Post(ctx, job)
+	r, err := me.post(ctx, job)
 	if err != nil {
 		return err
 	}
-	a.say("task %s posted; Ctrl-C leaves it to the chain, and with it Alice's part of the fault", r.ID)
-	each := func(e ledger.Event) { a.say("  block %d  %s", e.Height, e.What) }
-	result, runErr := r.Result(ctx, each)
-	if runErr != nil && ctx.Err() != nil {
-		return runErr
-	}
-	// The result first: it is paid for, and nothing that follows may lose it.
-	var out tee.Output
-	var files []string
-	if runErr == nil {
-		if out, err = tee.Unpack(result.Archive); err != nil {
-			return err
-		}
-		if files, err = writeOutput(o.output, out.Files); err != nil {
-			return err
-		}
-	}
-	c, err := r.Settled(ctx, each)
-	if err != nil {
-		return err
-	}
-	if err := a.finishRun(ctx, s, o, c, out); err != nil {
-		return err
-	}
-	if runErr != nil {
-		return runErr
-	}
-	return a.print(map[string]any{"task": c.ID(), "files": files, "receipt": o.receiptPath(), "gas": result.Result.Gas}, strings.Join(files, "\n")+"\n")
-}
-
-// receiptPath is beside the output if nothing else was said.
-func (o runOptions) receiptPath() string {
-	if o.receipt != "" {
-		return o.receipt
-	}
-	return strings.TrimSuffix(strings.TrimRight(o.output, "/"), filepath.Ext(o.output)) + ".receipt.cbor"
-}
-
-// finishRun writes the receipt, which there is in every case, and tells what the
-// function said and how the task ended.
-func (a *app) finishRun(ctx context.Context, s *session, o runOptions, c *ledger.Case, out tee.Output) error {
-	raw, err := makeReceipt(ctx, s.chain, c)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(o.receiptPath(), raw, 0o644); err != nil {
-		return err
-	}
-	a.say("receipt: %s", o.receiptPath())
-	if len(out.Log) > 0 {
-		a.say("the function's log:\n%s", visible(out.Log))
-	}
-	if out.Reason != "" {
-		a.say("reason: %s", visible([]byte(out.Reason)))
-	}
-	return owner.Ended(c)
-}
-
-// writeOutput writes one file as path, several into it as a directory.
-func writeOutput(path string, files map[string][]byte) ([]string, error) {
-	st, err := os.Stat(path)
-	dir := err == nil && st.IsDir() || strings.HasSuffix(path, string(filepath.Separator))
-	if len(files) == 1 && !dir {
-		for _, data := range files {
-			return []string{path}, os.WriteFile(path, data, 0o600)
-		}
-	}
-	var names []string
-	for name, data := range files {
-		to := filepath.Join(path, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-			return names, err
-		}
-		if err := os.WriteFile(to, data, 0o600); err != nil {
-			return names, err
-		}
-		names = append(names, to)
-	}
-	slices.Sort(names)
-	return names, nil
+	return a.follow(ctx, s, o, r)
 }
 
 // findFunction finds by id, by the beginning of one, or by a name that only
@@ -243,7 +164,7 @@ func findFunction(ctx context.Context, s *session, name string) (ledger.Function
 	}
 	var found []ledger.FunctionRecord
 	for _, f := range list {
-		if f.Function.Manifest.Name == name || len(name) >= 8 && strings.HasPrefix(f.Function.ID().String(), name) {
+		if f.Function.Manifest.Name == name || len(name) >= 8 && strings.HasPrefix(f.Function.ID().String(), strings.ToLower(name)) {
 			found = append(found, f)
 		}
 	}

@@ -34,7 +34,7 @@ func (a *app) simulateCommand() *cobra.Command {
 		Long: "Each seed is a world: workers, owners, a chain, a bad network and liars, around the production code.\n" +
 			"The same seed gives the same world. Exit code 0: everything held in every world. 1: something did not.",
 		Example: "  prytany simulate --seeds 1000\n  prytany simulate --for 10m --svg plots\n  prytany simulate --seed 123\n  prytany simulate election --help",
-		Args:    cobra.NoArgs,
+		Args:    none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			f := c.Flags()
 			if o.replay = f.Changed("seed"); o.replay {

@@ -5,14 +5,18 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/prytany/prytany/examples"
 	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/sandbox/gas"
 	"github.com/prytany/prytany/sandbox/image"
 	"github.com/prytany/prytany/task"
 )
@@ -24,18 +28,50 @@ type source struct {
 	image    []byte        // public; empty if there is none
 }
 
-// loadSource reads the manifest in a directory and what belongs to it, and
-// compiles Go where there is no module yet.
+// plan is a function's manifest, before anything is compiled.
+type plan struct {
+	dir, path string
+	manifest  task.Manifest
+	file      manifestFile
+}
+
+// readPlan reads the manifest in a directory, and checks what can be checked of
+// it alone.
+func readPlan(dir string) (p plan, err error) {
+	p.dir = dir
+	var raw []byte
+	if p.path, raw, err = readManifest(dir); err != nil {
+		return p, err
+	}
+	if p.manifest, p.file, err = parseManifest(raw); err != nil {
+		return p, inFile(err, p.path)
+	}
+	if i := p.manifest.Image; i == nil || i.Digest != "" {
+		err = p.check(p.manifest)
+	}
+	return p, err
+}
+
+func (p plan) check(m task.Manifest) error {
+	if err := m.Check(); err != nil {
+		return task.Refuse("manifest-invalid", "%s: %v", p.path, err).WithNext("prytany func schema")
+	}
+	return nil
+}
+
+// loadSource reads a function: its manifest and what belongs to it.
 func (a *app) loadSource(ctx context.Context, dir string) (source, error) {
-	path, raw, err := readManifest(dir)
+	p, err := readPlan(dir)
 	if err != nil {
 		return source{}, err
 	}
-	m, f, err := parseManifest(raw)
-	if err != nil {
-		return source{}, inFile(err, path)
-	}
-	s := source{manifest: m}
+	return a.load(ctx, p)
+}
+
+// load reads what belongs to a manifest, and compiles Go.
+func (a *app) load(ctx context.Context, p plan) (s source, err error) {
+	dir, m, f := p.dir, p.manifest, p.file
+	s = source{manifest: m}
 	if m.Runtime == task.RuntimeWasm {
 		s.code, err = a.loadModule(ctx, dir, f.Code)
 	} else {
@@ -54,19 +90,29 @@ func (a *app) loadSource(ctx context.Context, dir string) (source, error) {
 	}
 	if want := f.Image.Digest; want != "" && want != digest {
 		return s, task.Refuse("image-differs", "%s is %s; the manifest wants %s", f.Image.File, digest, want).
-			WithNext("fetch or build the image again, or put its digest into %s", path)
+			WithNext("fetch or build the image again, or put its digest into %s", p.path)
 	}
 	s.manifest.Image.Digest = digest
-	return s, nil
+	return s, p.check(s.manifest)
 }
 
 // readManifest finds the manifest of a directory.
 func readManifest(dir string) (path string, raw []byte, err error) {
+	var found []string
 	for _, name := range manifestNames {
-		path = filepath.Join(dir, name)
-		if raw, err = os.ReadFile(path); !errors.Is(err, fs.ErrNotExist) {
-			return path, raw, err
+		if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			found = append(found, name)
 		}
+	}
+	if len(found) > 1 {
+		return "", nil, task.Refuse("manifest-invalid", "%s has %s; which of them is meant, nobody can tell", dir, strings.Join(found, " and ")).WithNext("remove all but one")
+	}
+	if len(found) == 1 {
+		path = filepath.Join(dir, found[0])
+		if raw, err = readFile(path, maxDocument); err != nil {
+			err = task.Refuse("manifest-invalid", "%v", err)
+		}
+		return path, raw, err
 	}
 	return "", nil, task.Refuse("manifest-missing", "there is none of %s in %s", strings.Join(manifestNames, ", "), dir).WithNext("prytany func init DIR")
 }
@@ -83,19 +129,49 @@ func inFile(err error, path string) error {
 }
 
 // loadModule gets a WASM module: the file or the Go source that the manifest
-// names, else function.wasm, else the source beside the manifest.
+// names, else the source beside the manifest. What func build left of that
+// source may be old, so function.wasm counts only where there is none.
 func (a *app) loadModule(ctx context.Context, dir, name string) ([]byte, error) {
 	path := filepath.Join(dir, name)
-	if name == "" {
-		if code, err := os.ReadFile(filepath.Join(dir, wasmName)); err == nil {
-			return code, nil
+	if name == "" && !hasProgram(dir) {
+		path = filepath.Join(dir, wasmName)
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, task.Refuse("code-missing", "%v", err).WithNext("put a Go program or %s into %s, or name the code as code: in the manifest", wasmName, shellWord(dir))
+	}
+	if st.IsDir() {
+		a.say("compiling %s to WASM", path)
+		return buildGo(ctx, path)
+	}
+	code, err := readFile(path, task.MaxBlob)
+	if err != nil {
+		return nil, task.Refuse("code-invalid", "%v", err)
+	}
+	if _, err := gas.Instrument(code); err != nil {
+		e := task.Refuse("code-invalid", "%s is no WASM module that can run here: %v", path, err)
+		if filepath.Ext(path) == ".go" {
+			e = e.WithNext("name the directory of the Go source as code: in the manifest")
 		}
+		return nil, e
 	}
-	if st, err := os.Stat(path); err == nil && !st.IsDir() {
-		return os.ReadFile(path)
-	}
-	a.say("compiling %s to WASM", path)
-	return buildGo(ctx, path)
+	return code, nil
+}
+
+// hasProgram says whether a directory has the source of a Go program.
+func hasProgram(dir string) bool {
+	files, _ := os.ReadDir(dir)
+	return slices.ContainsFunc(files, func(e fs.DirEntry) bool {
+		if filepath.Ext(e.Name()) != ".go" || strings.HasSuffix(e.Name(), "_test.go") {
+			return false
+		}
+		raw, err := readFile(filepath.Join(dir, e.Name()), task.MaxBlob)
+		if err != nil {
+			return false
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), e.Name(), raw, parser.PackageClauseOnly)
+		return err != nil || f.Name.Name == "main" // what does not parse is for the compiler to explain
+	})
 }
 
 // loadLayer gets a private layer: a tar as it is, or the files of a directory.
@@ -113,7 +189,7 @@ func loadLayer(dir, name string, root bool) ([]byte, error) {
 	var layer []byte
 	switch {
 	case !st.IsDir():
-		return os.ReadFile(path)
+		layer, err = readFile(path, task.MaxBlob)
 	case root:
 		layer, err = image.Layer(path)
 	default:
@@ -137,17 +213,14 @@ func loadImage(dir, name string) ([]byte, error) {
 		}
 		path = filepath.Join(images, cached)
 	}
-	st, err := os.Stat(path)
+	raw, err := readFile(path, task.MaxBlob)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, task.Refuse("image-missing", "there is no image at %s", path).WithNext("prytany doctor   says how to get it")
 	}
 	if err != nil {
-		return nil, err
+		return nil, task.Refuse("image-invalid", "%v", err)
 	}
-	if st.Size() > task.MaxBlob {
-		return nil, task.Refuse("image-invalid", "%s has %d bytes, more than %d", path, st.Size(), task.MaxBlob)
-	}
-	return os.ReadFile(path)
+	return raw, nil
 }
 
 // imagesDir is where fetched and built images are.
@@ -184,7 +257,14 @@ func buildGo(ctx context.Context, dir string) ([]byte, error) {
 		}
 		return nil, task.Refuse("build-failed", "go build in %s: %v\n%s", dir, err, text)
 	}
-	return os.ReadFile(out)
+	code, err := readFile(out, task.MaxBlob)
+	if err == nil {
+		_, err = gas.Instrument(code)
+	}
+	if err != nil {
+		return nil, task.Refuse("code-invalid", "what go build made of %s: %v", dir, err).WithNext("the package must be a program: package main")
+	}
+	return code, nil
 }
 
 // unpackExample writes the sources of the examples, as a module of their own.

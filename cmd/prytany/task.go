@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/prytany/prytany/ledger"
@@ -14,8 +15,17 @@ import (
 
 func (a *app) taskCommand() *cobra.Command {
 	c := &cobra.Command{Use: "task", Short: "Look at tasks: what they wait for, whose fault it was, where the money is"}
+	var output string
+	fetch := &cobra.Command{
+		Use: "receipt ID", Short: "Fetch the receipt of a settled task", Args: exactly(1, "ID"),
+		Long: "Fetches the receipt of any settled task from the chain, as often as you like. It has no result in it:\n" +
+			"the key that opens a result is only in the prytany run that waits for it.",
+		RunE: func(c *cobra.Command, args []string) error { return a.taskReceipt(c.Context(), args[0], output) },
+	}
+	fetch.Flags().StringVar(&output, "output", "", "where to write the receipt (needed)")
 	c.AddCommand(
-		&cobra.Command{Use: "list", Short: "List this user's tasks", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return a.taskList(c.Context()) }},
+		fetch,
+		&cobra.Command{Use: "list", Short: "List this user's tasks", Args: none, RunE: func(c *cobra.Command, _ []string) error { return a.taskList(c.Context()) }},
 		&cobra.Command{Use: "show ID", Short: "Print all that the chain knows of a task", Args: exactly(1, "ID"), RunE: func(c *cobra.Command, args []string) error { return a.taskShow(c.Context(), args[0], false) }},
 		&cobra.Command{Use: "why ID", Short: "Say what a task waits for, or whose fault its end was and where the money is", Args: exactly(1, "ID"), RunE: func(c *cobra.Command, args []string) error { return a.taskShow(c.Context(), args[0], true) }},
 	)
@@ -58,21 +68,12 @@ func (a *app) taskList(ctx context.Context) error {
 }
 
 func (a *app) taskShow(ctx context.Context, name string, why bool) error {
-	var id task.TaskID
-	if err := id.UnmarshalText([]byte(name)); err != nil {
-		return usage("%q is not a task id: %v", name, err)
-	}
-	s, err := a.connect(ctx)
+	s, c, err := a.findTask(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	c, err := s.chain.Case(ctx, id)
-	if err != nil {
-		return err
-	}
-	meta := s.chain.Height()
-	text := explainCase(c, meta)
+	id, text := c.ID(), explainCase(c, s.chain.Height())
 	if why {
 		return a.print(map[string]any{"task": id, "phase": c.Phase.String(), "settlement": c.Settlement, "words": text}, text)
 	}
@@ -83,6 +84,85 @@ func (a *app) taskShow(ctx context.Context, name string, why bool) error {
 	}
 	b.WriteString(text)
 	return a.print(c, b.String())
+}
+
+// findTask finds a task by its id, or one of this user's by how its id begins.
+func (a *app) findTask(ctx context.Context, name string) (*session, *ledger.Case, error) {
+	const shortest = 8
+	name = strings.ToLower(name)
+	var id task.TaskID
+	whole := id.UnmarshalText([]byte(name)) == nil
+	if !whole && !(len(name) >= shortest && len(name) < 2*len(id) && strings.Trim(name, "0123456789abcdef") == "") {
+		return nil, nil, usage("%q is no task id: it has %d hex digits, of which the first %d will do for a task of yours", name, 2*len(id), shortest).
+			WithNext("prytany task list")
+	}
+	var own task.Address
+	if !whole {
+		keys, err := a.keystore()
+		if err != nil {
+			return nil, nil, err
+		}
+		own = task.PublicKey(keys.Account())
+	}
+	s, err := a.connect(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !whole {
+		id, err = ownTask(ctx, s, own, name)
+	}
+	var c *ledger.Case
+	if err == nil {
+		c, err = s.chain.Case(ctx, id)
+	}
+	if err != nil {
+		s.close()
+	}
+	return s, c, err
+}
+
+func ownTask(ctx context.Context, s *session, own task.Address, begin string) (id task.TaskID, err error) {
+	ids, err := s.chain.Owned(ctx, own)
+	if err != nil {
+		return id, err
+	}
+	found := 0
+	for _, i := range ids {
+		if strings.HasPrefix(i.String(), begin) {
+			id, found = i, found+1
+		}
+	}
+	if found != 1 {
+		return id, task.Refuse("no-task", "%d of your tasks on %s begin with %s", found, s.Chain, begin).WithNext("prytany task list")
+	}
+	return id, nil
+}
+
+// taskReceipt writes the receipt of a task that is settled.
+func (a *app) taskReceipt(ctx context.Context, name, output string) error {
+	if output == "" {
+		return usage("--output is needed: where to write the receipt").WithNext("prytany task receipt --help")
+	}
+	s, c, err := a.findTask(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if c.Phase != ledger.Closed {
+		return task.Refuse("task-open", "task %s is not settled yet, and has no receipt", c.ID()).WithNext("prytany task why %s", c.ID())
+	}
+	if _, err := os.Lstat(output); err == nil {
+		return task.Refuse("receipt-exists", "%s is there already, and is not overwritten", output).WithNext("another --output")
+	}
+	raw, err := makeReceipt(ctx, s.chain, c)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(output, raw, 0o644); err != nil {
+		return err
+	}
+	a.say("next: prytany verify %s", shellWord(output))
+	return a.print(map[string]any{"task": c.ID(), "receipt": output}, output+"\n")
 }
 
 // explainCase says in words what a case waits for, or how it ended.

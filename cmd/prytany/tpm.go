@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"encoding/pem"
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -168,9 +167,9 @@ func pemFile(path string) (ders [][]byte, err error) {
 	if path == "" {
 		return nil, nil
 	}
-	rest, err := os.ReadFile(path)
+	rest, err := readFile(path, maxSetting)
 	if err != nil {
-		return nil, err
+		return nil, task.Refuse("tpm-chain-unreadable", "%v", err)
 	}
 	for {
 		var block *pem.Block

@@ -64,7 +64,7 @@ func loadTrust(path, chain string) (pinned, error) {
 			return p, err
 		}
 	}
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path, maxSetting)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, task.Refuse("could-not", "no trusted validators are pinned here for chain %q (looked at %s)", chain, path).
 			WithNext("prytany verify RECEIPT --trust FILE, with the trust file of somebody you believe")
@@ -79,7 +79,7 @@ func loadTrust(path, chain string) (pinned, error) {
 }
 
 func (a *app) verify(path, trustFile string) error {
-	raw, err := os.ReadFile(path)
+	raw, err := readFile(path, receipt.MaxSize)
 	if err != nil {
 		return task.Refuse("could-not", "%v", err)
 	}
@@ -110,16 +110,18 @@ func (a *app) verify(path, trustFile string) error {
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			v, goVersion := "devel", ""
-			if info, ok := debug.ReadBuildInfo(); ok {
-				goVersion = info.GoVersion
-				if info.Main.Version != "" && info.Main.Version != "(devel)" {
-					v = info.Main.Version
-				}
-			}
-			return a.print(map[string]string{"version": v, "go": goVersion}, fmt.Sprintf("prytany %s (%s)\n", v, goVersion))
-		},
+		Use: "version", Short: "Print the version", Args: none,
+		RunE: func(*cobra.Command, []string) error { return a.printVersion() },
 	}
+}
+
+func (a *app) printVersion() error {
+	v, goVersion := "devel", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		goVersion = info.GoVersion
+		if info.Main.Version != "" && info.Main.Version != "(devel)" {
+			v = info.Main.Version
+		}
+	}
+	return a.print(map[string]string{"version": v, "go": goVersion}, fmt.Sprintf("prytany %s (%s)\n", v, goVersion))
 }

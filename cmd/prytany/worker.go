@@ -97,7 +97,7 @@ func openWorker(ctx context.Context, home, listen string, runtimes []string, tra
 // lastAddress is where a host of this home listened the last time: what is
 // published about it stays true.
 func lastAddress(home string) string {
-	raw, _ := os.ReadFile(filepath.Join(home, "listen"))
+	raw, _ := readFile(filepath.Join(home, "listen"), maxSetting)
 	addr, _, _ := strings.Cut(string(raw), "/p2p/")
 	return addr
 }

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/owner"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
+)
+
+// finished is what came of a run: a command's result, or what stands beside the
+// error if it did not end well.
+type finished struct {
+	Task    task.TaskID    `json:"task"`
+	Outcome ledger.Outcome `json:"outcome,omitempty"`
+	Files   []string       `json:"files"`
+	Receipt string         `json:"receipt,omitempty"`
+	Gas     uint64         `json:"gas,omitempty"`
+	Log     string         `json:"log,omitempty"`
+	Reason  string         `json:"reason,omitempty"`
+}
+
+// unfinished is an error with what came of the run all the same.
+type unfinished struct {
+	error
+	*finished
+}
+
+func (u unfinished) Unwrap() error { return u.error }
+
+// errSilent is why a command gives up a network.
+var errSilent = errors.New("the network has not answered for a while")
+
+// silenceMost is how long a network may say nothing.
+const silenceMost = 30 * time.Second
+
+// whileUp is ctx, and ends with errSilent when the chain has not answered for
+// so long.
+func whileUp(ctx context.Context, ask func(context.Context) error, most time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		every := time.NewTicker(most / 20)
+		defer every.Stop()
+		for last := time.Now(); ; {
+			once, done := context.WithTimeout(ctx, most/4)
+			// A refusal is an answer.
+			if err := ask(once); err == nil || task.CodeOf(err) != "" {
+				last = time.Now()
+			}
+			done()
+			if time.Since(last) > most {
+				cancel(errSilent)
+			}
+			select {
+			case <-every.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// whileUp is ctx, as long as the session's network answers.
+func (s *session) whileUp(ctx context.Context) (context.Context, context.CancelFunc) {
+	return whileUp(ctx, func(ctx context.Context) error { _, err := s.chain.Meta(ctx); return err }, silenceMost)
+}
+
+// cutShort is an error that came of ctx, by a signal or by a network that is
+// gone; any other is nil.
+func cutShort(ctx context.Context, what string) *task.Error {
+	switch {
+	case ctx.Err() == nil:
+		return nil
+	case errors.Is(context.Cause(ctx), errSilent):
+		return task.Refuse("network-down", "the network has not answered for %s; %s", silenceMost, what)
+	}
+	return task.Refuse("interrupted", "stopped by a signal; %s", what)
+}
+
+// post posts the task. If that was cut short nobody here knows its name.
+func (c *client) post(ctx context.Context, j owner.Job) (*owner.Run, error) {
+	r, err := c.Post(ctx, j)
+	if err == nil {
+		return r, nil
+	}
+	if e := cutShort(ctx, "it is not known whether the task was posted"); e != nil {
+		return nil, e.WithMoney("in escrow, if it was posted; it then ends without Alice's key, and costs what prytany task why says").
+			WithNext("prytany task list")
+	}
+	return nil, err
+}
+
+// follow waits for a task that was posted, writes what came of it and tells it.
+func (a *app) follow(ctx context.Context, s *session, o runOptions, r *owner.Run) error {
+	a.say("task %s posted; Ctrl-C leaves it to the chain: its result is lost then, and Alice may pay for her silence", r.ID)
+	locked := "what the task may cost"
+	if c, err := s.chain.Case(ctx, r.ID); err == nil {
+		locked = c.Escrow.Alice.String()
+	}
+	f := &finished{Task: r.ID, Files: []string{}}
+	each := func(e ledger.Event) { a.say("  block %d  %s", e.Height, e.What) }
+	left := func(err error) error {
+		what := fmt.Sprintf("task %s goes on without this process, and the only key to its result is lost; if Alice's key to the input is not released yet, the task ends as alice-silent", r.ID)
+		if len(f.Files) > 0 {
+			what = fmt.Sprintf("the result of task %s is written to %s, and only its receipt is not", r.ID, named(f.Files))
+		}
+		e := cutShort(ctx, what)
+		if e == nil {
+			e = task.Refuse(cmp.Or(task.CodeOf(err), "failed"), "%v; %s", err, what)
+		}
+		return unfinished{e.WithMoney("%s in escrow; what the task does not cost comes back to Alice when it is settled", locked).
+			WithNext("prytany task why %s; when it is settled, prytany task receipt %s --output FILE", r.ID, r.ID), f}
+	}
+	result, runErr := r.Result(ctx, each)
+	if runErr != nil && ctx.Err() != nil {
+		return left(runErr)
+	}
+	// The result first: it is paid for, and nothing that follows may lose it.
+	var unwritten []string
+	if runErr == nil {
+		f.Gas = result.Result.Gas
+		unwritten = a.deliver(o, result.Archive, f)
+	}
+	c, err := r.Settled(ctx, each)
+	if err == nil {
+		f.Outcome = c.Settlement.Outcome
+		var raw []byte
+		if raw, err = makeReceipt(ctx, s.chain, c); err == nil {
+			unwritten = append(unwritten, a.writeReceipt(o, raw, f)...)
+		}
+	}
+	if err != nil {
+		return left(err)
+	}
+	a.tellRun(f)
+	if err := ended(c, f, runErr, unwritten); err != nil {
+		return unfinished{err, f}
+	}
+	return a.print(f, lines(f.Files))
+}
+
+// lines is names for a person, one on each.
+func lines(names []string) string {
+	var b strings.Builder
+	for _, n := range names {
+		fmt.Fprintln(&b, visible([]byte(n)))
+	}
+	return b.String()
+}
+
+// named is names for a sentence.
+func named(names []string) string {
+	if len(names) > 3 {
+		return fmt.Sprintf("%s and %d more", names[0], len(names)-1)
+	}
+	return strings.Join(names, ", ")
+}
+
+// deliver writes the result. What cannot be written where it should be is kept
+// whole as the tar that it came as; why, is returned.
+func (a *app) deliver(o runOptions, archive []byte, f *finished) (unwritten []string) {
+	out, err := tee.Unpack(archive)
+	f.Log, f.Reason = told(out.Log), told([]byte(out.Reason))
+	if err == nil && len(out.Files) > 0 {
+		f.Files, err = writeOutput(o.output, out.Files)
+	}
+	if err == nil {
+		return nil
+	}
+	path, lost := a.rescue("prytany-"+f.Task.Short()+".tar", archive)
+	if lost != nil {
+		return []string{fmt.Sprintf("the result could not be written: %v; nor elsewhere: %v", err, lost)}
+	}
+	f.Files = append(f.Files, path)
+	return []string{fmt.Sprintf("the result could not be written: %v; all of it is in %s", err, path)}
+}
+
+// writeReceipt writes the receipt, elsewhere if it must.
+func (a *app) writeReceipt(o runOptions, raw []byte, f *finished) (unwritten []string) {
+	path, err := o.receiptPath()
+	if err == nil {
+		err = os.WriteFile(path, raw, 0o644)
+	}
+	if err != nil {
+		unwritten = []string{fmt.Sprintf("the receipt could not be written: %v", err)}
+		if path, err = a.rescue("prytany-"+f.Task.Short()+".receipt.cbor", raw); err != nil {
+			return append(unwritten, fmt.Sprintf("nor elsewhere: %v; prytany task receipt %s brings it again", err, f.Task))
+		}
+		unwritten = append(unwritten, "it is in "+path)
+	}
+	f.Receipt = path
+	return unwritten
+}
+
+// told is text of the function's for people and programs: visible, and not
+// without end.
+func told(text []byte) string {
+	const most = 64 << 10
+	if len(text) > most {
+		return visible(text[:most]) + "\n[the rest is in the result]"
+	}
+	return visible(text)
+}
+
+func (a *app) tellRun(f *finished) {
+	if f.Receipt != "" {
+		a.say("receipt: %s", f.Receipt)
+	}
+	if f.Log != "" {
+		a.say("the function's log:\n%s", f.Log)
+	}
+	if f.Reason != "" {
+		a.say("reason: %s", f.Reason)
+	}
+	if f.Outcome == ledger.Completed && len(f.Files) == 0 {
+		a.say("the function wrote no file: there is no output")
+	}
+}
+
+// ended is what a person has to know of a settled task, if it did not all go well.
+func ended(c *ledger.Case, f *finished, runErr error, unwritten []string) error {
+	err := owner.Ended(c)
+	if err == nil {
+		err = runErr
+	}
+	if err == nil && len(unwritten) == 0 {
+		return nil
+	}
+	var e *task.Error
+	if err != nil && !errors.As(err, &e) {
+		e = task.Refuse("result-missing", "task %s ended well, and its result could not be had: %v", f.Task, err)
+	}
+	if e == nil {
+		e = task.Refuse("output-unwritten", "task %s ended well", f.Task)
+	}
+	told := *e
+	if f.Reason != "" {
+		told.What += "; the reason: " + f.Reason
+	}
+	if len(unwritten) > 0 {
+		told.What += "; " + strings.Join(unwritten, "; ")
+	}
+	if told.Money == "" {
+		var back task.Amount
+		for _, p := range c.Settlement.Payments {
+			if p.To == c.Task.Owner && p.Why == ledger.WhyRefund {
+				back += p.Amount
+			}
+		}
+		told.Money = fmt.Sprintf("the run is paid: of %s in escrow, %s came back to Alice", c.Escrow.Alice, back)
+	}
+	if told.Next == "" {
+		told.Next = "prytany task why " + f.Task.String()
+	}
+	return &told
+}
