@@ -345,5 +345,5 @@ var sentence = map[ledger.Outcome]string{
 	ledger.ExitSilent:      "the executor did not show how its enclave ended",
 	ledger.BadEnclave:      "the enclave that ran was not what it should be, which was found after the run",
 	ledger.ForgedResult:    "the enclave signed two results",
-	ledger.NoCommittee:     "too few workers drew seats, in every attempt",
+	ledger.NoCommittee:     "in every attempt too few workers drew seats, or judged: of those whose machines the policy takes",
 }
