@@ -252,3 +252,24 @@ func TestStrippedLockDoesNotCount(t *testing.T) {
 		t.Errorf("the lock is %+v", l)
 	}
 }
+
+// Reveals have no signature: what opens no commitment takes no memory, and keeps
+// no room from others.
+func TestRevealsOfStrangersAreNotKept(t *testing.T) {
+	m := New(task.NodeID{1}, Embedded)
+	c := &ledger.Case{Phase: ledger.Electing, Params: ledger.Embedded("test")}
+	m.Step(ChainMoved{c})
+	m.sorted()
+	for i := range 2 * maxRounds {
+		v := task.Reveal{Ballot: task.Ballot{Task: c.ID(), Committee: m.set, Round: task.PreRun}}
+		v.Ballot.Executor[0], v.Ballot.Executor[1] = byte(i), byte(i>>8)
+		m.Step(RevealHeard{v})
+		v.Ballot.Committee[0], v.Ballot.Round = byte(i), task.Round(i)
+		m.Step(RevealHeard{v})
+		m.Step(CommitmentHeard{task.Commitment{Ballot: v.Ballot, Node: task.NodeID{9}}})
+		m.Step(EvidenceHeard{From: task.NodeID{9}, Shown: task.Showing{Ballot: v.Ballot}})
+	}
+	if len(m.rounds) > 1 { // its own
+		t.Errorf("%d rounds are kept", len(m.rounds))
+	}
+}

@@ -29,8 +29,10 @@ const maxRounds = 256
 
 // heard finds the round that somebody speaks of; nil if it is none of this attempt's.
 func (m *Machine) heard(b task.Ballot) *round {
-	known := m.rounds[b] != nil || len(m.rounds) < maxRounds || b.Committee == m.set
-	if b.Task != m.c.ID() || b.Attempt != m.c.Attempt || !m.bounded(b.View) || !known {
+	_, member := m.members[b.Executor]
+	known := m.rounds[b] != nil || len(m.rounds) < maxRounds || b.Committee == m.set && member
+	named := b.Round == task.PreRun || b.Round == task.Recheck || b.Round == task.PostRun
+	if b.Task != m.c.ID() || b.Attempt != m.c.Attempt || !m.bounded(b.View) || !named || !known {
 		return nil
 	}
 	return m.roundOf(b)
@@ -89,8 +91,11 @@ func (m *Machine) stalled(which task.Round) {
 
 func (m *Machine) evidenceHeard(e EvidenceHeard) {
 	b := e.Shown.Ballot
+	if e.From != b.Executor {
+		return
+	}
 	r := m.heard(b)
-	if r == nil || e.From != b.Executor || r.asked {
+	if r == nil || r.asked {
 		return
 	}
 	r.shown = e.Shown
@@ -156,8 +161,11 @@ func (m *Machine) appraised(e Appraised) {
 }
 
 func (m *Machine) commitmentHeard(k task.Commitment) {
+	if _, ok := m.members[k.Node]; !ok {
+		return
+	}
 	r := m.heard(k.Ballot)
-	if _, ok := m.members[k.Node]; !ok || r == nil {
+	if r == nil {
 		return
 	}
 	if first, ok := r.commitments[k.Node]; ok {
@@ -178,9 +186,10 @@ func (m *Machine) commitmentHeard(k task.Commitment) {
 // opens says whether a reveal opens a commitment that this node knows, from its
 // maker or from the chain: that is its only proof of who speaks.
 func (m *Machine) opens(v task.Reveal) bool {
-	digest := v.Digest()
-	if k, ok := m.roundOf(v.Ballot).commitments[v.Node]; ok && k.Digest == digest {
-		return true
+	if r := m.rounds[v.Ballot]; r != nil {
+		if k, ok := r.commitments[v.Node]; ok && k.Digest == v.Digest() {
+			return true
+		}
 	}
 	return m.confirmed && m.c.CheckReveal(v) == nil
 }
@@ -190,11 +199,14 @@ func (m *Machine) flushTimer(view uint32, which task.Round) {
 }
 
 func (m *Machine) revealHeard(v task.Reveal) {
+	if !m.opens(v) { // a reveal has no signature: before this it is anybody's
+		return
+	}
 	r := m.heard(v.Ballot)
 	if r == nil {
 		return
 	}
-	if _, ok := r.reveals[v.Node]; ok || !m.opens(v) {
+	if _, ok := r.reveals[v.Node]; ok {
 		return
 	}
 	r.reveals[v.Node] = v

@@ -386,32 +386,14 @@ func (b *Block) open(id task.TaskID, attempt uint32) (*Case, error) {
 	return c, nil
 }
 
-// maxStrikes is how many invalid signatures or proofs of a set are checked: who
-// makes a set has checked it, and what has become invalid since is little.
-const maxStrikes = 8
+// once says of each node in a set whether it is the first time: nobody's signature
+// or proof is checked twice.
+type once map[task.NodeID]bool
 
-// strikes counts them. It names each node once: nobody is asked for twice.
-type strikes struct {
-	seen map[task.NodeID]bool
-	n    int
-}
-
-// first says whether a node is seen for the first time.
-func (s *strikes) first(id task.NodeID) bool {
-	if s.seen == nil {
-		s.seen = map[task.NodeID]bool{}
-	}
-	was := s.seen[id]
-	s.seen[id] = true
+func (o once) first(id task.NodeID) bool {
+	was := o[id]
+	o[id] = true
 	return !was
-}
-
-// out counts an invalid one, and refuses the set with the last that is borne.
-func (s *strikes) out() error {
-	if s.n++; s.n > maxStrikes {
-		return task.Refuse("set-invalid", "more than %d of the set are invalid", maxStrikes)
-	}
-	return nil
 }
 
 // claims takes what is valid and new of a set; nothing new is an error, so
@@ -428,9 +410,9 @@ func (b *Block) claims(set []task.Claim) error {
 		return task.Refuse("claims-closed", "claims for attempt %d are closed", c.Attempt)
 	}
 	added := 0
-	var invalid strikes
+	seen := once{}
 	for _, k := range set {
-		if k.Task != set[0].Task || k.Attempt != c.Attempt || c.Member(k.Node) != nil || !invalid.first(k.Node) {
+		if k.Task != set[0].Task || k.Attempt != c.Attempt || c.Member(k.Node) != nil || !seen.first(k.Node) {
 			continue
 		}
 		n, ok := load[NodeRecord](b.state, join(keyNode, k.Node[:]))
@@ -439,9 +421,6 @@ func (b *Block) claims(set []task.Claim) error {
 		}
 		m, err := c.Admit(n.Node, n.Profile, n.StakeAt(c.Epoch), k)
 		if err != nil {
-			if err := invalid.out(); err != nil {
-				return err
-			}
 			continue
 		}
 		c.Members = append(c.Members, m)
@@ -500,16 +479,14 @@ func (b *Block) skip(t task.Skip) error {
 // silent.
 func (c *Case) CheckSkip(t task.Skip) error {
 	var seats uint32
-	var invalid strikes
+	seen := once{}
 	for _, s := range t.Votes {
 		m, v := c.Member(s.Vote.Node), s.Vote
-		if m == nil || v.Task != t.Task || v.Attempt != t.Attempt || v.View != t.View || v.Stage != task.PassOver || !invalid.first(v.Node) {
+		if m == nil || v.Task != t.Task || v.Attempt != t.Attempt || v.View != t.View || v.Stage != task.PassOver || !seen.first(v.Node) {
 			continue
 		}
 		if s.Signature.Verify(m.Node.Peer, v.Hash()) {
 			seats += m.Seats
-		} else if err := invalid.out(); err != nil {
-			return err
 		}
 	}
 	if n := c.TotalSeats(); seats < sortition.Quorum(n) {

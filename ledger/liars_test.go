@@ -724,3 +724,47 @@ func TestEconomicsAreChecked(t *testing.T) {
 		t.Errorf("an experiment without canaries: %v", err)
 	}
 }
+
+// An executor that has shown its verifiers one piece of evidence, and keeps a
+// canary of another enclave back, cannot explain the one by the other: it would
+// wipe out bad evidence, take the bonus, or call a run off.
+func TestAHiddenCanaryExplainsNothing(t *testing.T) {
+	canaries := func(p *Params) { p.CanaryPPM, p.PostingFee = 1_000_000, task.PRY }
+	end := func(w *world) {
+		t.Helper()
+		for w.c().View.Number == 0 && w.c().Phase != Closed {
+			w.next()
+		}
+	}
+	t.Run("before what was judged is on the chain", func(t *testing.T) {
+		w := elected(t, canaries)
+		executor := w.c().View.Executor
+		p, k := w.platform()
+		p.Measurement = task.Hash{66} // a program of its own
+		bad := w.shown(task.PreRun, p.Quote(w.c().Expected(task.PreRun, 0, k.node).Context, enclaveKeys(), w.nonces(task.PreRun), attest.EmptyState))
+		hidden := w.shown(task.PreRun, w.dirty(task.PreRun))
+		reveals := w.commit(task.PreRun, bad, everyone(task.Fault))
+		w.must("carol", task.Body{Accuse: &task.Accusation{Ballot: hidden.Ballot, Accused: executor, Shown: &hidden}})
+		w.must("carol", task.Body{Canary: w.explain(hidden)})
+		w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: bad, Reveals: reveals}})
+		end(w)
+		if w.lost(BadEvidence)[executor] == 0 || w.c().View.Canary != nil {
+			t.Errorf("bad evidence cost %s", w.lost(BadEvidence)[executor])
+		}
+	})
+	t.Run("while the enclave runs", func(t *testing.T) {
+		w := elected(t, canaries)
+		executor := w.c().View.Executor
+		hidden := w.shown(task.PreRun, w.dirty(task.PreRun))
+		w.judge(task.PreRun, everyone(task.OK))
+		w.keysOut()
+		w.must("carol", task.Body{Accuse: &task.Accusation{Ballot: hidden.Ballot, Accused: executor, Shown: &hidden}})
+		if err := w.send("carol", task.Body{Canary: w.explain(hidden)}); task.CodeOf(err) != "canary-false" {
+			t.Errorf("explained: %v", err)
+		}
+		end(w)
+		if w.lost(BadEvidence)[executor] == 0 {
+			t.Error("two pieces of evidence for one ballot cost nothing")
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/prytany/prytany/attest"
@@ -41,7 +42,7 @@ func (b *Block) commitments(set []task.Commitment) error {
 		return task.Refuse("commits-closed", "the %s commitments are closed", ballot.Round)
 	}
 	added := 0
-	var invalid strikes
+	seen := once{}
 	for _, k := range set {
 		m := c.Member(k.Node)
 		// Early ones may be for a committee that never comes to be: a node may have
@@ -53,13 +54,7 @@ func (b *Block) commitments(set []task.Commitment) error {
 			}
 			return o.Node == k.Node && (o.Ballot == k.Ballot || words >= maxEarly)
 		})
-		if k.Ballot != ballot || m == nil || known || !c.Judges(k.Node) || !invalid.first(k.Node) {
-			continue
-		}
-		if !k.Signature.Verify(m.Node.Peer, k.Hash()) {
-			if err := invalid.out(); err != nil {
-				return err
-			}
+		if k.Ballot != ballot || m == nil || known || !c.Judges(k.Node) || !seen.first(k.Node) || !k.Signature.Verify(m.Node.Peer, k.Hash()) {
 			continue
 		}
 		round.Commitments = append(round.Commitments, k)
@@ -152,6 +147,9 @@ func (b *Block) verdicts(t task.Verdicts) error {
 		return err
 	}
 	round := c.Round(r)
+	if r == task.PreRun && round.Faulty != "" && round.Other == nil && !bytes.Equal(t.Shown.Evidence, round.Evidence) {
+		b.shownTwice(c, t.Shown)
+	}
 	all := slices.Clone(round.Reveals)
 	for _, v := range t.Reveals {
 		known := slices.ContainsFunc(all, func(o task.Reveal) bool { return o.Node == v.Node })
@@ -187,6 +185,18 @@ func (b *Block) verdicts(t task.Verdicts) error {
 		b.redraw(c) // all have spoken, and too few for evidence that is good
 	}
 	return nil
+}
+
+// shownTwice is an executor whose verifiers judged other evidence than what it is
+// accused of: it has signed both for one ballot, so nothing is explained as a
+// canary any more.
+func (b *Block) shownTwice(c *Case, judged task.Showing) {
+	round := c.Round(task.PreRun)
+	accused := c.Shown(task.PreRun)
+	round.Other = &accused
+	c.put(judged)
+	c.View.Opening = nil
+	b.saveCase(c, c.Deadline, "the executor has shown two pieces of evidence for one ballot")
 }
 
 // lookAgain lets the chain appraise a round's evidence once somebody says
@@ -324,11 +334,16 @@ func (b *Block) canary(t task.Canary) error {
 }
 
 // CheckCanary says whether the pre-run evidence on the chain was faulty because
-// the enclave's VRF said so (spec §7.6).
+// the enclave's VRF said so (spec §7.6). That explains the one piece of evidence
+// that an executor shows for a ballot. Of two it could keep one back, and explain
+// whichever suits it.
 func (c *Case) CheckCanary(t task.Canary) error {
 	m := c.Member(c.View.Executor)
 	if m == nil {
 		return task.Refuse("ballot-stale", "nobody executes")
+	}
+	if c.Round(task.PreRun).Other != nil {
+		return task.Refuse("canary-false", "the executor has shown other evidence for the same ballot")
 	}
 	shown, err := attest.ParseEvidence(c.faulty(task.PreRun))
 	if err != nil {

@@ -210,19 +210,23 @@ func (j *job) execute(a committee.RequestKeys) error {
 	if err != nil {
 		return err
 	}
-	if role, used, blamed := blames(result.Result); blamed {
-		// The chain holds the owner to what it told the chain, not to this.
+	for { // the chain holds an owner to what it told the chain, not to this
+		role, used, blamed := blames(result.Result)
+		if !blamed {
+			break
+		}
 		r, err := j.releaseOnChain(role)
 		if err != nil {
 			return err
 		}
-		if r.Hash() != used {
-			if err := j.enclave.Release(r); err != nil {
-				return err
-			}
-			if result, output, err = j.enclave.Run(j.code, j.input, j.image); err != nil {
-				return err
-			}
+		if r.Hash() == used {
+			break
+		}
+		if err := j.enclave.Release(r); err != nil {
+			return err
+		}
+		if result, output, err = j.enclave.Run(j.code, j.input, j.image); err != nil {
+			return err
 		}
 	}
 	return j.bring(result, output)
@@ -249,6 +253,7 @@ func (j *job) bring(result task.SignedResult, output []byte) error {
 		}
 		result.CID = blob.CID
 	}
+	result = result.PlacedBy(j.r.w.Peer)
 	// Alice hears it at once; the chain gets it anyway.
 	j.r.w.wg.Go(func() {
 		_ = j.r.w.Net.Send(j.ctx, j.of.Task.Endpoint.Addr, task.ProtoResult, task.Encode(result))

@@ -1,9 +1,12 @@
 package node
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -23,6 +26,8 @@ func (store) Put(_ context.Context, data []byte) (task.Blob, error) {
 	return task.BlobOf(data), nil
 }
 
+var anyKey = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+
 type nobody struct{}
 
 func (nobody) Publish(context.Context, []byte) error              { return nil }
@@ -34,7 +39,7 @@ func (nobody) Request(context.Context, string, string, []byte) ([]byte, error) {
 // Alice can name a recipient that is none. Nothing can be encrypted to it, and
 // the executor's word that this is her fault must reach the chain.
 func TestResultWithoutOutputIsBrought(t *testing.T) {
-	r := &runner{w: New(Config{Blobs: store{}, Net: nobody{}}), ctx: t.Context(), inputs: make(chan func(*Session), 2)}
+	r := &runner{w: New(Config{Blobs: store{}, Net: nobody{}, Peer: anyKey}), ctx: t.Context(), inputs: make(chan func(*Session), 2)}
 	j := &job{r: r, ctx: t.Context(), of: &ledger.Case{}}
 	for _, output := range [][]byte{nil, []byte("output")} {
 		if err := j.bring(task.SignedResult{}, output); err != nil || len(r.inputs) != 1 {
@@ -47,51 +52,81 @@ func TestResultWithoutOutputIsBrought(t *testing.T) {
 }
 
 // twoFaced is an owner that answers an executor with another release than it puts
-// on the chain, and an enclave that only the latter opens anything for.
+// on the chain, and an enclave that only the latter opens anything for; of both
+// owners it blames Bob first, if it must.
 type twoFaced struct {
 	nobody
 	Enclave
-	direct, chain task.Release
-	mu            sync.Mutex
-	taken         []task.Release
+	direct task.Release
+	mu     sync.Mutex
+	taken  map[task.Role]task.Release
 }
 
-func (o *twoFaced) Request(context.Context, string, string, []byte) ([]byte, error) {
-	return task.Encode(task.KeyReply{Release: &o.direct}), nil
+func (o *twoFaced) Request(_ context.Context, _, _ string, raw []byte) ([]byte, error) {
+	q, err := task.Decode[task.KeyRequest](raw, task.MaxMessage)
+	r := o.direct
+	r.Role = q.Role
+	return task.Encode(task.KeyReply{Release: &r}), err
 }
 
 func (o *twoFaced) Release(r task.Release) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.taken = append(o.taken, r)
+	o.taken[r.Role] = r
 	return nil
 }
 
 func (o *twoFaced) Run(_, _, _ []byte) (task.SignedResult, []byte, error) {
-	last := o.taken[len(o.taken)-1]
-	r := task.Result{Outcome: task.RunOK, InputKey: last.Hash()}
-	if last.Hash() == o.direct.Hash() {
+	r := task.Result{Outcome: task.RunOK, InputKey: o.taken[task.Alice].Hash(), CodeKey: o.taken[task.Bob].Hash()}
+	switch {
+	case bytes.Equal(o.taken[task.Bob].Sealed, o.direct.Sealed):
+		r.Outcome = task.BadCodeKey
+	case bytes.Equal(o.taken[task.Alice].Sealed, o.direct.Sealed):
 		r.Outcome = task.BadInputKey
 	}
 	return task.SignedResult{Result: r}, []byte("output"), nil
 }
 
 // The chain would not let an executor blame an owner for what only it was told;
-// it tries what the chain was told.
-func TestOwnerWithTwoReleases(t *testing.T) {
-	o := &twoFaced{direct: task.Release{Role: task.Alice, Sealed: []byte("junk")}, chain: task.Release{Role: task.Alice, Sealed: []byte("sealed")}}
-	for name, onChain := range map[string]task.Release{"another": o.chain, "the same": o.direct} {
-		o.taken = nil
-		c := &ledger.Case{View: ledger.View{Releases: []task.Release{onChain, {Role: task.Bob}}}}
-		r := &runner{w: New(Config{Blobs: store{}, Net: o, Log: slog.New(slog.DiscardHandler)}), ctx: t.Context(), inputs: make(chan func(*Session), 1), state: c, seen: make(chan struct{})}
+// it tries what the chain was told, of both.
+func TestOwnersWithTwoReleases(t *testing.T) {
+	for name, onChain := range map[string]struct {
+		sealed string
+		want   task.Outcome
+	}{"another on the chain": {"sealed", task.RunOK}, "the same on the chain": {"junk", task.BadCodeKey}} {
+		o := &twoFaced{direct: task.Release{Sealed: []byte("junk")}, taken: map[task.Role]task.Release{}}
+		sealed := []byte(onChain.sealed)
+		c := &ledger.Case{View: ledger.View{Releases: []task.Release{{Role: task.Alice, Sealed: sealed}, {Role: task.Bob, Sealed: sealed}}}}
+		r := &runner{w: New(Config{Blobs: store{}, Net: o, Peer: anyKey, Log: slog.New(slog.DiscardHandler)}), ctx: t.Context(), inputs: make(chan func(*Session), 1), state: c, seen: make(chan struct{})}
 		j := &job{r: r, ctx: t.Context(), of: c, enclave: o}
 		if err := j.execute(committee.RequestKeys{}); err != nil {
 			t.Fatal(err)
 		}
-		tried := o.taken[len(o.taken)-1]
-		if tried.Hash() != onChain.Hash() || len(r.inputs) != 1 {
-			t.Errorf("%s on the chain: tried %s, %d results brought", name, tried.Sealed, len(r.inputs))
+		last, _, _ := o.Run(nil, nil, nil)
+		if last.Result.Outcome != onChain.want || len(r.inputs) != 1 {
+			t.Errorf("%s: %s, %d results brought", name, last.Result.Outcome, len(r.inputs))
 		}
 		r.w.wg.Wait()
 	}
+}
+
+// Claims for tasks that nobody knows are waited for in small number: the gossip
+// has room for others.
+func TestClaimsForNothingDoNotWait(t *testing.T) {
+	w := New(Config{Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	claim := func(i int) []byte { return task.Encode(task.Claim{Task: task.TaskID{byte(i), byte(i >> 8), 1}}) }
+	var wg sync.WaitGroup
+	for i := range maxEarly {
+		wg.Go(func() { w.HearClaim(ctx, claim(i)) })
+	}
+	for len(w.early) < maxEarly {
+		runtime.Gosched()
+	}
+	if pass, junk := w.HearClaim(ctx, claim(maxEarly)); pass || junk || len(w.early) < maxEarly {
+		t.Errorf("one more: %v, %v, when %d waited", pass, junk, len(w.early))
+	}
+	cancel()
+	wg.Wait()
 }

@@ -99,6 +99,7 @@ type Worker struct {
 	Config
 	id    task.NodeID
 	slots chan struct{}
+	early chan struct{} // claims that wait for their block
 
 	mu      sync.Mutex
 	runners map[task.TaskID]*runner
@@ -112,7 +113,7 @@ type Worker struct {
 // New makes a worker. It does nothing before Run.
 func New(c Config) *Worker {
 	return &Worker{
-		Config: c, id: c.Node.ID(), slots: make(chan struct{}, max(c.Slots, 1)),
+		Config: c, id: c.Node.ID(), slots: make(chan struct{}, max(c.Slots, 1)), early: make(chan struct{}, maxEarly),
 		runners: map[task.TaskID]*runner{}, opened: make(chan struct{}), closed: map[task.TaskID]bool{},
 		nodes: map[task.NodeID]task.Node{}, names: map[task.Key]task.NodeID{},
 	}
@@ -259,13 +260,36 @@ func (w *Worker) HearClaim(ctx context.Context, data []byte) (pass, junk bool) {
 	if err != nil {
 		return false, true
 	}
-	r := w.runner(ctx, k.Task)
-	if r == nil {
+	verdict := func(s Standing) (pass, junk bool) { return s == ClaimValid, s == ClaimJunk }
+	w.mu.Lock()
+	r, closed := w.runners[k.Task], w.closed[k.Task]
+	w.mu.Unlock()
+	if closed && r == nil {
 		return false, false
 	}
-	standing := r.hearClaim(ctx, k)
-	return standing == ClaimValid, standing == ClaimJunk
+	if r != nil {
+		if s, _ := r.judgeClaim(ctx, k); s != ClaimEarly {
+			return verdict(s)
+		}
+	}
+	// It is ahead of the block that it is about, or about nothing: few such are
+	// waited for, so that nobody fills the gossip with them.
+	select {
+	case w.early <- struct{}{}:
+		defer func() { <-w.early }()
+	default:
+		return false, false
+	}
+	if r == nil {
+		if r = w.runner(ctx, k.Task); r == nil {
+			return false, false
+		}
+	}
+	return verdict(r.awaitClaim(ctx, k))
 }
+
+// maxEarly is how many claims may be ahead of their blocks at once.
+const maxEarly = 64
 
 // HearMessage takes a committee message from a peer's stream.
 func (w *Worker) HearMessage(from task.Key, raw []byte) {

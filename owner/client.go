@@ -211,7 +211,7 @@ func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, err
 		// Named by all its bytes: another's copy with a bad signature or CID
 		// must not stand for the real one.
 		name := task.H(task.TagResult, task.Encode(*s))
-		if tried[name] {
+		if tried[name] || len(tried) > 1024 && !closed {
 			continue
 		}
 		o, err := r.take(ctx, *s)
@@ -248,6 +248,9 @@ func (r *Run) take(ctx context.Context, s task.SignedResult) (Outcome, error) {
 	m := c.Member(s.Result.Node)
 	if m == nil {
 		return Outcome{}, task.Refuse("result-forged", "%s is not on the committee", s.Result.Node.Short())
+	}
+	if !s.Placed.Verify(m.Node.Peer, s.PlaceHash()) {
+		return Outcome{}, task.Refuse("result-forged", "its executor has not said that the output is there")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

@@ -207,8 +207,9 @@ func (f *files) resize(n *node, size int64) sys.Errno {
 		return sys.EIO
 	}
 	f.size += uint64(size - old)
-	if size <= int64(cap(n.data)) {
-		clear(n.data[min(size, old):old])
+	clear(n.data[min(size, old):])
+	// Room that is not used counts for nobody, so it is given back.
+	if size <= int64(cap(n.data)) && size >= int64(cap(n.data))/4 {
 		n.data = n.data[:size]
 		return 0
 	}

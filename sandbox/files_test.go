@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/tetratelabs/wazero/experimental/sys"
@@ -122,4 +124,31 @@ func check(t *rapid.T, f *files, open []sys.File, limit uint64) {
 	if f.size > limit || f.count > MaxFiles {
 		t.Fatalf("%d bytes in %d files", f.size, f.count)
 	}
+}
+
+// What a file no longer holds takes no memory: the limit is on what there is.
+func TestTruncatedFilesGiveTheirMemoryBack(t *testing.T) {
+	const limit = 8 << 20
+	f := newFiles(limit, func(int) {})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range 64 {
+		o, errno := f.OpenFile(fmt.Sprintf("out/%d", i), sys.O_CREAT|sys.O_RDWR, 0)
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		for _, size := range []int64{limit, 0} {
+			if errno := o.Truncate(size); errno != 0 {
+				t.Fatal(errno)
+			}
+		}
+		o.Close()
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if held := int64(after.HeapAlloc) - int64(before.HeapAlloc); held > 2*limit {
+		t.Errorf("%d MiB are held for nothing", held>>20)
+	}
+	runtime.KeepAlive(f)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 
@@ -59,29 +60,38 @@ func (r *run) chargeBytes(n int) { r.charge(perBytes(uint64(n))) }
 func perBytes(n uint64) uint64 { return (n + bytesPerGas - 1) / bytesPerGas }
 
 // sizes says for each function of WASI which parameters are lengths that the
-// host works through, and for how many bytes each unit counts.
-var sizes = map[string][]struct{ param, unit uint64 }{
-	"fd_pread":                {{2, 64}},
-	"fd_prestat_dir_name":     {{2, 1}},
-	"fd_pwrite":               {{2, 64}},
-	"fd_read":                 {{2, 64}},
-	"fd_readdir":              {{2, 1}},
-	"fd_write":                {{2, 64}},
-	"path_create_directory":   {{2, 1}},
-	"path_filestat_get":       {{3, 1}},
-	"path_filestat_set_times": {{3, 1}},
-	"path_link":               {{3, 1}, {6, 1}},
-	"path_open":               {{3, 1}},
-	"path_readlink":           {{2, 1}, {4, 1}},
-	"path_remove_directory":   {{2, 1}},
-	"path_rename":             {{2, 1}, {5, 1}},
-	"path_symlink":            {{1, 1}, {4, 1}},
-	"path_unlink_file":        {{2, 1}},
-	"poll_oneoff":             {{2, 48}},
-	"random_get":              {{1, 1}},
-	"sock_recv":               {{2, 64}},
-	"sock_send":               {{2, 64}},
+// host works through, for how many bytes each unit counts, and how many there may
+// be: nothing looks at the time while the engine is at it.
+var sizes = map[string][]struct{ param, unit, most uint64 }{
+	"fd_pread":                {{2, 64, maxVectors}},
+	"fd_prestat_dir_name":     {{2, 1, maxBuffer}},
+	"fd_pwrite":               {{2, 64, maxVectors}},
+	"fd_read":                 {{2, 64, maxVectors}},
+	"fd_readdir":              {{2, 1, maxBuffer}},
+	"fd_write":                {{2, 64, maxVectors}},
+	"path_create_directory":   {{2, 1, maxBuffer}},
+	"path_filestat_get":       {{3, 1, maxBuffer}},
+	"path_filestat_set_times": {{3, 1, maxBuffer}},
+	"path_link":               {{3, 1, maxBuffer}, {6, 1, maxBuffer}},
+	"path_open":               {{3, 1, maxBuffer}},
+	"path_readlink":           {{2, 1, maxBuffer}, {4, 1, maxBuffer}},
+	"path_remove_directory":   {{2, 1, maxBuffer}},
+	"path_rename":             {{2, 1, maxBuffer}, {5, 1, maxBuffer}},
+	"path_symlink":            {{1, 1, maxBuffer}, {4, 1, maxBuffer}},
+	"path_unlink_file":        {{2, 1, maxBuffer}},
+	"poll_oneoff":             {{2, 48, maxSubscriptions}},
+	"random_get":              {{1, 1, maxBuffer}},
+	"sock_recv":               {{2, 64, maxVectors}},
+	"sock_send":               {{2, 64, maxVectors}},
 }
+
+// What one call may ask for, about a third of a second of the host's; a program
+// that asks for more crashes.
+const (
+	maxVectors       = 1 << 23
+	maxSubscriptions = 1 << 20
+	maxBuffer        = 64 << 20 // bytes
+)
 
 // meter has every call of the host pass by beforeCall.
 type meter struct{}
@@ -100,7 +110,11 @@ func beforeCall(ctx context.Context, _ api.Module, def api.FunctionDefinition, p
 	}
 	name, cost := def.Name(), uint64(callGas)
 	for _, s := range sizes[name] {
-		cost += perBytes(uint64(uint32(params[s.param])) * s.unit)
+		n := uint64(uint32(params[s.param]))
+		if n > s.most {
+			panic(fmt.Errorf("%s of %d, more than %d", name, n, s.most))
+		}
+		cost += perBytes(n * s.unit)
 	}
 	if name == "args_get" {
 		cost += perBytes(uint64(r.args))

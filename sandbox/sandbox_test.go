@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/prytany/prytany/sandbox/internal/wat"
@@ -536,6 +537,41 @@ func TestWallEndsTheWaitForACompilation(t *testing.T) {
 		t.Error(err)
 	}
 	<-m.ready
+}
+
+// One call of the host is short, whatever it is given: nothing looks at the time
+// while the engine is at it.
+func TestHostCallsAreBounded(t *testing.T) {
+	for name, body := range map[string]string{
+		"fd_write":    "import fd_write i32 i32 i32 i32 -> i32\nmemory 65536\nfunc _start\n i32.const 1\n i32.const 0\n i32.const 536870911\n i32.const 0\n call fd_write\n drop",
+		"poll_oneoff": "import poll_oneoff i32 i32 i32 i32 -> i32\nmemory 65536\nfunc _start\n i32.const 0\n i32.const 0\n i32.const 80000000\n i32.const 0\n call poll_oneoff\n drop",
+		"random_get":  "import random_get i32 i32 -> i32\nmemory 65536\nfunc _start\n i32.const 0\n i32.const -1\n call random_get\n drop",
+	} {
+		job := small(body)
+		job.Limits.Gas, job.Limits.MemoryBytes = MaxGas, 4<<30
+		want(t, runJob(t, job), FunctionError, name+" of ")
+	}
+}
+
+// What Bob calls an interpreter may be anything: its compilation takes of his
+// function's time too.
+func TestInterpreterIsOnTheClock(t *testing.T) {
+	w, err := NewWasm(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := large(0)
+	job.Image, job.Digest = job.Code, fmt.Sprintf("sha256:%x", sha256.Sum256(job.Code))
+	job.Code, err = PackLayer(fstest.MapFS{"code/main.py": {Data: []byte("x"), Mode: 0o644}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	job.Limits.Wall = time.Millisecond
+	r, err := w.Run(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, r, WallExceeded, "was not compiled")
 }
 
 // A caller that gives up is not told that the function did.

@@ -189,9 +189,6 @@ func (w *Wasm) Run(ctx context.Context, job Job) (Result, error) {
 		nothing.Reason = err.Error()
 		return nothing, nil
 	}
-	if len(job.Image) > 0 { // an interpreter is public, and its host's to have ready
-		_ = w.Compile(ctx, code) // the error comes again
-	}
 	wall, stop := job.Limits.Clock(ctx)
 	defer stop()
 	m, err := w.acquire(wall, code)

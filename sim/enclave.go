@@ -237,7 +237,7 @@ func (s *session) result(e *enclave) {
 		Task: s.id, Attempt: e.context.Attempt, View: e.context.View, Node: s.worker.id, Outcome: outcome, Gas: gas, Output: task.Hash{7}, Size: 9,
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: e.input.Evidence, InputKey: e.input.Hash(), CodeKey: e.code.Hash(),
 	}
-	signed := task.SignedResult{Result: r, Signature: task.Sign(e.sign, r.Hash()), CID: "out"}
+	signed := task.SignedResult{Result: r, Signature: task.Sign(e.sign, r.Hash()), CID: "out"}.PlacedBy(s.worker.peer)
 	s.w.say("%s has run task %s: %s", s.name, s.id.Short(), outcome)
 	if s.liar != nil {
 		s.liar.result(s, e, signed)

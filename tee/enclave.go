@@ -234,7 +234,7 @@ func (e *enclave) run(q Run) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	e.ran, e.blamed = true, outcome == task.BadInputKey || outcome == task.BadCodeKey
+	e.ran = true
 	archive, err := archive(&ran, &outcome)
 	if err != nil {
 		return Response{}, err
@@ -245,6 +245,7 @@ func (e *enclave) run(q Run) (Response, error) {
 		// A result that nobody can be given is Alice's fault: she named nobody.
 		output, res.Outcome = nil, task.BadInputKey
 	}
+	e.blamed = res.Outcome == task.BadInputKey || res.Outcome == task.BadCodeKey
 	e.state, res.PostState = ran.After, ran.After
 	res.Output, res.Size = task.Hash(sha256.Sum256(output)), uint64(len(output))
 	if !e.blamed {

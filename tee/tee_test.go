@@ -185,6 +185,23 @@ func TestWrongKeys(t *testing.T) {
 	}
 }
 
+// Where nobody can be given the result, Alice is at fault; the enclave hears what
+// she told the chain all the same.
+func TestNoRecipientIsTriedAgain(t *testing.T) {
+	s := newStage(t)
+	s.begin.Task.Recipient = "nobody"
+	s.begin.Context.Task = s.begin.Task.ID()
+	ev := s.start()
+	s.release(ev, task.Alice, s.alice)
+	s.release(ev, task.Bob, s.bob)
+	first := s.run().Result
+	s.release(ev, task.Alice, s.alice)
+	second := s.run().Result
+	if first.Result.Outcome != task.BadInputKey || second.Result.Outcome != task.BadInputKey || first.Result.InputKey == second.Result.InputKey {
+		t.Errorf("%s, then %s, for releases %s and %s", first.Result.Outcome, second.Result.Outcome, first.Result.InputKey.Short(), second.Result.InputKey.Short())
+	}
+}
+
 // A canary is faulty for everyone who looks, takes no key, proves itself by the
 // enclave's VRF, and the same enclave then works in earnest.
 func TestCanary(t *testing.T) {
