@@ -332,7 +332,10 @@ func (d *Docker) options(tag, seccomp string, p process, job *sandbox.Job) (o cl
 			},
 		},
 	}
-	if d.podman { // it would raise the limit, which not every root may; PidsLimit is the one that counts
+	if d.podman {
+		// It takes what is hidden by a word of its own, and would raise a limit, which
+		// not every root may; PidsLimit is the one that counts.
+		o.HostConfig.SecurityOpt = append(o.HostConfig.SecurityOpt, "mask="+strings.Join(o.HostConfig.MaskedPaths, ":"))
 		o.HostConfig.Ulimits = append(o.HostConfig.Ulimits, &container.Ulimit{Name: "nproc", Soft: 32768, Hard: 32768})
 	}
 	return o
