@@ -81,7 +81,7 @@ var bugs = []bug{
 		"tickets counted, not owners", "sortition/sortition.go", `case slices.Contains(passed, t.Node):`, `case t.Node == task.Hash{}:`, 100, "the executor owns the lowest ticket",
 	},
 	{
-		"one member skips for many", "ledger/apply.go", `v.Stage != task.PassOver || !seen.first(v.Node) {`, `v.Stage != task.PassOver {`, 200, "a quorum passes over",
+		"one member skips for many", "ledger/apply.go", `v.Stage != task.PassOver || !seen.first(v.Node) {`, `v.Stage != task.PassOver || seen == nil {`, 200, "a quorum passes over",
 	},
 	{
 		"claims close a block late", "ledger/block.go", `c.Deadline = b.Height + b.Params.ClaimBlocks`, `c.Deadline = b.Height + b.Params.ClaimBlocks + 1`, 10, "receipts verify",
