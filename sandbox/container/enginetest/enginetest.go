@@ -57,6 +57,7 @@ func start(t *testing.T, name string) (socket string) {
 	}
 	socket = filepath.Join(dir, "socket")
 	cmd := exec.Command(program, engines[name](dir, socket)...)
+	cmd.Dir = dir // podman's monitor leaves a file where it stands
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
