@@ -424,8 +424,7 @@ func (m *Machine) tryResult() {
 	if s == nil || s.Result.View != m.view || m.executor != m.self {
 		return
 	}
-	blames := s.Result.Outcome == task.BadInputKey || s.Result.Outcome == task.BadCodeKey
-	if blames && m.c.CheckResult(*s) != nil {
+	if _, _, blames := s.Result.Blames(); blames && m.c.CheckResult(*s) != nil {
 		return
 	}
 	m.result = nil

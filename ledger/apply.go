@@ -256,7 +256,8 @@ func (b *Block) publish(from task.Address, p task.Publish) error {
 	}
 	wall := b.Params.Blocks(p.Function.Manifest.Limits.WallMillis)
 	if window := b.Params.window(wall); window >= b.Params.UnbondBlocks {
-		return task.Refuse("wall-too-long", "a run of %d blocks, tried by %d executors, and its disputes take %d blocks; a bond is held for %d. Next: shorten limits.wall", wall, b.Params.MaxViews, window, b.Params.UnbondBlocks)
+		return task.Refuse("wall-too-long", "a run of %d blocks, tried by %d executors, and its disputes take %d blocks; a bond is held for %d", wall, b.Params.MaxViews, window, b.Params.UnbondBlocks).
+			WithNext("shorten limits.wall")
 	}
 	id := p.Function.ID()
 	f, known := load[FunctionRecord](b.state, join(keyFunction, id[:]))

@@ -421,15 +421,8 @@ func (c *Case) CheckResult(s task.SignedResult) error {
 // if it is the key that the owner put on the chain: what a host hands to its
 // enclave is not the owner's word.
 func (c *Case) checkBlame(r task.Result) error {
-	role, used := task.Alice, r.InputKey
-	switch r.Outcome {
-	case task.BadInputKey:
-	case task.BadCodeKey:
-		role, used = task.Bob, r.CodeKey
-	default:
-		return nil
-	}
-	if !slices.ContainsFunc(c.View.Releases, func(o task.Release) bool { return o.Role == role && o.Hash() == used }) {
+	role, used, blames := r.Blames()
+	if blames && !slices.ContainsFunc(c.View.Releases, func(o task.Release) bool { return o.Role == role && o.Hash() == used }) {
 		return task.Refuse("blame-unfounded", "the key that opened nothing is not the one that %s put on the chain", role)
 	}
 	return nil

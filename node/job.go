@@ -211,7 +211,7 @@ func (j *job) execute(a committee.RequestKeys) error {
 		return err
 	}
 	for { // the chain holds an owner to what it told the chain, not to this
-		role, used, blamed := blames(result.Result)
+		role, used, blamed := result.Result.Blames()
 		if !blamed {
 			break
 		}
@@ -230,17 +230,6 @@ func (j *job) execute(a committee.RequestKeys) error {
 		}
 	}
 	return j.bring(result, output)
-}
-
-// blames is whom a result blames, for which release.
-func blames(r task.Result) (role task.Role, used task.Hash, blamed bool) {
-	switch r.Outcome {
-	case task.BadInputKey:
-		return task.Alice, r.InputKey, true
-	case task.BadCodeKey:
-		return task.Bob, r.CodeKey, true
-	}
-	return 0, task.Hash{}, false
 }
 
 // bring brings a result to Alice and the chain. It has no output if she named

@@ -228,6 +228,18 @@ type Result struct {
 // Hash is what the enclave key signs.
 func (r Result) Hash() Hash { return H(TagResult, Encode(r)) }
 
+// Blames is the owner at whose fault the run came to nothing, and the release of
+// that owner that opened nothing; not ok if it blames nobody.
+func (r Result) Blames() (role Role, used Hash, ok bool) {
+	switch r.Outcome {
+	case BadInputKey:
+		return Alice, r.InputKey, true
+	case BadCodeKey:
+		return Bob, r.CodeKey, true
+	}
+	return 0, Hash{}, false
+}
+
 // SignedResult is a Result with the enclave's signature, and where the output
 // can be had: the CID is the executor's word under its peer key, the content is
 // checked against the digest that the enclave signed.

@@ -245,7 +245,7 @@ func (e *enclave) run(q Run) (Response, error) {
 		// A result that nobody can be given is Alice's fault: she named nobody.
 		output, res.Outcome = nil, task.BadInputKey
 	}
-	e.blamed = res.Outcome == task.BadInputKey || res.Outcome == task.BadCodeKey
+	_, _, e.blamed = res.Blames()
 	e.state, res.PostState = ran.After, ran.After
 	res.Output, res.Size = task.Hash(sha256.Sum256(output)), uint64(len(output))
 	if !e.blamed {
