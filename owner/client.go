@@ -181,8 +181,7 @@ func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, err
 	changed <- struct{}{}
 	again := time.NewTicker(2 * time.Second) // a peer or a node may only be busy
 	defer again.Stop()
-	tried := map[task.Hash]bool{}
-	failures := 0
+	failures := 0 // of the chain's result: anybody may send others
 	for {
 		var s *task.SignedResult
 		select {
@@ -193,8 +192,8 @@ func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, err
 		case <-ctx.Done():
 			return Outcome{}, ctx.Err()
 		}
-		closed := false
-		if s == nil {
+		direct, closed := s != nil, false
+		if !direct {
 			c, err := r.c.Chain.Case(ctx, r.ID)
 			if err != nil {
 				r.c.Log.Warn("cannot read the task", "task", r.ID.Short(), "err", err)
@@ -208,20 +207,17 @@ func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, err
 		if s == nil {
 			continue
 		}
-		// Named by all its bytes: another's copy with a bad signature or CID
-		// must not stand for the real one.
-		name := task.H(task.TagResult, task.Encode(*s))
-		if tried[name] || len(tried) > 1024 && !closed {
-			continue
-		}
 		o, err := r.take(ctx, *s)
 		if err == nil {
 			return o, nil
 		}
 		r.c.Log.Warn("result not taken", "task", r.ID.Short(), "err", err)
+		if direct {
+			continue
+		}
 		code := task.CodeOf(err)
-		tried[name] = code == "result-forged" || code == "output-false"
-		if failures++; closed && failures >= attemptsAfterEnd {
+		hopeless := code == "result-forged" || code == "output-false"
+		if failures++; closed && (hopeless || failures >= attemptsAfterEnd) {
 			return Outcome{}, err
 		}
 	}

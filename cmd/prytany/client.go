@@ -103,6 +103,16 @@ func (a *app) connect(ctx context.Context) (*session, error) {
 
 func (s *session) close() { _ = s.chain.Client.Close() }
 
+// signIn opens this user's key and connects to the network.
+func (a *app) signIn(ctx context.Context) (seal.Keystore, *session, error) {
+	keys, err := a.keystore()
+	if err != nil {
+		return keys, nil, err
+	}
+	s, err := a.connect(ctx)
+	return keys, s, err
+}
+
 // keystore opens this user's key.
 func (a *app) keystore() (seal.Keystore, error) {
 	home, err := a.userHome()

@@ -20,11 +20,7 @@ func (a *app) funcWithdraw(c *cobra.Command, name, text string) error {
 	if err != nil {
 		return usage("%q is no amount of PRY such as 12.5", text)
 	}
-	keys, err := a.keystore()
-	if err != nil {
-		return err
-	}
-	s, err := a.connect(ctx)
+	keys, s, err := a.signIn(ctx)
 	if err != nil {
 		return err
 	}

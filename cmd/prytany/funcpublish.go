@@ -21,11 +21,7 @@ func (a *app) funcPublish(ctx context.Context, dir, bond string, force bool) err
 	if err != nil {
 		return err
 	}
-	keys, err := a.keystore()
-	if err != nil {
-		return err
-	}
-	s, err := a.connect(ctx)
+	keys, s, err := a.signIn(ctx)
 	if err != nil {
 		return err
 	}

@@ -33,11 +33,7 @@ func (a *app) taskCommand() *cobra.Command {
 }
 
 func (a *app) taskList(ctx context.Context) error {
-	keys, err := a.keystore()
-	if err != nil {
-		return err
-	}
-	s, err := a.connect(ctx)
+	keys, s, err := a.signIn(ctx)
 	if err != nil {
 		return err
 	}
