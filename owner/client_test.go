@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 )
@@ -41,5 +42,46 @@ func TestSettledOutlastsANodeOutOfReach(t *testing.T) {
 	}
 	if _, err := Settled(context.Background(), &shaky{errs: []error{away, no}}, task.TaskID{}, nil); !errors.Is(err, no) {
 		t.Errorf("%v", err)
+	}
+}
+
+// nowhere has the case that it was given, and no blob; it notes what it is asked for.
+type nowhere struct {
+	Chain
+	c     *ledger.Case
+	asked []string
+}
+
+func (n *nowhere) Case(context.Context, task.TaskID) (*ledger.Case, error) { return n.c, nil }
+
+func (n *nowhere) Get(_ context.Context, b task.Blob, _ string) ([]byte, error) {
+	n.asked = append(n.asked, b.CID)
+	return nil, errors.New("not here")
+}
+
+func (n *nowhere) Put(context.Context, []byte) (task.Blob, error) { return task.Blob{}, nil }
+
+// Anybody may send Alice the enclave's result; she looks for the output only
+// where its executor says that it is.
+func TestOutputIsLookedForWhereTheExecutorSays(t *testing.T) {
+	q := newRequest(t)
+	enclave, ev := keyOf("enclave"), q.ev
+	ev.Keys.Sign = task.PublicKey(enclave)
+	n := &nowhere{c: q.c}
+	r := &Run{ID: q.c.ID(), c: &Client{Chain: n, Blobs: n}, keeper: &Keeper{judged: map[task.Ballot]attest.Evidence{q.c.Ballot(task.PreRun): ev}}}
+	res := task.Result{Task: r.ID, Node: q.c.View.Executor, Evidence: ev.Digest(), Size: 5}
+	s := task.SignedResult{Result: res, Signature: task.Sign(enclave, res.Hash()), CID: "elsewhere"}
+	for name, forged := range map[string]task.SignedResult{"by nobody": s, "by another": s.PlacedBy(keyOf("stranger"))} {
+		if _, err := r.take(t.Context(), forged); task.CodeOf(err) != "result-forged" || len(n.asked) > 0 {
+			t.Errorf("placed %s: %v, and asked for %v", name, err, n.asked)
+		}
+	}
+	for _, name := range "abcdef" { // one of them is the executor
+		if peer := keyOf(string(name) + " peer"); task.PublicKey(peer) == q.c.Member(res.Node).Node.Peer {
+			_, _ = r.take(t.Context(), s.PlacedBy(peer))
+		}
+	}
+	if len(n.asked) != 1 {
+		t.Errorf("placed by the executor: asked for %v", n.asked)
 	}
 }
