@@ -187,7 +187,7 @@ func Appraise(e Evidence, want Expected, policy task.Policy, ref Reference) Appr
 	case string(e.Kind) != want.Kind:
 		return fault(ForeignChip, "evidence of kind %s; the node registered kind %s", e.Kind, want.Kind)
 	}
-	c, err := kinds[e.Kind].verify(e.Quote, want, ref)
+	c, err := kinds[e.Kind].claims(e.Quote, want, ref)
 	if err != nil {
 		return fault(err.Code, "%s", err.What)
 	}

@@ -3,6 +3,7 @@ package attest
 import (
 	"bytes"
 	"crypto/ed25519"
+	"slices"
 	"testing"
 
 	"github.com/prytany/prytany/task"
@@ -179,3 +180,40 @@ func TestCanaries(t *testing.T) {
 }
 
 func sum(i int) []byte { h := task.H(task.TagState, task.U64(uint64(i))); return h[:] }
+
+// However the lengths in a quote are set, and wherever it ends, its parser
+// refuses: a panic would stop every node of the chain at one block.
+func TestLengthsOfTDX(t *testing.T) {
+	quote := mustDecode[TDXQuote](newRig(t, TDX).ev.Quote).Quote
+	if _, err := parseTDX(quote); err != nil {
+		t.Fatal(err)
+	}
+	for at := range 0x520 { // up to the certificates
+		_, _ = parseTDX(quote[:at])
+		for _, set := range []string{"\x00\x00", "\xff\xff", "\x3f\x00\x00\x00", "\xff\xff\xff\xff"} {
+			bad := slices.Clone(quote)
+			copy(bad[at:], set)
+			for _, end := range []int{len(bad), 0x27C + 0x86, 0x4C4, 0x4C4 + 0xffff} {
+				_, _ = parseTDX(bad[:min(end, len(bad))])
+			}
+		}
+	}
+}
+
+// A parser that does panic refuses the quote, in everybody's Claims.
+func TestParserThatPanics(t *testing.T) {
+	r := newRig(t, Nitro)
+	honest := kinds[Nitro]
+	defer func() { kinds[Nitro] = honest }()
+	broken := honest
+	broken.verify = func(quote []byte, _ Expected, _ Reference) (Claims, *task.Error) {
+		return Claims{Chip: task.Key{1}}, task.Refuse(QuoteMalformed, "%v", quote[len(quote):][0])
+	}
+	kinds[Nitro] = broken
+	if a := r.appraise(); a.Verdict != task.Fault || a.Reason != QuoteMalformed || a.Claims != (Claims{}) {
+		t.Errorf("%s %q, claims %v", a.Verdict, a.Reason, a.Claims)
+	}
+	if _, err := r.ev.Claims(r.want, r.ref); task.CodeOf(err) != QuoteMalformed {
+		t.Errorf("Claims: %v", err)
+	}
+}

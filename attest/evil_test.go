@@ -165,6 +165,18 @@ var forOne = map[Kind][]evil{
 				copy(q.Quote[0x2BC:0x2FC], mustDecode[TDXQuote](honest.ev.Quote).Quote[0x2BC:0x2FC])
 			})
 		}},
+		{"auth data longer than the quote", QuoteMalformed, nil, func(r *rig) {
+			changed(r, func(q *TDXQuote) { q.Quote[0x4C2], q.Quote[0x4C3] = 0xff, 0xff })
+		}},
+		{"signed data longer than the quote", QuoteMalformed, nil, func(r *rig) {
+			changed(r, func(q *TDXQuote) { q.Quote[0x27B] = 0xff })
+		}},
+		{"signed data too short for a signature", QuoteMalformed, nil, func(r *rig) {
+			changed(r, func(q *TDXQuote) { q.Quote[0x278], q.Quote[0x279] = 63, 0 })
+		}},
+		{"quote cut off in its certificates", QuoteMalformed, nil, func(r *rig) {
+			changed(r, func(q *TDXQuote) { q.Quote = q.Quote[:0x4C8] })
+		}},
 		{"quote of version 3", QuoteMalformed, func(r *rig) { r.tdx.header[0] = 3 }, nil},
 		{"quote of an SGX enclave", QuoteMalformed, func(r *rig) { r.tdx.header[4] = 0 }, nil},
 		{"report data of more than a hash", NotBound, func(r *rig) {}, func(r *rig) { // as the rig signs it

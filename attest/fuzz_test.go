@@ -26,9 +26,9 @@ func fuzzKind(f *testing.F, k Kind) {
 	f.Fuzz(func(t *testing.T, quote []byte) {
 		ev := Evidence{Kind: k, Round: task.PreRun, Quote: quote}
 		_ = ev.Boots()
-		c, err := ev.Claims(r.want, r.ref)
+		c, err := kinds[k].verify(quote, r.want, r.ref) // not by Claims, which hides a panic
 		if err != nil {
-			if task.CodeOf(err) == "" {
+			if err.Code == "" {
 				t.Fatalf("refused without a reason code: %v", err)
 			}
 			return
@@ -92,8 +92,8 @@ func FuzzVendorParts(f *testing.F) {
 			*[]*[]byte{&q.Attest, &q.Keys.AK, &q.Signature, &q.Keys.EKCert}[which%4] = part
 			r, quote = pm, task.Encode(q)
 		}
-		_, err := Evidence{Kind: r.kind, Quote: quote}.Claims(r.want, r.ref)
-		twice := which%8 >= 6 // the seeds hold what the same keys have signed once more
+		_, err := kinds[r.kind].verify(quote, r.want, r.ref) // not by Claims, which hides a panic
+		twice := which%8 >= 6                                // the seeds hold what the same keys have signed once more
 		if err == nil && !twice && !bytes.Equal(quote, r.ev.Quote) {
 			t.Fatalf("accepted a part that nobody signed: %x", part)
 		}

@@ -75,11 +75,22 @@ func (e Evidence) Claims(want Expected, ref Reference) (Claims, error) {
 	if !ok {
 		return Claims{}, task.Refuse(UnknownKind, "evidence of kind %q", e.Kind)
 	}
-	c, err := k.verify(e.Quote, want, ref)
+	c, err := k.claims(e.Quote, want, ref)
 	if err != nil {
 		return c, err
 	}
 	return c, nil
+}
+
+// claims is verify for quotes from strangers: one that a vendor's parser panics
+// at is refused, as every node would panic at it, in the same block.
+func (k kind) claims(quote []byte, want Expected, ref Reference) (c Claims, refused *task.Error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c, refused = Claims{}, task.Refuse(QuoteMalformed, "the parser failed: %v", p)
+		}
+	}()
+	return k.verify(quote, want, ref)
 }
 
 func notBelow(tcb, floor uint64) bool { return tcb >= floor }

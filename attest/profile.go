@@ -29,7 +29,7 @@ func Enrol(tee task.TEE, quote []byte, bound task.Hash, chain string, now int64,
 	case !ref.accepts(k):
 		return Profile{}, task.Refuse(KindRefused, "this chain's genesis does not accept %s evidence", k)
 	}
-	c, err := kinds[k].verify(quote, Expected{Context: Context{Chain: chain}, Chip: tee.Identity, Kind: tee.Kind, Now: now}, ref)
+	c, err := kinds[k].claims(quote, Expected{Context: Context{Chain: chain}, Chip: tee.Identity, Kind: tee.Kind, Now: now}, ref)
 	switch {
 	case err != nil:
 		return Profile{}, err

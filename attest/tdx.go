@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
@@ -99,6 +100,9 @@ func verifyTDX(quote []byte, want Expected, ref Reference) (c Claims, refused *t
 
 // parseTDX reads a quote of version 4 with an ECDSA key and a PCK chain in it.
 func parseTDX(raw []byte) (p tdxPlatform, err error) {
+	if err := checkTDXSizes(raw); err != nil {
+		return p, err
+	}
 	parsed, err := abi.QuoteToProto(raw)
 	if err != nil {
 		return p, err
@@ -134,6 +138,26 @@ func parseTDX(raw []byte) (p tdxPlatform, err error) {
 	p.pck, p.between, p.root = certs[0], certs[1], certs[2]
 	p.ext, err = parsePCK(p.pck)
 	return p, err
+}
+
+// checkTDXSizes follows the lengths that a quote of version 4 nests, before they
+// reach the library: this release of it panics at some that do not fit
+// (google/go-tdx-guest, pull request 104).
+func checkTDXSizes(raw []byte) error {
+	const (
+		size = 0x278            // after header and body: of what is signed
+		cert = size + 4 + 0x80  // after signature and key: type and size of the certification data
+		auth = cert + 6 + 0x1C0 // after the quoting enclave's report and signature: size of its data
+	)
+	if len(raw) < auth+2 {
+		return fmt.Errorf("%d bytes, too few for a quote", len(raw))
+	}
+	end := size + 4 + uint64(binary.LittleEndian.Uint32(raw[size:]))
+	chain := auth + 2 + uint64(binary.LittleEndian.Uint16(raw[auth:])) // type and size of the certificate chain
+	if end > uint64(len(raw)) || chain+6 > end {
+		return fmt.Errorf("lengths that do not fit into its %d bytes", len(raw))
+	}
+	return nil
 }
 
 // checkSignatures follows the chain of keys: the PCK signs the quoting
