@@ -2,9 +2,11 @@ package attest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/google/go-sev-guest/abi"
 	"github.com/prytany/prytany/task"
 )
 
@@ -22,60 +24,19 @@ type Row struct {
 // signatures and certificates are held against the reference.
 func Describe(e Evidence, want Expected, policy task.Policy, ref Reference) []Row {
 	known := want.Context.Chain != ""
-	var rows []Row
-	say := func(what, expected, actual string, holds bool) {
-		r := Row{What: what, Expected: expected, Actual: actual, Holds: &holds}
-		if expected == "" {
-			r.Holds = nil
-		}
-		rows = append(rows, r)
-	}
-	given := func(cond bool, s string) string {
-		if cond {
-			return s
-		}
-		return ""
-	}
-	tier, understood := e.Kind.Tier()
-	say("kind", given(known, want.Kind), string(e.Kind), understood && string(e.Kind) == want.Kind)
-	var accepted []string
-	for _, k := range []Kind{Simulated, TPM, SEVSNP, TDX, Nitro} {
-		if ref.accepts(k) && (len(policy.Kinds) == 0 || slices.Contains(policy.Kinds, string(k))) {
-			accepted = append(accepted, string(k))
-		}
-	}
-	say("accepted kinds", given(known, orNone(accepted)), string(e.Kind), slices.Contains(accepted, string(e.Kind)))
-	say("round", given(known, want.Context.Round.String()), e.Round.String(), e.Round == want.Context.Round)
-	c, err := e.Claims(want, ref)
-	if err != nil {
-		say("signatures and certificates", "hold", err.Error(), false)
-		c = Claims{Tier: tier}
-	} else {
-		say("signatures and certificates", "hold", "hold", true)
-		say("tier", given(known, policy.MinTier.String()+" or better"), c.Tier.String(), c.Tier >= policy.MinTier)
-		say("chip", given(known, want.Chip.String()), c.Chip.String(), c.Chip == want.Chip)
-		say("debug mode", "off", onOff(c.Debug), !c.Debug)
-		say("TCB", given(policy.MinTCB > 0, fmt.Sprintf("%#x or later", policy.MinTCB)), fmt.Sprintf("%#x", c.TCB), kinds[e.Kind].reaches(c.TCB, policy.MinTCB))
-		list := policy.Measurements
-		if len(list) == 0 {
-			list = ref.Measurements
-		}
-		var names []string
-		for _, m := range list {
-			names = append(names, m.String())
-		}
-		say("measurement", given(known, orNone(names)), c.Measurement.String(), slices.Contains(list, c.Measurement))
-	}
-	say("sealing key", fmt.Sprintf("%d bytes", sealKeySize), fmt.Sprintf("%d bytes", len(e.Keys.Seal)), len(e.Keys.Seal) == sealKeySize)
+	var d description
+	d.row("round", given(known, want.Context.Round.String()), e.Round.String(), e.Round == want.Context.Round)
+	c, err := d.quote(e, want, policy, ref)
+	d.row("sealing key", fmt.Sprintf("%d bytes", sealKeySize), fmt.Sprintf("%d bytes", len(e.Keys.Seal)), len(e.Keys.Seal) == sealKeySize)
 	if want.Keys != nil {
-		say("enclave's keys", "those of the pre-run evidence", "signing key "+e.Keys.Sign.Short(), want.Keys.Equal(e.Keys))
+		d.row("enclave's keys", "those of the pre-run evidence", "signing key "+e.Keys.Sign.Short(), want.Keys.Equal(e.Keys))
 	} else {
-		say("enclave's keys", "", "signing key "+e.Keys.Sign.Short(), true)
+		d.row("enclave's keys", "", "signing key "+e.Keys.Sign.Short(), true)
 	}
 	if want.Boots != nil && err == nil {
-		say("starts of the machine", boots(*want.Boots), boots(c.Boots), *want.Boots == c.Boots)
+		d.row("starts of the machine", boots(*want.Boots), boots(c.Boots), *want.Boots == c.Boots)
 	}
-	say("writable state", EmptyState.String(), e.State.String(), e.State == EmptyState)
+	d.row("writable state", EmptyState.String(), e.State.String(), e.State == EmptyState)
 	if known {
 		answered := 0
 		for _, n := range want.Nonces {
@@ -83,14 +44,68 @@ func Describe(e Evidence, want Expected, policy task.Policy, ref Reference) []Ro
 				answered++
 			}
 		}
-		say("nonces", fmt.Sprintf("all %d that were asked", len(want.Nonces)), fmt.Sprintf("%d of them, %d in all", answered, len(e.Nonces)), answered == len(want.Nonces))
+		d.row("nonces", fmt.Sprintf("all %d that were asked", len(want.Nonces)), fmt.Sprintf("%d of them, %d in all", answered, len(e.Nonces)), answered == len(want.Nonces))
 		data := ReportData(want.Context, e.Keys, e.State, NonceRoot(e.Nonces))
-		say("report data", data.String(), c.ReportData.String(), err == nil && c.ReportData == data)
+		d.row("report data", data.String(), c.ReportData.String(), err == nil && c.ReportData == data)
 	} else {
-		say("nonces", "", fmt.Sprint(len(e.Nonces)), true)
-		say("report data", "", c.ReportData.String(), true)
+		d.row("nonces", "", fmt.Sprint(len(e.Nonces)), true)
+		d.row("report data", "", c.ReportData.String(), true)
 	}
-	return rows
+	return append(d.rows, says(e.Kind, e.Quote)...)
+}
+
+type description struct{ rows []Row }
+
+// row adds one; without anything expected nothing can fail to hold.
+func (d *description) row(what, expected, actual string, holds bool) {
+	r := Row{What: what, Expected: expected, Actual: actual, Holds: &holds}
+	if expected == "" {
+		r.Holds = nil
+	}
+	d.rows = append(d.rows, r)
+}
+
+// quote adds what holds for a quote of any kind.
+func (d *description) quote(e Evidence, want Expected, policy task.Policy, ref Reference) (Claims, error) {
+	known := want.Context.Chain != ""
+	tier, understood := e.Kind.Tier()
+	d.row("kind", given(known, want.Kind), string(e.Kind), understood && string(e.Kind) == want.Kind)
+	var accepted []string
+	for _, k := range []Kind{Simulated, TPM, SEVSNP, TDX, Nitro} {
+		if ref.accepts(k) && (len(policy.Kinds) == 0 || slices.Contains(policy.Kinds, string(k))) {
+			accepted = append(accepted, string(k))
+		}
+	}
+	if known {
+		d.row("accepted kinds", orNone(accepted), string(e.Kind), slices.Contains(accepted, string(e.Kind)))
+	}
+	c, err := e.Claims(want, ref)
+	if err != nil {
+		d.row("signatures and certificates", "hold", err.Error(), false)
+		return Claims{Tier: tier}, err
+	}
+	d.row("signatures and certificates", "hold", "hold", true)
+	d.row("tier", given(known, policy.MinTier.String()+" or better"), c.Tier.String(), c.Tier >= policy.MinTier)
+	d.row("chip", given(known, want.Chip.String()), c.Chip.String(), c.Chip == want.Chip)
+	d.row("debug mode", "off", onOff(c.Debug), !c.Debug)
+	d.row("TCB", given(policy.MinTCB > 0, fmt.Sprintf("%#x or later", policy.MinTCB)), fmt.Sprintf("%#x", c.TCB), kinds[e.Kind].reaches(c.TCB, policy.MinTCB))
+	list := policy.Measurements
+	if len(list) == 0 {
+		list = ref.Measurements
+	}
+	var names []string
+	for _, m := range list {
+		names = append(names, m.String())
+	}
+	d.row("measurement", given(known, orNone(names)), c.Measurement.String(), slices.Contains(list, c.Measurement))
+	return c, nil
+}
+
+func given(cond bool, s string) string {
+	if cond {
+		return s
+	}
+	return ""
 }
 
 func orNone(list []string) string {
@@ -108,3 +123,70 @@ func onOff(b bool) string {
 }
 
 func boots(n uint64) string { return fmt.Sprintf("%d, resumed %d times", n>>32, uint32(n)) }
+
+// says is what a quote holds in the names and the form of its vendor, whether
+// or not its signatures hold; nothing if it cannot be read.
+func says(k Kind, quote []byte) []Row {
+	var d description
+	say := func(what, format string, args ...any) { d.row(what, "", fmt.Sprintf(format, args...), true) }
+	switch k {
+	case SEVSNP:
+		q, err := task.Decode[SNPQuote](quote, task.MaxEvidence)
+		if err != nil || len(q.Report) != abi.ReportSize {
+			break
+		}
+		r, err := abi.ReportToProto(q.Report)
+		if err != nil {
+			break
+		}
+		say("MEASUREMENT", "%x", r.Measurement)
+		say("REPORT_DATA", "%x", r.ReportData)
+		say("HOST_DATA", "%x", r.HostData)
+		say("POLICY", "%#x", r.Policy)
+		say("VMPL", "%d", r.Vmpl)
+		say("REPORTED_TCB", "%#016x", r.ReportedTcb)
+		say("CHIP_ID", "%x", r.ChipId)
+	case TDX:
+		q, err := task.Decode[TDXQuote](quote, task.MaxEvidence)
+		if err != nil {
+			break
+		}
+		p, err := parseTDX(q.Quote)
+		if err != nil {
+			break
+		}
+		say("MRTD", "%x", p.body.GetMrTd())
+		for i, r := range p.body.GetRtmrs() {
+			say(fmt.Sprintf("RTMR%d", i), "%x", r)
+		}
+		say("REPORTDATA", "%x", p.body.GetReportData())
+		say("TDATTRIBUTES", "%x", p.body.GetTdAttributes())
+		say("TEE_TCB_SVN", "%x", p.body.GetTeeTcbSvn())
+		say("FMSPC", "%x", p.ext.fmspc)
+	case Nitro:
+		q, err := task.Decode[NitroQuote](quote, task.MaxEvidence)
+		if err != nil {
+			break
+		}
+		_, d, err := parseNitro(q.Document)
+		if err != nil {
+			break
+		}
+		for _, i := range slices.Sorted(maps.Keys(d.PCRs)) {
+			if !zero(d.PCRs[i]) || i < 3 {
+				say(fmt.Sprintf("PCR%d", i), "%x", d.PCRs[i])
+			}
+		}
+		for _, f := range []struct {
+			name  string
+			value []byte
+		}{{"user_data", d.UserData}, {"nonce", d.Nonce}, {"public_key", d.PublicKey}} {
+			if len(f.value) > 0 {
+				say(f.name, "%x", f.value)
+			}
+		}
+		say("module_id", "%q", d.ModuleID)
+		say("timestamp", "%s", utc(int64(d.Timestamp/1000)))
+	}
+	return d.rows
+}

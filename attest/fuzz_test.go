@@ -2,6 +2,7 @@ package attest
 
 import (
 	"bytes"
+	"os"
 	"testing"
 
 	"github.com/prytany/prytany/task"
@@ -96,6 +97,31 @@ func FuzzVendorParts(f *testing.F) {
 		twice := which%8 >= 6                                // the seeds hold what the same keys have signed once more
 		if err == nil && !twice && !bytes.Equal(quote, r.ev.Quote) {
 			t.Fatalf("accepted a part that nobody signed: %x", part)
+		}
+	})
+}
+
+// A vendor's file and one beside it, of which either may be anything.
+func FuzzFromVendor(f *testing.F) {
+	dir := "../spec/vectors/evidence"
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		f.Fatal(err)
+	}
+	genoa, tdx := vector(f, "sev-snp-genoa-report.bin"), vector(f, "tdx-2025-quote.bin")
+	for _, e := range list {
+		b := vector(f, e.Name())
+		f.Add(b, tdx)
+		f.Add(genoa, b)
+		f.Add(tdx, b)
+	}
+	f.Fuzz(func(t *testing.T, raw, beside []byte) {
+		v, err := FromVendor(raw, beside)
+		if err != nil {
+			return
+		}
+		if rows := v.Describe(rigTime, Reference{AllowSimulated: true}); len(rows) < 2 || rows[0].Actual != string(v.Kind) {
+			t.Fatalf("%v", rows)
 		}
 	})
 }

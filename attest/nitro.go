@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/sha512"
+	"fmt"
 	"math/big"
 	"slices"
 	"strings"
@@ -73,13 +74,9 @@ func verifyNitro(quote []byte, want Expected, ref Reference) (c Claims, refused 
 	if err != nil {
 		return c, task.Refuse(QuoteMalformed, "%v", err)
 	}
-	var s coseSign1
-	var d nitroDocument
-	if err := nitroMode.Unmarshal(bytes.TrimPrefix(q.Document, []byte{0xd2}), &s); err != nil { // tag 18, or none
-		return c, task.Refuse(QuoteMalformed, "not a COSE_Sign1: %v", err)
-	}
-	if err := nitroMode.Unmarshal(s.Payload, &d); err != nil {
-		return c, task.Refuse(QuoteMalformed, "payload: %v", err)
+	s, d, err := parseNitro(q.Document)
+	if err != nil {
+		return c, task.Refuse(QuoteMalformed, "%v", err)
 	}
 	if !bytes.Equal(s.Protected, es384) || d.Digest != "SHA384" || len(d.Bundle) == 0 || len(d.Bundle) > maxChain {
 		return c, task.Refuse(QuoteMalformed, "want ES384 over SHA384 registers and a certificate bundle")
@@ -116,6 +113,17 @@ func verifyNitro(quote []byte, want Expected, ref Reference) (c Claims, refused 
 		Tier: task.TierConfidential, Chip: identity([]byte(machine)), Measurement: measurement(Nitro, d.PCRs[0], d.PCRs[1], d.PCRs[2]),
 		ReportData: hashIn(d.UserData), Debug: zero(d.PCRs[0]), // a debug enclave's registers are zero
 	}, nil
+}
+
+// parseNitro reads the envelope and what is in it, but not the certificates.
+func parseNitro(document []byte) (s coseSign1, d nitroDocument, err error) {
+	if err := nitroMode.Unmarshal(bytes.TrimPrefix(document, []byte{0xd2}), &s); err != nil { // tag 18, or none
+		return s, d, fmt.Errorf("not a COSE_Sign1: %w", err)
+	}
+	if err := nitroMode.Unmarshal(s.Payload, &d); err != nil {
+		return s, d, fmt.Errorf("payload: %w", err)
+	}
+	return s, d, nil
 }
 
 // sigDigest is SHA-384 of the Sig_structure (RFC 9052 §4.4).

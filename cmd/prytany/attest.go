@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,42 +23,64 @@ func (a *app) attestCommand() *cobra.Command {
 
 func (a *app) attestShowCommand() *cobra.Command {
 	var of, at string
+	var beside []string
 	c := &cobra.Command{
 		Use:   "show FILE",
 		Short: "Say in words what evidence shows, and what was expected of it",
-		Long: "FILE is a receipt, whose evidence of each round is held against the task and the genesis in it, or\n" +
-			"evidence alone. Of the latter only signatures and certificates can be judged, by the vendors' roots,\n" +
-			"unless --task gives the receipt of its task.\nExit code 0: all of it holds. 1: something does not. 2: it cannot be read.",
+		Long: "FILE is one of\n" +
+			"  a receipt: the evidence of each round is held against the task and the genesis in it;\n" +
+			"  evidence alone: signatures and certificates are judged, by the vendors' roots, and all else if --task\n" +
+			"  gives the receipt of its task;\n" +
+			"  an SEV-SNP report, a TDX quote or a Nitro document as the vendor's tools write it: signatures and\n" +
+			"  certificates, with what --with adds to it. What is missing is named, with the place to get it.\n" +
+			"Exit code 0: all of it holds. 1: something does not. 2: it cannot be read.",
 		Args: exactly(1, "FILE"),
-		RunE: func(_ *cobra.Command, args []string) error { return a.attestShow(args[0], of, at) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.attestShow(args[0], of, at, beside) },
 	}
 	c.Flags().StringVar(&of, "task", "", "receipt of the task that the evidence is for")
 	c.Flags().StringVar(&at, "at", "", "judge certificates at this time, such as 2026-05-31T12:00:00Z (default: now; in a receipt, its chain's)")
+	c.Flags().StringArrayVar(&beside, "with", nil, "file beside a vendor's own, as often as needed: certificates (DER, PEM, AMD's table), Intel's collateral")
 	return c
 }
 
 // described is evidence in words.
 type described struct {
-	Round     string           `json:"round"`
+	Round     string           `json:"round,omitempty"` // none if it was made for no task
 	Evidence  task.Hash        `json:"evidence"`
 	Appraisal attest.Appraisal `json:"appraisal"`
 	Rows      []attest.Row     `json:"rows"`
-	Canary    bool             `json:"canary"` // faulty on purpose
+	Canary    bool             `json:"canary"`            // faulty on purpose
+	Missing   []string         `json:"missing,omitempty"` // what must come beside it, and from where
 }
 
-func (a *app) attestShow(path, of, at string) error {
+func (a *app) attestShow(path, of, at string, beside []string) error {
 	raw, err := readFile(path, receipt.MaxSize)
 	if err != nil {
 		return task.Refuse("could-not", "%v", err)
 	}
 	var list []described
 	if r, bad := receipt.Parse(raw); bad == nil {
-		if of != "" || at != "" {
-			return usage("%s is a receipt, which says itself for which task and when; --task and --at go with evidence alone", path)
+		if of != "" || at != "" || len(beside) > 0 {
+			return usage("%s is a receipt, which says itself for which task and when; --task, --at and --with go with evidence alone", path)
 		}
 		list = describeCase(&r.Case)
-	} else if list, err = describeAlone(raw, of, at); err != nil {
-		return err
+	} else {
+		now, err := timeOf(at)
+		if err != nil {
+			return err
+		}
+		var d described
+		if ev, bad := attest.ParseEvidence(raw); bad != nil {
+			d, err = describeVendors(raw, of, beside, now)
+		} else if len(beside) > 0 {
+			err = usage("%s has its certificates in it; --with goes with a vendor's own file", path)
+		} else {
+			d, err = describeAlone(ev, of, now)
+		}
+		if err != nil {
+			return err
+		}
+		list = append(list, d)
 	}
 	if len(list) == 0 {
 		return task.Refuse("could-not", "%s holds no evidence", path)
@@ -105,55 +128,91 @@ func anybodys() attest.Reference {
 	}
 }
 
-func describeAlone(raw []byte, of, at string) ([]described, error) {
-	ev, err := attest.ParseEvidence(raw)
+// timeOf is when to judge certificates, in Unix seconds.
+func timeOf(at string) (int64, error) {
+	if at == "" {
+		return time.Now().Unix(), nil
+	}
+	t, err := time.Parse(time.RFC3339, at)
 	if err != nil {
-		return nil, task.Refuse("could-not", "neither a receipt nor evidence: %v", err)
+		return 0, usage("--at: %v", err)
+	}
+	return t.Unix(), nil
+}
+
+func describeAlone(ev attest.Evidence, of string, now int64) (d described, err error) {
+	if of == "" {
+		d = described{Round: ev.Round.String(), Evidence: ev.Digest(), Rows: attest.Describe(ev, attest.Expected{Now: now}, task.Policy{}, anybodys())}
+		d.judge(ev, now)
+		return d, nil
+	}
+	file, err := readFile(of, receipt.MaxSize)
+	if err != nil {
+		return d, task.Refuse("could-not", "%v", err)
+	}
+	r, err := receipt.Parse(file)
+	if err != nil {
+		return d, err
+	}
+	if r.Case.Member(r.Case.View.Executor) == nil {
+		return d, task.Refuse("could-not", "the receipt names no executor")
+	}
+	return describe(ev, r.Case.Wanted(ev.Round), r.Case.Task.Policy, r.Case.Params.Reference), nil
+}
+
+// describeVendors is of a file that one of the vendors' tools has written.
+func describeVendors(raw []byte, of string, beside []string, now int64) (d described, err error) {
+	var with [][]byte
+	for _, path := range beside {
+		b, err := readFile(path, task.MaxEvidence)
+		if err != nil {
+			return d, task.Refuse("could-not", "%v", err)
+		}
+		with = append(with, b)
+	}
+	v, err := attest.FromVendor(raw, with...)
+	if err != nil {
+		return d, task.Refuse("could-not", "neither a receipt nor evidence: %v", err)
 	}
 	if of != "" {
-		file, err := readFile(of, receipt.MaxSize)
-		if err != nil {
-			return nil, task.Refuse("could-not", "%v", err)
-		}
-		r, err := receipt.Parse(file)
-		if err != nil {
-			return nil, err
-		}
-		if r.Case.Member(r.Case.View.Executor) == nil {
-			return nil, task.Refuse("could-not", "the receipt names no executor")
-		}
-		return []described{describe(ev, r.Case.Wanted(ev.Round), r.Case.Task.Policy, r.Case.Params.Reference)}, nil
+		return d, usage("--task goes with evidence as a node shows it; this is a vendor's own file")
 	}
-	want := attest.Expected{Now: time.Now().Unix()}
-	if at != "" {
-		t, err := time.Parse(time.RFC3339, at)
-		if err != nil {
-			return nil, usage("--at: %v", err)
-		}
-		want.Now = t.Unix()
+	d = described{Evidence: sha256.Sum256(raw), Missing: v.Missing, Rows: v.Describe(now, anybodys())}
+	d.judge(attest.Evidence{Kind: v.Kind, Quote: v.Quote}, now)
+	if len(v.Missing) > 0 {
+		d.Appraisal = attest.Appraisal{Verdict: task.Fault, Reason: "incomplete", Detail: "it cannot be judged without what is named below (--with)"}
 	}
-	d := describe(ev, want, task.Policy{}, anybodys())
-	// Nothing was expected of it: what its own signatures say is all there is.
-	if _, err := ev.Claims(want, anybodys()); err != nil {
-		var e *task.Error
-		errors.As(err, &e)
+	return d, nil
+}
+
+// judge is for evidence of which nothing was expected: what its own signatures
+// say is all there is.
+func (d *described) judge(ev attest.Evidence, now int64) {
+	c, err := ev.Claims(attest.Expected{Now: now}, anybodys())
+	var e *task.Error
+	switch {
+	case errors.As(err, &e):
 		d.Appraisal = attest.Appraisal{Verdict: task.Fault, Reason: e.Code, Detail: e.What}
-	} else {
-		c := d.Appraisal.Claims
+	case slices.ContainsFunc(d.Rows, func(r attest.Row) bool { return r.Holds != nil && !*r.Holds }):
+		d.Appraisal = attest.Appraisal{Verdict: task.Fault, Reason: "not-as-expected", Detail: "the signatures hold; what is marked does not", Tier: c.Tier, Claims: c}
+	default:
 		d.Appraisal = attest.Appraisal{Verdict: task.OK, Tier: c.Tier, Claims: c}
-		if slices.ContainsFunc(d.Rows, func(r attest.Row) bool { return r.Holds != nil && !*r.Holds }) {
-			d.Appraisal.Verdict, d.Appraisal.Reason, d.Appraisal.Detail = task.Fault, "not-as-expected", "the signatures hold; what is marked does not"
-		}
 	}
-	return []described{d}, nil
 }
 
 func describe(ev attest.Evidence, want attest.Expected, p task.Policy, ref attest.Reference) described {
-	return described{ev.Round.String(), ev.Digest(), attest.Appraise(ev, want, p, ref), attest.Describe(ev, want, p, ref), false}
+	return described{
+		Round: ev.Round.String(), Evidence: ev.Digest(),
+		Appraisal: attest.Appraise(ev, want, p, ref), Rows: attest.Describe(ev, want, p, ref),
+	}
 }
 
 func (d described) write(text *strings.Builder) {
-	fmt.Fprintf(text, "%s evidence %s: %s", d.Round, d.Evidence.Short(), d.Appraisal.Verdict)
+	what := "vendor's"
+	if d.Round != "" {
+		what = d.Round
+	}
+	fmt.Fprintf(text, "%s evidence %s: %s", what, d.Evidence.Short(), d.Appraisal.Verdict)
 	if d.Appraisal.Verdict == task.Fault {
 		fmt.Fprintf(text, ", %s: %s", d.Appraisal.Reason, d.Appraisal.Detail)
 	}
@@ -170,6 +229,9 @@ func (d described) write(text *strings.Builder) {
 		if r.Expected != "" && r.Expected != r.Actual {
 			fmt.Fprintf(text, "    %-28s expected: %s\n", "", r.Expected)
 		}
+	}
+	for _, m := range d.Missing {
+		fmt.Fprintf(text, "  missing: %s\n", m)
 	}
 	text.WriteString("\n")
 }

@@ -36,6 +36,13 @@ func TestAttestShow(t *testing.T) {
 			Signer: read("tdx-2025-signer.der"), RootCRL: read("tdx-2025-root-crl.der"), PCKCRL: read("tdx-2025-pck-crl.der"),
 		},
 	})})
+	beside := func(name string, parts ...string) (args []string) {
+		for _, p := range parts {
+			args = append(args, "--with", filepath.Join("../../spec/vectors/evidence", name+"-"+p))
+		}
+		return args
+	}
+	at := func(when string, args ...string) []string { return append(args, "--at", when) }
 	nitro := task.Encode(attest.Evidence{Kind: attest.Nitro, Round: task.PostRun, Keys: keys, State: attest.EmptyState, Quote: task.Encode(attest.NitroQuote{Document: read("nitro.cbor")})})
 	for _, row := range []struct {
 		golden string
@@ -51,6 +58,14 @@ func TestAttestShow(t *testing.T) {
 		{"nitro.txt", nitro, []string{"--at", "2024-09-07T14:40:00Z"}, 0},
 		{"nitro.json", nitro, []string{"--at", "2024-12-07T14:40:00Z", "--json"}, 1},
 		{"rubbish.txt", []byte("rubbish"), nil, 2},
+		// As the vendors' tools write it.
+		{"vendor-sev-snp.txt", read("sev-snp-genoa-report.bin"), at("2026-02-20T00:00:00Z", beside("sev-snp-genoa", "vcek.der", "ask.der")...), 0},
+		{"vendor-sev-snp-alone.txt", read("sev-snp-genoa-report.bin"), nil, 1},
+		{"vendor-sev-snp-milan-alone.txt", read("sev-snp-milan-report.bin"), beside("sev-snp-milan", "vcek.der"), 1},
+		{"vendor-tdx.txt", read("tdx-2025-quote.bin"), at("2025-07-01T00:00:00Z", beside("tdx-2025", "tcb-info.json", "qe-identity.json", "signer.der", "root-crl.der", "pck-crl.der")...), 0},
+		{"vendor-tdx-alone.txt", read("tdx-2025-quote.bin"), nil, 1},
+		{"vendor-nitro.txt", read("nitro.cbor"), at("2024-09-07T14:40:00Z"), 0},
+		{"vendor-nitro-debug.txt", read("nitro-debug.cbor"), at("2024-09-07T14:40:00Z"), 1},
 	} {
 		path := filepath.Join(t.TempDir(), "evidence.cbor")
 		if err := os.WriteFile(path, row.raw, 0o600); err != nil {
