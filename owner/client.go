@@ -21,13 +21,21 @@ type Blobs interface {
 	Put(ctx context.Context, data []byte) (task.Blob, error)
 }
 
-// Vault makes and uses the secrets of one task. The secrets stay in it.
-type Vault struct {
-	// Lock encrypts to a fresh identity and returns how to seal that identity
-	// to an enclave.
-	Lock func(plain []byte) (file []byte, seal func(r task.Release, enclave []byte) (task.Release, error), err error)
-	// Box makes a fresh recipient for the result and returns how to open it.
-	Box func() (recipient string, open func(file []byte, limit int) ([]byte, error), err error)
+// Vault makes the secrets of tasks. They stay in it.
+type Vault interface {
+	// Lock encrypts an input to a fresh identity, and makes another for the result.
+	Lock(input []byte) (file []byte, s Secrets, err error)
+	// Find is for the secrets of a task that an earlier process has kept.
+	Find(input task.Blob) (Secrets, error)
+}
+
+// Secrets are those of one task.
+type Secrets interface {
+	Recipient() string                                         // of the result
+	Seal(r task.Release, enclave []byte) (task.Release, error) // the input's key to an enclave
+	Open(result []byte, limit int) (archive []byte, err error) // at most limit bytes
+	Keep(input task.Blob) error                                // until Forget, whatever becomes of this process
+	Forget() error
 }
 
 // Client is Alice's side of tasks.
@@ -59,12 +67,13 @@ type Job struct {
 
 // Run is a task under way, as Alice sees it.
 type Run struct {
-	ID     task.TaskID
-	Task   task.Task
-	c      *Client
-	keeper *Keeper
-	open   func([]byte, int) ([]byte, error)
-	direct chan task.SignedResult // from the executor; the chain is the other way
+	ID      task.TaskID
+	Task    task.Task
+	c       *Client
+	keeper  *Keeper
+	secrets Secrets
+	resumed bool                   // an earlier process has posted it, and may have released the key
+	direct  chan task.SignedResult // from the executor; the chain is the other way
 }
 
 // Outcome is what came of a run, checked.
@@ -74,17 +83,15 @@ type Outcome struct {
 	From    task.NodeID
 }
 
-// Post encrypts and stores the input, posts the task and locks the money.
+// Post encrypts and stores the input, posts the task and locks the money. The
+// task's secrets are kept first: once there is a task, [Client.Resume] can take
+// it up.
 func (c *Client) Post(ctx context.Context, j Job) (*Run, error) {
-	file, seal, err := c.Vault.Lock(j.Input)
+	file, secrets, err := c.Vault.Lock(j.Input)
 	if err != nil {
 		return nil, err
 	}
 	input, err := c.Blobs.Put(ctx, file)
-	if err != nil {
-		return nil, err
-	}
-	recipient, open, err := c.Vault.Box()
 	if err != nil {
 		return nil, err
 	}
@@ -94,29 +101,52 @@ func (c *Client) Post(ctx context.Context, j Job) (*Run, error) {
 	}
 	me := task.PublicKey(c.Account)
 	t := task.Task{
-		Chain: params.Chain, Owner: me, Function: j.Function, Input: input, Args: j.Args, Recipient: recipient,
+		Chain: params.Chain, Owner: me, Function: j.Function, Input: input, Args: j.Args, Recipient: secrets.Recipient(),
 		Endpoint: task.Endpoint{Addr: c.Endpoint, Account: me}, GasLimit: j.GasLimit, GasPrice: j.GasPrice,
 		Fee: j.Fee, Seats: j.Seats, MinSeats: j.MinSeats, Policy: j.Policy,
 	}
-	r := &Run{c: c, open: open, direct: make(chan task.SignedResult, 4)}
-	r.keeper = &Keeper{
-		Role: task.Alice, Account: c.Account, Chain: c.Chain, Policy: c.Policy, Log: c.Log,
-		Seal: func(_ *ledger.Case, rel task.Release, enclave []byte) (task.Release, error) {
-			return seal(rel, enclave)
-		},
+	if err := secrets.Keep(input); err != nil {
+		return nil, err
 	}
 	// Executors may ask before this call knows the task's name.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if t.Nonce, err = c.Chain.Submit(ctx, c.Account, task.Body{Post: &t}); err != nil {
+		if task.CodeOf(err) != "" { // refused; or else nobody knows
+			err = errors.Join(err, secrets.Forget())
+		}
 		return nil, err
 	}
-	r.ID, r.Task = t.ID(), t
+	return c.begin(t, secrets, false), nil
+}
+
+// Resume takes up a task that an earlier process has posted, in whatever phase
+// it is: it releases the key if that is still waited for, and brings the result
+// if there is one.
+func (c *Client) Resume(k *ledger.Case) (*Run, error) {
+	secrets, err := c.Vault.Find(k.Task.Input)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.begin(k.Task, secrets, true), nil
+}
+
+// begin answers for a task from now on. c.mu is held.
+func (c *Client) begin(t task.Task, secrets Secrets, resumed bool) *Run {
+	r := &Run{ID: t.ID(), Task: t, c: c, secrets: secrets, resumed: resumed, direct: make(chan task.SignedResult, 4)}
+	r.keeper = &Keeper{
+		Role: task.Alice, Account: c.Account, Chain: c.Chain, Policy: c.Policy, Log: c.Log,
+		Seal: func(_ *ledger.Case, rel task.Release, enclave []byte) (task.Release, error) {
+			return secrets.Seal(rel, enclave)
+		},
+	}
 	if c.runs == nil {
 		c.runs = map[task.TaskID]*Run{}
 	}
 	c.runs[r.ID] = r
-	return r, nil
+	return r
 }
 
 func (c *Client) run(id task.TaskID) *Run {
@@ -225,7 +255,11 @@ func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, err
 
 // keep lets the keeper follow this run until ctx ends.
 func (r *Run) keep(ctx context.Context) {
-	_ = r.keeper.Follow(ctx, func(k *ledger.Case) bool { return k.ID() == r.ID })
+	var due []task.TaskID
+	if r.resumed {
+		due = append(due, r.ID)
+	}
+	_ = r.keeper.Follow(ctx, func(k *ledger.Case) bool { return k.ID() == r.ID }, due...)
 }
 
 // attemptsAfterEnd is how often a result is fetched after the task has ended.
@@ -237,8 +271,11 @@ func (r *Run) take(ctx context.Context, s task.SignedResult) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	ev, ok := r.keeper.evidenceOf(c.Ballot(c.PreRound()))
-	if !ok || ev.Digest() != s.Result.Evidence || !s.Signature.Verify(ev.Keys.Sign, s.Result.Hash()) || s.Result.Task != r.ID {
+	ev, err := r.releasedTo(ctx, c.Ballot(c.PreRound()))
+	if err != nil {
+		return Outcome{}, err
+	}
+	if ev.Digest() != s.Result.Evidence || !s.Signature.Verify(ev.Keys.Sign, s.Result.Hash()) || s.Result.Task != r.ID {
 		return Outcome{}, task.Refuse("result-forged", "not signed by the enclave that Alice released her key to")
 	}
 	m := c.Member(s.Result.Node)
@@ -257,12 +294,36 @@ func (r *Run) take(ctx context.Context, s task.SignedResult) (Outcome, error) {
 	if task.Hash(sha256.Sum256(file)) != s.Result.Output {
 		return Outcome{}, task.Refuse("output-false", "the output is not the one that the enclave signed")
 	}
-	archive, err := r.open(file, task.MaxBlob)
+	archive, err := r.secrets.Open(file, task.MaxBlob)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("open the output: %w", err)
 	}
 	return Outcome{Result: s.Result, Archive: archive, From: s.Result.Node}, nil
 }
+
+// releasedTo is the evidence of the enclave that has Alice's key. What an
+// earlier process has released directly is on no record: an enclave then counts
+// that she would release it to, by all that the chain proves.
+func (r *Run) releasedTo(ctx context.Context, b task.Ballot) (attest.Evidence, error) {
+	if ev, ok := r.keeper.evidenceOf(b); ok {
+		return ev, nil
+	}
+	if !r.resumed {
+		return attest.Evidence{}, task.Refuse("result-forged", "Alice has released her key to no enclave of this view")
+	}
+	c, err := r.c.Chain.VerifiedCase(ctx, r.ID)
+	if err != nil {
+		return attest.Evidence{}, err
+	}
+	if c.Ballot(c.PreRound()) != b {
+		return attest.Evidence{}, fmt.Errorf("the proof of task %s is of another view", r.ID.Short())
+	}
+	return r.keeper.check(c, c.View.Pre.Evidence, c.View.Pre.Reveals)
+}
+
+// Forget destroys the secrets of a task whose result is in safe hands: from then
+// on not even Alice can open what lies on other people's disks.
+func (r *Run) Forget() error { return r.secrets.Forget() }
 
 // evidenceOf is the evidence that this keeper has released a key to.
 func (k *Keeper) evidenceOf(b task.Ballot) (attest.Evidence, bool) {

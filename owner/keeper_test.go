@@ -74,10 +74,15 @@ func (q *request) quoteAs(change func(*attest.Platform)) {
 	for _, m := range q.c.Members {
 		nonces = append(nonces, attest.Nonce(m.Beta, m.Claim.Node))
 	}
-	p := attest.Platform{Chip: q.chips[q.c.View.Executor], Measurement: task.Hash{7}}
+	p := q.platform()
 	change(&p)
 	q.ev = p.Quote(want.Context, keys, nonces, attest.EmptyState)
 	q.show()
+}
+
+// platform is the executor's.
+func (q *request) platform() attest.Platform {
+	return attest.Platform{Chip: q.chips[q.c.View.Executor], Measurement: task.Hash{7}}
 }
 
 func (q *request) show() { q.evidence = task.Encode(q.ev) }

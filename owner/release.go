@@ -215,9 +215,13 @@ func CheckCommittee(c *ledger.Case) error {
 
 // Follow releases through the chain too: when verdicts are there and nobody
 // has asked, it decides on what the chain shows; and it records each release,
-// so that nobody can say that this owner was silent. It returns when ctx ends.
-func (k *Keeper) Follow(ctx context.Context, mine func(*ledger.Case) bool) error {
+// so that nobody can say that this owner was silent. It looks at the tasks that
+// may be due already, and returns when ctx ends.
+func (k *Keeper) Follow(ctx context.Context, mine func(*ledger.Case) bool, already ...task.TaskID) error {
 	due := map[task.TaskID]bool{} // found good on the chain, not yet provably
+	for _, id := range already {
+		due[id] = true
+	}
 	return k.Chain.Watch(ctx, func(_ uint64, events []ledger.Event) {
 		for _, e := range events {
 			if e.Phase == ledger.Releasing {

@@ -34,14 +34,36 @@ type client struct {
 	*service
 }
 
-// openClient opens a host for a person and connects it.
-func openClient(ctx context.Context, c chainEdge, account ed25519.PrivateKey, host p2p.Config, dir string, near []string) (*client, error) {
+// openAlice opens the host of this user. She listens where a task of hers says
+// that she does, if there is one.
+func (a *app) openAlice(ctx context.Context, s *session, keys seal.Keystore, posted *task.Task) (*client, error) {
+	home, err := a.userHome()
+	if err != nil {
+		return nil, err
+	}
+	host := p2p.Config{Key: keys.Peer(), Log: a.logger()}
+	v := vault{keys, filepath.Join(home, "tasks")}
+	open := func() (*client, error) {
+		return openClient(ctx, s.chain, keys.Account(), host, v, filepath.Join(home, "blobs"), s.Bootstrap)
+	}
+	if posted != nil {
+		host.Listen, _, _ = strings.Cut(posted.Endpoint.Addr, "/p2p/")
+		if c, err := open(); err == nil {
+			return c, nil
+		}
+		host.Listen = "" // somebody else has the address now: all goes through the chain, then
+	}
+	return open()
+}
+
+// openClient opens a host for a person and connects it. Blobs are in dir.
+func openClient(ctx context.Context, c chainEdge, account ed25519.PrivateKey, host p2p.Config, v vault, dir string, near []string) (*client, error) {
 	s, err := openService(ctx, host, dir, near)
 	if err != nil {
 		return nil, err
 	}
 	cl := &client{service: s, Client: &owner.Client{
-		Account: account, Endpoint: s.host.Addr(), Chain: c, Blobs: s.blobs, Vault: vault(), Log: host.Log,
+		Account: account, Endpoint: s.host.Addr(), Chain: c, Blobs: s.blobs, Vault: v, Log: host.Log,
 		Policy: task.Policy{MinTier: task.TierSimulated},
 	}}
 	s.host.Handle(task.ProtoRelease, cl.AnswerRelease)
@@ -113,8 +135,11 @@ func (a *app) signIn(ctx context.Context) (seal.Keystore, *session, error) {
 	return keys, s, err
 }
 
-// keystore opens this user's key.
+// keystore opens this user's key, once.
 func (a *app) keystore() (seal.Keystore, error) {
+	if a.keys != nil {
+		return *a.keys, nil
+	}
 	home, err := a.userHome()
 	if err != nil {
 		return seal.Keystore{}, err
@@ -127,7 +152,11 @@ func (a *app) keystore() (seal.Keystore, error) {
 	if err != nil {
 		return seal.Keystore{}, err
 	}
-	return seal.LoadKeystore(path, pass)
+	k, err := seal.LoadKeystore(path, pass)
+	if err == nil {
+		a.keys = &k
+	}
+	return k, err
 }
 
 // passphrase comes from a file or a terminal; never from an argument, and not

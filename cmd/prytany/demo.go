@@ -143,7 +143,7 @@ func (a *app) demoPublish(ctx context.Context, n *network, line *timeline, build
 
 // demoTask plays Alice.
 func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOptions, j demoJob, f task.Function, key ed25519.PrivateKey) error {
-	alice, err := openClient(ctx, n.client, key, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, "", n.bootstrap())
+	alice, err := openClient(ctx, n.client, key, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, vault{}, "", n.bootstrap())
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"os"
 	"slices"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/sandbox/container"
-	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 	"github.com/spf13/cobra"
@@ -195,26 +193,4 @@ func cache(by tee.Platform, dir string) tee.Cache {
 		return tee.Cache{}
 	}
 	return tee.Cache{Dir: dir, Key: task.H(task.TagCompiled, s.ChipSeed[:], s.Measurement[:])}
-}
-
-// vault makes a task's secrets with package seal.
-func vault() owner.Vault {
-	return owner.Vault{
-		Lock: func(plain []byte) ([]byte, func(task.Release, []byte) (task.Release, error), error) {
-			id, err := seal.NewIdentity()
-			if err != nil {
-				return nil, nil, err
-			}
-			file, err := seal.Encrypt(id.Recipient(), plain)
-			digest := task.Hash(sha256.Sum256(file))
-			return file, func(r task.Release, enclave []byte) (task.Release, error) { return seal.Seal(r, enclave, id, digest) }, err
-		},
-		Box: func() (string, func([]byte, int) ([]byte, error), error) {
-			id, err := seal.NewIdentity()
-			if err != nil {
-				return "", nil, err
-			}
-			return id.Recipient(), id.Decrypt, nil
-		},
-	}
 }

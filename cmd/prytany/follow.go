@@ -92,15 +92,14 @@ func (c *client) post(ctx context.Context, j owner.Job) (*owner.Run, error) {
 		return r, nil
 	}
 	if e := cutShort(ctx, "it is not known whether the task was posted"); e != nil {
-		return nil, e.WithMoney("in escrow, if it was posted; it then ends without Alice's key, and costs what prytany task why says").
-			WithNext("prytany task list")
+		return nil, e.WithMoney("in escrow, if it was posted").
+			WithNext("prytany task list; if it is there, prytany task result ID --output FILE takes it up again")
 	}
 	return nil, err
 }
 
 // follow waits for a task that was posted, writes what came of it and tells it.
 func (a *app) follow(ctx context.Context, s *session, o runOptions, r *owner.Run) error {
-	a.say("task %s posted; Ctrl-C leaves it to the chain: its result is lost then, and Alice may pay for her silence", r.ID)
 	locked := "what the task may cost"
 	if c, err := s.chain.Case(ctx, r.ID); err == nil {
 		locked = c.Escrow.Alice.String()
@@ -108,16 +107,17 @@ func (a *app) follow(ctx context.Context, s *session, o runOptions, r *owner.Run
 	f := &finished{Task: r.ID, Files: []string{}}
 	each := func(e ledger.Event) { a.say("  block %d  %s", e.Height, e.What) }
 	left := func(err error) error {
-		what := fmt.Sprintf("task %s goes on without this process, and the only key to its result is lost; if Alice's key to the input is not released yet, the task ends as alice-silent", r.ID)
+		what := fmt.Sprintf("task %s goes on without this process; if Alice's key to the input is not released in time, it ends as alice-silent", r.ID)
+		next := fmt.Sprintf("prytany task result %s --output FILE   takes it up again", r.ID)
 		if len(f.Files) > 0 {
 			what = fmt.Sprintf("the result of task %s is written to %s, and only its receipt is not", r.ID, named(f.Files))
+			next = fmt.Sprintf("prytany task why %s; when it is settled, prytany task receipt %s --output FILE", r.ID, r.ID)
 		}
 		e := cutShort(ctx, what)
 		if e == nil {
 			e = task.Refuse(cmp.Or(task.CodeOf(err), "failed"), "%v; %s", err, what)
 		}
-		return unfinished{e.WithMoney("%s in escrow; what the task does not cost comes back to Alice when it is settled", locked).
-			WithNext("prytany task why %s; when it is settled, prytany task receipt %s --output FILE", r.ID, r.ID), f}
+		return unfinished{e.WithMoney("%s in escrow; what the task does not cost comes back to Alice when it is settled", locked).WithNext("%s", next), f}
 	}
 	result, runErr := r.Result(ctx, each)
 	if runErr != nil && ctx.Err() != nil {
@@ -125,15 +125,22 @@ func (a *app) follow(ctx context.Context, s *session, o runOptions, r *owner.Run
 	}
 	// The result first: it is paid for, and nothing that follows may lose it.
 	var unwritten []string
+	safe := false
 	if runErr == nil {
 		f.Gas = result.Result.Gas
-		unwritten = a.deliver(o, result.Archive, f)
+		unwritten, safe = a.deliver(o, result.Archive, f)
 	}
 	c, err := r.Settled(ctx, each)
 	if err == nil {
+		if safe || c.View.Result == nil { // not earlier: until now the key may have been asked for
+			err = r.Forget()
+		}
 		f.Outcome = c.Settlement.Outcome
 		var raw []byte
-		if raw, err = makeReceipt(ctx, s.chain, c); err == nil {
+		if err == nil {
+			raw, err = makeReceipt(ctx, s.chain, c)
+		}
+		if err == nil {
 			unwritten = append(unwritten, a.writeReceipt(o, raw, f)...)
 		}
 	}
@@ -165,22 +172,23 @@ func named(names []string) string {
 }
 
 // deliver writes the result. What cannot be written where it should be is kept
-// whole as the tar that it came as; why, is returned.
-func (a *app) deliver(o runOptions, archive []byte, f *finished) (unwritten []string) {
+// whole as the tar that it came as; why, is returned. safe says that all of it
+// is on the disk somewhere.
+func (a *app) deliver(o runOptions, archive []byte, f *finished) (unwritten []string, safe bool) {
 	out, err := tee.Unpack(archive)
 	f.Log, f.Reason = told(out.Log), told([]byte(out.Reason))
 	if err == nil && len(out.Files) > 0 {
 		f.Files, err = writeOutput(o.output, out.Files)
 	}
 	if err == nil {
-		return nil
+		return nil, true
 	}
 	path, lost := a.rescue("prytany-"+f.Task.Short()+".tar", archive)
 	if lost != nil {
-		return []string{fmt.Sprintf("the result could not be written: %v; nor elsewhere: %v", err, lost)}
+		return []string{fmt.Sprintf("the result could not be written: %v; nor elsewhere: %v; prytany task result %s --output FILE brings it again", err, lost, f.Task)}, false
 	}
 	f.Files = append(f.Files, path)
-	return []string{fmt.Sprintf("the result could not be written: %v; all of it is in %s", err, path)}
+	return []string{fmt.Sprintf("the result could not be written: %v; all of it is in %s", err, path)}, true
 }
 
 // writeReceipt writes the receipt, elsewhere if it must.

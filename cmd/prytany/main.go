@@ -24,6 +24,7 @@ import (
 	"unicode"
 
 	"github.com/prytany/prytany/sandbox/container"
+	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 	"github.com/spf13/cobra"
@@ -57,7 +58,8 @@ type app struct {
 	home     string
 	network  string
 	passFile string
-	colour   bool // stderr is a terminal and NO_COLOR is not set
+	keys     *seal.Keystore // nil until it was needed
+	colour   bool           // stderr is a terminal and NO_COLOR is not set
 }
 
 // run is the whole program but for the process around it.

@@ -69,7 +69,7 @@ func newTown(t testing.TB, o networkOptions) *town {
 	host := func() p2p.Config {
 		return p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: o.log, Trace: o.trace}
 	}
-	if w.alice, err = openClient(context.Background(), w.client, w.key, host(), "", w.bootstrap()); err != nil {
+	if w.alice, err = openClient(context.Background(), w.client, w.key, host(), vault{}, "", w.bootstrap()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.alice.close() })

@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
-	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
 )
@@ -39,8 +37,7 @@ func (a *app) runCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringArrayVar(&o.inputs, "input", nil, "the private input (needed): FILE, or NAME=FILE where the function takes several")
-	f.StringVar(&o.output, "output", "", "where to write the result: a file for one, a directory for several (needed)")
-	f.StringVar(&o.receipt, "receipt", "", "where to write the receipt (default: beside the output)")
+	o.placeFlags(c)
 	f.StringVar(&o.gas, "gas", "", "the most gas to pay for, such as 20G (default: the function's own limit)")
 	f.StringVar(&o.price, "gas-price", fmt.Sprint(defaultGasPrice), "base units per million gas")
 	f.StringVar(&o.fee, "fee", "2", "PRY for the committee")
@@ -49,6 +46,12 @@ func (a *app) runCommand() *cobra.Command {
 	o.policy.flags(c)
 	f.Float64Var(&o.minSuccess, "min-success", 0, "refuse a function of whose finished runs a smaller share ended well, 0 to 1")
 	return c
+}
+
+// placeFlags are where to write what comes of a run.
+func (o *runOptions) placeFlags(c *cobra.Command) {
+	c.Flags().StringVar(&o.output, "output", "", "where to write the result: a file for one, a directory for several (needed)")
+	c.Flags().StringVar(&o.receipt, "receipt", "", "where to write the receipt (default: beside the output)")
 }
 
 func (o runOptions) job(f ledger.FunctionRecord, args []string) (owner.Job, error) {
@@ -136,11 +139,7 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	home, err := a.userHome()
-	if err != nil {
-		return err
-	}
-	me, err := openClient(ctx, s.chain, keys.Account(), p2p.Config{Key: keys.Peer(), Log: a.logger()}, filepath.Join(home, "blobs"), s.Bootstrap)
+	me, err := a.openAlice(ctx, s, keys, nil)
 	if err != nil {
 		return err
 	}
@@ -152,6 +151,7 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	a.say("task %s posted; Ctrl-C leaves it to the chain, and prytany task result takes it up again", r.ID)
 	return a.follow(ctx, s, o, r)
 }
 

@@ -19,11 +19,21 @@ func (a *app) taskCommand() *cobra.Command {
 	fetch := &cobra.Command{
 		Use: "receipt ID", Short: "Fetch the receipt of a settled task", Args: exactly(1, "ID"),
 		Long: "Fetches the receipt of any settled task from the chain, as often as you like. It has no result in it:\n" +
-			"the key that opens a result is only in the prytany run that waits for it.",
+			"prytany task result brings that, once, to whom it belongs.",
 		RunE: func(c *cobra.Command, args []string) error { return a.taskReceipt(c.Context(), args[0], output) },
 	}
 	fetch.Flags().StringVar(&output, "output", "", "where to write the receipt (needed)")
+	var o runOptions
+	result := &cobra.Command{
+		Use: "result ID", Short: "Take a task of yours up again, and write its result", Args: exactly(1, "ID"),
+		Long: "Goes on where a prytany run was cut short, on the machine and from the home that it ran: releases the\n" +
+			"key to the input if that is still waited for, waits for the result and writes it, with its receipt.\n" +
+			"Once the result is on the disk and the task settled, the key to it is destroyed.",
+		RunE: func(c *cobra.Command, args []string) error { return a.taskResult(c.Context(), args[0], o) },
+	}
+	o.placeFlags(result)
 	c.AddCommand(
+		result,
 		fetch,
 		&cobra.Command{Use: "list", Short: "List this user's tasks", Args: none, RunE: func(c *cobra.Command, _ []string) error { return a.taskList(c.Context()) }},
 		&cobra.Command{Use: "show ID", Short: "Print all that the chain knows of a task", Args: exactly(1, "ID"), RunE: func(c *cobra.Command, args []string) error { return a.taskShow(c.Context(), args[0], false) }},
@@ -132,6 +142,41 @@ func ownTask(ctx context.Context, s *session, own task.Address, begin string) (i
 		return id, task.Refuse("no-task", "%d of your tasks on %s begin with %s", found, s.Chain, begin).WithNext("prytany task list")
 	}
 	return id, nil
+}
+
+// taskResult takes up a task of which a run has lost sight.
+func (a *app) taskResult(ctx context.Context, name string, o runOptions) error {
+	if o.output == "" {
+		return usage("--output is needed: where to write the result").WithNext("prytany task result --help")
+	}
+	keys, err := a.keystore()
+	if err != nil {
+		return err
+	}
+	s, c, err := a.findTask(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	ctx, stop := s.whileUp(ctx)
+	defer stop()
+	if c.Task.Owner != task.PublicKey(keys.Account()) {
+		return task.Refuse("not-yours", "task %s is another's: only who posted it can open its result", c.ID()).WithNext("prytany task list")
+	}
+	if err := o.checkPlaces(c.Function.Manifest); err != nil {
+		return err
+	}
+	me, err := a.openAlice(ctx, s, keys, &c.Task)
+	if err != nil {
+		return err
+	}
+	defer me.close()
+	r, err := me.Resume(c)
+	if err != nil {
+		return err
+	}
+	a.say("task %s taken up again; %s", r.ID, c.Phase)
+	return a.follow(ctx, s, o, r)
 }
 
 // taskReceipt writes the receipt of a task that is settled.

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/prytany/prytany/owner"
+	"github.com/prytany/prytany/seal"
+	"github.com/prytany/prytany/task"
+)
+
+// vault makes the secrets of Alice's tasks. It keeps them in dir, each in a file
+// sealed by her keystore, until the result is delivered; without a dir they are
+// in memory only.
+type vault struct {
+	keys seal.Keystore
+	dir  string
+}
+
+// secrets are those of one task.
+type secrets struct {
+	vault
+	name          string // of the file; "" if there is none
+	file          task.Hash
+	input, result seal.Identity
+}
+
+// keptSecrets is what is in the file.
+type keptSecrets struct {
+	File   task.Hash `cbor:"1,keyasint"` // SHA-256 of the encrypted input
+	Input  []byte    `cbor:"2,keyasint"`
+	Result []byte    `cbor:"3,keyasint"`
+}
+
+// Lock encrypts an input to a fresh identity.
+func (v vault) Lock(input []byte) ([]byte, owner.Secrets, error) {
+	s := &secrets{vault: v}
+	var err error
+	if s.input, err = seal.NewIdentity(); err != nil {
+		return nil, nil, err
+	}
+	if s.result, err = seal.NewIdentity(); err != nil {
+		return nil, nil, err
+	}
+	file, err := seal.Encrypt(s.input.Recipient(), input)
+	s.file = sha256.Sum256(file)
+	return file, s, err
+}
+
+// Find reads what Keep has written.
+func (v vault) Find(input task.Blob) (owner.Secrets, error) {
+	s := &secrets{vault: v, name: input.CID + ".age"}
+	raw, err := readFile(filepath.Join(v.dir, s.name), maxSetting)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, task.Refuse("key-gone", "the key to the result is not in %s: the result was delivered and the key destroyed, or the task was posted from elsewhere", v.dir).
+			WithNext("--home DIR, if it was posted from there")
+	}
+	if err != nil {
+		return nil, err
+	}
+	opened, err := v.keys.OpenSecret(raw)
+	if err != nil {
+		return nil, task.Refuse("key-damaged", "%s does not open with this user's key", filepath.Join(v.dir, s.name))
+	}
+	k, err := task.Decode[keptSecrets](opened, maxSetting)
+	if err == nil {
+		s.file = k.File
+		s.input, err = seal.ParseIdentity(k.Input)
+	}
+	if err == nil {
+		s.result, err = seal.ParseIdentity(k.Result)
+	}
+	return s, err
+}
+
+// Keep makes them outlast this process.
+func (s *secrets) Keep(input task.Blob) error {
+	if s.dir == "" {
+		return nil
+	}
+	raw, err := s.keys.SealSecret(task.Encode(keptSecrets{s.file, s.input.Secret(), s.result.Secret()}))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return err
+	}
+	s.name = input.CID + ".age"
+	return seal.WriteFileNew(filepath.Join(s.dir, s.name), raw)
+}
+
+// Forget destroys what was kept.
+func (s *secrets) Forget() error {
+	if s.name == "" {
+		return nil
+	}
+	return os.Remove(filepath.Join(s.dir, s.name))
+}
+
+func (s *secrets) Recipient() string { return s.result.Recipient() }
+
+func (s *secrets) Seal(r task.Release, enclave []byte) (task.Release, error) {
+	return seal.Seal(r, enclave, s.input, s.file)
+}
+
+func (s *secrets) Open(result []byte, limit int) ([]byte, error) {
+	return s.result.Decrypt(result, limit)
+}
