@@ -58,10 +58,7 @@ func BenchmarkTaskBlocks(b *testing.B) {
 	for b.Loop() {
 		atRest(b, n, c)
 		time.Sleep(n.config.Interval) // after a block a resting chain still keeps the interval
-		blocks, err := c.Watch(patient(b))
-		if err != nil {
-			b.Fatal(err)
-		}
+		blocks := c.Watch(patient(b), 0)
 		posted := time.Now()
 		if err := c.Send(patient(b), account("alice"), post()); err != nil {
 			b.Fatal(err)

@@ -20,10 +20,7 @@ func TestATaskWithoutWorkersEndsInARefund(t *testing.T) {
 	atRest(t, n, c)
 	before, _ := c.Account(ctx, addr("alice"))
 
-	blocks, err := c.Watch(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	blocks := c.Watch(ctx, 0)
 	id := jobOf(submit(t, c, "alice", post()))
 	phases, height := map[ledger.Phase]int{}, uint64(0)
 	for phases[ledger.Closed] == 0 {

@@ -185,19 +185,14 @@ type Block struct {
 	Events []ledger.Event `json:"events"` // in the order in which they happened; most blocks have none
 }
 
-// Watch delivers every block committed from now on; see WatchFrom.
-func (c *Client) Watch(ctx context.Context) (<-chan Block, error) {
-	return c.WatchFrom(ctx, c.Height()+1)
-}
-
-// WatchFrom delivers every committed block from a height on, in order and
-// without a gap, until the context ends; then it closes the channel. A slow
-// reader slows down nobody else: its blocks are read from the node's history
-// when it is ready for them. A node that is out of reach, or does not have the
-// height yet, is waited for.
-func (c *Client) WatchFrom(ctx context.Context, height uint64) (<-chan Block, error) {
+// Watch delivers every committed block from a height on, or with 0 from now on,
+// in order and without a gap, until the context ends; then it closes the
+// channel. A slow reader slows down nobody else: its blocks are read from the
+// node's history when it is ready for them. A node that is out of reach, or
+// does not have the height yet, is waited for.
+func (c *Client) Watch(ctx context.Context, height uint64) <-chan Block {
 	if height == 0 {
-		return nil, fmt.Errorf("chain: the first block has height 1")
+		height = c.Height() + 1
 	}
 	out := make(chan Block)
 	go func() {
@@ -217,7 +212,7 @@ func (c *Client) WatchFrom(ctx context.Context, height uint64) (<-chan Block, er
 			}
 		}
 	}()
-	return out, nil
+	return out
 }
 
 // results reads what a committed block did, and tries until it can: the only

@@ -97,10 +97,7 @@ func TestRestartFromDisk(t *testing.T) {
 	if err != nil || !bytes.Equal(v.tree.Hash(), hash) {
 		t.Fatalf("the state of height %d is not what it was: %v", height, err)
 	}
-	blocks, err := c.WatchFrom(patient(t), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	blocks := c.Watch(patient(t), 1)
 	// The case goes on where it was, and a watcher can read all of its story.
 	posted, closed := 0, false
 	for b := range blocks {
@@ -131,10 +128,7 @@ func TestARemoteClientSeesTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = far.Close() }()
-	blocks, err := far.Watch(patient(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	blocks := far.Watch(patient(t), 0)
 	submit(t, far, "bob", publish())
 	id := jobOf(submit(t, far, "alice", post()))
 	if _, err := far.Submit(patient(t), account("alice"), transfer("bob", ^task.Amount(0))); task.CodeOf(err) != "no-money" {
@@ -274,10 +268,7 @@ func TestRefusalsAndEndedContexts(t *testing.T) {
 		t.Error("submitted with an ended context")
 	}
 	submit(t, c, "alice", transfer("bob", 1))
-	blocks, err := c.Watch(ended)
-	if err != nil {
-		t.Fatal(err)
-	}
+	blocks := c.Watch(ended, 0)
 	if _, open := <-blocks; open {
 		t.Error("a watch outlives its context")
 	}

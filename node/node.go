@@ -36,9 +36,9 @@ type Chain interface {
 	// Send signs and submits a transaction and does not wait for its block.
 	// Calls with one key are applied in their order.
 	Send(ctx context.Context, key ed25519.PrivateKey, body task.Body) error
-	// Watch calls each for the events of every block, in order, without a gap,
-	// until ctx ends.
-	Watch(ctx context.Context, each func(height uint64, events []ledger.Event)) error
+	// Watch calls each for the events of every block from a height on, or with 0
+	// from now on, in order, without a gap, until ctx ends.
+	Watch(ctx context.Context, from uint64, each func(height uint64, events []ledger.Event)) error
 }
 
 // Net carries messages. Protocol names are task's.
@@ -124,7 +124,7 @@ func (w *Worker) ID() task.NodeID { return w.id }
 
 // Run works until ctx ends, then waits for everything it started.
 func (w *Worker) Run(ctx context.Context) error {
-	err := w.Chain.Watch(ctx, func(_ uint64, events []ledger.Event) {
+	err := w.Chain.Watch(ctx, 0, func(_ uint64, events []ledger.Event) {
 		seen := map[task.TaskID]bool{}
 		for _, e := range events {
 			if !seen[e.Task] {

@@ -72,6 +72,7 @@ type Run struct {
 	c       *Client
 	keeper  *Keeper
 	secrets Secrets
+	from    uint64                 // height of the block that may ask for the key already; 0: none does
 	resumed bool                   // an earlier process has posted it, and may have released the key
 	direct  chan task.SignedResult // from the executor; the chain is the other way
 }
@@ -117,7 +118,7 @@ func (c *Client) Post(ctx context.Context, j Job) (*Run, error) {
 		}
 		return nil, err
 	}
-	return c.begin(t, secrets, false), nil
+	return c.begin(&Run{ID: t.ID(), Task: t, secrets: secrets}), nil
 }
 
 // Resume takes up a task that an earlier process has posted, in whatever phase
@@ -128,18 +129,22 @@ func (c *Client) Resume(k *ledger.Case) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	r := &Run{ID: k.ID(), Task: k.Task, secrets: secrets, resumed: true}
+	if n := len(k.History); n > 0 {
+		r.from = k.History[n-1].Height
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.begin(k.Task, secrets, true), nil
+	return c.begin(r), nil
 }
 
-// begin answers for a task from now on. c.mu is held.
-func (c *Client) begin(t task.Task, secrets Secrets, resumed bool) *Run {
-	r := &Run{ID: t.ID(), Task: t, c: c, secrets: secrets, resumed: resumed, direct: make(chan task.SignedResult, 4)}
+// begin answers for a run from now on. c.mu is held.
+func (c *Client) begin(r *Run) *Run {
+	r.c, r.direct = c, make(chan task.SignedResult, 4)
 	r.keeper = &Keeper{
 		Role: task.Alice, Account: c.Account, Chain: c.Chain, Policy: c.Policy, Log: c.Log,
 		Seal: func(_ *ledger.Case, rel task.Release, enclave []byte) (task.Release, error) {
-			return secrets.Seal(rel, enclave)
+			return r.secrets.Seal(rel, enclave)
 		},
 	}
 	if c.runs == nil {
@@ -196,7 +201,7 @@ func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, err
 	defer stop()
 	changed := make(chan struct{}, 1)
 	wg.Go(func() {
-		_ = r.c.Chain.Watch(ctx, func(_ uint64, events []ledger.Event) {
+		_ = r.c.Chain.Watch(ctx, 0, func(_ uint64, events []ledger.Event) {
 			for _, e := range events {
 				if e.Task == r.ID {
 					each(e)
@@ -255,11 +260,7 @@ func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, err
 
 // keep lets the keeper follow this run until ctx ends.
 func (r *Run) keep(ctx context.Context) {
-	var due []task.TaskID
-	if r.resumed {
-		due = append(due, r.ID)
-	}
-	_ = r.keeper.Follow(ctx, func(k *ledger.Case) bool { return k.ID() == r.ID }, due...)
+	_ = r.keeper.Follow(ctx, r.from, func(k *ledger.Case) bool { return k.ID() == r.ID })
 }
 
 // attemptsAfterEnd is how often a result is fetched after the task has ended.
@@ -348,7 +349,7 @@ func Settled(ctx context.Context, chain Chain, id task.TaskID, each func(ledger.
 	}
 	var done *ledger.Case
 	var failed error
-	err := chain.Watch(ctx, func(_ uint64, events []ledger.Event) {
+	err := chain.Watch(ctx, 0, func(_ uint64, events []ledger.Event) {
 		if done != nil || failed != nil {
 			return
 		}

@@ -26,7 +26,7 @@ func (s *shaky) Case(context.Context, task.TaskID) (*ledger.Case, error) {
 	return nil, err
 }
 
-func (s *shaky) Watch(ctx context.Context, each func(uint64, []ledger.Event)) error {
+func (s *shaky) Watch(ctx context.Context, _ uint64, each func(uint64, []ledger.Event)) error {
 	for h := uint64(1); ctx.Err() == nil; h++ {
 		each(h, nil)
 	}

@@ -34,7 +34,9 @@ type Chain interface {
 	// Submit signs and submits a transaction and waits for its block. A posted
 	// task gets the transaction's nonce, which is returned.
 	Submit(ctx context.Context, key ed25519.PrivateKey, body task.Body) (nonce uint64, err error)
-	Watch(ctx context.Context, each func(height uint64, events []ledger.Event)) error
+	// Watch calls each for every block from a height on, or with 0 from now on,
+	// in order, until ctx ends.
+	Watch(ctx context.Context, from uint64, each func(height uint64, events []ledger.Event)) error
 }
 
 // Keeper decides on releases for one owner in one role.
@@ -93,7 +95,7 @@ func (k *Keeper) awaitClosed(ctx context.Context, b task.Ballot) (*ledger.Case, 
 		return c, err
 	}
 	var result error
-	err := k.Chain.Watch(ctx, func(uint64, []ledger.Event) {
+	err := k.Chain.Watch(ctx, 0, func(uint64, []ledger.Event) {
 		if ok, err := look(); ok || err != nil {
 			result = err
 			stop()
@@ -215,14 +217,12 @@ func CheckCommittee(c *ledger.Case) error {
 
 // Follow releases through the chain too: when verdicts are there and nobody
 // has asked, it decides on what the chain shows; and it records each release,
-// so that nobody can say that this owner was silent. It looks at the tasks that
-// may be due already, and returns when ctx ends.
-func (k *Keeper) Follow(ctx context.Context, mine func(*ledger.Case) bool, already ...task.TaskID) error {
+// so that nobody can say that this owner was silent. It begins at a height, so
+// that an owner who was away answers what still waits for an answer, or with 0
+// from now on. It returns when ctx ends.
+func (k *Keeper) Follow(ctx context.Context, from uint64, mine func(*ledger.Case) bool) error {
 	due := map[task.TaskID]bool{} // found good on the chain, not yet provably
-	for _, id := range already {
-		due[id] = true
-	}
-	return k.Chain.Watch(ctx, func(_ uint64, events []ledger.Event) {
+	return k.Chain.Watch(ctx, from, func(_ uint64, events []ledger.Event) {
 		for _, e := range events {
 			if e.Phase == ledger.Releasing {
 				due[e.Task] = true

@@ -147,7 +147,7 @@ func TestTakenUpAgain(t *testing.T) {
 	})
 	t.Run("key", func(t *testing.T) {
 		q, _, c, log := scene(t)
-		q.c.Phase = ledger.Releasing
+		q.c.Phase, q.c.History = ledger.Releasing, []ledger.Entry{{Height: 1}, {Height: 5}}
 		r, err := c.Resume(q.c)
 		if err != nil {
 			t.Fatal(err)
@@ -155,7 +155,7 @@ func TestTakenUpAgain(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		chain := c.Chain.(ledgerOf)
-		chain.Chain = blocks{stop: stop}
+		chain.Chain = blocks{id: r.ID, stop: stop}
 		r.keeper.Chain = chain
 		r.keep(ctx)
 		if !slices.Equal(*log, []string{"find input", "release"}) {
@@ -164,15 +164,23 @@ func TestTakenUpAgain(t *testing.T) {
 	})
 }
 
-// blocks is a chain that makes three blocks in which nothing happens.
+// blocks is a chain at height 9, whose block 5 asks for the key.
 type blocks struct {
 	Chain
+	id   task.TaskID
 	stop func()
 }
 
-func (b blocks) Watch(ctx context.Context, each func(uint64, []ledger.Event)) error {
-	for h := range uint64(3) {
-		each(h, nil)
+func (b blocks) Watch(ctx context.Context, from uint64, each func(uint64, []ledger.Event)) error {
+	if from == 0 {
+		from = 10
+	}
+	for h := from; h < 12; h++ {
+		var events []ledger.Event
+		if h == 5 {
+			events = append(events, ledger.Event{Task: b.id, Phase: ledger.Releasing})
+		}
+		each(h, events)
 	}
 	b.stop()
 	return ctx.Err()

@@ -240,7 +240,7 @@ func (l light) Submit(_ context.Context, key ed25519.PrivateKey, body task.Body)
 	})
 	return 0, nil
 }
-func (l light) Watch(context.Context, func(uint64, []ledger.Event)) error { return nil }
+func (l light) Watch(context.Context, uint64, func(uint64, []ledger.Event)) error { return nil }
 
 // unix is the made-up time of a block, in Unix seconds, for microseconds of the
 // simulation.

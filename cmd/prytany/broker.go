@@ -25,6 +25,7 @@ import (
 // in the clear. On disk its keys rest under the broker's own keystore.
 type broker struct {
 	keeper *owner.Keeper
+	chain  chainEdge
 	keys   seal.Keystore
 	dir    string // of the sealed identities; "" keeps them in memory
 	log    *slog.Logger
@@ -45,7 +46,7 @@ func fileName(owner task.Address, cid string) string { return owner.String() + "
 // startBroker opens the broker on a host: it answers for every function whose
 // code was deposited with it.
 func startBroker(host *p2p.Host, chain chainEdge, blobs *blob.Store, keys seal.Keystore, dir string, log *slog.Logger) (*broker, error) {
-	b := &broker{keys: keys, dir: dir, log: log, secrets: map[string]kept{}}
+	b := &broker{chain: chain, keys: keys, dir: dir, log: log, secrets: map[string]kept{}}
 	if err := b.load(); err != nil {
 		return nil, err
 	}
@@ -64,9 +65,18 @@ func (b *broker) forget() {
 	b.secrets = map[string]kept{}
 }
 
-// run records releases on the chain until ctx ends.
+// run records releases on the chain until ctx ends. It begins with what owners
+// may still be asked for by blocks that came while it was away.
 func (b *broker) run(ctx context.Context) error {
-	return b.keeper.Follow(ctx, func(c *ledger.Case) bool { return b.has(fileName(c.Function.Owner, c.Function.Code.CID)) })
+	p, err := b.chain.Params(ctx)
+	if err != nil {
+		return err
+	}
+	from := uint64(1)
+	if h := b.chain.Height(); h > p.ReleaseBlocks {
+		from = h - p.ReleaseBlocks
+	}
+	return b.keeper.Follow(ctx, from, func(c *ledger.Case) bool { return b.has(fileName(c.Function.Owner, c.Function.Code.CID)) })
 }
 
 func (b *broker) has(name string) bool {

@@ -25,13 +25,10 @@ type chainEdge struct {
 	trust chain.Trust
 }
 
-// Watch calls each for every block, in order, until ctx ends.
-func (e chainEdge) Watch(ctx context.Context, each func(uint64, []ledger.Event)) error {
-	blocks, err := e.Client.Watch(ctx)
-	if err != nil {
-		return err
-	}
-	for b := range blocks {
+// Watch calls each for every block from a height on, or with 0 from now on, in
+// order, until ctx ends.
+func (e chainEdge) Watch(ctx context.Context, from uint64, each func(uint64, []ledger.Event)) error {
+	for b := range e.Client.Watch(ctx, from) {
 		each(b.Height, b.Events)
 	}
 	return ctx.Err()
