@@ -57,31 +57,39 @@ type Store struct {
 	data   datastore.Batching
 	swap   *bitswap.Bitswap
 	dag    ipld.DAGService
+	room   *room // nil in memory
 }
 
 // Open opens the store in dir, or in memory if dir is empty, and serves it to
-// the host's peers.
-func Open(ctx context.Context, h host.Host, dir string) (*Store, error) {
+// the host's peers. The space is that of the directory.
+func Open(ctx context.Context, h host.Host, dir string, space Space) (*Store, error) {
 	var data datastore.Batching = dssync.MutexWrap(datastore.NewMapDatastore())
+	var r *room
 	if dir != "" {
-		var err error
-		if data, err = flatfs.CreateOrOpen(dir, flatfs.NextToLast(2), true); err != nil {
+		files, err := flatfs.CreateOrOpen(dir, flatfs.NextToLast(2), true)
+		if err != nil {
 			return nil, fmt.Errorf("blob: %w", err)
 		}
+		data, r = files, &room{Space: space, dir: dir, data: files}
 	}
 	blocks := blockstore.NewBlockstore(data, blockstore.NoPrefix())
 	swap := bitswap.New(ctx, bsnet.NewFromIpfsHost(h), nil, blocks)
 	return &Store{
-		host: h, blocks: blocks, data: data, swap: swap,
+		host: h, blocks: blocks, data: data, swap: swap, room: r,
 		dag: merkledag.NewDAGService(blockservice.New(blocks, swap)),
 	}, nil
 }
 
 // Put stores a file and returns its name.
-func (s *Store) Put(_ context.Context, data []byte) (task.Blob, error) {
+func (s *Store) Put(ctx context.Context, data []byte) (task.Blob, error) {
 	if len(data) == 0 || len(data) > task.MaxBlob {
 		return task.Blob{}, task.Refuse("blob-size", "a blob has 1 to %d bytes, this one %d", task.MaxBlob, len(data))
 	}
+	done, err := s.room.reserve(ctx, uint64(len(data)))
+	if err != nil {
+		return task.Blob{}, err
+	}
+	defer done()
 	params := helpers.DagBuilderParams{
 		Maxlinks: maxLinks, RawLeaves: true, Dagserv: s.dag,
 		CidBuilder: cid.V1Builder{Codec: cid.DagProtobuf, MhType: multihash.SHA2_256},
@@ -106,10 +114,16 @@ func (s *Store) Get(ctx context.Context, b task.Blob, from string) ([]byte, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	if err := s.meet(ctx, from); err != nil {
-		if has, _ := s.blocks.Has(ctx, name); !has {
+	has, _ := s.blocks.Has(ctx, name)
+	if err := s.meet(ctx, from); err != nil && !has {
+		return nil, err
+	}
+	if !has {
+		done, err := s.room.reserve(ctx, b.Size)
+		if err != nil {
 			return nil, err
 		}
+		defer done()
 	}
 	session := merkledag.NewSession(ctx, s.dag)
 	root, err := session.Get(ctx, name)

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"io/fs"
 	"math/rand/v2"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/p2p"
@@ -13,12 +16,16 @@ import (
 )
 
 func open(t *testing.T, seed byte, dir string) (*blob.Store, *p2p.Host) {
+	return openIn(t, seed, dir, blob.Space{})
+}
+
+func openIn(t *testing.T, seed byte, dir string, space blob.Space) (*blob.Store, *p2p.Host) {
 	t.Helper()
 	h, err := p2p.New(t.Context(), p2p.Config{Key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, 32))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := blob.Open(t.Context(), h.Libp2p(), dir)
+	s, err := blob.Open(t.Context(), h.Libp2p(), dir, space)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,4 +107,96 @@ func TestNamesAreTheCoresOwn(t *testing.T) {
 	if task.BlobOf(nil) != (task.Blob{}) {
 		t.Error("nothing has a name")
 	}
+}
+
+// file is ciphertext of so many bytes.
+func file(seed byte, size int) []byte {
+	data := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{seed}).Read(data)
+	return data
+}
+
+// A worker's disk does not fill: the oldest files make room, and what is gone is
+// fetched again from whoever has it.
+func TestTheOldestMakeRoom(t *testing.T) {
+	const size, space = 1<<20 + 5, 6 << 20
+	dir := t.TempDir()
+	alice, home := open(t, 1, t.TempDir())
+	worker, _ := openIn(t, 2, dir, blob.Space{Bytes: space, Evict: true})
+	var all []task.Blob
+	for i := range byte(12) {
+		b, err := alice.Put(t.Context(), file(i, size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b)
+		if _, err := worker.Get(t.Context(), b, home.Addr()); err != nil {
+			t.Fatalf("file %d: %v", i, err)
+		}
+		if used := onDisk(t, dir); used > space {
+			t.Errorf("after %d files %d bytes are used", i+1, used)
+		}
+		time.Sleep(5 * time.Millisecond) // files have different times
+	}
+	for i, b := range all {
+		got, err := worker.Get(t.Context(), b, home.Addr())
+		if err != nil || !bytes.Equal(got, file(byte(i), size)) {
+			t.Errorf("file %d, again: %d bytes, %v", i, len(got), err)
+		}
+	}
+	// The youngest are here without anybody's help.
+	if _, err := worker.Get(t.Context(), all[len(all)-1], ""); err != nil {
+		t.Errorf("the last file: %v", err)
+	}
+	if _, err := worker.Put(t.Context(), file(99, space+1)); task.CodeOf(err) != "blob-space" {
+		t.Errorf("a file larger than the space: %v", err)
+	}
+}
+
+// A broker's disk does not fill either, and nothing of what it has makes room.
+func TestNothingMakesRoom(t *testing.T) {
+	const size, space = 1 << 20, 4 << 20
+	broker, _ := openIn(t, 1, t.TempDir(), blob.Space{Bytes: space})
+	bob, home := open(t, 2, "")
+	var kept []task.Blob
+	refused := 0
+	for i := range byte(8) {
+		b, err := bob.Put(t.Context(), file(i, size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch _, err := broker.Get(t.Context(), b, home.Addr()); {
+		case err == nil:
+			kept = append(kept, b)
+		case task.CodeOf(err) == "blob-space":
+			refused++
+		default:
+			t.Fatal(err)
+		}
+	}
+	if len(kept) == 0 || refused < 4 {
+		t.Errorf("%d kept, %d refused", len(kept), refused)
+	}
+	for _, b := range kept { // also in a full store
+		if _, err := broker.Get(t.Context(), b, ""); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func onDisk(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			var st fs.FileInfo
+			if st, err = e.Info(); err == nil {
+				n += st.Size()
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -114,7 +114,9 @@ func (c *Client) Post(ctx context.Context, j Job) (*Run, error) {
 	defer c.mu.Unlock()
 	if t.Nonce, err = c.Chain.Submit(ctx, c.Account, task.Body{Post: &t}); err != nil {
 		if task.CodeOf(err) != "" { // refused; or else nobody knows
-			err = errors.Join(err, secrets.Forget())
+			if kept := secrets.Forget(); kept != nil {
+				c.Log.Warn("keys of a task that there is not are left", "err", kept)
+			}
 		}
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/chain"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/p2p"
@@ -58,7 +59,7 @@ func (a *app) openAlice(ctx context.Context, s *session, keys seal.Keystore, pos
 
 // openClient opens a host for a person and connects it. Blobs are in dir.
 func openClient(ctx context.Context, c chainEdge, account ed25519.PrivateKey, host p2p.Config, v vault, dir string, near []string) (*client, error) {
-	s, err := openService(ctx, host, dir, near)
+	s, err := openService(ctx, host, dir, blob.Space{Bytes: blobSpace, Evict: true}, near)
 	if err != nil {
 		return nil, err
 	}

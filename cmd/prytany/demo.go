@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
@@ -126,7 +127,7 @@ func (a *app) demoPublish(ctx context.Context, n *network, line *timeline, build
 		return task.Function{}, b.err
 	}
 	line.say("Bob's code: %d KB; in the open with it: %d KB", (len(b.code)+1023)>>10, len(b.image)>>10)
-	bob, err := openService(ctx, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, "", n.bootstrap())
+	bob, err := openService(ctx, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, "", blob.Space{}, n.bootstrap())
 	if err != nil {
 		return task.Function{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/task"
@@ -32,7 +33,7 @@ func (a *app) funcPublish(ctx context.Context, dir, bond string, force bool) err
 	if err != nil {
 		return err
 	}
-	me, err := openService(ctx, p2p.Config{Key: keys.Peer(), Log: a.logger()}, filepath.Join(home, "blobs"), s.Bootstrap)
+	me, err := openService(ctx, p2p.Config{Key: keys.Peer(), Log: a.logger()}, filepath.Join(home, "blobs"), blob.Space{Bytes: blobSpace, Evict: true}, s.Bootstrap)
 	if err != nil {
 		return err
 	}

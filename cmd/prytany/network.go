@@ -233,7 +233,7 @@ func (n *network) openWorkers(ctx context.Context, o networkOptions) error {
 	for i := range n.workers {
 		wg.Go(func() {
 			name := fmt.Sprintf("node%d", i)
-			n.workers[i], errs[i] = openWorker(ctx, filepath.Join(o.home, name), "", runtimes, o.trace, o.log.With("worker", name))
+			n.workers[i], errs[i] = openWorker(ctx, filepath.Join(o.home, name), "", blobSpace, runtimes, o.trace, o.log.With("worker", name))
 			if errs[i] == nil {
 				n.workers[i].name, n.workers[i].bond = name, bondOf(i)
 			}
@@ -272,13 +272,17 @@ func (n *network) run(ctx context.Context, o networkOptions) error {
 	return nil
 }
 
+// blobSpace is what encrypted files may take of a directory, in bytes, if nothing
+// else is said. With a broker they are Bob's code, which nothing may push out.
+const blobSpace = 10 << 30
+
 // openService opens a host and blobs for an owner or a broker.
-func openService(ctx context.Context, c p2p.Config, dir string, near []string) (*service, error) {
+func openService(ctx context.Context, c p2p.Config, dir string, space blob.Space, near []string) (*service, error) {
 	host, err := p2p.New(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	blobs, err := blob.Open(ctx, host.Libp2p(), dir)
+	blobs, err := blob.Open(ctx, host.Libp2p(), dir, space)
 	if err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
@@ -303,7 +307,7 @@ func (n *network) startBroker(ctx context.Context, o networkOptions) error {
 		return err
 	}
 	keys := seal.FromEntropy(seed)
-	if n.broker, err = openService(ctx, p2p.Config{Key: keys.Peer(), Listen: lastAddress(dir), Trace: o.trace, Log: o.log}, filepath.Join(dir, "blobs"), n.bootstrap()); err != nil {
+	if n.broker, err = openService(ctx, p2p.Config{Key: keys.Peer(), Listen: lastAddress(dir), Trace: o.trace, Log: o.log}, filepath.Join(dir, "blobs"), blob.Space{Bytes: blobSpace}, n.bootstrap()); err != nil {
 		return err
 	}
 	n.closers = append(n.closers, n.broker.close)

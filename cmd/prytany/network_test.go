@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
@@ -73,7 +74,7 @@ func newTown(t testing.TB, o networkOptions) *town {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.alice.close() })
-	if w.bob, err = openService(context.Background(), host(), "", w.bootstrap()); err != nil {
+	if w.bob, err = openService(context.Background(), host(), "", blob.Space{}, w.bootstrap()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.bob.close() })

@@ -17,28 +17,33 @@ import (
 )
 
 func (a *app) nodeCommand() *cobra.Command {
-	var dir, listen, bond string
-	var oci []string
-	var by nodeTEE
+	var o nodeOptions
 	c := &cobra.Command{
 		Use:   "node",
 		Short: "Run a worker on a network, until Ctrl-C",
 		Long: "Registers this worker and bonds stake on first use. Its stake counts in the draw after a whole\n" +
 			"epoch. Its TEE is SIMULATED, or this machine's TPM with --tee tpm.",
 		Args: none,
-		RunE: func(c *cobra.Command, _ []string) error { return a.node(c.Context(), dir, listen, bond, oci, by) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.node(c.Context(), o) },
 	}
-	checkTEE := teeFlag(c, &by.kind, "this machine's, by --tpm")
+	checkTEE := teeFlag(c, &o.tee.kind, "this machine's, by --tpm")
 	c.PreRunE = func(*cobra.Command, []string) error { return checkTEE() }
-	c.Flags().StringVar(&by.path, "tpm", tpm.DefaultPath, "the TPM's device")
-	c.Flags().StringVar(&by.socket, "tpm-socket", "", "swtpm's socket, in place of a device")
-	c.Flags().StringVar(&by.chain, "tpm-chain", "", "PEM file of the certificates between the TPM's and its maker's root")
+	c.Flags().StringVar(&o.tee.path, "tpm", tpm.DefaultPath, "the TPM's device")
+	c.Flags().StringVar(&o.tee.socket, "tpm-socket", "", "swtpm's socket, in place of a device")
+	c.Flags().StringVar(&o.tee.chain, "tpm-chain", "", "PEM file of the certificates between the TPM's and its maker's root")
 	c.AddCommand(a.nodeShowCommand())
-	c.Flags().StringVar(&dir, "dir", "", "the worker's home (default: worker in the user's directory)")
-	c.Flags().StringVar(&listen, "listen", "", "multiaddr to listen on (default: a free TCP port on loopback)")
-	ociFlag(c, &oci)
-	c.Flags().StringVar(&bond, "bond", "200", "PRY to bond on first use")
+	c.Flags().StringVar(&o.dir, "dir", "", "the worker's home (default: worker in the user's directory)")
+	c.Flags().StringVar(&o.listen, "listen", "", "multiaddr to listen on (default: a free TCP port on loopback)")
+	ociFlag(c, &o.oci)
+	c.Flags().StringVar(&o.bond, "bond", "200", "PRY to bond on first use")
+	c.Flags().StringVar(&o.space, "blob-space", "10GiB", "what others' encrypted files may take of the disk: the oldest make room for new ones")
 	return c
+}
+
+type nodeOptions struct {
+	dir, listen, bond, space string
+	oci                      []string
+	tee                      nodeTEE
 }
 
 // nodeTEE says what a worker's enclaves quote by.
@@ -51,24 +56,34 @@ func (t nodeTEE) device() string {
 	return t.path
 }
 
-func (a *app) node(ctx context.Context, dir, listen, bond string, oci []string, by nodeTEE) error {
-	amount, err := task.ParseAmount(bond)
+// leastSpace is room for the files of the tasks that a worker has in hand.
+const leastSpace = 8 * task.MaxBlob
+
+func (a *app) node(ctx context.Context, o nodeOptions) error {
+	amount, err := task.ParseAmount(o.bond)
 	if err != nil {
 		return usage("--bond: %v", err)
 	}
-	if dir == "" {
+	space, err := parseQuantity(o.space)
+	if err == nil && space < leastSpace {
+		err = fmt.Errorf("%s is under the least, %d GiB", o.space, leastSpace>>30)
+	}
+	if err != nil {
+		return usage("--blob-space: %v", err)
+	}
+	if o.dir == "" {
 		home, err := a.userHome()
 		if err != nil {
 			return err
 		}
-		dir = filepath.Join(home, "worker")
+		o.dir = filepath.Join(home, "worker")
 	}
 	s, err := a.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	p, err := openPlatform(oci)
+	p, err := openPlatform(o.oci)
 	if err != nil {
 		return err
 	}
@@ -80,7 +95,7 @@ func (a *app) node(ctx context.Context, dir, listen, bond string, oci []string, 
 	if err := p.known(params); err != nil {
 		return err
 	}
-	w, err := openWorker(ctx, dir, listen, p.runtimes(ctx), nil, a.logger())
+	w, err := openWorker(ctx, o.dir, o.listen, space, p.runtimes(ctx), nil, a.logger())
 	if err != nil {
 		return err
 	}
@@ -90,8 +105,8 @@ func (a *app) node(ctx context.Context, dir, listen, bond string, oci []string, 
 			return err
 		}
 	}
-	if by.kind == string(attest.TPM) {
-		if err := w.nodeTPM(ctx, s, p, params, by.device(), by.chain); err != nil {
+	if o.tee.kind == string(attest.TPM) {
+		if err := w.nodeTPM(ctx, s, p, params, o.tee.device(), o.tee.chain); err != nil {
 			return err
 		}
 	}

@@ -41,7 +41,7 @@ func TestWorkerBringsItsTPM(t *testing.T) {
 		ca   *swtpm.CA
 		code string
 	}{{"known", w.tpms.ca, ""}, {"foreign", foreign, "activation-refused"}} {
-		k, err := openWorker(t.Context(), filepath.Join(t.TempDir(), row.name), "", []string{task.RuntimeWasm}, nil, log)
+		k, err := openWorker(t.Context(), filepath.Join(t.TempDir(), row.name), "", blobSpace, []string{task.RuntimeWasm}, nil, log)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -63,9 +63,9 @@ func (h *hearing) get() *node.Worker {
 }
 
 // openWorker opens a worker's home, making its keys on first use, and its
-// host, at the address of the last time if none is given. It does not work
-// before attach and Run.
-func openWorker(ctx context.Context, home, listen string, runtimes []string, trace func(string, []byte), log *slog.Logger) (*worker, error) {
+// host, at the address of the last time if none is given. Others' files may take
+// so much space, in bytes. It does not work before attach and Run.
+func openWorker(ctx context.Context, home, listen string, space uint64, runtimes []string, trace func(string, []byte), log *slog.Logger) (*worker, error) {
 	seed, err := secretFile(filepath.Join(home, "worker.key"))
 	if err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func openWorker(ctx context.Context, home, listen string, runtimes []string, tra
 	if err != nil {
 		return nil, errors.Join(err, w.journal.Close())
 	}
-	if w.blobs, err = blob.Open(ctx, w.host.Libp2p(), filepath.Join(home, "blobs")); err != nil {
+	if w.blobs, err = blob.Open(ctx, w.host.Libp2p(), filepath.Join(home, "blobs"), blob.Space{Bytes: space, Evict: true}); err != nil {
 		return nil, errors.Join(err, w.host.Close(), w.journal.Close())
 	}
 	w.node = w.keys.registration(w.host.Addr(), runtimes)
