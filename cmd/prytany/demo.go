@@ -171,7 +171,7 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 		return err
 	}
 	if err == nil {
-		line.mark("run", "Alice has her result, signed by the enclave and opened with her key")
+		line.mark(stepRun, "Alice has her result, signed by the enclave and opened with her key")
 	}
 	c, err := r.Settled(ctx, func(e ledger.Event) { line.event(ctx, n, e) })
 	if err != nil {

@@ -30,6 +30,9 @@ type step struct {
 	took time.Duration
 }
 
+// stepRun ends with Alice's result.
+const stepRun = "run"
+
 func newTimeline(a *app) *timeline {
 	now := time.Now()
 	return &timeline{a: a, begin: now, last: now}
@@ -74,6 +77,10 @@ func (l *timeline) mark(name, format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
+	// The chain may have the result before Alice: what led to it was the run.
+	if n := len(l.steps); n > 0 && name == stepRun && l.steps[n-1].name == phaseNames[ledger.Reviewing] {
+		l.steps[n-1].name, name = name, "result to Alice"
+	}
 	l.steps = append(l.steps, step{name, now.Sub(l.last)})
 	l.last = now
 	l.line(bold, format, args...)
