@@ -138,7 +138,7 @@ func trusted(leaf *x509.Certificate, between, roots []*x509.Certificate, at int6
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return nil, task.Refuse(CertificateExpired, "%s: %v", leaf.Subject, err)
 	case err != nil:
-		return nil, task.Refuse(UntrustedChain, "%s does not chain to a root of this chain's genesis: %v", leaf.Subject, err)
+		return nil, task.Refuse(UntrustedChain, "%s does not chain to a trusted root: %v", leaf.Subject, err)
 	}
 	for _, c := range chains[0] {
 		if ref.revoked(sha256.Sum256(c.Raw)) {

@@ -92,7 +92,7 @@ func verifyNitro(quote []byte, want Expected, ref Reference) (c Claims, refused 
 	}
 	at := int64(d.Timestamp / 1000)
 	if at < want.Now-nitroBefore || at > want.Now+nitroAfter {
-		return c, task.Refuse(StaleQuote, "the document is of %s, the task was drawn at %s", utc(at), utc(want.Now))
+		return c, task.Refuse(StaleQuote, "the document is of %s and is judged at %s", utc(at), utc(want.Now))
 	}
 	anchors, refused := roots(ref.Nitro.Roots, awsRoot)
 	if refused != nil {

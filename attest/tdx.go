@@ -235,7 +235,7 @@ func (k TDXCollateral) verify(p tdxPlatform, root *x509.Certificate, anchors []*
 		issued, next := d.issued.Unix(), d.next.Unix()
 		old := d.what != "root CRL" && issued < now-age // the root's is issued once a year
 		if next < now || old || issued > now+collateralAhead {
-			return info, qe, task.Refuse(StaleCollateral, "%s of %s, good until %s; the task was drawn at %s", d.what, utc(issued), utc(next), utc(now))
+			return info, qe, task.Refuse(StaleCollateral, "%s of %s, good until %s; it is judged at %s", d.what, utc(issued), utc(next), utc(now))
 		}
 	}
 	for _, r := range []struct {

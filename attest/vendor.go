@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/google/go-sev-guest/abi"
-	"github.com/google/go-sev-guest/proto/sevsnp"
 	"github.com/prytany/prytany/task"
 )
 
@@ -21,6 +20,44 @@ type VendorQuote struct {
 	Kind    Kind
 	Quote   []byte
 	Missing []string // what must come beside it before it can be judged, and where to get it
+	Unused  []int    // files beside it that are nothing to it, by their place
+}
+
+// FromVendor recognises an SEV-SNP report, a TDX quote or a Nitro document, and
+// what came beside it, in any order: certificates as DER, as PEM or in AMD's
+// table, Intel's collateral as its service sends it, with the headers or
+// without. Of several of a kind it takes the one that fits.
+func FromVendor(raw []byte, beside ...[]byte) (v VendorQuote, err error) {
+	s := &besides{}
+	for i, f := range beside {
+		s.file = i
+		s.add(f)
+	}
+	switch {
+	case len(raw) >= abi.ReportSize && slices.Contains([]byte{2, 3, 4, 5}, raw[0]) && zero(raw[1:4]):
+		s.file = -1 // an extended report has the certificates behind it
+		if rest := raw[abi.ReportSize:]; !s.table(rest) && !zero(rest) {
+			return v, fmt.Errorf("an SEV-SNP report with %d bytes behind it that are no table of certificates", len(rest))
+		}
+		v = s.snp(raw[:abi.ReportSize])
+	case bytes.HasPrefix(raw, []byte{4, 0, 2, 0, 0x81, 0, 0, 0}): // version 4, ECDSA on P-256, of a TD
+		if v, err = s.tdx(raw); err != nil {
+			return v, fmt.Errorf("a TDX quote that is not whole: %w", err)
+		}
+	case bytes.HasPrefix(bytes.TrimPrefix(raw, []byte{0xd2}), append([]byte{0x84, 0x44}, es384...)): // COSE_Sign1
+		if _, _, err := parseNitro(raw); err != nil {
+			return v, fmt.Errorf("a Nitro document that is not whole: %w", err)
+		}
+		v = VendorQuote{Kind: Nitro, Quote: task.Encode(NitroQuote{Document: raw})}
+	default:
+		return v, fmt.Errorf("neither an SEV-SNP report, nor a TDX quote of version 4, nor a Nitro document")
+	}
+	for i := range beside {
+		if !slices.Contains(s.used, i) {
+			v.Unused = append(v.Unused, i)
+		}
+	}
+	return v, nil
 }
 
 // Describe is [Describe] for a quote that was made for no task: there are no
@@ -29,105 +66,156 @@ func (v VendorQuote) Describe(now int64, ref Reference) []Row {
 	var d description
 	if len(v.Missing) > 0 {
 		d.row("kind", "", string(v.Kind), true)
-		d.row("signatures and certificates", "hold", "not judged, for what is missing", false)
+		d.row("signatures and certificates", "", "not judged, for what is missing", false)
 	} else {
 		_, _ = d.quote(Evidence{Kind: v.Kind, Quote: v.Quote}, Expected{Now: now}, task.Policy{}, ref)
 	}
 	return append(d.rows, says(v.Kind, v.Quote)...)
 }
 
-// FromVendor recognises an SEV-SNP report, a TDX quote or a Nitro document, and
-// what came beside it, in any order: certificates as DER, as PEM or in AMD's
-// table, Intel's collateral as its service sends it, with the headers or
-// without.
-func FromVendor(raw []byte, beside ...[]byte) (VendorQuote, error) {
-	all := sortOut(beside)
+// besides is what came beside a quote.
+type besides struct {
+	file  int // that is being read
+	certs []beside[*x509.Certificate]
+	crls  []beside[*x509.RevocationList]
+	json  []beside[[]byte]
+	used  []int
+}
+
+// beside is a part, and the file that it is from.
+type beside[T any] struct {
+	part T
+	file int
+}
+
+func (s *besides) add(f []byte) {
+	f = bytes.TrimLeft(f, "\ufeff \t\r\n")
+	head, body, http := bytes.Cut(f, []byte("\r\n\r\n"))
 	switch {
-	case len(raw) >= abi.ReportSize && slices.Contains([]byte{2, 3, 4, 5}, raw[0]) && zero(raw[1:4]):
-		all.table(raw[abi.ReportSize:]) // an extended report has the certificates behind it
-		return snpOf(raw[:abi.ReportSize], all), nil
-	case bytes.HasPrefix(raw, []byte{4, 0, 2, 0, 0x81, 0, 0, 0}): // version 4, ECDSA on P-256, of a TD
-		return tdxOf(raw, all), nil
-	case bytes.HasPrefix(bytes.TrimPrefix(raw, []byte{0xd2}), append([]byte{0x84, 0x44}, es384...)): // COSE_Sign1
-		return VendorQuote{Kind: Nitro, Quote: task.Encode(NitroQuote{Document: raw})}, nil
+	case bytes.HasPrefix(f, []byte("HTTP/")): // as curl -i writes it
+		s.headers(head)
+		if http {
+			s.add(body)
+		}
+	case bytes.HasPrefix(f, []byte("{")):
+		s.json = append(s.json, beside[[]byte]{bytes.TrimSpace(f), s.file})
+	case bytes.Contains(f, []byte("-----BEGIN%20")):
+		s.headers(f)
+	case bytes.Contains(f, []byte("-----BEGIN ")):
+		s.pem(f)
+	default:
+		s.der(f)
+		s.table(f)
 	}
-	return VendorQuote{}, fmt.Errorf("neither an SEV-SNP report, nor a TDX quote of version 4, nor a Nitro document")
 }
 
-// sorted is what came beside a quote.
-type sorted struct {
-	certs []*x509.Certificate
-	crls  []*x509.RevocationList
-	json  [][]byte
-}
-
-func sortOut(files [][]byte) (s sorted) {
-	for _, f := range files {
-		switch {
-		case bytes.HasPrefix(f, []byte("{")):
-			s.json = append(s.json, bytes.TrimSpace(f))
-		case bytes.Contains(f, []byte("-----BEGIN%20")): // as Intel sends a chain in a header
-			for _, word := range strings.Fields(string(f)) {
-				if text, err := url.PathUnescape(word); err == nil {
-					s.pem([]byte(text))
-				}
-			}
-		case bytes.Contains(f, []byte("-----BEGIN ")):
-			s.pem(f)
-		default:
-			s.der(f)
-			s.table(f)
+// headers reads the certificates that Intel sends in them.
+func (s *besides) headers(f []byte) {
+	for _, word := range strings.Fields(string(f)) {
+		if text, err := url.PathUnescape(word); err == nil && strings.HasPrefix(text, "-----BEGIN ") {
+			s.pem([]byte(text))
 		}
 	}
-	return s
 }
 
-func (s *sorted) pem(text []byte) {
+func (s *besides) pem(text []byte) {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		s.der(block.Bytes)
 	}
 }
 
-func (s *sorted) der(b []byte) {
+func (s *besides) der(b []byte) (read bool) {
 	if c, err := x509.ParseCertificate(b); err == nil {
-		s.certs = append(s.certs, c)
-	} else if l, err := x509.ParseRevocationList(b); err == nil {
-		s.crls = append(s.crls, l)
+		s.certs = append(s.certs, beside[*x509.Certificate]{c, s.file})
+		return true
 	}
+	l, err := x509.ParseRevocationList(b)
+	if err == nil {
+		s.crls = append(s.crls, beside[*x509.RevocationList]{l, s.file})
+	}
+	return err == nil
 }
 
 // table reads AMD's table of certificates (GHCB specification, §4.1.8.1): of
 // each its name, where it begins and its size, up to a name of zeros.
-func (s *sorted) table(b []byte) {
+func (s *besides) table(b []byte) (read bool) {
 	const entry = 24
 	for at := 0; at+entry <= len(b) && !zero(b[at:at+16]); at += entry {
 		from, size := uint64(binary.LittleEndian.Uint32(b[at+16:])), uint64(binary.LittleEndian.Uint32(b[at+20:]))
 		if from+size > uint64(len(b)) {
-			return
+			break
 		}
-		s.der(b[from : from+size])
+		read = s.der(b[from:from+size]) || read
 	}
+	return read
 }
 
-// cert is the first certificate whose subject begins so.
-func (s sorted) cert(names ...string) []byte {
-	for _, c := range s.certs {
-		if slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(c.Subject.CommonName, n) }) {
-			return c.Raw
+// pick is the best of what may do: the last that fits, or the first if none
+// does, so that judging it says why.
+func pick[T any](s *besides, all []beside[T], may, fits func(T) bool) (best T, found bool) {
+	at := -1
+	for i, b := range all {
+		if may(b.part) && (at < 0 || fits(b.part)) {
+			at = i
 		}
 	}
-	return nil
+	if at < 0 {
+		return best, false
+	}
+	s.used = append(s.used, all[at].file)
+	return all[at].part, true
 }
 
-func snpOf(report []byte, s sorted) VendorQuote {
-	q := SNPQuote{Report: report, VCEK: s.cert("SEV-VCEK"), ASK: s.cert("SEV-Genoa", "SEV-Milan", "SEV-Turin")}
-	v := VendorQuote{Kind: SEVSNP, Quote: task.Encode(q)}
+func whichever[T any](T) bool { return true }
+
+// cert is a certificate whose subject begins so.
+func (s *besides) cert(fits func(*x509.Certificate) bool, names ...string) *x509.Certificate {
+	c, _ := pick(s, s.certs, func(c *x509.Certificate) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(c.Subject.CommonName, n) })
+	}, fits)
+	return c
+}
+
+// der is a certificate's bytes, if there is one.
+func der(c *x509.Certificate) []byte {
+	if c == nil {
+		return nil
+	}
+	return c.Raw
+}
+
+// snpUnknown stands for a product line that a report does not name.
+const snpUnknown = "PRODUCT"
+
+func (s *besides) snp(report []byte) VendorQuote {
 	product := snpProduct(report)
-	if len(q.VCEK) == 0 {
-		v.Missing = append(v.Missing, "the chip's VCEK: "+vcekURL(product, report))
+	vcek := s.cert(func(c *x509.Certificate) bool {
+		v, err := parseVCEK(c, strings.TrimPrefix(c.Issuer.CommonName, "SEV-"))
+		return err == nil && bytes.Equal(v.chip[:], report[0x1A0:0x1E0]) && v.tcb == binary.LittleEndian.Uint64(report[0x180:])
+	}, "SEV-VCEK")
+	if vcek != nil && product == snpUnknown {
+		product = strings.TrimPrefix(vcek.Issuer.CommonName, "SEV-")
 	}
-	if len(q.ASK) == 0 {
-		v.Missing = append(v.Missing, "AMD's ASK: "+amdKDS+product+"/cert_chain")
+	ask := s.cert(func(c *x509.Certificate) bool {
+		return vcek == nil || bytes.Equal(c.RawSubject, vcek.RawIssuer)
+	}, "SEV-Genoa", "SEV-Milan", "SEV-Turin")
+	v := VendorQuote{Kind: SEVSNP, Quote: task.Encode(SNPQuote{Report: report, VCEK: der(vcek), ASK: der(ask)})}
+	note := ""
+	if product == snpUnknown {
+		note = " (PRODUCT is Milan, Genoa or Turin: this report does not say which)"
+	}
+	signer, _ := abi.ParseSignerInfo(binary.LittleEndian.Uint32(report[0x48:]))
+	switch {
+	case vcek != nil:
+	case signer.SigningKey != abi.VcekReportSigner:
+		v.Missing = append(v.Missing, "a VCEK: the report is signed by a key of the cloud's (VLEK) or by none, which names no chip and is not judged here")
+	case signer.MaskChipKey || zero(report[0x1A0:0x1E0]):
+		v.Missing = append(v.Missing, "the chip's VCEK, which AMD gives for a chip's id: the host has masked it")
+	default:
+		v.Missing = append(v.Missing, "the chip's VCEK: "+vcekURL(product, report)+note)
+	}
+	if ask == nil {
+		v.Missing = append(v.Missing, "AMD's ASK: "+amdKDS+product+"/cert_chain"+note)
 	}
 	return v
 }
@@ -135,18 +223,20 @@ func snpOf(report []byte, s sorted) VendorQuote {
 // amdKDS is AMD's service for certificates (AMD 57230, §4).
 const amdKDS = "https://kdsintf.amd.com/vcek/v1/"
 
-// snpProduct is the product line that a report names, from its version 3 on.
+// snpProduct is the product line of the processor that a report names, from its
+// version 3 on. AMD's service calls Bergamo and Siena Genoa.
 func snpProduct(report []byte) string {
-	eax := abi.FmsToCpuid1Eax(report[0x188], report[0x189], report[0x18A])
-	switch abi.SevProductFromCpuid1Eax(eax).GetName() {
-	case sevsnp.SevProduct_SEV_PRODUCT_MILAN:
+	family, model := report[0x188], report[0x189]
+	switch {
+	case report[0] < 3:
+	case family == 0x19 && model < 0x10:
 		return "Milan"
-	case sevsnp.SevProduct_SEV_PRODUCT_GENOA:
+	case family == 0x19 && (model < 0x20 || model >= 0xa0 && model < 0xb0):
 		return "Genoa"
-	case sevsnp.SevProduct_SEV_PRODUCT_TURIN:
+	case family == 0x1a && model < 0x20:
 		return "Turin"
 	}
-	return "{Milan, Genoa or Turin}"
+	return snpUnknown
 }
 
 func vcekURL(product string, report []byte) string {
@@ -163,31 +253,35 @@ const (
 	intelRootCRL = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der"
 )
 
-func tdxOf(quote []byte, s sorted) VendorQuote {
-	q := TDXQuote{Quote: quote}
-	q.Collateral.Signer = s.cert("Intel SGX TCB Signing")
-	for _, j := range s.json {
-		var parts map[string]json.RawMessage
-		_ = json.Unmarshal(j, &parts) // it has no such part, then
-		if parts["tcbInfo"] != nil {
-			q.Collateral.TCBInfo = j
-		}
-		if parts["enclaveIdentity"] != nil {
-			q.Collateral.QEIdentity = j
-		}
-	}
-	for _, l := range s.crls {
-		if strings.Contains(l.Issuer.CommonName, "Root") {
-			q.Collateral.RootCRL = l.Raw
-		} else {
-			q.Collateral.PCKCRL = l.Raw
-		}
-	}
-	v := VendorQuote{Kind: TDX, Quote: task.Encode(q)}
+func (s *besides) tdx(quote []byte) (v VendorQuote, err error) {
 	p, err := parseTDX(quote)
 	if err != nil {
-		return v // verifying it will say why
+		return v, err
 	}
+	of := func(name string, fits func(part json.RawMessage) bool) []byte {
+		b, _ := pick(s, s.json, func(b []byte) bool { return member(b, name) != nil }, func(b []byte) bool { return fits(member(b, name)) })
+		return b
+	}
+	crl := func(by *x509.Certificate) []byte {
+		l, found := pick(s, s.crls, func(l *x509.RevocationList) bool { return bytes.Equal(l.RawIssuer, by.RawSubject) }, whichever)
+		if !found {
+			return nil
+		}
+		return l.Raw
+	}
+	k := TDXCollateral{
+		TCBInfo: of("tcbInfo", func(part json.RawMessage) bool {
+			var i tcbInfo
+			return json.Unmarshal(part, &i) == nil && i.ID == "TDX" && bytes.Equal(i.FMSPC, p.ext.fmspc)
+		}),
+		QEIdentity: of("enclaveIdentity", func(part json.RawMessage) bool {
+			var i qeIdentity
+			return json.Unmarshal(part, &i) == nil && i.ID == "TD_QE"
+		}),
+		Signer:  der(s.cert(whichever, "Intel SGX TCB Signing")),
+		RootCRL: crl(p.root), PCKCRL: crl(p.between),
+	}
+	v = VendorQuote{Kind: TDX, Quote: task.Encode(TDXQuote{Quote: quote, Collateral: k})}
 	ca := "platform"
 	if strings.Contains(p.pck.Issuer.CommonName, "Processor") {
 		ca = "processor"
@@ -197,15 +291,24 @@ func tdxOf(quote []byte, s sorted) VendorQuote {
 		have        []byte
 		what, where string
 	}{
-		{q.Collateral.TCBInfo, "TCB info", info},
-		{q.Collateral.QEIdentity, "QE identity", intelPCS + "tdx/certification/v4/qe/identity"},
-		{q.Collateral.Signer, "the certificate that signs both", "header TCB-Info-Issuer-Chain of " + info},
-		{q.Collateral.RootCRL, "revocation list of the root", intelRootCRL},
-		{q.Collateral.PCKCRL, "revocation list of the PCK's CA", intelPCS + "sgx/certification/v4/pckcrl?encoding=der&ca=" + ca},
+		{k.TCBInfo, "TCB info", info},
+		{k.QEIdentity, "QE identity", intelPCS + "tdx/certification/v4/qe/identity"},
+		{k.Signer, "the certificate that signs both", "header TCB-Info-Issuer-Chain of " + info},
+		{k.RootCRL, "revocation list of the root", intelRootCRL},
+		{k.PCKCRL, "revocation list of the PCK's CA", intelPCS + "sgx/certification/v4/pckcrl?encoding=der&ca=" + ca},
 	} {
 		if len(m.have) == 0 {
 			v.Missing = append(v.Missing, m.what+": "+m.where)
 		}
 	}
-	return v
+	return v, nil
+}
+
+// member is a part of a JSON object; nil if it is none, or has none.
+func member(object []byte, name string) json.RawMessage {
+	var parts map[string]json.RawMessage
+	if json.Unmarshal(object, &parts) != nil {
+		return nil
+	}
+	return parts[name]
 }

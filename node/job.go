@@ -77,10 +77,10 @@ func (j *job) begin(a committee.StartEnclave) {
 	var wg sync.WaitGroup
 	var errs [3]error
 	t, f := j.of.Task, j.of.Function
-	wg.Go(func() { j.code, errs[0] = w.Blobs.Get(j.ctx, f.Code, f.Broker.Addr) })
-	wg.Go(func() { j.input, errs[1] = w.Blobs.Get(j.ctx, t.Input, t.Endpoint.Addr) })
+	wg.Go(func() { j.code, errs[0] = j.fetch(f.Code, f.Broker.Addr) })
+	wg.Go(func() { j.input, errs[1] = j.fetch(t.Input, t.Endpoint.Addr) })
 	if image := f.Manifest.Image; image != nil {
-		wg.Go(func() { j.image, errs[2] = w.Blobs.Get(j.ctx, image.Blob, f.Broker.Addr) })
+		wg.Go(func() { j.image, errs[2] = j.fetch(image.Blob, f.Broker.Addr) })
 	}
 	evidence, err := enclave.Begin(t, f, j.context, Nonces(a.Members))
 	if err != nil {
@@ -92,6 +92,30 @@ func (j *job) begin(a committee.StartEnclave) {
 	wg.Wait()
 	if err := errors.Join(errs[:]...); err != nil {
 		j.fail(fmt.Errorf("fetch the blobs: %w", err))
+	}
+}
+
+// fetch asks for a blob until it is there: its owner may be away for a moment,
+// and until it releases its key it is the owner who is waited for.
+func (j *job) fetch(b task.Blob, from string) ([]byte, error) {
+	for tries := 0; ; tries++ {
+		data, err := j.r.w.Blobs.Get(j.ctx, b, from)
+		switch task.CodeOf(err) {
+		case "", "blob-missing", "peer-unreachable":
+		default:
+			return nil, err // nothing that waiting helps
+		}
+		if err == nil || j.ctx.Err() != nil {
+			return data, err
+		}
+		if tries == 0 {
+			j.r.w.Log.Warn("waits for a blob", "task", j.r.id.Short(), "blob", b.CID, "err", err)
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-j.ctx.Done():
+			return nil, j.ctx.Err()
+		}
 	}
 }
 

@@ -21,6 +21,11 @@ type Blobs interface {
 	Put(ctx context.Context, data []byte) (task.Blob, error)
 }
 
+// Net reaches peers.
+type Net interface {
+	Connect(ctx context.Context, addr string) error
+}
+
 // Vault makes the secrets of tasks. They stay in it.
 type Vault interface {
 	// Lock encrypts an input to a fresh identity, and makes another for the result.
@@ -44,6 +49,7 @@ type Client struct {
 	Endpoint string // this client's own address: executors ask it for the key
 	Chain    Chain
 	Blobs    Blobs
+	Net      Net
 	Vault    Vault
 	Policy   task.Policy // on top of each task's own
 	Log      *slog.Logger
@@ -219,6 +225,7 @@ func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, err
 	again := time.NewTicker(2 * time.Second) // a peer or a node may only be busy
 	defer again.Stop()
 	failures := 0 // of the chain's result: anybody may send others
+	var met task.NodeID
 	for {
 		var s *task.SignedResult
 		select {
@@ -236,9 +243,18 @@ func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, err
 				r.c.Log.Warn("cannot read the task", "task", r.ID.Short(), "err", err)
 				continue
 			}
+			if x := c.Member(c.View.Executor); x != nil && c.View.Executor != met {
+				met = c.View.Executor
+				wg.Go(func() { r.meet(ctx, x.Node.Addr) })
+			}
 			closed = c.Phase == ledger.Closed
 			if s = c.View.Result; s == nil && closed {
-				return Outcome{}, Ended(c)
+				if c, err = closedCase(ctx, r.c.Chain, r.ID); err != nil {
+					return Outcome{}, err
+				}
+				if s = c.View.Result; s == nil {
+					return Outcome{}, Ended(c)
+				}
 			}
 		}
 		if s == nil {
@@ -257,6 +273,14 @@ func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, err
 		if failures++; closed && (hopeless || failures >= attemptsAfterEnd) {
 			return Outcome{}, err
 		}
+	}
+}
+
+// meet connects to the executor: where it cannot reach Alice, behind a router
+// or at another address than the task names, it then can all the same.
+func (r *Run) meet(ctx context.Context, addr string) {
+	if err := r.c.Net.Connect(ctx, addr); err != nil && ctx.Err() == nil {
+		r.c.Log.Warn("the executor does not answer", "task", r.ID.Short(), "err", err)
 	}
 }
 
@@ -341,16 +365,28 @@ func (r *Run) Settled(ctx context.Context, each func(ledger.Event)) (*ledger.Cas
 	return Settled(ctx, r.c.Chain, r.ID, each)
 }
 
-// Settled waits until a task is settled. A node that is out of reach, an error
-// without a code, is asked again at the next block, until ctx ends.
+// Settled waits until a task is settled, by proof: what ends with it, such as
+// the keys to the result, must not end by a node's word. A node that is out of
+// reach, an error without a code, is asked again at the next block, until ctx
+// ends.
 func Settled(ctx context.Context, chain Chain, id task.TaskID, each func(ledger.Event)) (*ledger.Case, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	if c, err := chain.Case(ctx, id); task.CodeOf(err) != "" || err == nil && c.Phase == ledger.Closed {
-		return c, err
-	}
 	var done *ledger.Case
 	var failed error
+	look := func() bool {
+		c, err := chain.Case(ctx, id)
+		switch {
+		case task.CodeOf(err) != "":
+			failed = err
+		case err == nil && c.Phase == ledger.Closed:
+			done, failed = closedCase(ctx, chain, id)
+		}
+		return done != nil || failed != nil
+	}
+	if look() {
+		return done, failed
+	}
 	err := chain.Watch(ctx, 0, func(_ uint64, events []ledger.Event) {
 		if done != nil || failed != nil {
 			return
@@ -361,12 +397,7 @@ func Settled(ctx context.Context, chain Chain, id task.TaskID, each func(ledger.
 			}
 		}
 		// The task may have been settled between the look and the watch.
-		c, err := chain.Case(ctx, id)
-		if task.CodeOf(err) != "" {
-			failed = err
-			stop()
-		} else if err == nil && c.Phase == ledger.Closed {
-			done = c
+		if look() {
 			stop()
 		}
 	})
@@ -377,6 +408,30 @@ func Settled(ctx context.Context, chain Chain, id task.TaskID, each func(ledger.
 		return nil, errors.Join(err, ctx.Err())
 	}
 	return done, nil
+}
+
+// closedCase is a case that a node says is closed, by proof, which may lag a
+// block behind.
+func closedCase(ctx context.Context, chain Chain, id task.TaskID) (*ledger.Case, error) {
+	for tries := 1; ; tries++ {
+		c, err := chain.VerifiedCase(ctx, id)
+		pause := time.Second
+		switch {
+		case err == nil && c.Phase == ledger.Closed:
+			return c, nil
+		case err == nil && tries < 100:
+			pause = 10 * time.Millisecond
+		case err == nil:
+			return nil, task.Refuse("node-lies", "the node says that task %s is settled, and proves that it is not", id.Short())
+		case tries >= attemptsAfterEnd:
+			return nil, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // Ended is a settled case as an error that a person can act on: what happened,

@@ -3,6 +3,7 @@ package owner
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 
 	"github.com/prytany/prytany/attest"
@@ -26,6 +27,10 @@ func (s *shaky) Case(context.Context, task.TaskID) (*ledger.Case, error) {
 	return nil, err
 }
 
+func (s *shaky) VerifiedCase(ctx context.Context, id task.TaskID) (*ledger.Case, error) {
+	return s.Case(ctx, id)
+}
+
 func (s *shaky) Watch(ctx context.Context, _ uint64, each func(uint64, []ledger.Event)) error {
 	for h := uint64(1); ctx.Err() == nil; h++ {
 		each(h, nil)
@@ -41,6 +46,28 @@ func TestSettledOutlastsANodeOutOfReach(t *testing.T) {
 		t.Errorf("%v, %v", c, err)
 	}
 	if _, err := Settled(context.Background(), &shaky{errs: []error{away, no}}, task.TaskID{}, nil); !errors.Is(err, no) {
+		t.Errorf("%v", err)
+	}
+}
+
+// liar says that a task is settled, and can prove only that it runs.
+type liar struct {
+	shaky
+	proof error
+}
+
+func (l *liar) VerifiedCase(context.Context, task.TaskID) (*ledger.Case, error) {
+	return &ledger.Case{Phase: ledger.Running}, l.proof
+}
+
+// A node's word ends no task: what is destroyed with it would be lost.
+func TestSettledIsProven(t *testing.T) {
+	if c, err := Settled(t.Context(), &liar{}, task.TaskID{}, nil); c != nil || task.CodeOf(err) != "node-lies" {
+		t.Errorf("%v, %v", c, err)
+	}
+	r := &Run{c: &Client{Chain: &liar{}, Log: slog.New(slog.DiscardHandler)}, direct: make(chan task.SignedResult)}
+	r.keeper = &Keeper{Chain: &liar{}}
+	if _, err := r.Result(t.Context(), func(ledger.Event) {}); task.CodeOf(err) != "node-lies" {
 		t.Errorf("%v", err)
 	}
 }

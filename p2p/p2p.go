@@ -35,6 +35,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 
+	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/prytany/prytany/task"
 )
 
@@ -205,6 +207,16 @@ func (p *Host) Addr() string {
 
 // Libp2p is the host itself, for the blob exchange that shares it.
 func (p *Host) Libp2p() host.Host { return p.host }
+
+// Free says whether a host can listen at a multiaddr of TCP.
+func Free(addr string) bool {
+	a, err := multiaddr.NewMultiaddr(addr)
+	if err != nil {
+		return false
+	}
+	l, err := manet.Listen(a)
+	return err == nil && l.Close() == nil
+}
 
 // Connect dials a peer by its address and stays connected.
 func (p *Host) Connect(ctx context.Context, addr string) error {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,4 +114,21 @@ func FuzzReadFrame(f *testing.F) {
 			t.Fatal("read more than there is")
 		}
 	})
+}
+
+func TestFree(t *testing.T) {
+	h, err := New(t.Context(), Config{Key: ed25519.NewKeyFromSeed(make([]byte, 32))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, _, _ := strings.Cut(h.Addr(), "/p2p/")
+	if Free(addr) {
+		t.Errorf("%s is free while a host listens there", addr)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !Free(addr) || Free("nowhere") {
+		t.Errorf("%s is not free", addr)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"filippo.io/age"
 	"github.com/prytany/prytany/task"
@@ -132,7 +133,20 @@ func WriteFileNew(path string, data []byte) error {
 		return err
 	}
 	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(err, f.Sync(), f.Close(), SyncDir(filepath.Dir(path)))
+}
+
+// SyncDir makes what was done in a directory outlast a power cut.
+func SyncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) { // not every file system has a word for it
+		err = nil
+	}
+	return errors.Join(err, d.Close())
 }
 
 // maxKeyFile bounds a keystore file, in bytes.

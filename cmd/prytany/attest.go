@@ -33,7 +33,7 @@ func (a *app) attestShowCommand() *cobra.Command {
 			"  gives the receipt of its task;\n" +
 			"  an SEV-SNP report, a TDX quote or a Nitro document as the vendor's tools write it: signatures and\n" +
 			"  certificates, with what --with adds to it. What is missing is named, with the place to get it.\n" +
-			"Exit code 0: all of it holds. 1: something does not. 2: it cannot be read.",
+			"Exit code 0: all of it holds. 1: something does not. 2: it cannot be read, or not judged for what is missing.",
 		Args: exactly(1, "FILE"),
 		RunE: func(_ *cobra.Command, args []string) error { return a.attestShow(args[0], of, at, beside) },
 	}
@@ -43,6 +43,9 @@ func (a *app) attestShowCommand() *cobra.Command {
 	return c
 }
 
+// incomplete is the reason for evidence that nobody can judge.
+const incomplete = "incomplete"
+
 // described is evidence in words.
 type described struct {
 	Round     string           `json:"round,omitempty"` // none if it was made for no task
@@ -51,10 +54,11 @@ type described struct {
 	Rows      []attest.Row     `json:"rows"`
 	Canary    bool             `json:"canary"`            // faulty on purpose
 	Missing   []string         `json:"missing,omitempty"` // what must come beside it, and from where
+	Unused    []string         `json:"unused,omitempty"`  // files beside it that are nothing to it
 }
 
 func (a *app) attestShow(path, of, at string, beside []string) error {
-	raw, err := readFile(path, receipt.MaxSize)
+	raw, err := readPiped(path, receipt.MaxSize)
 	if err != nil {
 		return task.Refuse("could-not", "%v", err)
 	}
@@ -86,16 +90,21 @@ func (a *app) attestShow(path, of, at string, beside []string) error {
 		return task.Refuse("could-not", "%s holds no evidence", path)
 	}
 	var text strings.Builder
-	good := true
+	code := exitCode(0)
 	for _, d := range list {
 		d.write(&text)
-		good = good && (d.Appraisal.Verdict == task.OK || d.Canary)
+		switch {
+		case d.Appraisal.Reason == incomplete:
+			code = 2
+		case d.Appraisal.Verdict != task.OK && !d.Canary:
+			code = max(code, 1)
+		}
 	}
 	if err := a.print(list, text.String()); err != nil {
 		return err
 	}
-	if !good {
-		return exitCode(1)
+	if code != 0 {
+		return code
 	}
 	return nil
 }
@@ -160,11 +169,14 @@ func describeAlone(ev attest.Evidence, of string, now int64) (d described, err e
 	return describe(ev, r.Case.Wanted(ev.Round), r.Case.Task.Policy, r.Case.Params.Reference), nil
 }
 
+// maxBeside bounds a file beside a vendor's own, in bytes.
+const maxBeside = 1 << 20
+
 // describeVendors is of a file that one of the vendors' tools has written.
 func describeVendors(raw []byte, of string, beside []string, now int64) (d described, err error) {
 	var with [][]byte
 	for _, path := range beside {
-		b, err := readFile(path, task.MaxEvidence)
+		b, err := readPiped(path, maxBeside)
 		if err != nil {
 			return d, task.Refuse("could-not", "%v", err)
 		}
@@ -178,9 +190,16 @@ func describeVendors(raw []byte, of string, beside []string, now int64) (d descr
 		return d, usage("--task goes with evidence as a node shows it; this is a vendor's own file")
 	}
 	d = described{Evidence: sha256.Sum256(raw), Missing: v.Missing, Rows: v.Describe(now, anybodys())}
-	d.judge(attest.Evidence{Kind: v.Kind, Quote: v.Quote}, now)
+	for _, i := range v.Unused {
+		d.Unused = append(d.Unused, beside[i])
+	}
 	if len(v.Missing) > 0 {
-		d.Appraisal = attest.Appraisal{Verdict: task.Fault, Reason: "incomplete", Detail: "it cannot be judged without what is named below (--with)"}
+		d.Appraisal = attest.Appraisal{Verdict: task.Fault, Reason: incomplete, Detail: "it cannot be judged without what is named below (--with)"}
+		return d, nil
+	}
+	d.judge(attest.Evidence{Kind: v.Kind, Quote: v.Quote}, now)
+	if d.Appraisal.Reason == attest.StaleQuote {
+		d.Appraisal.Detail += " (--at TIME judges it at another)"
 	}
 	return d, nil
 }
@@ -212,7 +231,11 @@ func (d described) write(text *strings.Builder) {
 	if d.Round != "" {
 		what = d.Round
 	}
-	fmt.Fprintf(text, "%s evidence %s: %s", what, d.Evidence.Short(), d.Appraisal.Verdict)
+	verdict := d.Appraisal.Verdict.String()
+	if d.Appraisal.Reason == incomplete {
+		verdict = "not judged"
+	}
+	fmt.Fprintf(text, "%s evidence %s: %s", what, d.Evidence.Short(), verdict)
 	if d.Appraisal.Verdict == task.Fault {
 		fmt.Fprintf(text, ", %s: %s", d.Appraisal.Reason, d.Appraisal.Detail)
 	}
@@ -232,6 +255,9 @@ func (d described) write(text *strings.Builder) {
 	}
 	for _, m := range d.Missing {
 		fmt.Fprintf(text, "  missing: %s\n", m)
+	}
+	for _, u := range d.Unused {
+		fmt.Fprintf(text, "  not used: %s is nothing to it\n", u)
 	}
 	text.WriteString("\n")
 }

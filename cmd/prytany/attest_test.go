@@ -60,10 +60,15 @@ func TestAttestShow(t *testing.T) {
 		{"rubbish.txt", []byte("rubbish"), nil, 2},
 		// As the vendors' tools write it.
 		{"vendor-sev-snp.txt", read("sev-snp-genoa-report.bin"), at("2026-02-20T00:00:00Z", beside("sev-snp-genoa", "vcek.der", "ask.der")...), 0},
-		{"vendor-sev-snp-alone.txt", read("sev-snp-genoa-report.bin"), nil, 1},
-		{"vendor-sev-snp-milan-alone.txt", read("sev-snp-milan-report.bin"), beside("sev-snp-milan", "vcek.der"), 1},
+		{"vendor-sev-snp-more.txt", read("sev-snp-genoa-report.bin"), at("2026-02-20T00:00:00Z", append(beside("sev-snp-milan", "vcek.der", "ask.der"), beside("sev-snp-genoa", "vcek.der", "ask.der")...)...), 0},
+		{"vendor-sev-snp-other.txt", read("sev-snp-genoa-report.bin"), at("2026-02-20T00:00:00Z", beside("sev-snp-milan", "vcek.der", "ask.der", "report.bin")...), 1},
+		{"vendor-sev-snp-alone.txt", read("sev-snp-genoa-report.bin"), nil, 2},
+		{"vendor-sev-snp-milan-alone.txt", read("sev-snp-milan-report.bin"), beside("sev-snp-milan", "vcek.der"), 2},
 		{"vendor-tdx.txt", read("tdx-2025-quote.bin"), at("2025-07-01T00:00:00Z", beside("tdx-2025", "tcb-info.json", "qe-identity.json", "signer.der", "root-crl.der", "pck-crl.der")...), 0},
-		{"vendor-tdx-alone.txt", read("tdx-2025-quote.bin"), nil, 1},
+		{"vendor-tdx-more.txt", read("tdx-2025-quote.bin"), at("2025-07-01T00:00:00Z", append(beside("tdx-2025", "pck-crl.der", "root-crl.der", "signer.der", "qe-identity.json", "tcb-info.json"), beside("tdx-2023", "tcb-info.json")...)...), 0},
+		{"vendor-tdx-alone.txt", read("tdx-2025-quote.bin"), nil, 2},
+		{"vendor-tdx-short.txt", read("tdx-2025-quote.bin")[:2000], nil, 2},
+		{"vendor-nitro-late.txt", read("nitro.cbor"), at("2026-01-01T00:00:00Z"), 1},
 		{"vendor-nitro.txt", read("nitro.cbor"), at("2024-09-07T14:40:00Z"), 0},
 		{"vendor-nitro-debug.txt", read("nitro-debug.cbor"), at("2024-09-07T14:40:00Z"), 1},
 	} {

@@ -43,18 +43,14 @@ func (a *app) openAlice(ctx context.Context, s *session, keys seal.Keystore, pos
 		return nil, err
 	}
 	host := p2p.Config{Key: keys.Peer(), Log: a.logger()}
-	v := vault{keys, filepath.Join(home, "tasks")}
-	open := func() (*client, error) {
-		return openClient(ctx, s.chain, keys.Account(), host, v, filepath.Join(home, "blobs"), s.Bootstrap)
-	}
 	if posted != nil {
 		host.Listen, _, _ = strings.Cut(posted.Endpoint.Addr, "/p2p/")
-		if c, err := open(); err == nil {
-			return c, nil
+		if !p2p.Free(host.Listen) { // she goes to the executor, then
+			a.say("the task's address %s is taken: Alice is at another", host.Listen)
+			host.Listen = ""
 		}
-		host.Listen = "" // somebody else has the address now: all goes through the chain, then
 	}
-	return open()
+	return openClient(ctx, s.chain, keys.Account(), host, vault{keys, filepath.Join(home, "tasks")}, filepath.Join(home, "blobs"), s.Bootstrap)
 }
 
 // openClient opens a host for a person and connects it. Blobs are in dir.
@@ -64,7 +60,7 @@ func openClient(ctx context.Context, c chainEdge, account ed25519.PrivateKey, ho
 		return nil, err
 	}
 	cl := &client{service: s, Client: &owner.Client{
-		Account: account, Endpoint: s.host.Addr(), Chain: c, Blobs: s.blobs, Vault: v, Log: host.Log,
+		Account: account, Endpoint: s.host.Addr(), Chain: c, Blobs: s.blobs, Net: s.host, Vault: v, Log: host.Log,
 		Policy: task.Policy{MinTier: task.TierSimulated},
 	}}
 	s.host.Handle(task.ProtoRelease, cl.AnswerRelease)

@@ -263,17 +263,21 @@ func (a *app) demoFiles(ctx context.Context, n *network, dir string, c *ledger.C
 
 // makeReceipt bundles a closed case with the proof that it stands on the chain.
 func makeReceipt(ctx context.Context, c chainEdge, k *ledger.Case) ([]byte, error) {
-	proven, p, err := c.Client.VerifiedCase(ctx, c.trust, k.ID())
-	for err == nil && proven.Phase != ledger.Closed {
-		select { // the proof lags a block
-		case <-time.After(5 * time.Millisecond):
+	for tries := 1; ; tries++ {
+		proven, p, err := c.Client.VerifiedCase(ctx, c.trust, k.ID())
+		pause := 5 * time.Millisecond // the proof lags a block
+		switch {
+		case err == nil && proven.Phase == ledger.Closed:
+			return receipt.New(proven, task.Encode(p)).Encode(), nil
+		case err != nil && tries >= 5:
+			return nil, err
+		case err != nil:
+			pause = time.Second
+		}
+		select {
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		proven, p, err = c.Client.VerifiedCase(ctx, c.trust, k.ID())
 	}
-	if err != nil {
-		return nil, err
-	}
-	return receipt.New(proven, task.Encode(p)).Encode(), nil
 }

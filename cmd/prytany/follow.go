@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -106,18 +105,23 @@ func (a *app) follow(ctx context.Context, s *session, o runOptions, r *owner.Run
 	}
 	f := &finished{Task: r.ID, Files: []string{}}
 	each := func(e ledger.Event) { a.say("  block %d  %s", e.Height, e.What) }
+	settled := false
 	left := func(err error) error {
 		what := fmt.Sprintf("task %s goes on without this process; if Alice's key to the input is not released in time, it ends as alice-silent", r.ID)
-		next := fmt.Sprintf("prytany task result %s --output FILE   takes it up again", r.ID)
-		if len(f.Files) > 0 {
+		switch {
+		case settled:
+			what = fmt.Sprintf("task %s is settled, and its receipt is not here", r.ID)
+		case len(f.Files) > 0:
 			what = fmt.Sprintf("the result of task %s is written to %s, and only its receipt is not", r.ID, named(f.Files))
-			next = fmt.Sprintf("prytany task why %s; when it is settled, prytany task receipt %s --output FILE", r.ID, r.ID)
 		}
 		e := cutShort(ctx, what)
 		if e == nil {
 			e = task.Refuse(cmp.Or(task.CodeOf(err), "failed"), "%v; %s", err, what)
 		}
-		return unfinished{e.WithMoney("%s in escrow; what the task does not cost comes back to Alice when it is settled", locked).WithNext("%s", next), f}
+		if !settled {
+			e = e.WithMoney("%s in escrow; what the task does not cost comes back to Alice when it is settled", locked)
+		}
+		return unfinished{e.WithNext("prytany task result %s --output FILE   takes it up again", r.ID), f}
 	}
 	result, runErr := r.Result(ctx, each)
 	if runErr != nil && ctx.Err() != nil {
@@ -129,25 +133,27 @@ func (a *app) follow(ctx context.Context, s *session, o runOptions, r *owner.Run
 	if runErr == nil {
 		f.Gas = result.Result.Gas
 		unwritten, safe = a.deliver(o, result.Archive, f)
+		a.tellResult(f)
 	}
 	c, err := r.Settled(ctx, each)
-	if err == nil {
-		if safe || c.View.Result == nil { // not earlier: until now the key may have been asked for
-			err = r.Forget()
-		}
-		f.Outcome = c.Settlement.Outcome
-		var raw []byte
-		if err == nil {
-			raw, err = makeReceipt(ctx, s.chain, c)
-		}
-		if err == nil {
-			unwritten = append(unwritten, a.writeReceipt(o, raw, f)...)
-		}
-	}
 	if err != nil {
 		return left(err)
 	}
-	a.tellRun(f)
+	settled, f.Outcome = true, c.Settlement.Outcome
+	raw, err := makeReceipt(ctx, s.chain, c)
+	if err != nil {
+		return left(err)
+	}
+	unwritten = append(unwritten, a.writeReceipt(o, raw, f)...)
+	// Last of all: until the end the key may be asked for, and all be done again.
+	if safe || c.View.Result == nil {
+		if err := r.Forget(); err != nil {
+			a.say("the key to the result could not be removed: %v", err)
+		}
+	}
+	if f.Outcome == ledger.Completed && runErr == nil && len(f.Files) == 0 {
+		a.say("the function wrote no file: there is no output")
+	}
 	if err := ended(c, f, runErr, unwritten); err != nil {
 		return unfinished{err, f}
 	}
@@ -180,6 +186,12 @@ func (a *app) deliver(o runOptions, archive []byte, f *finished) (unwritten []st
 	if err == nil && len(out.Files) > 0 {
 		f.Files, err = writeOutput(o.output, out.Files)
 	}
+	if err == nil && len(out.Log) > toldMost {
+		var path string
+		if path, err = a.rescue("prytany-"+f.Task.Short()+".tar", archive); err == nil {
+			a.say("all of the function's log is in %s", path)
+		}
+	}
 	if err == nil {
 		return nil, true
 	}
@@ -188,14 +200,14 @@ func (a *app) deliver(o runOptions, archive []byte, f *finished) (unwritten []st
 		return []string{fmt.Sprintf("the result could not be written: %v; nor elsewhere: %v; prytany task result %s --output FILE brings it again", err, lost, f.Task)}, false
 	}
 	f.Files = append(f.Files, path)
-	return []string{fmt.Sprintf("the result could not be written: %v; all of it is in %s", err, path)}, true
+	return []string{fmt.Sprintf("the result could not all be written: %v; all of it is in %s", err, path)}, true
 }
 
 // writeReceipt writes the receipt, elsewhere if it must.
 func (a *app) writeReceipt(o runOptions, raw []byte, f *finished) (unwritten []string) {
 	path, err := o.receiptPath()
 	if err == nil {
-		err = os.WriteFile(path, raw, 0o644)
+		err = writeSynced(path, raw, 0o644)
 	}
 	if err != nil {
 		unwritten = []string{fmt.Sprintf("the receipt could not be written: %v", err)}
@@ -205,31 +217,29 @@ func (a *app) writeReceipt(o runOptions, raw []byte, f *finished) (unwritten []s
 		unwritten = append(unwritten, "it is in "+path)
 	}
 	f.Receipt = path
+	a.say("receipt: %s", path)
 	return unwritten
 }
+
+// toldMost is how much of a log is shown, in bytes.
+const toldMost = 64 << 10
 
 // told is text of the function's for people and programs: visible, and not
 // without end.
 func told(text []byte) string {
-	const most = 64 << 10
-	if len(text) > most {
-		return visible(text[:most]) + "\n[the rest is in the result]"
+	if len(text) > toldMost {
+		return visible(text[:toldMost]) + "\n[the rest is in the result]"
 	}
 	return visible(text)
 }
 
-func (a *app) tellRun(f *finished) {
-	if f.Receipt != "" {
-		a.say("receipt: %s", f.Receipt)
-	}
+// tellResult says what the function said. It is in no file.
+func (a *app) tellResult(f *finished) {
 	if f.Log != "" {
 		a.say("the function's log:\n%s", f.Log)
 	}
 	if f.Reason != "" {
 		a.say("reason: %s", f.Reason)
-	}
-	if f.Outcome == ledger.Completed && len(f.Files) == 0 {
-		a.say("the function wrote no file: there is no output")
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
 )
 
@@ -36,7 +38,7 @@ func (o runOptions) checkPlaces(m task.Manifest) error {
 	}
 	if _, err := os.Lstat(receipt); err == nil {
 		return task.Refuse("receipt-exists", "%s is there already: the receipt of an earlier task is not overwritten", receipt).
-			WithMoney("nothing was locked").WithNext("--receipt FILE, or another --output")
+			WithNext("--receipt FILE, or another --output")
 	}
 	if asDirectory(o.output) || len(m.Outputs) > 1 {
 		err = writableDir(o.output)
@@ -47,7 +49,7 @@ func (o runOptions) checkPlaces(m task.Manifest) error {
 		err = writableFile(receipt)
 	}
 	if err != nil {
-		return task.Refuse("output-unwritable", "%v", err).WithMoney("nothing was locked").WithNext("another --output or --receipt")
+		return task.Refuse("output-unwritable", "%v", err).WithNext("another --output or --receipt")
 	}
 	return nil
 }
@@ -102,7 +104,7 @@ func writeOutput(path string, files map[string][]byte) ([]string, error) {
 	names := []string{}
 	if len(files) == 1 && !asDirectory(path) {
 		for _, data := range files {
-			return []string{path}, os.WriteFile(path, data, 0o600)
+			return []string{path}, writeSynced(path, data, 0o600)
 		}
 	}
 	for name, data := range files {
@@ -110,7 +112,7 @@ func writeOutput(path string, files map[string][]byte) ([]string, error) {
 		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 			return names, err
 		}
-		if err := os.WriteFile(to, data, 0o600); err != nil {
+		if err := writeSynced(to, data, 0o600); err != nil {
 			return names, err
 		}
 		names = append(names, to)
@@ -122,7 +124,7 @@ func writeOutput(path string, files map[string][]byte) ([]string, error) {
 // rescue writes what is paid for and could not go where it should: into the
 // working directory, else into this user's.
 func (a *app) rescue(name string, data []byte) (string, error) {
-	err := os.WriteFile(name, data, 0o600)
+	err := writeSynced(name, data, 0o600)
 	if err == nil {
 		return name, nil
 	}
@@ -134,7 +136,21 @@ func (a *app) rescue(name string, data []byte) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", err
 	}
-	return path, os.WriteFile(path, data, 0o600)
+	return path, writeSynced(path, data, 0o600)
+}
+
+// writeSynced writes a file that nothing can bring again once the key to it is
+// gone: it outlasts a power cut.
+func writeSynced(path string, data []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if st, bad := f.Stat(); bad == nil && st.Mode().IsRegular() {
+		err = errors.Join(err, f.Sync())
+	}
+	return errors.Join(err, f.Close(), seal.SyncDir(filepath.Dir(path)))
 }
 
 // visibleName is a file's name of somebody else's, of characters that can be

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -133,6 +134,10 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 		return err
 	}
 	if err := o.checkPlaces(f.Function.Manifest); err != nil {
+		var e *task.Error
+		if errors.As(err, &e) && e.Code != "usage" {
+			err = e.WithMoney("nothing was locked")
+		}
 		return err
 	}
 	keys, err := a.keystore()

@@ -58,14 +58,13 @@ func (v vault) Find(input task.Blob) (owner.Secrets, error) {
 		return nil, task.Refuse("key-gone", "the key to the result is not in %s: the result was delivered and the key destroyed, or the task was posted from elsewhere", v.dir).
 			WithNext("--home DIR, if it was posted from there")
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		raw, err = v.keys.OpenSecret(raw)
 	}
-	opened, err := v.keys.OpenSecret(raw)
-	if err != nil {
-		return nil, task.Refuse("key-damaged", "%s does not open with this user's key", filepath.Join(v.dir, s.name))
+	var k keptSecrets
+	if err == nil {
+		k, err = task.Decode[keptSecrets](raw, maxSetting)
 	}
-	k, err := task.Decode[keptSecrets](opened, maxSetting)
 	if err == nil {
 		s.file = k.File
 		s.input, err = seal.ParseIdentity(k.Input)
@@ -73,7 +72,11 @@ func (v vault) Find(input task.Blob) (owner.Secrets, error) {
 	if err == nil {
 		s.result, err = seal.ParseIdentity(k.Result)
 	}
-	return s, err
+	if err != nil {
+		return nil, task.Refuse("task-key-damaged", "%s does not open with this user's key: %v", filepath.Join(v.dir, s.name), err).
+			WithNext("put it back from a backup; the 24 words alone do not bring it")
+	}
+	return s, nil
 }
 
 // Keep makes them outlast this process.
@@ -92,12 +95,15 @@ func (s *secrets) Keep(input task.Blob) error {
 	return seal.WriteFileNew(filepath.Join(s.dir, s.name), raw)
 }
 
-// Forget destroys what was kept.
+// Forget destroys what was kept, if another process has not.
 func (s *secrets) Forget() error {
 	if s.name == "" {
 		return nil
 	}
-	return os.Remove(filepath.Join(s.dir, s.name))
+	if err := os.Remove(filepath.Join(s.dir, s.name)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func (s *secrets) Recipient() string { return s.result.Recipient() }

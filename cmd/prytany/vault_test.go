@@ -68,13 +68,13 @@ func TestVaultKeeps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (vault{other, v.dir}).Find(input); task.CodeOf(err) != "key-damaged" {
+	if _, err := (vault{other, v.dir}).Find(input); task.CodeOf(err) != "task-key-damaged" {
 		t.Errorf("another's keystore: %v", err)
 	}
 	if err := os.WriteFile(path, raw[:len(raw)-1], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.Find(input); task.CodeOf(err) != "key-damaged" {
+	if _, err := v.Find(input); task.CodeOf(err) != "task-key-damaged" {
 		t.Errorf("a file that is not whole: %v", err)
 	}
 	if err := found.Forget(); err != nil {
