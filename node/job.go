@@ -22,6 +22,7 @@ type job struct {
 	of      *ledger.Case
 	context attest.Context
 
+	up      chan struct{} // closed when the enclave has shown its first evidence
 	ready   chan struct{} // closed when the enclave and the blobs are there, or failed
 	enclave Enclave
 	code    []byte
@@ -38,7 +39,7 @@ func (r *runner) startJob(c *ledger.Case, a committee.StartEnclave) {
 	r.stopJob()
 	ctx, cancel := context.WithCancelCause(r.ctx)
 	j := &job{
-		r: r, ctx: ctx, cancel: cancel, view: a.Ballot.View, of: c, ready: make(chan struct{}),
+		r: r, ctx: ctx, cancel: cancel, view: a.Ballot.View, of: c, up: make(chan struct{}), ready: make(chan struct{}),
 		context: c.Expected(task.PreRun, a.Ballot.View, r.w.Node).Context,
 	}
 	r.job = j
@@ -89,6 +90,7 @@ func (j *job) begin(a committee.StartEnclave) {
 	}
 	j.enclave = enclave
 	j.quoted(a.Ballot, evidence)
+	close(j.up)
 	wg.Wait()
 	if err := errors.Join(errs[:]...); err != nil {
 		j.fail(fmt.Errorf("fetch the blobs: %w", err))
@@ -124,12 +126,26 @@ func (j *job) quoted(b task.Ballot, evidence []byte) {
 	j.r.post(func(s *Session) { s.Quoted(b, evidence) })
 }
 
+// isUp waits for the enclave's first evidence: the chain may ask for more while
+// it starts. It is false if the job ends before.
+func (j *job) isUp() bool {
+	select {
+	case <-j.up:
+		return j.ctx.Err() == nil
+	case <-j.ctx.Done():
+		return false
+	}
+}
+
 // requote makes evidence for a committee that was not known before.
 func (j *job) requote(a committee.Requote) {
 	if j == nil || a.Ballot.View != j.view {
 		return
 	}
 	j.r.w.wg.Go(func() {
+		if !j.isUp() {
+			return
+		}
 		evidence, err := j.enclave.Quote(Nonces(a.Members))
 		if err != nil {
 			j.fail(err)
@@ -145,6 +161,9 @@ func (j *job) unveil(a committee.Unveil) {
 		return
 	}
 	j.r.w.wg.Go(func() {
+		if !j.isUp() {
+			return
+		}
 		proof, genuine, err := j.enclave.Unveil(Nonces(a.Members))
 		if err != nil {
 			j.fail(err)

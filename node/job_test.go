@@ -9,7 +9,9 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
@@ -129,4 +131,48 @@ func TestClaimsForNothingDoNotWait(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
+}
+
+// lateEnclave takes a while to start, and says what it is asked.
+type lateEnclave struct {
+	Enclave
+	asked chan string
+}
+
+func (e lateEnclave) Begin(task.Task, task.Function, attest.Context, []task.Hash) ([]byte, error) {
+	time.Sleep(100 * time.Millisecond)
+	e.asked <- "begin"
+	return []byte("evidence"), nil
+}
+func (e lateEnclave) Quote([]task.Hash) ([]byte, error) { e.asked <- "quote"; return nil, nil }
+func (e lateEnclave) Unveil([]task.Hash) (*[81]byte, []byte, error) {
+	e.asked <- "unveil"
+	return nil, nil, nil
+}
+func (lateEnclave) Close() {}
+
+// The chain can ask more of an enclave that is still being started: its judges
+// may have committed to something before it had shown anything.
+func TestAStartingEnclaveIsWaitedFor(t *testing.T) {
+	w := newWorld(t)
+	k := w.workers[0]
+	e := lateEnclave{asked: make(chan string, 4)}
+	worker := New(Config{
+		Node: k.rec.Node, Peer: k.peer, Blobs: store{}, Net: nobody{}, Log: slog.New(slog.DiscardHandler), Times: committee.Embedded,
+		Enclaves: func(context.Context) (Enclave, error) { return e, nil },
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	r := &runner{w: worker, id: w.c.ID(), ctx: ctx, inputs: make(chan func(*Session), 8), state: w.c}
+	b := w.c.Ballot(task.PreRun)
+	r.startJob(w.c, committee.StartEnclave{Ballot: b})
+	r.job.unveil(committee.Unveil{Ballot: b})
+	r.job.requote(committee.Requote{Ballot: b})
+	if got := <-e.asked; got != "begin" {
+		t.Errorf("first it is asked to %s", got)
+	}
+	if a, b := <-e.asked, <-e.asked; a == b {
+		t.Errorf("then twice to %s", a)
+	}
+	stop()
+	worker.wg.Wait()
 }
