@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	"github.com/cometbft/cometbft/types"
@@ -43,10 +44,13 @@ type app struct {
 	log   *slog.Logger
 	seen  *verified
 	gate  *gate // opens for every committed height
+
+	poolMu sync.Mutex
+	pooled map[task.Address]ledger.Pooled // since the last commit; the engine checks again what it keeps
 }
 
 func newApp(chain string, s *store, key *vrf.PrivateKey, log *slog.Logger) *app {
-	a := &app{chain: chain, store: s, key: key, log: log, seen: newVerified(chain), gate: newGate()}
+	a := &app{chain: chain, store: s, key: key, log: log, seen: newVerified(chain), gate: newGate(), pooled: map[task.Address]ledger.Pooled{}}
 	a.gate.open(s.Height())
 	return a
 }
@@ -92,28 +96,36 @@ func checkBeaconKeys(g ledger.Genesis, engine []abci.ValidatorUpdate) error {
 	return nil
 }
 
-// CheckTx lets into the pool what could be applied now or soon. A beacon in the
-// pool is nobody's to send.
+// CheckTx lets into the pool what could be applied next after what the pool holds
+// of its sender. A beacon in the pool is nobody's to send.
 func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.ResponseCheckTx, error) {
 	tx, err := a.seen.verify(req.Tx)
+	var work int64
 	if err == nil {
+		a.poolMu.Lock()
+		defer a.poolMu.Unlock()
+		from := tx.Tx().From
 		err = a.store.View(func(height uint64, s ledger.Store) error {
 			if height == 0 {
 				return errStarting
 			}
-			return ledger.Check(s, height+1, tx)
+			held, err := ledger.Check(s, height+1, tx, a.pooled[from])
+			if err == nil {
+				a.pooled[from], work = held, ledger.NewBlock(s, height+1).Work(tx)
+			}
+			return err
 		})
 	}
 	if err != nil {
 		a.seen.forget(req.Tx)
 		return &abci.ResponseCheckTx{Code: codeRefused, Codespace: codespace, Log: errorLog(err)}, nil
 	}
-	return &abci.ResponseCheckTx{GasWanted: 1}, nil
+	return &abci.ResponseCheckTx{GasWanted: work}, nil
 }
 
 // PrepareProposal is this node's turn: the beacon if one is due, then the
 // pool's transactions in their order, as far as they fit, without those whose
-// nonce or fee has not come yet.
+// nonce or money is not there.
 func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal, error) {
 	var txs [][]byte
 	room := req.MaxTxBytes
@@ -144,15 +156,15 @@ func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposa
 		if !known {
 			acct = read.Account(t.From)
 		}
-		fee := block.Params.Fee(tx.Size())
-		if t.Nonce != acct.Nonce || acct.Balance < fee {
+		cost, ok := block.Cost(tx)
+		if t.Nonce != acct.Nonce || !ok || acct.Balance < cost {
 			continue
 		}
 		if !add(raw) {
 			break
 		}
 		acct.Nonce++
-		acct.Balance -= fee
+		acct.Balance -= cost
 		senders[t.From] = acct
 	}
 	return &abci.ResponsePrepareProposal{Txs: txs}, nil
@@ -228,6 +240,9 @@ func (a *app) apply(block *ledger.Block, raw []byte) *abci.ExecTxResult {
 
 // Commit makes the block durable and visible.
 func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit, error) {
+	a.poolMu.Lock()
+	clear(a.pooled) // the engine holds its pool until it has checked what is left of it again
+	a.poolMu.Unlock()
 	height := a.store.Commit()
 	if err := a.store.Prune(); err != nil {
 		a.log.Warn("old states were not pruned", "err", err)

@@ -205,30 +205,80 @@ func TestThePoolRefusesJunk(t *testing.T) {
 		raw  []byte
 		code string
 	}{
-		"good":            {good, ""},
-		"next":            {signed("alice", 1, transfer("bob", 1)), ""},
-		"empty":           {nil, "tx-malformed"},
-		"junk":            {[]byte("junk"), "tx-malformed"},
-		"beacon":          {append([]byte{beaconMark}, proof[:]...), "tx-malformed"},
-		"trailing byte":   {append(bytes.Clone(good), 0), "tx-malformed"},
-		"cut":             {good[:len(good)-1], "tx-malformed"},
-		"not canonical":   {append(long, 0xff), "tx-malformed"},
-		"signature":       {flip(good, len(good)-1), "tx-bad-signature"},
-		"other chain":     {task.SignTx(account("alice"), "other", 0, transfer("bob", 1)), "tx-wrong-chain"},
-		"nothing to do":   {signed("alice", 0, task.Body{}), "tx-malformed"},
-		"two things":      {signed("alice", 0, task.Body{Transfer: &task.Transfer{}, Bond: &task.Bond{}}), "tx-malformed"},
-		"used nonce":      {signed("bob", 0, transfer("alice", 1)), "nonce-used"},
-		"far nonce":       {signed("alice", 10_000, transfer("bob", 1)), "nonce-far"},
-		"no money":        {signed("stranger", 0, transfer("bob", 1)), "no-fee"},
-		"escrow too low":  {signed("alice", 0, task.Body{Post: &poor}), "escrow-low"},
-		"oversize":        {signed("alice", 0, task.Body{Post: &big}), "tx-malformed"},
-		"no such code":    {signed("carol", 0, post()), "task-mismatch"},
-		"a task's double": {signed("alice", 0, post()), ""},
+		"empty":          {nil, "tx-malformed"},
+		"junk":           {[]byte("junk"), "tx-malformed"},
+		"beacon":         {append([]byte{beaconMark}, proof[:]...), "tx-malformed"},
+		"trailing byte":  {append(bytes.Clone(good), 0), "tx-malformed"},
+		"cut":            {good[:len(good)-1], "tx-malformed"},
+		"not canonical":  {append(long, 0xff), "tx-malformed"},
+		"signature":      {flip(good, len(good)-1), "tx-bad-signature"},
+		"other chain":    {task.SignTx(account("alice"), "other", 0, transfer("bob", 1)), "tx-wrong-chain"},
+		"nothing to do":  {signed("alice", 0, task.Body{}), "tx-malformed"},
+		"two things":     {signed("alice", 0, task.Body{Transfer: &task.Transfer{}, Bond: &task.Bond{}}), "tx-malformed"},
+		"used nonce":     {signed("bob", 0, transfer("alice", 1)), "nonce-used"},
+		"far nonce":      {signed("alice", 10_000, transfer("bob", 1)), "nonce-far"},
+		"no money":       {signed("stranger", 0, transfer("bob", 1)), "no-fee"},
+		"escrow too low": {signed("alice", 0, task.Body{Post: &poor}), "escrow-low"},
+		"oversize":       {signed("alice", 0, task.Body{Post: &big}), "tx-malformed"},
+		"no such code":   {signed("carol", 0, post()), "task-mismatch"},
 	} {
 		if err := d.check(c.raw); task.CodeOf(err) != c.code {
 			t.Errorf("%s: %v, want %q", name, err, c.code)
 		}
 	}
+}
+
+// What waits in the pool follows on what the chain has, without a gap, and can
+// all be paid: so nothing waits there for ever, and nothing is put before the
+// others that takes up blocks and pays for none.
+func TestThePoolHoldsWhatCanPay(t *testing.T) {
+	d := drive(t, dbm.NewMemDB())
+	d.block()
+	all := ledger.Read(d.app.store).Account(addr("alice")).Balance
+	for _, c := range []struct {
+		name, code string
+		raw        []byte
+	}{
+		{"a gap", "nonce-far", signed("alice", 1, transfer("bob", 1))},
+		{"the first", "", signed("alice", 0, transfer("bob", 1))},
+		{"another first", "nonce-pooled", signed("alice", 0, transfer("bob", 2))},
+		{"the second", "", signed("alice", 1, transfer("bob", all-task.PRY))},
+		{"more than is left", "no-money", signed("alice", 2, transfer("bob", task.PRY))},
+		{"what is left", "", signed("alice", 2, transfer("bob", task.PRY/2))},
+		{"a gap behind them", "nonce-far", signed("alice", 4, transfer("bob", 0))},
+		{"of somebody else", "", signed("carol", 0, transfer("bob", 1))},
+	} {
+		if err := d.check(c.raw); task.CodeOf(err) != c.code {
+			t.Errorf("%s: %v, want %q", c.name, err, c.code)
+		}
+	}
+	d.block(signed("alice", 0, transfer("bob", 1)))
+	for _, c := range []struct {
+		name, code string
+		raw        []byte
+	}{
+		{"used", "nonce-used", signed("alice", 0, transfer("bob", 1))},
+		{"a gap, of what the engine has dropped", "nonce-far", signed("alice", 2, transfer("bob", task.PRY/2))},
+		{"the second again", "", signed("alice", 1, transfer("bob", all-task.PRY))},
+		{"what is left again", "", signed("alice", 2, transfer("bob", task.PRY/2))},
+	} {
+		if err := d.check(c.raw); task.CodeOf(err) != c.code {
+			t.Errorf("after a block, %s: %v, want %q", c.name, err, c.code)
+		}
+	}
+}
+
+// One account that leaves a gap and fills the pool behind it, for nothing, is
+// not even taken; the others are.
+func TestAGapStopsNobody(t *testing.T) {
+	_, c := start(t, single(t))
+	for i := range 40 {
+		junk := task.Body{Verdicts: &task.Verdicts{Shown: task.Showing{Evidence: make([]byte, 60_000)}}}
+		if err := c.broadcast(patient(t), task.SignTx(account("carol"), testChain, uint64(i+1), junk)); task.CodeOf(err) != "nonce-far" {
+			t.Fatalf("junk %d: %v", i, err)
+		}
+	}
+	submit(t, c, "alice", transfer("bob", 1))
 }
 
 // A pool in any order gives a block in which every transaction applies.

@@ -24,6 +24,7 @@ import (
 
 const (
 	maxBlockBytes = 2 << 20
+	maxBlockWork  = 128 << 20 // bytes that applying a block reads (ledger.Block.Work): a fraction of a second
 	maxPoolBytes  = 64 << 20
 	maxPoolTxs    = 20_000
 )
@@ -80,6 +81,7 @@ func engineConfig(c Config, home string) *config.Config {
 func genesisDoc(c Config) *types.GenesisDoc {
 	params := types.DefaultConsensusParams()
 	params.Block.MaxBytes = maxBlockBytes
+	params.Block.MaxGas = maxBlockWork
 	// Evidence of a validator's lie counts as long as a bond can be taken.
 	params.Evidence.MaxAgeNumBlocks = int64(max(c.Genesis.Params.UnbondBlocks, 100_000))
 	doc := &types.GenesisDoc{

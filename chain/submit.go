@@ -1,9 +1,11 @@
 package chain
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -122,10 +124,10 @@ func (c *Client) sendNext(ctx context.Context, s *sender, body task.Body, result
 		case "":
 			if err != nil {
 				// The node may have it or not: it stays looked after.
-				s.next++
+				s.next = max(s.next, p.nonce+1)
 				return nil, err
 			}
-			s.next++
+			s.next = max(s.next, p.nonce+1)
 			return p, nil
 		case "nonce-used":
 			c.untrack(p)
@@ -133,7 +135,7 @@ func (c *Client) sendNext(ctx context.Context, s *sender, body task.Body, result
 			raced++
 		case errTwin.Code:
 			c.untrack(p)
-			s.next++
+			s.next = max(s.next, p.nonce+1)
 		default:
 			c.untrack(p)
 			return nil, err
@@ -203,21 +205,50 @@ func (c *Client) untrack(p *pending) {
 var errTwin = task.Refuse("tx-twin", "the same transaction was sent by another client of the account")
 
 // pool sends a new transaction until the node's pool has it, the chain refuses
-// it, or the context ends.
+// it, or the context ends. The caller has the account's turn.
 func (c *Client) pool(ctx context.Context, p *pending) error {
+	unsure := false // whether an earlier try got through
 	for wait := retryAfter; ; wait = min(2*wait, retryAtMost) {
 		err := c.broadcast(ctx, p.raw)
-		if errors.Is(err, errTwin) && wait > retryAfter {
-			return nil // an earlier try got through after all
+		if errors.Is(err, errTwin) && unsure {
+			return nil
 		}
 		var refusal *task.Error
-		if err == nil || errors.As(err, &refusal) && refusal.Code != "nonce-far" && refusal.Code != errStarting.Code {
+		refused := errors.As(err, &refusal)
+		if err == nil || refused && !waits(refusal.Code) {
 			return err
 		}
+		unsure = unsure || !refused
 		if perr := pause(ctx, wait); perr != nil {
 			return errors.Join(perr, err)
 		}
+		if refused && refusal.Code == "nonce-far" {
+			c.reviveBefore(ctx, p)
+		}
 	}
+}
+
+// reviveBefore sends again what must come before a transaction, and is not in
+// the pool: it was dropped there. The caller has the account's turn.
+func (c *Client) reviveBefore(ctx context.Context, p *pending) {
+	var before []*pending
+	c.mu.Lock()
+	for nonce, q := range p.sender.flight {
+		if nonce < p.nonce {
+			before = append(before, q)
+		}
+	}
+	c.mu.Unlock()
+	slices.SortFunc(before, func(a, b *pending) int { return cmp.Compare(a.nonce, b.nonce) })
+	for _, q := range before {
+		c.revive(ctx, q, 0) // no block was searched for it
+	}
+}
+
+// waits says whether a refusal is only for now: the account's other transactions
+// come first, or the node does.
+func waits(code string) bool {
+	return code == "nonce-far" || code == "nonce-pooled" || code == errStarting.Code
 }
 
 // broadcast is nil if the node has the transaction now and errTwin if it had it
@@ -297,6 +328,7 @@ func (c *Client) tidy(ctx context.Context, seen uint64) {
 		}
 	}
 	c.mu.Unlock()
+	slices.SortFunc(late, func(a, b *pending) int { return cmp.Compare(a.nonce, b.nonce) })
 	for _, p := range late {
 		select {
 		case p.sender.turn <- struct{}{}:
@@ -313,9 +345,9 @@ func (c *Client) revive(ctx context.Context, p *pending, seen uint64) {
 	defer cancel()
 	p.sent = time.Now()
 	err := c.broadcast(ctx, p.raw)
-	switch code := task.CodeOf(err); code {
-	case "", errTwin.Code, "nonce-far", errStarting.Code:
-	case "nonce-used":
+	switch code := task.CodeOf(err); {
+	case code == "", code == errTwin.Code, waits(code):
+	case code == "nonce-used":
 		acct, at, err := askAt[ledger.Account](ctx, c, "/account/"+task.PublicKey(p.sender.key).String(), nil)
 		if err != nil || at > seen || acct.Nonce <= p.nonce {
 			return

@@ -65,6 +65,10 @@ func Conflict(id task.NodeID, key task.Key, a, b task.SignedVote) bool {
 	return same && v != w && a.Signature.Verify(key, v.Hash()) && b.Signature.Verify(key, w.Hash())
 }
 
+// maxSlashes bounds what nodes that are not even members can write into a case,
+// with two words for one stage that nobody asked them for.
+const maxSlashes = 1024
+
 // twoWords slashes an equivocator once in each task.
 func (b *Block) twoWords(c *Case, id task.NodeID, accuser []share, proven bool) (bool, error) {
 	if !proven {
@@ -74,6 +78,9 @@ func (b *Block) twoWords(c *Case, id task.NodeID, accuser []share, proven bool) 
 		if s.Node == id && s.Cause == Equivocation {
 			return false, task.Refuse("nothing-new", "node %s has paid for its two words in this task", id.Short())
 		}
+	}
+	if len(c.Slashes) >= maxSlashes {
+		return false, task.Refuse("nothing-new", "task %s has no room for more slashes", c.ID().Short())
 	}
 	want, _ := b.atStake(id).MulDiv(b.Params.EquivocationPPM, million)
 	b.slash(c, id, 0, Equivocation, want, accuser)

@@ -9,32 +9,6 @@ import (
 	"github.com/prytany/prytany/vrf"
 )
 
-// maxAhead bounds how far a sender's pooled nonces may run ahead.
-const maxAhead = 256
-
-// Check refuses what would be refused anyway, cheaply and before it enters a
-// pool: a used or far-off nonce, a sender who cannot pay the fee, a task whose
-// escrow is not there. It changes nothing.
-func Check(s Store, height uint64, tx task.VerifiedTx) error {
-	b := NewBlock(s, height)
-	t, fee := tx.Tx(), b.Params.Fee(tx.Size())
-	acct, _ := load[Account](s, join(keyAccount, t.From[:]))
-	switch {
-	case t.Nonce < acct.Nonce:
-		return task.Refuse("nonce-used", "nonce %d of %s is used; the next is %d", t.Nonce, t.From.Short(), acct.Nonce)
-	case t.Nonce >= acct.Nonce+maxAhead:
-		return task.Refuse("nonce-far", "nonce %d of %s is too far ahead of %d", t.Nonce, t.From.Short(), acct.Nonce)
-	case acct.Balance < fee:
-		return noFee(t, acct, fee)
-	}
-	if post := t.Body.Post; post != nil {
-		acct.Balance -= fee
-		_, _, err := b.quote(t, acct)
-		return err
-	}
-	return nil
-}
-
 // Apply does one transaction. If it is refused, the state is as before but for
 // the sender's fee and nonce; with a wrong nonce or no money for the fee not
 // even these.

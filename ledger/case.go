@@ -351,8 +351,9 @@ func (c *Case) Wanted(r task.Round) attest.Expected {
 // CheckReveal says whether a reveal opens a commitment of the closed set.
 func (c *Case) CheckReveal(v task.Reveal) error {
 	round := c.Round(v.Ballot.Round)
-	if v.Ballot != c.Ballot(v.Ballot.Round) {
-		return task.Refuse("reveal-stale", "the reveal is for another view, attempt or task")
+	stale := task.Refuse("reveal-stale", "the reveal is for another view, attempt or task")
+	if v.Ballot.Attempt != c.Attempt || v.Ballot.View != c.View.Number {
+		return stale
 	}
 	if round.ClosedAt == 0 {
 		return task.Refuse("commits-open", "the commit set is not closed yet")
@@ -360,6 +361,9 @@ func (c *Case) CheckReveal(v task.Reveal) error {
 	i := slices.IndexFunc(round.Commitments, func(k task.Commitment) bool { return k.Node == v.Node })
 	if i < 0 || round.Commitments[i].Digest != v.Digest() {
 		return task.Refuse("reveal-uncommitted", "node %s did not commit to this verdict before the set closed", v.Node.Short())
+	}
+	if v.Ballot != c.Ballot(v.Ballot.Round) { // last: it hashes the task, of which a stranger may say what he likes
+		return stale
 	}
 	if v.Verdict != task.OK && v.Verdict != task.Fault || len(v.Reason) > 64 || v.Verdict == task.OK && v.Reason != "" {
 		return task.Refuse("reveal-malformed", "a verdict is OK without a reason, or FAULT with a short one")

@@ -164,7 +164,7 @@ func load[T any](s Store, key []byte) (T, bool) {
 	if raw == nil {
 		return zero, false
 	}
-	v, err := task.Decode[T](raw, len(raw))
+	v, err := task.Restore[T](raw)
 	if err != nil {
 		panic("ledger: corrupt state at " + string(key) + ": " + err.Error())
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
+	"reflect"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -14,16 +16,16 @@ var (
 	ErrNotCanonical = errors.New("not deterministic CBOR (RFC 8949 §4.2.1)")
 )
 
-var encMode, decMode = cborModes()
+var encMode, decMode, ownMode = cborModes()
 
-func cborModes() (cbor.EncMode, cbor.DecMode) {
+func cborModes() (enc cbor.EncMode, dec, own cbor.DecMode) {
 	eo := cbor.CoreDetEncOptions()
 	eo.NilContainers = cbor.NilContainerAsEmpty
 	em, err := eo.EncMode()
 	if err != nil {
 		panic(err)
 	}
-	dm, err := cbor.DecOptions{
+	o := cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		IndefLength:       cbor.IndefLengthForbidden,
 		TagsMd:            cbor.TagsForbidden,
@@ -32,11 +34,15 @@ func cborModes() (cbor.EncMode, cbor.DecMode) {
 		MaxArrayElements:  1 << 14,
 		MaxMapPairs:       1 << 10,
 		UTF8:              cbor.UTF8RejectInvalid,
-	}.DecMode()
-	if err != nil {
+	}
+	if dec, err = o.DecMode(); err != nil {
 		panic(err)
 	}
-	return em, dm
+	o.MaxArrayElements, o.MaxMapPairs = math.MaxInt32, math.MaxInt32
+	if own, err = o.DecMode(); err != nil {
+		panic(err)
+	}
+	return em, dec, own
 }
 
 // Encode gives the deterministic CBOR of v (spec §1.1). It panics on a type
@@ -57,6 +63,12 @@ func Decode[T any](b []byte, limit int) (T, error) {
 	if len(b) > limit {
 		return zero, fmt.Errorf("%T of %d bytes: %w (%d)", v, len(b), ErrTooLarge, limit)
 	}
+	if err := decMode.Wellformed(b); err != nil {
+		return zero, fmt.Errorf("%T: %w: %v", v, ErrNotCanonical, err)
+	}
+	if _, ok := shapeOf(reflect.TypeFor[T]()).fits(b); !ok {
+		return zero, fmt.Errorf("%T: %w: a field is missing, in another place or of another size", v, ErrNotCanonical)
+	}
 	if err := decMode.Unmarshal(b, &v); err != nil {
 		return zero, fmt.Errorf("%T: %w: %v", v, ErrNotCanonical, err)
 	}
@@ -64,4 +76,12 @@ func Decode[T any](b []byte, limit int) (T, error) {
 		return zero, fmt.Errorf("%T: %w", v, ErrNotCanonical)
 	}
 	return v, nil
+}
+
+// Restore reads what this program has encoded itself, such as its state: it may
+// be longer than what strangers may send, and its form is not looked at again.
+func Restore[T any](b []byte) (T, error) {
+	var v T
+	err := ownMode.Unmarshal(b, &v)
+	return v, err
 }
