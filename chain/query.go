@@ -13,9 +13,15 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-// pageSize is how many records a list answers with; Data holds the position of
-// the first, 8 bytes, big-endian.
-const pageSize = 4096
+// A list answers with so many records, and with no more after so many bytes.
+// Data holds the position of the first, 8 bytes, big-endian.
+const (
+	pageSize  = 4096
+	pageBytes = 4 << 20
+)
+
+// maxList bounds what a client takes of a list, in records.
+const maxList = 1 << 22
 
 // maxAnswer bounds what a client decodes, in bytes.
 const maxAnswer = 64 << 20
@@ -92,15 +98,19 @@ func prove(r *abci.ResponseQuery, v view, key []byte) error {
 }
 
 func lookUp(r ledger.Reader, kind, name string, data []byte) (any, error) {
+	part, err := window(data)
+	if err != nil {
+		return nil, err
+	}
 	switch kind {
 	case "params":
 		return r.Params(), nil
 	case "meta":
 		return r.Meta(), nil
 	case "nodes":
-		return page(r.Nodes(), data)
+		return r.Nodes(part), nil
 	case "functions":
-		return page(r.Functions(), data)
+		return r.Functions(part), nil
 	}
 	var id task.Hash
 	if err := id.UnmarshalText([]byte(name)); err != nil {
@@ -110,9 +120,9 @@ func lookUp(r ledger.Reader, kind, name string, data []byte) (any, error) {
 	case "account":
 		return r.Account(task.Address(id)), nil
 	case "owned":
-		return page(r.Owned(task.Address(id)), data)
+		return r.Owned(task.Address(id), part), nil
 	case "log":
-		return page(r.Log(id), data)
+		return r.Log(id, part), nil
 	case "node":
 		return found(r.Node(task.NodeID(id)))("node", id)
 	case "function":
@@ -132,16 +142,16 @@ func found[T any](v T, ok bool) func(what string, id task.Hash) (any, error) {
 	}
 }
 
-func page[T any](list []T, data []byte) (any, error) {
-	if len(data) != 0 && len(data) != 8 {
-		return nil, task.Refuse("query-malformed", "a position has 8 bytes")
+func window(data []byte) (ledger.Window, error) {
+	w := ledger.Window{Most: pageSize, Bytes: pageBytes}
+	switch len(data) {
+	case 0:
+	case 8:
+		w.From = binary.BigEndian.Uint64(data)
+	default:
+		return w, task.Refuse("query-malformed", "a position has 8 bytes")
 	}
-	from := uint64(0)
-	if len(data) == 8 {
-		from = min(binary.BigEndian.Uint64(data), uint64(len(list)))
-	}
-	list = list[from:]
-	return list[:min(len(list), pageSize)], nil
+	return w, nil
 }
 
 // Params are the chain's parameters.
@@ -232,8 +242,11 @@ func askAll[T any](ctx context.Context, c *Client, path string) (all []T, err er
 		if err != nil {
 			return nil, err
 		}
-		if all = append(all, part...); len(part) < pageSize {
+		if all = append(all, part...); len(part) == 0 {
 			return all, nil
+		}
+		if len(all) > maxList {
+			return nil, fmt.Errorf("chain: the node's list %s has no end", path)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/prytany/prytany/task"
 )
@@ -60,35 +61,62 @@ func (r Reader) Case(id task.TaskID) (*Case, bool) {
 	return &c, ok
 }
 
-// Nodes lists all registered workers, by name.
-func (r Reader) Nodes() []NodeRecord { return all[NodeRecord](r.s, keyNode) }
+// Window is a part of a list: from a position on, at most so many records, and
+// none after so many bytes.
+type Window struct {
+	From  uint64
+	Most  int
+	Bytes int
+}
 
-// Functions lists all published functions, by name.
-func (r Reader) Functions() []FunctionRecord { return all[FunctionRecord](r.s, keyFunction) }
+// Whole is a list's.
+var Whole = Window{Most: math.MaxInt, Bytes: math.MaxInt}
 
-// Owned lists an account's tasks, oldest first.
-func (r Reader) Owned(a task.Address) []task.TaskID {
-	var ids []task.TaskID
-	prefix := join(keyOwned, a[:])
-	r.s.Ascend(prefix, func(k, _ []byte) bool {
-		ids = append(ids, task.TaskID(k[len(prefix)+8:]))
+// visit calls take for what is in the window, and reads nothing behind it.
+func (w Window) visit(s Store, prefix []byte, take func(key, value []byte)) {
+	at, taken, bytes := uint64(0), 0, 0
+	s.Ascend(prefix, func(k, value []byte) bool {
+		if at++; at <= w.From {
+			return true
+		}
+		if taken >= w.Most || bytes >= w.Bytes {
+			return false
+		}
+		taken, bytes = taken+1, bytes+len(k)+len(value)
+		take(k, value)
 		return true
 	})
+}
+
+// Nodes lists registered workers, by name.
+func (r Reader) Nodes(w Window) []NodeRecord { return listed[NodeRecord](r.s, []byte(keyNode), w) }
+
+// Functions lists published functions, by name.
+func (r Reader) Functions(w Window) []FunctionRecord {
+	return listed[FunctionRecord](r.s, []byte(keyFunction), w)
+}
+
+// Owned lists an account's tasks, oldest first.
+func (r Reader) Owned(a task.Address, w Window) []task.TaskID {
+	var ids []task.TaskID
+	prefix := join(keyOwned, a[:])
+	w.visit(r.s, prefix, func(k, _ []byte) { ids = append(ids, task.TaskID(k[len(prefix)+8:])) })
 	return ids
 }
 
 // Log lists the changes of a node's or a function's record, oldest first.
-func (r Reader) Log(of task.Hash) []Change { return all[Change](r.s, string(join(keyLog, of[:]))) }
+func (r Reader) Log(of task.Hash, w Window) []Change {
+	return listed[Change](r.s, join(keyLog, of[:]), w)
+}
 
-func all[T any](s Store, prefix string) []T {
+func listed[T any](s Store, prefix []byte, w Window) []T {
 	var list []T
-	s.Ascend([]byte(prefix), func(k, raw []byte) bool {
-		v, err := task.Decode[T](raw, len(raw))
+	w.visit(s, prefix, func(k, raw []byte) {
+		v, err := task.Restore[T](raw)
 		if err != nil {
 			panic("ledger: corrupt state at " + string(k) + ": " + err.Error())
 		}
 		list = append(list, v)
-		return true
 	})
 	return list
 }
@@ -99,19 +127,19 @@ func all[T any](s Store, prefix string) []T {
 func (r Reader) Held() task.Amount {
 	meta := r.Meta()
 	held := meta.Burned + meta.Pool
-	for _, a := range all[Account](r.s, keyAccount) {
+	for _, a := range listed[Account](r.s, []byte(keyAccount), Whole) {
 		held += a.Balance
 	}
-	for _, n := range r.Nodes() {
+	for _, n := range r.Nodes(Whole) {
 		held += n.Bond
 		for _, u := range n.Unbonding {
 			held += u.Amount
 		}
 	}
-	for _, f := range r.Functions() {
+	for _, f := range r.Functions(Whole) {
 		held += f.Bond
 	}
-	for _, c := range all[Case](r.s, keyCase) {
+	for _, c := range listed[Case](r.s, []byte(keyCase), Whole) {
 		if c.Phase != Closed {
 			held += c.Escrow.Alice + c.Escrow.Bob + c.Escrow.Pot
 		}

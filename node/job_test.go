@@ -176,3 +176,47 @@ func TestAStartingEnclaveIsWaitedFor(t *testing.T) {
 	stop()
 	worker.wg.Wait()
 }
+
+// shy has a blob after some tries, and says until then why it has not.
+type shy struct {
+	store
+	says  []error
+	tries *int
+}
+
+func (s shy) Get(context.Context, task.Blob, string) ([]byte, error) {
+	*s.tries++
+	if *s.tries <= len(s.says) {
+		return nil, s.says[*s.tries-1]
+	}
+	return []byte("blob"), nil
+}
+
+// An owner who is away for a moment is waited for; what waiting does not help is
+// not.
+func TestABlobIsWaitedFor(t *testing.T) {
+	for name, row := range map[string]struct {
+		says  []error
+		tries int
+		code  string
+	}{
+		"there":         {nil, 1, ""},
+		"away":          {[]error{task.Refuse("peer-unreachable", "")}, 2, ""},
+		"a broken line": {[]error{errors.New("reset")}, 2, ""},
+		"no name":       {[]error{task.Refuse("cid-malformed", "")}, 1, "cid-malformed"},
+		"no room":       {[]error{task.Refuse("blob-space", "")}, 1, "blob-space"},
+	} {
+		tries := 0
+		j := &job{r: &runner{w: New(Config{Blobs: shy{says: row.says, tries: &tries}, Log: slog.New(slog.DiscardHandler)})}, ctx: t.Context()}
+		if data, err := j.fetch(task.Blob{}, ""); task.CodeOf(err) != row.code || tries != row.tries || (err == nil) != (string(data) == "blob") {
+			t.Errorf("%s: %q after %d tries, %v", name, data, tries, err)
+		}
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	tries := 0
+	j := &job{r: &runner{w: New(Config{Blobs: shy{says: []error{errors.New("away"), nil}, tries: &tries}, Log: slog.New(slog.DiscardHandler)})}, ctx: over}
+	if _, err := j.fetch(task.Blob{}, ""); err == nil || tries != 1 {
+		t.Errorf("when it is over: %d tries, %v", tries, err)
+	}
+}

@@ -250,3 +250,54 @@ func TestKeeperAccusesEachBadExecutor(t *testing.T) {
 		}
 	}
 }
+
+// ticking is a chain that makes twenty blocks in which nothing happens, and
+// counts the proofs that it is asked for.
+type ticking struct {
+	Chain
+	c      *ledger.Case
+	proofs int
+}
+
+func (c *ticking) VerifiedCase(context.Context, task.TaskID) (*ledger.Case, error) {
+	c.proofs++
+	return c.c, nil
+}
+
+func (c *ticking) Watch(_ context.Context, _ uint64, each func(uint64, []ledger.Event)) error {
+	for h := range uint64(20) {
+		each(h, nil)
+	}
+	return context.DeadlineExceeded
+}
+
+// What a stranger may ask for costs an owner a proof or three, not one with
+// every block.
+func TestAskingForNothingCostsLittle(t *testing.T) {
+	for name, row := range map[string]struct {
+		change func(*task.Ballot)
+		proofs int
+		code   string
+	}{
+		"a view that never comes":  {func(b *task.Ballot) { b.View = 1 << 31 }, 1, "release-early"},
+		"a round that never comes": {func(b *task.Ballot) { b.Round = task.PostRun }, 1, "release-early"},
+		"the next view":            {func(b *task.Ballot) { b.View++ }, 3, ""},
+	} {
+		q, k := newRequest(t), keeper(task.Policy{})
+		chain := &ticking{c: q.c}
+		k.Chain = chain
+		b := q.c.Ballot(task.PreRun)
+		row.change(&b)
+		if _, err := k.awaitClosed(t.Context(), b); task.CodeOf(err) != row.code || err == nil || chain.proofs > row.proofs {
+			t.Errorf("%s: %d proofs, %v", name, chain.proofs, err)
+		}
+	}
+	q, k := newRequest(t), keeper(task.Policy{})
+	k.Chain = &ticking{c: q.c}
+	k.waiting.Store(maxWaiting)
+	b := q.c.Ballot(task.PreRun)
+	b.View++
+	if _, err := k.awaitClosed(t.Context(), b); task.CodeOf(err) != "owner-busy" || k.waiting.Load() != maxWaiting {
+		t.Errorf("one more than may wait: %v", err)
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/ledger"
@@ -50,6 +51,7 @@ type Keeper struct {
 	Seal func(c *ledger.Case, r task.Release, enclave []byte) (task.Release, error)
 	Log  *slog.Logger
 
+	waiting  atomic.Int32 // requests that wait for the chain
 	mu       sync.Mutex
 	released map[task.Ballot]task.Release
 	judged   map[task.Ballot]attest.Evidence // what each was released to
@@ -75,8 +77,13 @@ func (k *Keeper) Answer(ctx context.Context, _ task.Key, raw []byte) ([]byte, er
 	return task.Encode(task.KeyReply{Release: &r}), nil
 }
 
+// maxWaiting is how many requests may wait at once for the chain.
+const maxWaiting = 64
+
 // awaitClosed waits until the chain itself shows that the commit set of the
-// asked view is closed: a proof lags the executor's word by a block.
+// asked view is closed: a proof lags the executor's word by a block. Anybody
+// may ask, so little is waited for, and a proof, which costs, is looked at only
+// when something has happened.
 func (k *Keeper) awaitClosed(ctx context.Context, b task.Ballot) (*ledger.Case, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -89,25 +96,33 @@ func (k *Keeper) awaitClosed(ctx context.Context, b task.Ballot) (*ledger.Case, 
 		if c.Attempt != b.Attempt || c.View.Number > b.View || c.View.Number == b.View && c.View.Canary != nil && b.Round == task.PreRun || c.Phase == ledger.Closed {
 			return false, task.Refuse("release-stale", "attempt %d, view %d is asked for; the chain is at %d, %d (%s)", b.Attempt, b.View, c.Attempt, c.View.Number, c.Phase)
 		}
+		if b.View > c.View.Number+1 || b.Round != task.PreRun && b.Round != task.Recheck {
+			return false, task.Refuse("release-early", "the %s round of view %d is asked for; the chain is at view %d", b.Round, b.View, c.View.Number)
+		}
 		return c.Phase >= ledger.Attesting && c.View.Number == b.View && c.PreRound() == b.Round && c.View.Pre.ClosedAt != 0, nil
 	}
-	if ok, err := look(); ok || err != nil {
+	done, err := look()
+	if done || err != nil {
 		return c, err
 	}
-	var result error
-	err := k.Chain.Watch(ctx, 0, func(uint64, []ledger.Event) {
-		if ok, err := look(); ok || err != nil {
-			result = err
+	if n := k.waiting.Add(1); n > maxWaiting {
+		k.waiting.Add(-1)
+		return c, task.Refuse("owner-busy", "%d requests wait for the chain already", maxWaiting)
+	}
+	defer k.waiting.Add(-1)
+	due := 2 // blocks that the first look may have missed
+	werr := k.Chain.Watch(ctx, 0, func(_ uint64, events []ledger.Event) {
+		if due--; done || err != nil || due < 0 && !slices.ContainsFunc(events, func(e ledger.Event) bool { return e.Task == b.Task }) {
+			return
+		}
+		if done, err = look(); done || err != nil {
 			stop()
 		}
 	})
-	if c != nil && c.PreRound() == b.Round && c.View.Pre.ClosedAt != 0 && result == nil {
-		return c, nil
+	if done || err != nil {
+		return c, err
 	}
-	if result == nil {
-		result = err
-	}
-	return c, result
+	return c, werr
 }
 
 // Decide checks everything and releases the key, once for each view of each

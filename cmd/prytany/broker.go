@@ -29,6 +29,7 @@ type broker struct {
 	keys   seal.Keystore
 	dir    string // of the sealed identities; "" keeps them in memory
 	log    *slog.Logger
+	turn   chan struct{} // held by the deposit that is being taken
 
 	mu      sync.Mutex
 	secrets map[string]kept
@@ -46,7 +47,7 @@ func fileName(owner task.Address, cid string) string { return owner.String() + "
 // startBroker opens the broker on a host: it answers for every function whose
 // code was deposited with it.
 func startBroker(host *p2p.Host, chain chainEdge, blobs *blob.Store, keys seal.Keystore, dir string, log *slog.Logger) (*broker, error) {
-	b := &broker{chain: chain, keys: keys, dir: dir, log: log, secrets: map[string]kept{}}
+	b := &broker{chain: chain, keys: keys, dir: dir, log: log, turn: make(chan struct{}, 1), secrets: map[string]kept{}}
 	if err := b.load(); err != nil {
 		return nil, err
 	}
@@ -136,18 +137,25 @@ func (b *broker) deposit(ctx context.Context, blobs *blob.Store, raw []byte) err
 	if err != nil {
 		return err
 	}
+	select { // one after the other: each holds a file in memory, and anybody may bring one
+	case b.turn <- struct{}{}:
+		defer func() { <-b.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	name := fileName(d.Owner, d.Code.CID)
+	if b.has(name) {
+		return task.Refuse("deposit-known", "there is a key for %s already", d.Code.CID)
+	}
 	file, err := blobs.Get(ctx, d.Code, d.From)
 	if err != nil {
 		return err
 	}
+	k := kept{id, sha256.Sum256(file)}
 	if d.Image != nil {
 		if _, err := blobs.Get(ctx, *d.Image, d.From); err != nil {
 			return err
 		}
-	}
-	name, k := fileName(d.Owner, d.Code.CID), kept{id, sha256.Sum256(file)}
-	if b.has(name) {
-		return task.Refuse("deposit-known", "there is a key for %s already", d.Code.CID)
 	}
 	if b.dir != "" {
 		if err := b.save(name, k); err != nil {

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"context"
+	"crypto/ed25519"
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/seal"
@@ -29,5 +33,27 @@ func TestAnothersCodeGetsNoKey(t *testing.T) {
 	}
 	if r, err := b.seal(of(mallory), task.Release{Role: task.Bob}, enclave.Public()); task.CodeOf(err) != "no-key" || len(r.Sealed) > 0 {
 		t.Errorf("Mallory's function with Bob's code: %v", err)
+	}
+}
+
+// A deposit that is known already costs no file: a stranger may repeat it.
+func TestAKnownDepositReadsNothing(t *testing.T) {
+	id, err := seal.NewIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := ed25519.NewKeyFromSeed(make([]byte, 32))
+	d := deposit{Owner: task.PublicKey(key), Code: task.Blob{CID: "code", Size: task.MaxBlob}, Identity: id.Secret()}
+	d.Signature = task.Sign(key, d.hash())
+	b := &broker{turn: make(chan struct{}, 1), secrets: map[string]kept{fileName(d.Owner, "code"): {ID: id}}}
+	if err := b.deposit(t.Context(), nil, task.Encode(d)); task.CodeOf(err) != "deposit-known" { // no store: it would panic
+		t.Error(err)
+	}
+	// While one is taken the others wait.
+	b.turn <- struct{}{}
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer stop()
+	if err := b.deposit(ctx, nil, task.Encode(d)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("beside another: %v", err)
 	}
 }
