@@ -95,6 +95,9 @@ func (b *Block) weighShown(c *Case, from task.Address, accused task.NodeID, s ta
 	if err := c.CheckShowing(s); err != nil {
 		return false, err
 	}
+	if c.Phase < Attesting {
+		return false, task.Refuse("accusation-early", "the task waits for its next committee")
+	}
 	r := s.Ballot.Round
 	if r == task.PreRun && c.View.Canary != nil || r != c.PreRound() && r != task.PostRun {
 		return false, task.Refuse("nothing-new", "the evidence of that round was a canary, and is settled")

@@ -768,3 +768,25 @@ func TestAHiddenCanaryExplainsNothing(t *testing.T) {
 		}
 	})
 }
+
+// Between two attempts there is nobody to accuse: an executor of before could
+// else sign its good evidence for the next, where it is faulty, and have those
+// who found it good slashed with it.
+func TestNobodyIsAccusedBetweenAttempts(t *testing.T) {
+	w := elected(t)
+	good := w.quote(task.PreRun)
+	w.judge(task.PreRun, everyone(task.OK))
+	executor := w.c().View.Executor
+	w.block.nextAttempt(w.c(), "for the test")
+	shown := w.shown(task.PreRun, good)
+	if err := w.send("carol", task.Body{Accuse: &task.Accusation{Ballot: shown.Ballot, Accused: executor, Shown: &shown}}); task.CodeOf(err) != "accusation-early" {
+		t.Errorf("%v", err)
+	}
+	if c := w.c(); c.Phase != Posted || c.View.Pre.Faulty != "" {
+		t.Errorf("%s, %q", c.Phase, c.View.Pre.Faulty)
+	}
+	w.next()
+	if c := w.c(); c.Phase != Electing || c.Attempt != 1 || len(c.Slashes) > 0 {
+		t.Errorf("%s in attempt %d, %d slashes", c.Phase, c.Attempt, len(c.Slashes))
+	}
+}
