@@ -197,6 +197,10 @@ func TestOutcomes(t *testing.T) {
 				j := job(t, strings.Fields(c.args)...)
 				j.Limits = c.limits
 				res := mustRun(t, r, j)
+				for strings.Contains(res.Reason, "before it was unpacked") && j.Limits.Wall < time.Minute { // a busy machine
+					j.Limits.Wall *= 2
+					res = mustRun(t, r, j)
+				}
 				if res.Outcome != c.want || !strings.Contains(res.Reason, c.reason) {
 					t.Errorf("%v: %s: %s", res.Outcome, res.Reason, res.Log)
 				}
@@ -276,7 +280,7 @@ func TestContextEndsRun(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(300*time.Millisecond, cancel)
 		_, err := r.Run(ctx, job(t, "sleep", "60000"))
-		if err != context.Canceled {
+		if !errors.Is(err, context.Canceled) { // while it ran, or on a busy machine while it was unpacked
 			t.Error(err)
 		}
 	})
