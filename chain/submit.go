@@ -130,11 +130,11 @@ func (c *Client) sendNext(ctx context.Context, s *sender, body task.Body, result
 			s.next = max(s.next, p.nonce+1)
 			return p, nil
 		case "nonce-used":
-			c.untrack(p)
+			c.disown(p)
 			s.known = false
 			raced++
 		case errTwin.Code:
-			c.untrack(p)
+			c.disown(p)
 			s.next = max(s.next, p.nonce+1)
 		default:
 			c.untrack(p)
@@ -193,9 +193,24 @@ func (c *Client) track(p *pending) {
 func (c *Client) untrack(p *pending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.drop(p)
+}
+
+// drop is untrack for who holds c.mu.
+func (c *Client) drop(p *pending) {
 	delete(c.waiting, p.id)
 	if p.sender.flight[p.nonce] == p {
 		delete(p.sender.flight, p.nonce)
+	}
+}
+
+// disown is untrack for a transaction that turned out to be somebody else's, to
+// the byte: what became of that one is no answer to the wish behind this one.
+func (c *Client) disown(p *pending) {
+	c.untrack(p)
+	select {
+	case <-p.result:
+	default:
 	}
 }
 
@@ -306,12 +321,17 @@ func (c *Client) resolve(height uint64, id []byte, err error) {
 	}
 	c.mu.Lock()
 	p := c.waiting[task.TxID(id)]
+	if p != nil { // in one step with forgetting it: see disown
+		c.drop(p)
+		select {
+		case p.result <- outcome{Receipt{p.id, p.nonce, height}, err}:
+		default: // there is one already
+		}
+	}
 	c.mu.Unlock()
 	if p == nil {
 		return
 	}
-	c.untrack(p)
-	p.result <- outcome{Receipt{p.id, p.nonce, height}, err}
 	if err != nil {
 		c.log.Debug("transaction refused", "tx", p.id.Short(), "kind", p.body.Kind(), "height", height, "err", err)
 	}
