@@ -260,7 +260,7 @@ func (c *Client) reviveBefore(ctx context.Context, p *pending) {
 	}
 }
 
-// waits says whether a refusal is only for now: the account's other transactions
+// waits says whether a refusal may pass by itself: the account's other transactions
 // come first, or the node does.
 func waits(code string) bool {
 	return code == "nonce-far" || code == "nonce-pooled" || code == errStarting.Code
