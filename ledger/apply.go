@@ -303,10 +303,9 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if b.meta.Open >= b.Params.MaxOpen {
 		return refuse("chain-full", "%d tasks are open, the most this chain takes; try again later", b.meta.Open)
 	}
-	gas, ok := task.GasCost(p.GasLimit, p.GasPrice)
-	alice, ok2 := task.Sum(gas, p.Fee, f.Function.Manifest.Royalty)
-	need, ok3 := alice.Add(b.Params.PostingFee)
-	if !ok || !ok2 || !ok3 {
+	gas, alice, ok := locks(p, f.Function)
+	need, ok2 := alice.Add(b.Params.PostingFee)
+	if !ok || !ok2 {
 		return refuse("amount-overflow", "gas limit × price + fees is over 2^64-1 base units")
 	}
 	if acct.Balance < need {
@@ -321,6 +320,14 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 		return refuse("function-bond-low", "the function's free bond is %s; this task needs %s of it, in case Bob releases no key", f.Bond, bob)
 	}
 	return Escrow{Alice: alice, Bob: bob}, f, nil
+}
+
+// locks is what a task locks of Alice's money, and what of it is for gas. It is
+// not ok over 2^64-1.
+func locks(p task.Task, f task.Function) (gas, alice task.Amount, ok bool) {
+	gas, fits := task.GasCost(p.GasLimit, p.GasPrice)
+	alice, ok = task.Sum(gas, p.Fee, f.Manifest.Royalty)
+	return gas, alice, ok && fits
 }
 
 // post locks the money and opens the case (spec §10.1).

@@ -348,12 +348,13 @@ func (c *Case) Wanted(r task.Round) attest.Expected {
 	return want
 }
 
+var errRevealStale = task.Refuse("reveal-stale", "the reveal is for another view, attempt or task")
+
 // CheckReveal says whether a reveal opens a commitment of the closed set.
 func (c *Case) CheckReveal(v task.Reveal) error {
 	round := c.Round(v.Ballot.Round)
-	stale := task.Refuse("reveal-stale", "the reveal is for another view, attempt or task")
 	if v.Ballot.Attempt != c.Attempt || v.Ballot.View != c.View.Number {
-		return stale
+		return errRevealStale
 	}
 	if round.ClosedAt == 0 {
 		return task.Refuse("commits-open", "the commit set is not closed yet")
@@ -363,7 +364,7 @@ func (c *Case) CheckReveal(v task.Reveal) error {
 		return task.Refuse("reveal-uncommitted", "node %s did not commit to this verdict before the set closed", v.Node.Short())
 	}
 	if v.Ballot != c.Ballot(v.Ballot.Round) { // last: it hashes the task, of which a stranger may say what he likes
-		return stale
+		return errRevealStale
 	}
 	if v.Verdict != task.OK && v.Verdict != task.Fault || len(v.Reason) > 64 || v.Verdict == task.OK && v.Reason != "" {
 		return task.Refuse("reveal-malformed", "a verdict is OK without a reason, or FAULT with a short one")

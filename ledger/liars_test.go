@@ -3,6 +3,7 @@ package ledger
 import (
 	"crypto/ed25519"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/prytany/prytany/attest"
@@ -788,5 +789,34 @@ func TestNobodyIsAccusedBetweenAttempts(t *testing.T) {
 	w.next()
 	if c := w.c(); c.Phase != Electing || c.Attempt != 1 || len(c.Slashes) > 0 {
 		t.Errorf("%s in attempt %d, %d slashes", c.Phase, c.Attempt, len(c.Slashes))
+	}
+}
+
+// Nodes without a seat can be slashed in a case for two words that nobody asked
+// of them: not without end, or the case could not be read any more.
+func TestSlashesOfStrangersEnd(t *testing.T) {
+	w := newWorld(t, 9)
+	w.post()
+	w.elect()
+	stranger := newWorker("stranger")
+	w.keys["stranger"] = seedKey("stranger")
+	w.must("carol", task.Body{Transfer: &task.Transfer{To: stranger.node.Operator, Amount: 300 * task.PRY}})
+	w.must("stranger", task.Body{Register: stranger.enrol(100 * task.PRY)})
+	var two []task.SignedVote
+	for i := range 2 {
+		v := task.Vote{Task: w.id, View: 1, Stage: task.Prepare, Executor: task.NodeID{byte(i)}, Node: stranger.node.ID()}
+		two = append(two, task.SignedVote{Vote: v, Signature: task.Sign(stranger.peer, v.Hash())})
+	}
+	c := w.c()
+	for len(c.Slashes) < maxSlashes {
+		c.Slashes = append(c.Slashes, Slash{Node: task.NodeID{9}, Cause: Equivocation})
+	}
+	save(w.block.state, join(keyCase, w.id[:]), c)
+	err := w.send("carol", task.Body{Accuse: &task.Accusation{Ballot: task.Ballot{Task: w.id}, Accused: stranger.node.ID(), Votes: two}})
+	if task.CodeOf(err) != "nothing-new" || !strings.Contains(err.Error(), "no room") {
+		t.Errorf("one more: %v", err)
+	}
+	if _, err := ParseCase(task.Encode(w.c())); err != nil {
+		t.Errorf("the case cannot be read any more: %v", err)
 	}
 }

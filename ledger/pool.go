@@ -62,10 +62,9 @@ func (b *Block) Cost(tx task.VerifiedTx) (cost task.Amount, ok bool) {
 	case body.Accuse != nil:
 		return task.Sum(fee, b.Params.AccusationBond)
 	case body.Post != nil:
-		p := body.Post
-		f, _ := load[FunctionRecord](b.state, join(keyFunction, p.Function[:]))
-		gas, fits := task.GasCost(p.GasLimit, p.GasPrice)
-		cost, ok = task.Sum(fee, gas, p.Fee, f.Function.Manifest.Royalty, b.Params.PostingFee)
+		f, _ := load[FunctionRecord](b.state, join(keyFunction, body.Post.Function[:]))
+		_, alice, fits := locks(*body.Post, f.Function)
+		cost, ok = task.Sum(fee, alice, b.Params.PostingFee)
 		return cost, ok && fits
 	}
 	return fee, true

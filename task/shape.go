@@ -47,14 +47,15 @@ func shapeOf(t reflect.Type) *shape {
 }
 
 func newShape(t reflect.Type, known map[reflect.Type]*shape) *shape {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	if s := known[t]; s != nil {
 		return s
 	}
 	s := &shape{}
 	known[t] = s // before its parts: a type may hold itself
 	switch t.Kind() {
-	case reflect.Pointer:
-		*s = *newShape(t.Elem(), known)
 	case reflect.Slice:
 		if t.Elem().Kind() != reflect.Uint8 {
 			s.kind, s.elem = listOf, newShape(t.Elem(), known)

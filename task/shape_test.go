@@ -57,8 +57,9 @@ func TestShape(t *testing.T) {
 		Bytes []byte          `cbor:"3,keyasint,omitempty"`
 		Pairs map[string]bool `cbor:"4,keyasint"`
 		Maybe *inner          `cbor:"5,keyasint,omitempty"`
+		Next  *outer          `cbor:"6,keyasint,omitempty"`
 	}
-	v := outer{Base: Base{Deep: []inner{{Name: "n", Last: &[2]uint16{1, 2}}, {}}}, Self: []outer{{}, {Bytes: []byte{1}, Maybe: &inner{}}}, Pairs: map[string]bool{"a": true}}
+	v := outer{Base: Base{Deep: []inner{{Name: "n", Last: &[2]uint16{1, 2}}, {}}}, Self: []outer{{}, {Bytes: []byte{1}, Maybe: &inner{}, Next: &outer{}}}, Pairs: map[string]bool{"a": true}}
 	s := shapeOf(reflect.TypeFor[outer]())
 	for _, x := range []outer{v, {}} {
 		if rest, ok := s.fits(Encode(x)); !ok || len(rest) > 0 {
@@ -70,7 +71,7 @@ func TestShape(t *testing.T) {
 	}
 	for name, raw := range map[string]string{
 		"nothing in it": "\xa0", "null": "\xf6", "a list": "\x80", "only one of three": "\xa1\x07\x80", "null for a list": "\xa3\x04\xa0\x07\xf6\x19\x01\x2c\x80",
-		"an unknown key": "\xa4\x04\xa0\x06\x00\x07\x80\x19\x01\x2c\x80", "another order": "\xa3\x07\x80\x04\xa0\x19\x01\x2c\x80", "a short key": "\xa3\x04\xa0\x07\x81\xa2\x01\x43abc\x02\x60\x19\x01\x2c\x80",
+		"an unknown key": "\xa4\x04\xa0\x08\x00\x07\x80\x19\x01\x2c\x80", "nothing in another of its kind": "\xa4\x04\xa0\x06\xa0\x07\x80\x19\x01\x2c\x80", "another order": "\xa3\x07\x80\x04\xa0\x19\x01\x2c\x80", "a short key": "\xa3\x04\xa0\x07\x81\xa2\x01\x43abc\x02\x60\x19\x01\x2c\x80",
 	} {
 		if _, ok := s.fits([]byte(raw)); ok {
 			t.Errorf("%s fits", name)

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/prytany/prytany/task"
@@ -42,25 +41,37 @@ func TestSmallTransactionsCountWithTheirCase(t *testing.T) {
 	}
 }
 
-// What a transaction may take of its sender is what Apply takes, or more.
-func TestCostIsNotLessThanWhatIsTaken(t *testing.T) {
+// What a transaction may take of its sender is what Apply takes, or more if it is
+// refused.
+func TestCostIsWhatIsTaken(t *testing.T) {
 	w := newWorld(t, 9)
 	w.post()
-	for name, body := range map[string]task.Body{
-		"transfer": {Transfer: &task.Transfer{To: task.Address{1}, Amount: 7}},
-		"bond":     {Bond: &task.Bond{Node: w.someNode(), Amount: 11}},
-		"accuse":   {Accuse: &task.Accusation{Ballot: task.Ballot{Task: w.id}}},
+	stranger, tk, f := newWorker("stranger"), w.task(), w.function()
+	w.keys["stranger"], f.Manifest.Version = seedKey("stranger"), "another"
+	w.must("carol", task.Body{Transfer: &task.Transfer{To: stranger.node.Operator, Amount: 300 * task.PRY}})
+	for name, row := range map[string]struct {
+		by      string
+		body    task.Body
+		refused bool
+	}{
+		"transfer": {"carol", task.Body{Transfer: &task.Transfer{To: task.Address{1}, Amount: 7}}, false},
+		"register": {"stranger", task.Body{Register: stranger.enrol(100 * task.PRY)}, false},
+		"bond":     {"carol", task.Body{Bond: &task.Bond{Node: w.someNode(), Amount: 11}}, false},
+		"publish":  {"bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}}, false},
+		"post":     {"alice", task.Body{Post: &tk}, false},
+		"accuse":   {"carol", task.Body{Accuse: &task.Accusation{Ballot: task.Ballot{Task: w.id}}}, true},
+		"too much": {"carol", task.Body{Transfer: &task.Transfer{Amount: 1 << 60}}, true},
 	} {
-		from := task.PublicKey(w.keys["carol"])
+		from := task.PublicKey(w.keys[row.by])
 		before := w.state().Account(from)
-		tx, err := task.VerifyTx(task.SignTx(w.keys["carol"], "test", before.Nonce, body), "test")
+		tx, err := task.VerifyTx(task.SignTx(w.keys[row.by], "test", before.Nonce, row.body), "test")
 		if err != nil {
 			t.Fatal(err)
 		}
 		cost, ok := w.block.Cost(tx)
 		err = w.block.Apply(tx)
 		taken := before.Balance - w.state().Account(from).Balance
-		if !ok || taken > cost || err == nil && taken != cost {
+		if !ok || (err != nil) != row.refused || taken > cost || !row.refused && taken != cost {
 			t.Errorf("%s: %s taken, %s said: %v", name, taken, cost, err)
 		}
 	}
@@ -79,33 +90,4 @@ func (w *world) someNode() task.NodeID {
 		return id
 	}
 	return task.NodeID{}
-}
-
-// Nodes without a seat can be slashed in a case for two words that nobody asked
-// of them: not without end, or the case could not be read any more.
-func TestSlashesOfStrangersEnd(t *testing.T) {
-	w := newWorld(t, 9)
-	w.post()
-	w.elect()
-	stranger := newWorker("stranger")
-	w.keys["stranger"] = seedKey("stranger")
-	w.must("carol", task.Body{Transfer: &task.Transfer{To: stranger.node.Operator, Amount: 300 * task.PRY}})
-	w.must("stranger", task.Body{Register: stranger.enrol(100 * task.PRY)})
-	var two []task.SignedVote
-	for i := range 2 {
-		v := task.Vote{Task: w.id, View: 1, Stage: task.Prepare, Executor: task.NodeID{byte(i)}, Node: stranger.node.ID()}
-		two = append(two, task.SignedVote{Vote: v, Signature: task.Sign(stranger.peer, v.Hash())})
-	}
-	c := w.c()
-	for len(c.Slashes) < maxSlashes {
-		c.Slashes = append(c.Slashes, Slash{Node: task.NodeID{9}, Cause: Equivocation})
-	}
-	save(w.block.state, join(keyCase, w.id[:]), c)
-	err := w.send("carol", task.Body{Accuse: &task.Accusation{Ballot: task.Ballot{Task: w.id}, Accused: stranger.node.ID(), Votes: two}})
-	if task.CodeOf(err) != "nothing-new" || !strings.Contains(err.Error(), "no room") {
-		t.Errorf("one more: %v", err)
-	}
-	if _, err := ParseCase(task.Encode(w.c())); err != nil {
-		t.Errorf("the case cannot be read any more: %v", err)
-	}
 }
