@@ -119,12 +119,7 @@ func (c *Client) Post(ctx context.Context, j Job) (*Run, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if t.Nonce, err = c.Chain.Submit(ctx, c.Account, task.Body{Post: &t}); err != nil {
-		if task.CodeOf(err) != "" { // refused; or else nobody knows
-			if kept := secrets.Forget(); kept != nil {
-				c.Log.Warn("keys of a task that there is not are left", "err", kept)
-			}
-		}
-		return nil, err
+		return nil, err // the secrets stay: that the task is not on the chain is only a node's word
 	}
 	return c.begin(&Run{ID: t.ID(), Task: t, secrets: secrets}), nil
 }
