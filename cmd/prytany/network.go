@@ -322,7 +322,11 @@ func (n *network) startBroker(ctx context.Context, o networkOptions) error {
 		activate := n.tpms.activation(n.params)
 		n.broker.host.Handle(protoActivate, func(_ context.Context, _ task.Key, raw []byte) ([]byte, error) { return activate(raw) })
 	}
-	n.wg.Go(func() { _ = n.keeper.run(ctx) })
+	n.wg.Go(func() {
+		if err := n.keeper.run(ctx); err != nil && ctx.Err() == nil {
+			o.log.Error("broker stopped", "err", err)
+		}
+	})
 	// The broker's account pays the fees of its releases.
 	return n.grant(ctx, task.PublicKey(keys.Account()), 10*task.PRY)
 }
