@@ -105,7 +105,7 @@ func (d *driver) block(pool ...[]byte) (txs [][]byte, appHash []byte) {
 }
 
 func signed(who string, nonce uint64, body task.Body) []byte {
-	return task.SignTx(account(who), testChain, nonce, withNonce(body, nonce))
+	return task.SignTx(account(who), task.Tx{Chain: testChain, Nonce: nonce, Body: withNonce(body, nonce)})
 }
 
 // busy is an app with a task open, so that a beacon is due.
@@ -212,7 +212,7 @@ func TestThePoolRefusesJunk(t *testing.T) {
 		"cut":            {good[:len(good)-1], "tx-malformed"},
 		"not canonical":  {append(long, 0xff), "tx-malformed"},
 		"signature":      {flip(good, len(good)-1), "tx-bad-signature"},
-		"other chain":    {task.SignTx(account("alice"), "other", 0, transfer("bob", 1)), "tx-wrong-chain"},
+		"other chain":    {task.SignTx(account("alice"), task.Tx{Chain: "other", Body: transfer("bob", 1)}), "tx-wrong-chain"},
 		"nothing to do":  {signed("alice", 0, task.Body{}), "tx-malformed"},
 		"two things":     {signed("alice", 0, task.Body{Transfer: &task.Transfer{}, Bond: &task.Bond{}}), "tx-malformed"},
 		"used nonce":     {signed("bob", 0, transfer("alice", 1)), "nonce-used"},
@@ -274,7 +274,7 @@ func TestAGapStopsNobody(t *testing.T) {
 	_, c := start(t, single(t))
 	for i := range 40 {
 		junk := task.Body{Verdicts: &task.Verdicts{Shown: task.Showing{Evidence: make([]byte, 60_000)}}}
-		if err := c.broadcast(patient(t), task.SignTx(account("carol"), testChain, uint64(i+1), junk)); task.CodeOf(err) != "nonce-far" {
+		if err := c.broadcast(patient(t), task.SignTx(account("carol"), task.Tx{Chain: testChain, Nonce: uint64(i + 1), Body: junk})); task.CodeOf(err) != "nonce-far" {
 			t.Fatalf("junk %d: %v", i, err)
 		}
 	}

@@ -207,20 +207,78 @@ func TestTwoClientsOfOneAccount(t *testing.T) {
 	}
 }
 
-// A transaction that the pool dropped is sent again; the account goes on.
-func TestADroppedTransactionIsRevived(t *testing.T) {
-	_, c := start(t, single(t))
-	ctx := patient(t)
-	s := c.sender(account("alice"))
-	if err := c.sync(ctx, s); err != nil {
-		t.Fatal(err)
-	}
-	lost, err := c.sign(s, transfer("bob", 1), s.next, make(chan outcome, 1))
+// A transaction that the pool dropped, and that another client of the account wanted
+// just so at the same nonce: they are two, and each has its own.
+func TestEqualWishesAreTwo(t *testing.T) {
+	n, c := start(t, single(t))
+	other, err := Local(n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.track(lost) // as if a pool had taken it and been emptied
+	defer func() { _ = other.Close() }()
+	before, _ := c.Account(patient(t), addr("bob"))
+	lost := dropped(t, c, transfer("bob", 1))
+	receipt := submit(t, other, "alice", transfer("bob", 1))
+	o := <-lost.result
+	if o.err != nil || o.TxID == receipt.TxID || o.Nonce == receipt.Nonce {
+		t.Errorf("one transaction for two wishes: %+v and %+v", o, receipt)
+	}
+	after, _ := c.Account(patient(t), addr("bob"))
+	if got := after.Balance - before.Balance; got != 2 {
+		t.Errorf("Bob got %d, want 2", got)
+	}
+}
+
+// What another client sent before, and a pool has lost together with that client,
+// stops nobody.
+func TestAHoleOfAnotherClientIsFilled(t *testing.T) {
+	for what, after := range map[string]func(*testing.T, *Client) Receipt{
+		"new": func(t *testing.T, c *Client) Receipt { return submit(t, c, "alice", transfer("bob", 2)) },
+		"on its way": func(t *testing.T, c *Client) Receipt {
+			o := <-dropped(t, c, transfer("bob", 2)).result
+			if o.err != nil {
+				t.Error(o.err)
+			}
+			return o.Receipt
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, c := start(t, single(t))
+			s := c.sender(account("alice"))
+			if err := c.sync(patient(t), s); err != nil {
+				t.Fatal(err)
+			}
+			s.next += 2
+			if r := after(t, c); r.Nonce != 2 {
+				t.Errorf("behind the hole: %+v", r)
+			}
+		})
+	}
+}
+
+// dropped is a transaction of Alice that seems to be on its way: a pool had taken
+// it, and was emptied.
+func dropped(t *testing.T, c *Client, body task.Body) *pending {
+	t.Helper()
+	s := c.sender(account("alice"))
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	if err := c.sync(patient(t), s); err != nil {
+		t.Fatal(err)
+	}
+	p, err := c.sign(s, withNonce(body, s.next), s.next, make(chan outcome, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.track(p)
 	s.next++
+	return p
+}
+
+// A transaction that the pool dropped is sent again; the account goes on.
+func TestADroppedTransactionIsRevived(t *testing.T) {
+	_, c := start(t, single(t))
+	lost := dropped(t, c, transfer("bob", 1))
 	receipt := submit(t, c, "alice", transfer("bob", 2))
 	if o := <-lost.result; o.err != nil || o.Nonce != 0 || receipt.Nonce != 1 {
 		t.Errorf("lost: %+v; behind it: %+v", o, receipt)
@@ -230,18 +288,8 @@ func TestADroppedTransactionIsRevived(t *testing.T) {
 // A refused transaction with others behind it leaves no hole.
 func TestAHoleInTheNoncesIsFilled(t *testing.T) {
 	_, c := start(t, single(t))
-	ctx := patient(t)
-	s := c.sender(account("alice"))
-	if err := c.sync(ctx, s); err != nil {
-		t.Fatal(err)
-	}
 	bad := job() // its function is not published
-	lost, err := c.sign(s, withNonce(task.Body{Post: &bad}, 0), 0, make(chan outcome, 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.track(lost)
-	s.next++
+	lost := dropped(t, c, task.Body{Post: &bad})
 	receipt := submit(t, c, "alice", transfer("bob", 2))
 	if o := <-lost.result; task.CodeOf(o.err) != "no-function" || receipt.Nonce != 1 {
 		t.Errorf("lost: %+v; behind it: %+v", o, receipt)

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"slices"
 	"strings"
@@ -50,8 +52,16 @@ type pending struct {
 	nonce  uint64
 	raw    []byte
 	id     task.TxID
-	sent   time.Time
-	result chan outcome // buffered; nobody need read it
+	sent   time.Time    // guarded by Client.mu
+	result chan outcome // buffered; nobody need read it. Nil: a filler, that only its nonce is wanted of
+}
+
+// answer tells who waits for the transaction what became of it, once.
+func (p *pending) answer(o outcome) {
+	select {
+	case p.result <- o:
+	default:
+	}
 }
 
 type outcome struct {
@@ -130,11 +140,11 @@ func (c *Client) sendNext(ctx context.Context, s *sender, body task.Body, result
 			s.next = max(s.next, p.nonce+1)
 			return p, nil
 		case "nonce-used":
-			c.disown(p)
+			c.untrack(p)
 			s.known = false
 			raced++
-		case errTwin.Code:
-			c.disown(p)
+		case "nonce-pooled": // by another client of the account: behind it, then
+			c.untrack(p)
 			s.next = max(s.next, p.nonce+1)
 		default:
 			c.untrack(p)
@@ -156,7 +166,9 @@ func withNonce(body task.Body, nonce uint64) task.Body {
 }
 
 func (c *Client) sign(s *sender, body task.Body, nonce uint64, result chan outcome) (*pending, error) {
-	raw := task.SignTx(s.key, c.params.Chain, nonce, body)
+	var salt [8]byte
+	_, _ = rand.Read(salt[:]) // never fails
+	raw := task.SignTx(s.key, task.Tx{Chain: c.params.Chain, Nonce: nonce, Salt: binary.BigEndian.Uint64(salt[:]), Body: body})
 	if len(raw) > task.MaxTx {
 		return nil, task.Refuse("tx-too-large", "the transaction has %d bytes, at most %d are allowed", len(raw), task.MaxTx)
 	}
@@ -167,16 +179,15 @@ func (c *Client) sign(s *sender, body task.Body, nonce uint64, result chan outco
 // sync learns the next nonce: behind what the chain has used and behind what
 // is on its way.
 func (c *Client) sync(ctx context.Context, s *sender) error {
-	if s.known {
-		return nil
-	}
-	acct, err := c.Account(ctx, task.PublicKey(s.key))
-	if err != nil {
-		return err
+	if !s.known {
+		acct, err := c.Account(ctx, task.PublicKey(s.key))
+		if err != nil {
+			return err
+		}
+		s.next, s.known = acct.Nonce, true
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.next, s.known = acct.Nonce, true
 	for s.flight[s.next] != nil {
 		s.next++
 	}
@@ -193,31 +204,11 @@ func (c *Client) track(p *pending) {
 func (c *Client) untrack(p *pending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.drop(p)
-}
-
-// drop is untrack for who holds c.mu.
-func (c *Client) drop(p *pending) {
 	delete(c.waiting, p.id)
 	if p.sender.flight[p.nonce] == p {
 		delete(p.sender.flight, p.nonce)
 	}
 }
-
-// disown is untrack for a transaction that turned out to be somebody else's, to
-// the byte: what became of that one is no answer to the wish behind this one.
-func (c *Client) disown(p *pending) {
-	c.untrack(p)
-	select {
-	case <-p.result:
-	default:
-	}
-}
-
-// errTwin says that somebody else has sent the very same bytes: another client
-// of the account wanted the same, so that this wish needs the next nonce. Only
-// the pool of one node can tell: twins sent at once through two nodes are one.
-var errTwin = task.Refuse("tx-twin", "the same transaction was sent by another client of the account")
 
 // pool sends a new transaction until the node's pool has it, the chain refuses
 // it, or the context ends. The caller has the account's turn.
@@ -225,29 +216,31 @@ func (c *Client) pool(ctx context.Context, p *pending) error {
 	unsure := false // whether an earlier try got through
 	for wait := retryAfter; ; wait = min(2*wait, retryAtMost) {
 		err := c.broadcast(ctx, p.raw)
-		if errors.Is(err, errTwin) && unsure {
+		switch code := task.CodeOf(err); {
+		case err == nil:
 			return nil
-		}
-		var refusal *task.Error
-		refused := errors.As(err, &refusal)
-		if err == nil || refused && !waits(refusal.Code) {
+		case unsure && (code == "nonce-used" || code == "nonce-pooled"):
+			return nil // by itself, it may be: that is found out as it is looked after
+		case code == "":
+			unsure = true
+		case !waits(code):
 			return err
 		}
-		unsure = unsure || !refused
 		if perr := pause(ctx, wait); perr != nil {
 			return errors.Join(perr, err)
 		}
-		if refused && refusal.Code == "nonce-far" {
-			c.reviveBefore(ctx, p)
+		if task.CodeOf(err) == "nonce-far" {
+			c.closeRanks(ctx, p)
 		}
 	}
 }
 
-// reviveBefore sends again what must come before a transaction, and is not in
-// the pool: it was dropped there. The caller has the account's turn.
-func (c *Client) reviveBefore(ctx context.Context, p *pending) {
+// closeRanks sends again what must come before a transaction and is not in the
+// pool: it was dropped there. The caller has the account's turn.
+func (c *Client) closeRanks(ctx context.Context, p *pending) {
 	var before []*pending
 	c.mu.Lock()
+	late := time.Since(p.sent) >= resendAfter
 	for nonce, q := range p.sender.flight {
 		if nonce < p.nonce {
 			before = append(before, q)
@@ -258,21 +251,22 @@ func (c *Client) reviveBefore(ctx context.Context, p *pending) {
 	for _, q := range before {
 		c.revive(ctx, q, 0) // no block was searched for it
 	}
+	if late {
+		c.fillBefore(ctx, p)
+	}
 }
 
 // waits says whether a refusal may pass by itself: the account's other transactions
 // come first, or the node does.
-func waits(code string) bool {
-	return code == "nonce-far" || code == "nonce-pooled" || code == errStarting.Code
-}
+func waits(code string) bool { return code == "nonce-far" || code == errStarting.Code }
 
-// broadcast is nil if the node has the transaction now and errTwin if it had it
-// before. Even then the pool may drop it; that is why it is looked after.
+// broadcast is nil if the node has the transaction, or had it. The pool may drop
+// it even then; that is why it is looked after.
 func (c *Client) broadcast(ctx context.Context, raw []byte) error {
 	r, err := c.rpc.BroadcastTxSync(ctx, raw)
 	if err != nil {
 		if strings.Contains(err.Error(), mempool.ErrTxInCache.Error()) {
-			return errTwin
+			return nil
 		}
 		return err
 	}
@@ -321,17 +315,12 @@ func (c *Client) resolve(height uint64, id []byte, err error) {
 	}
 	c.mu.Lock()
 	p := c.waiting[task.TxID(id)]
-	if p != nil { // in one step with forgetting it: see disown
-		c.drop(p)
-		select {
-		case p.result <- outcome{Receipt{p.id, p.nonce, height}, err}:
-		default: // there is one already
-		}
-	}
 	c.mu.Unlock()
 	if p == nil {
 		return
 	}
+	c.untrack(p)
+	p.answer(outcome{Receipt{p.id, p.nonce, height}, err})
 	if err != nil {
 		c.log.Debug("transaction refused", "tx", p.id.Short(), "kind", p.body.Kind(), "height", height, "err", err)
 	}
@@ -359,14 +348,22 @@ func (c *Client) tidy(ctx context.Context, seen uint64) {
 	}
 }
 
-// revive sends a late transaction again. The caller has the account's turn.
+// revive sends a transaction again. The caller has the account's turn.
 func (c *Client) revive(ctx context.Context, p *pending, seen uint64) {
 	ctx, cancel := context.WithTimeout(ctx, resendAfter)
 	defer cancel()
+	c.mu.Lock()
 	p.sent = time.Now()
+	gone := c.waiting[p.id] != p // before its turn came
+	c.mu.Unlock()
+	if gone {
+		return
+	}
 	err := c.broadcast(ctx, p.raw)
 	switch code := task.CodeOf(err); {
-	case code == "", code == errTwin.Code, waits(code):
+	case code == "nonce-far" && seen > 0:
+		c.fillBefore(ctx, p)
+	case code == "", code == "nonce-pooled", waits(code):
 	case code == "nonce-used":
 		acct, at, err := askAt[ledger.Account](ctx, c, "/account/"+task.PublicKey(p.sender.key).String(), nil)
 		if err != nil || at > seen || acct.Nonce <= p.nonce {
@@ -377,19 +374,22 @@ func (c *Client) revive(ctx context.Context, p *pending, seen uint64) {
 		// be signed again.
 		c.untrack(p)
 		p.sender.known = false
+		if p.result == nil {
+			return
+		}
 		if _, err := c.sendNext(ctx, p.sender, p.body, p.result); err != nil {
-			p.result <- outcome{Receipt{TxID: p.id, Nonce: p.nonce}, err}
+			p.answer(outcome{Receipt{TxID: p.id, Nonce: p.nonce}, err})
 		}
 	default:
 		c.untrack(p)
-		p.result <- outcome{Receipt{TxID: p.id, Nonce: p.nonce}, err}
+		p.answer(outcome{Receipt{TxID: p.id, Nonce: p.nonce}, err})
 		c.fill(ctx, p)
 	}
 }
 
 // fill closes the hole that a refused transaction leaves when later ones of the
-// account are on their way, with a transfer of nothing: they were signed with
-// their nonces and must not be signed again.
+// account are on their way: they were signed with their nonces and must not be
+// signed again.
 func (c *Client) fill(ctx context.Context, p *pending) {
 	c.mu.Lock()
 	behind := len(p.sender.flight) > 0
@@ -398,13 +398,40 @@ func (c *Client) fill(ctx context.Context, p *pending) {
 		p.sender.known = false
 		return
 	}
-	nothing := task.Body{Transfer: &task.Transfer{To: task.PublicKey(p.sender.key)}}
-	q, err := c.sign(p.sender, nothing, p.nonce, make(chan outcome, 1))
+	if _, err := c.filler(ctx, p.sender, p.nonce); err != nil {
+		c.log.Warn("a hole in an account's nonces could not be filled yet", "account", task.PublicKey(p.sender.key).Short(), "nonce", p.nonce, "err", err)
+	}
+}
+
+// fillBefore closes a hole before a transaction that another client of the account
+// has left: what that one sent is in no pool any more.
+func (c *Client) fillBefore(ctx context.Context, p *pending) {
+	acct, err := c.Account(ctx, task.PublicKey(p.sender.key))
 	if err != nil {
 		return
 	}
-	c.track(q)
-	if err := c.broadcast(ctx, q.raw); err != nil && !errors.Is(err, errTwin) {
-		c.log.Warn("a hole in an account's nonces could not be filled yet", "account", task.PublicKey(p.sender.key).Short(), "nonce", p.nonce, "err", err)
+	for nonce := acct.Nonce; nonce < p.nonce; nonce++ {
+		c.mu.Lock()
+		own := p.sender.flight[nonce] != nil
+		c.mu.Unlock()
+		if own {
+			continue
+		}
+		q, err := c.filler(ctx, p.sender, nonce)
+		if code := task.CodeOf(err); code != "nonce-pooled" && code != "nonce-used" {
+			return
+		}
+		c.untrack(q)
 	}
+}
+
+// filler sends a transfer of nothing for the sake of its nonce, and looks after it.
+func (c *Client) filler(ctx context.Context, s *sender, nonce uint64) (*pending, error) {
+	nothing := task.Body{Transfer: &task.Transfer{To: task.PublicKey(s.key)}}
+	q, err := c.sign(s, nothing, nonce, nil)
+	if err != nil {
+		return q, err
+	}
+	c.track(q)
+	return q, c.broadcast(ctx, q.raw)
 }

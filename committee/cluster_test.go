@@ -170,7 +170,7 @@ func (c *cluster) block(txs ...queued) {
 		if _, ok := nonces[from]; !ok {
 			nonces[from] = ledger.Read(c.store).Account(from).Nonce
 		}
-		tx, err := task.VerifyTx(task.SignTx(q.from, "test", nonces[from], q.body), "test")
+		tx, err := task.VerifyTx(task.SignTx(q.from, task.Tx{Chain: "test", Nonce: nonces[from], Body: q.body}), "test")
 		if err != nil {
 			c.t.Fatal(err)
 		}

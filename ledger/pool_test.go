@@ -31,7 +31,7 @@ func TestSmallTransactionsCountWithTheirCase(t *testing.T) {
 		"an accusation":     {task.Body{Accuse: &task.Accusation{Ballot: task.Ballot{Task: w.id}}}, size},
 		"a node's own bond": {task.Body{Unbond: &task.Bond{}}, 0},
 	} {
-		tx, err := task.VerifyTx(task.SignTx(w.keys["carol"], "test", 0, row.body), "test")
+		tx, err := task.VerifyTx(task.SignTx(w.keys["carol"], task.Tx{Chain: "test", Body: row.body}), "test")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func TestCostIsWhatIsTaken(t *testing.T) {
 	} {
 		from := task.PublicKey(w.keys[row.by])
 		before := w.state().Account(from)
-		tx, err := task.VerifyTx(task.SignTx(w.keys[row.by], "test", before.Nonce, row.body), "test")
+		tx, err := task.VerifyTx(task.SignTx(w.keys[row.by], task.Tx{Chain: "test", Nonce: before.Nonce, Body: row.body}), "test")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestCostIsWhatIsTaken(t *testing.T) {
 		}
 	}
 	huge := task.Body{Transfer: &task.Transfer{Amount: ^task.Amount(0)}}
-	tx, err := task.VerifyTx(task.SignTx(w.keys["carol"], "test", 0, huge), "test")
+	tx, err := task.VerifyTx(task.SignTx(w.keys["carol"], task.Tx{Chain: "test", Body: huge}), "test")
 	if err != nil {
 		t.Fatal(err)
 	}

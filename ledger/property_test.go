@@ -125,7 +125,7 @@ func BenchmarkApply(b *testing.B) {
 			w.post()
 			who, body := prepare(w)
 			key := w.keys[who]
-			raw := task.SignTx(key, "test", w.state().Account(task.PublicKey(key)).Nonce, body)
+			raw := task.SignTx(key, task.Tx{Chain: "test", Nonce: w.state().Account(task.PublicKey(key)).Nonce, Body: body})
 			for b.Loop() {
 				fork := *w.block
 				fork.state = newOverlay(w.block.state)

@@ -126,7 +126,7 @@ func (w *world) state() Reader { return Read(w.block.state) }
 func (w *world) send(name string, body task.Body) error {
 	key := w.keys[name]
 	nonce := w.state().Account(task.PublicKey(key)).Nonce
-	tx, err := task.VerifyTx(task.SignTx(key, "test", nonce, body), "test")
+	tx, err := task.VerifyTx(task.SignTx(key, task.Tx{Chain: "test", Nonce: nonce, Body: body}), "test")
 	if err != nil {
 		return err
 	}

@@ -136,7 +136,7 @@ func (w *world) next() {
 func (w *world) must(name string, body task.Body) {
 	w.t.Helper()
 	nonce := ledger.Read(w.store).Account(address(name)).Nonce
-	tx, err := task.VerifyTx(task.SignTx(keyOf(name), chainID, nonce, body), chainID)
+	tx, err := task.VerifyTx(task.SignTx(keyOf(name), task.Tx{Chain: chainID, Nonce: nonce, Body: body}), chainID)
 	if err == nil {
 		err = w.block.Apply(tx)
 	}

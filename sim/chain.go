@@ -161,7 +161,7 @@ func (c *chain) propose(v *validator) bool {
 // client does by asking for it.
 func (c *chain) sign(b *ledger.Block, p pooled) task.VerifiedTx {
 	from := task.PublicKey(p.key)
-	tx, err := task.VerifyTx(task.SignTx(p.key, chainID, b.Nonce(from), p.body), chainID)
+	tx, err := task.VerifyTx(task.SignTx(p.key, task.Tx{Chain: chainID, Nonce: b.Nonce(from), Body: p.body}), chainID)
 	if err != nil {
 		panic(fmt.Sprintf("a transaction that no node would send: %v", err))
 	}

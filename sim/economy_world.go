@@ -237,7 +237,7 @@ func (w *econWorld) read() ledger.Reader { return ledger.Read(w.store) }
 // send applies a body as its sender's next transaction, in a block of its own:
 // what follows sees what it did.
 func (w *econWorld) send(from ed25519.PrivateKey, body task.Body) error {
-	tx, err := task.VerifyTx(task.SignTx(from, w.params.Chain, w.block.Nonce(task.PublicKey(from)), body), w.params.Chain)
+	tx, err := task.VerifyTx(task.SignTx(from, task.Tx{Chain: w.params.Chain, Nonce: w.block.Nonce(task.PublicKey(from)), Body: body}), w.params.Chain)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func examples() map[string][]byte {
 		"commitment": Encode(Commitment{}),
 		"reveal":     Encode(Reveal{Reason: "x"}),
 		"result":     Encode(SignedResult{}),
-		"tx":         SignTx(key, "c", 7, Body{Transfer: &Transfer{Amount: 5}}),
+		"tx":         SignTx(key, Tx{Chain: "c", Nonce: 7, Body: Body{Transfer: &Transfer{Amount: 5}}}),
 	}
 }
 

@@ -129,8 +129,9 @@ type Tx struct {
 	Chain     string    `cbor:"1,keyasint"`
 	From      Address   `cbor:"2,keyasint"`
 	Nonce     uint64    `cbor:"3,keyasint"`
-	Body      Body      `cbor:"4,keyasint"`
-	Signature Signature `cbor:"5,keyasint"`
+	Salt      uint64    `cbor:"4,keyasint"` // anything: two equal wishes make two transactions
+	Body      Body      `cbor:"5,keyasint"`
+	Signature Signature `cbor:"6,keyasint"`
 }
 
 func (t Tx) hash() Hash {
@@ -155,9 +156,10 @@ func (v VerifiedTx) ID() TxID { return v.id }
 // Size is that of its encoding, in bytes.
 func (v VerifiedTx) Size() int { return v.size }
 
-// SignTx signs a body as its sender's transaction and returns the wire bytes.
-func SignTx(key ed25519.PrivateKey, chain string, nonce uint64, body Body) []byte {
-	t := Tx{Chain: chain, From: PublicKey(key), Nonce: nonce, Body: body}
+// SignTx makes a transaction the key's, by sender and signature, and returns the
+// wire bytes.
+func SignTx(key ed25519.PrivateKey, t Tx) []byte {
+	t.From = PublicKey(key)
 	t.Signature = Sign(key, t.hash())
 	return Encode(t)
 }

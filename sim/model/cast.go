@@ -170,7 +170,7 @@ func (c *cast) blockOf(s chainState, txs []signed) (next chainState, refused int
 		panic(err)
 	}
 	for _, t := range txs {
-		tx, err := task.VerifyTx(task.SignTx(t.key, chainID, b.Nonce(task.PublicKey(t.key)), t.body), chainID)
+		tx, err := task.VerifyTx(task.SignTx(t.key, task.Tx{Chain: chainID, Nonce: b.Nonce(task.PublicKey(t.key)), Body: t.body}), chainID)
 		if err != nil {
 			panic(err)
 		}
