@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	dbm "github.com/cometbft/cometbft-db"
+	rpcclient "github.com/cometbft/cometbft/rpc/client"
+	coretypes "github.com/cometbft/cometbft/rpc/core/types"
+	"github.com/cometbft/cometbft/types"
 
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
@@ -282,6 +285,63 @@ func TestADroppedTransactionIsRevived(t *testing.T) {
 	receipt := submit(t, c, "alice", transfer("bob", 2))
 	if o := <-lost.result; o.err != nil || o.Nonce != 0 || receipt.Nonce != 1 {
 		t.Errorf("lost: %+v; behind it: %+v", o, receipt)
+	}
+}
+
+// lossy loses a node's first answer, and by then the block has come and the node
+// has forgotten the transaction.
+type lossy struct {
+	rpcclient.Client
+	lost func()
+	told bool
+}
+
+func (l *lossy) BroadcastTxSync(ctx context.Context, raw types.Tx) (*coretypes.ResultBroadcastTx, error) {
+	r, err := l.Client.BroadcastTxSync(ctx, raw)
+	if !l.told {
+		l.told = true
+		l.lost()
+		return nil, errors.New("connection reset")
+	}
+	if err != nil {
+		return &coretypes.ResultBroadcastTx{Code: codeRefused, Log: errorLog(task.Refuse("nonce-used", "it is used"))}, nil
+	}
+	return r, err
+}
+
+// A transfer whose first answer was lost is not made again.
+func TestALostAnswerDoublesNothing(t *testing.T) {
+	n, near := start(t, single(t))
+	before, _ := near.Account(patient(t), addr("bob"))
+	c := &Client{query: near.query, gate: near.gate, log: near.log}
+	c.rpc = &lossy{Client: near.rpc, lost: func() { _ = near.WaitHeight(patient(t), n.Height()+1) }}
+	if err := c.start(patient(t), nil); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if r := submit(t, c, "alice", transfer("bob", 1)); r.Nonce != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := submit(t, near, "alice", transfer("bob", 1)); r.Nonce != 1 {
+		t.Errorf("the next: %+v", r)
+	}
+	after, _ := near.Account(patient(t), addr("bob"))
+	if got := after.Balance - before.Balance; got != 2 {
+		t.Errorf("Bob got %d, want 2", got)
+	}
+}
+
+// What was given up before its turn to be sent again came is not sent again.
+func TestWhatWasGivenUpStaysSo(t *testing.T) {
+	n, c := start(t, single(t))
+	p := dropped(t, c, transfer("bob", 1))
+	c.untrack(p)
+	c.revive(patient(t), p, n.Height())
+	if r := submit(t, c, "bob", transfer("alice", 1)); r.Height == 0 {
+		t.Errorf("%+v", r)
+	}
+	if acct, err := c.Account(patient(t), addr("alice")); err != nil || acct.Nonce != 0 {
+		t.Errorf("%+v, %v", acct, err)
 	}
 }
 

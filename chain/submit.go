@@ -132,20 +132,16 @@ func (c *Client) sendNext(ctx context.Context, s *sender, body task.Body, result
 		err = c.pool(ctx, p)
 		switch task.CodeOf(err) {
 		case "":
-			if err != nil {
-				// The node may have it or not: it stays looked after.
-				s.next = max(s.next, p.nonce+1)
-				return nil, err
-			}
-			s.next = max(s.next, p.nonce+1)
-			return p, nil
+			// A node that did not answer may have it or not: it stays looked after.
+			s.next++
+			return p, err
 		case "nonce-used":
 			c.untrack(p)
 			s.known = false
 			raced++
 		case "nonce-pooled": // by another client of the account: behind it, then
 			c.untrack(p)
-			s.next = max(s.next, p.nonce+1)
+			s.next++
 		default:
 			c.untrack(p)
 			return nil, err
