@@ -40,7 +40,7 @@ func newStage(t *testing.T) *stage {
 	s.results, _ = seal.NewIdentity()
 	s.code, _ = seal.Encrypt(s.bob.Recipient(), noop)
 	s.input, _ = seal.Encrypt(s.alice.Recipient(), []byte("picture"))
-	f := task.Function{Code: task.BlobOf(s.code), Manifest: task.Manifest{Runtime: "wasm", Limits: task.Limits{Gas: 1e6, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 5000}}}
+	f := task.Function{Code: task.BlobOf(s.code), Manifest: task.Manifest{Runtime: "wasm", Limits: task.Limits{Gas: 1e6, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 60_000}}}
 	tk := task.Task{Function: f.ID(), Input: task.BlobOf(s.input), Recipient: s.results.Recipient(), GasLimit: 1e6}
 	s.begin = Begin{Task: tk, Function: f, Platform: Platform{Kind: attest.Simulated, Simulated: &Simulated{ChipSeed: [32]byte{1}, Measurement: task.Hash{7}}}, Nonces: []task.Hash{{5}},
 		Context: attest.Context{Task: tk.ID(), Function: f.ID(), Node: task.NodeID{3}, Round: task.PreRun}}

@@ -90,7 +90,7 @@ func skipInShort(t *testing.T) {
 }
 
 // small limits, so that a bad function meets them soon.
-var small = task.Limits{Gas: 1_000_000_000, MemoryBytes: 16 << 20, OutputBytes: 1 << 20, WallMillis: 20_000}
+var small = task.Limits{Gas: 1_000_000_000, MemoryBytes: 16 << 20, OutputBytes: 1 << 20, WallMillis: 60_000}
 
 // publishes a function of Bob's.
 func (w *town) publish(name string, code []byte, l task.Limits) task.Function {
