@@ -100,6 +100,9 @@ func want(t testing.TB, r Result, outcome Outcome, reason string) {
 
 // Functions that fail, and what Alice is told.
 func TestOutcomes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles many modules, one after the other")
+	}
 	with := func(j Job, change func(l *Limits)) Job {
 		change(&j.Limits)
 		return j
@@ -169,6 +172,9 @@ func TestOutcomes(t *testing.T) {
 }
 
 func TestCopies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles, and copies in one thread")
+	}
 	job := guest(t, "copy")
 	r := runJob(t, job)
 	want(t, r, OK, "")

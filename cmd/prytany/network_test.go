@@ -172,6 +172,7 @@ if err := os.WriteFile("/out/out.txt", append([]byte("hello "), in...), 0o600); 
 // What Bob's function may do wrong, on the real stack: each ends as spec §10.2
 // says, and Alice is told why.
 func TestBadFunctions(t *testing.T) {
+	skipInShort(t)
 	w := newTown(t, networkOptions{})
 	type want struct {
 		outcome ledger.Outcome

@@ -272,6 +272,9 @@ func TestLayersDoNotFollowLinksOfOthers(t *testing.T) {
 }
 
 func TestBombs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("unpacks for long, in one thread")
+	}
 	zeros := make([]byte, 64<<20)
 	bomb := raw(t, file("zeros", string(zeros)))
 	many := make([]entry, 300)
