@@ -37,7 +37,7 @@ func vectors() []vector {
 	v := Vote{Task: t.ID(), Attempt: 1, View: 2, Stage: Commit, Executor: n.ID(), Node: n.ID()}
 	r := Reveal{Ballot: Ballot{Task: t.ID(), Round: PreRun}, Node: n.ID(), Verdict: Fault, Reason: "debug-enclave", Evidence: Hash{5}, Salt: Hash{6}}
 	res := Result{Task: t.ID(), Node: n.ID(), Outcome: RunOK, Gas: 7, Size: 8}
-	tx := SignTx(key, Tx{Chain: "c", Nonce: 4, Body: Body{Post: &t}})
+	tx := SignTx(key, Tx{Chain: "c", Nonce: 4, Salt: 1 << 40, Body: Body{Post: &t}})
 	row := func(what string, raw []byte, h Hash) vector { return vector{what, hex.EncodeToString(raw), h.String()} }
 	return []vector{
 		row(`H("seed", "ab")`, []byte("ab"), H(TagSeed, []byte("ab"))),
