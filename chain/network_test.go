@@ -183,14 +183,21 @@ func TestARemoteClientSeesTheSame(t *testing.T) {
 	}
 }
 
-// Two clients that use one account at once never lose or double a transfer.
-func TestTwoClientsOfOneAccount(t *testing.T) {
-	n, c := start(t, single(t))
-	other, err := Local(n)
+// another is a second client of a node.
+func another(t *testing.T, n *Node) *Client {
+	t.Helper()
+	c, err := Local(n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = other.Close() }()
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// Two clients that use one account at once never lose or double a transfer.
+func TestTwoClientsOfOneAccount(t *testing.T) {
+	n, c := start(t, single(t))
+	other := another(t, n)
 	const each = 40
 	before, _ := c.Account(patient(t), addr("bob"))
 	var wg sync.WaitGroup
@@ -214,11 +221,7 @@ func TestTwoClientsOfOneAccount(t *testing.T) {
 // just so at the same nonce: they are two, and each has its own.
 func TestEqualWishesAreTwo(t *testing.T) {
 	n, c := start(t, single(t))
-	other, err := Local(n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = other.Close() }()
+	other := another(t, n)
 	before, _ := c.Account(patient(t), addr("bob"))
 	lost := dropped(t, c, transfer("bob", 1))
 	receipt := submit(t, other, "alice", transfer("bob", 1))

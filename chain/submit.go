@@ -357,7 +357,7 @@ func (c *Client) revive(ctx context.Context, p *pending, seen uint64) {
 	}
 	err := c.broadcast(ctx, p.raw)
 	switch code := task.CodeOf(err); {
-	case code == "nonce-far" && seen > 0:
+	case code == "nonce-far" && seen > 0: // it was late, and those before it came first
 		c.fillBefore(ctx, p)
 	case code == "", code == "nonce-pooled", waits(code):
 	case code == "nonce-used":
