@@ -11,7 +11,6 @@ import (
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/task"
-	"golang.org/x/sys/unix"
 )
 
 // Enclave is the node's end of the pipe. Its methods wait for the enclave's
@@ -69,10 +68,10 @@ func (e *Enclave) Alive() bool {
 func (e *Enclave) call(q Request) (Response, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := writeFrame(e.in, q); err != nil {
+	if err := WriteFrame(e.in, q); err != nil {
 		return Response{}, fmt.Errorf("enclave: it is gone: %w", err)
 	}
-	a, err := readFrame[Response](e.out)
+	a, err := ReadFrame[Response](e.out)
 	if err != nil {
 		return Response{}, fmt.Errorf("enclave: it is gone: %w", err)
 	}
@@ -132,12 +131,4 @@ func (e *Enclave) Close() {
 	_ = e.cmd.Process.Kill()
 	<-e.done
 	_ = e.out.Close()
-}
-
-// harden keeps what the enclave holds out of core files, debuggers and swap as
-// far as an ordinary process can. It is no protection from the machine's owner.
-func harden() {
-	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	_ = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 }

@@ -1,3 +1,16 @@
+// Package tee is the node's end of the enclave, and what both ends share: the
+// protocol of the pipe, the platforms that quote, and the archives that go in
+// and come out. Package tee/enclave is the inside.
+//
+// The node starts the enclave for one task, as a process of its own, and speaks
+// a small typed protocol with it over one pair of pipes ([Request],
+// [Response]). It hands in ciphertext and gets out ciphertext, evidence and a
+// signed result.
+//
+// The platform that every machine has is [attest.Simulated]: the process is an
+// ordinary one, and its "chip" is a key that the node holds. It behaves like a
+// TEE in every message and protects nothing from the machine's owner; its
+// evidence says so by type.
 package tee
 
 import (
@@ -32,6 +45,23 @@ type Begin struct {
 	Host     Host           `cbor:"6,keyasint"`
 }
 
+// Host is what an enclave finds on its machine to run functions with.
+type Host struct {
+	Cache Cache    `cbor:"1,keyasint"` // of compiled interpreters
+	OCI   []string `cbor:"2,keyasint"` // names or paths of OCI runtimes, the best first; none: package container's own
+	// Docker is the socket of a Docker-compatible engine; empty: the usual places.
+	Docker string `cbor:"3,keyasint"`
+}
+
+// Cache is a directory of the host's for what enclaves compile, and the
+// platform's sealing key, which only enclaves of one measurement get: so the
+// host can lose what lies there, and cannot change it. Without a key nothing
+// is kept.
+type Cache struct {
+	Dir string    `cbor:"1,keyasint"`
+	Key task.Hash `cbor:"2,keyasint"`
+}
+
 // Quote asks for the pre-run evidence again, over other nonces.
 type Quote struct {
 	Nonces []task.Hash `cbor:"1,keyasint"`
@@ -61,8 +91,8 @@ type Response struct {
 	Error    string             `cbor:"4,keyasint,omitempty"`
 }
 
-// writeFrame sends one message: four bytes of length, then CBOR.
-func writeFrame(w io.Writer, v any) error {
+// WriteFrame sends one message: four bytes of length, then CBOR.
+func WriteFrame(w io.Writer, v any) error {
 	body := task.Encode(v)
 	if len(body) > MaxFrame {
 		return fmt.Errorf("message of %d bytes: %w", len(body), task.ErrTooLarge)
@@ -75,8 +105,8 @@ func writeFrame(w io.Writer, v any) error {
 	return err
 }
 
-// readFrame reads one message; its size is checked before it is allocated.
-func readFrame[T any](r io.Reader) (T, error) {
+// ReadFrame reads one message; its size is checked before it is allocated.
+func ReadFrame[T any](r io.Reader) (T, error) {
 	var zero T
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
+	"github.com/prytany/prytany/tee/enclave"
 	"github.com/spf13/cobra"
 )
 
@@ -66,7 +67,7 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 	}
 	a.say("running %s %s by %s", m.Name, m.Version, m.Runtime)
 	begin := time.Now()
-	r, err := tee.RunFunction(ctx, m, tee.Host{OCI: oci, Docker: dockerSocket()}, tee.NewJob(m, args, m.Limits.Gas, s.code, s.image, files))
+	r, err := enclave.RunFunction(ctx, m, tee.Host{OCI: oci, Docker: dockerSocket()}, enclave.NewJob(m, args, m.Limits.Gas, s.code, s.image, files))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -26,7 +26,7 @@ import (
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
-	"github.com/prytany/prytany/tee"
+	"github.com/prytany/prytany/tee/enclave"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -37,7 +37,7 @@ const enclaveCommand = "enclave"
 func main() {
 	// The enclave starts before anything else of the program could.
 	if len(os.Args) == 2 && os.Args[1] == enclaveCommand {
-		if tee.Serve(os.Stdin, os.Stdout) != nil {
+		if enclave.Serve(os.Stdin, os.Stdout) != nil {
 			os.Exit(1)
 		}
 		return

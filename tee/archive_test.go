@@ -3,93 +3,13 @@ package tee
 import (
 	"archive/tar"
 	"bytes"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/prytany/prytany/sandbox"
-	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
 )
-
-// A file is held to its name, and only then to its owner's key: who brought
-// what is told apart, and pays apart (spec §9.2.5).
-func TestWhoBroughtWhat(t *testing.T) {
-	other, _ := seal.Encrypt(newIdentity(t).Recipient(), noop)
-	t.Run("Bob releases a key for another file than he published", func(t *testing.T) {
-		s := newStage(t)
-		ev := s.start()
-		s.release(ev, task.Alice, s.alice)
-		published := s.code
-		s.code = other // his release names this one
-		s.release(ev, task.Bob, s.bob)
-		s.code = published
-		if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.BadCodeKey {
-			t.Errorf("%+v", a)
-		}
-	})
-	t.Run("Alice names her file in a shape of her own", func(t *testing.T) {
-		s := newStage(t)
-		s.begin.Task.Input.CID = "z" + s.begin.Task.Input.CID // a node finds it all the same
-		s.begin.Context.Task = s.begin.Task.ID()
-		s.releaseBoth()
-		if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.BadInputKey {
-			t.Errorf("%+v", a)
-		}
-	})
-	t.Run("Bob publishes an image that has another digest", func(t *testing.T) {
-		s := pythonStage(t, []byte("no interpreter"), "sha256:"+strings.Repeat("0", 64))
-		if a := s.ask(Request{Run: &Run{Code: s.code, Input: s.input, Image: []byte("no interpreter")}}); a.Result == nil || a.Result.Result.Outcome != task.FunctionError {
-			t.Errorf("%+v", a)
-		}
-	})
-	t.Run("the host brings another image", func(t *testing.T) {
-		s := pythonStage(t, []byte("no interpreter"), fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("no interpreter"))))
-		if a := s.ask(Request{Run: &Run{Code: s.code, Input: s.input, Image: []byte("another")}}); a.Result != nil || !strings.Contains(a.Error, "not the image") {
-			t.Errorf("%+v", a)
-		}
-	})
-	t.Run("Alice's input is not what the function takes", func(t *testing.T) {
-		s := newStage(t)
-		s.begin.Function.Manifest.Inputs = []task.Port{{Name: "photo.png"}}
-		s.begin.Task.Function = s.begin.Function.ID()
-		s.begin.Context.Function, s.begin.Context.Task = s.begin.Task.Function, s.begin.Task.ID()
-		s.releaseBoth()
-		if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.BadInputKey {
-			t.Errorf("%+v", a)
-		}
-	})
-}
-
-func newIdentity(t *testing.T) seal.Identity {
-	t.Helper()
-	id, err := seal.NewIdentity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id
-}
-
-// pythonStage is a stage whose function is a script for some interpreter.
-func pythonStage(t *testing.T, image []byte, digest string) *stage {
-	t.Helper()
-	s := newStage(t)
-	m := &s.begin.Function.Manifest
-	m.Runtime, m.Image = task.RuntimePython, &task.Image{Digest: digest, Blob: task.BlobOf(image)}
-	s.begin.Task.Function = s.begin.Function.ID()
-	s.begin.Context.Function, s.begin.Context.Task = s.begin.Task.Function, s.begin.Task.ID()
-	s.releaseBoth()
-	return s
-}
-
-func (s *stage) releaseBoth() {
-	s.t.Helper()
-	ev := s.start()
-	s.release(ev, task.Alice, s.alice)
-	s.release(ev, task.Bob, s.bob)
-}
 
 // Inputs and outputs are held to the manifest by one rule.
 func TestPorts(t *testing.T) {
@@ -112,7 +32,7 @@ func TestPorts(t *testing.T) {
 		{"a directory", []sandbox.File{file("a", "x"), file("b/c", "x")}, `no output "b/c"`},
 	} {
 		r := sandbox.Result{Outcome: sandbox.OK, Outputs: row.files}
-		checkOutputs(m, &r)
+		CheckOutputs(m, &r)
 		if (r.Outcome == sandbox.OK) != (row.says == "") || !strings.Contains(r.Reason, row.says) {
 			t.Errorf("%s: %s, %q", row.name, r.Outcome, r.Reason)
 		}
@@ -167,21 +87,26 @@ func TestSparseInputs(t *testing.T) {
 	}
 }
 
-// A function may write as much as a blob holds, and then what it wrote is none
-// when it is packed and encrypted: that is no reason for its executor to pay.
-func TestOutputFitsIntoABlob(t *testing.T) {
-	ran := sandbox.Result{Outcome: sandbox.OK, Log: []byte("log"), Outputs: []sandbox.File{{Name: "a", Data: make([]byte, task.MaxBlob)}}}
-	outcome := task.RunOK
-	packed, err := archive(&ran, &outcome)
-	if err != nil || outcome != task.OutputExceeded {
-		t.Fatalf("%v, %v", outcome, err)
+func TestUnpackRefusesWhatPackNeverMakes(t *testing.T) {
+	good, err := Pack(sandbox.Result{Outputs: []sandbox.File{{Name: "a/b", Data: []byte("x")}}, Log: []byte("log"), Reason: "why"})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if out, err := Unpack(packed); err != nil || len(out.Files) != 0 || out.Reason == "" || string(out.Log) != "log" {
-		t.Errorf("%v, %v", out, err)
+	out, err := Unpack(good)
+	if err != nil || string(out.Files["a/b"]) != "x" || string(out.Log) != "log" || out.Reason != "why" {
+		t.Fatalf("%+v, %v", out, err)
 	}
-	file, err := seal.Encrypt(newIdentity(t).Recipient(), make([]byte, maxArchive))
-	if err != nil || len(file) > task.MaxBlob {
-		t.Errorf("%d bytes, %v", len(file), err)
+	for _, h := range []tar.Header{
+		{Name: "out/../../etc/passwd", Typeflag: tar.TypeReg}, {Name: "/etc/passwd", Typeflag: tar.TypeReg}, {Name: "out//etc/x", Typeflag: tar.TypeReg},
+		{Name: "out/link", Typeflag: tar.TypeSymlink, Linkname: "/etc"}, {Name: "out/dev", Typeflag: tar.TypeChar}, {Name: "other", Typeflag: tar.TypeReg},
+	} {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		_ = w.WriteHeader(&h)
+		_ = w.Close()
+		if _, err := Unpack(b.Bytes()); err == nil {
+			t.Errorf("%q was unpacked", h.Name)
+		}
 	}
 }
 
@@ -199,6 +124,19 @@ func FuzzUnpackInputs(f *testing.F) {
 		files, err := UnpackInputs(m, blob)
 		if err == nil && (len(files) == 0 || len(files) > 2 || len(files[0].Data) > len(blob)) {
 			t.Fatalf("%d files out of %d bytes", len(files), len(blob))
+		}
+	})
+}
+
+func FuzzUnpack(f *testing.F) {
+	good, _ := Pack(sandbox.Result{Outputs: []sandbox.File{{Name: "a", Data: []byte("x")}}})
+	f.Add(good)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		out, err := Unpack(raw)
+		for name := range out.Files {
+			if err == nil && (strings.HasPrefix(name, "/") || strings.Contains(name, "..") && !strings.Contains(name, "...") && strings.HasPrefix(name, "../")) {
+				t.Fatalf("name %q", name)
+			}
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package tee
+package enclave
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/image"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
 )
 
 // The same Python script in every runtime that this machine has, as an enclave
@@ -81,7 +82,7 @@ type python struct {
 	name     string
 	manifest task.Manifest
 	image    []byte
-	host     Host
+	host     tee.Host
 	warm     bool // after a run that leaves something for it
 }
 
@@ -109,8 +110,8 @@ func pythons(b *testing.B) (all []python) {
 	}
 	if wasm := load("python-*.wasm"); wasm != nil {
 		m := manifest(task.RuntimePython, fmt.Sprintf("sha256:%x", sha256.Sum256(wasm)), "/code/main.py")
-		kept := Host{Cache: Cache{Dir: b.TempDir(), Key: task.Hash{1}}}
-		all = append(all, python{"python, compiled anew", m, wasm, Host{}, false}, python{"python, compiled before", m, wasm, kept, true})
+		kept := tee.Host{Cache: tee.Cache{Dir: b.TempDir(), Key: task.Hash{1}}}
+		all = append(all, python{"python, compiled anew", m, wasm, tee.Host{}, false}, python{"python, compiled before", m, wasm, kept, true})
 	}
 	if oci := load("python-pillow.tar"); oci != nil {
 		digest, err := image.Digest(oci)
@@ -119,16 +120,16 @@ func pythons(b *testing.B) (all []python) {
 		}
 		for _, name := range []string{"crun", "runc", "runsc"} {
 			m := manifest(task.RuntimeOCI, digest, "python3", "/code/main.py")
-			h := Host{OCI: []string{name}}
+			h := tee.Host{OCI: []string{name}}
 			if _, done, err := open(context.Background(), m, h); err == nil {
 				done()
 				all = append(all, python{"oci, " + name, m, oci, h, false})
 			}
 		}
 		m := manifest(task.RuntimeDocker, digest, "python3", "/code/main.py")
-		if _, done, err := open(context.Background(), m, Host{}); err == nil {
+		if _, done, err := open(context.Background(), m, tee.Host{}); err == nil {
 			done()
-			all = append(all, python{"docker", m, oci, Host{}, true})
+			all = append(all, python{"docker", m, oci, tee.Host{}, true})
 		}
 	}
 	if len(all) == 0 {

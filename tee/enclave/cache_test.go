@@ -1,4 +1,4 @@
-package tee
+package enclave
 
 import (
 	"bytes"
@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
 )
 
 // The host keeps what an enclave has compiled. It can lose it; it cannot change
 // it, and an enclave of another measurement does not believe it.
 func TestCacheIsSealed(t *testing.T) {
-	c := Cache{Dir: t.TempDir(), Key: task.Hash{1}}
+	c := tee.Cache{Dir: t.TempDir(), Key: task.Hash{1}}
 	ram := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(ram, "engine"), 0o700); err != nil {
 		t.Fatal(err)
@@ -21,7 +22,7 @@ func TestCacheIsSealed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(ram, "engine", "code"), []byte("machine code"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	kept := c.file("sha256:aa")
+	kept := file(c, "sha256:aa")
 	kept.save(ram)
 	restored := func(c cached) []byte {
 		dir := t.TempDir()
@@ -56,14 +57,14 @@ func TestCacheIsSealed(t *testing.T) {
 	}
 	// Moved to where another enclave, or another interpreter, looks.
 	for name, other := range map[string]cached{
-		"another measurement": Cache{Dir: c.Dir, Key: task.Hash{2}}.file("sha256:aa"),
-		"another interpreter": c.file("sha256:bb"),
+		"another measurement": file(tee.Cache{Dir: c.Dir, Key: task.Hash{2}}, "sha256:aa"),
+		"another interpreter": file(c, "sha256:bb"),
 	} {
 		if err := os.WriteFile(other.path, raw, 0o600); err != nil || restored(other) != nil {
 			t.Errorf("%s: it was believed (%v)", name, err)
 		}
 	}
-	if restored(Cache{Dir: c.Dir}.file("sha256:aa")) != nil {
+	if restored(file(tee.Cache{Dir: c.Dir}, "sha256:aa")) != nil {
 		t.Error("a platform without a key has a cache")
 	}
 }

@@ -1,4 +1,4 @@
-package tee
+package enclave
 
 import (
 	"context"
@@ -14,24 +14,17 @@ import (
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
 )
 
-// Host is what an enclave finds on its machine to run functions with.
-type Host struct {
-	Cache Cache    `cbor:"1,keyasint"` // of compiled interpreters
-	OCI   []string `cbor:"2,keyasint"` // names or paths of OCI runtimes, the best first; none: package container's own
-	// Docker is the socket of a Docker-compatible engine; empty: the usual places.
-	Docker string `cbor:"3,keyasint"`
-}
-
 // open opens what a function runs in, and says how to close it.
-func open(ctx context.Context, m task.Manifest, h Host) (r runtime, done func(), err error) {
+func open(ctx context.Context, m task.Manifest, h tee.Host) (r runtime, done func(), err error) {
 	switch m.Runtime {
 	case task.RuntimeWasm:
 		w, err := sandbox.NewWasm(ctx)
 		return w, func() { _ = w.Close(ctx) }, err
 	case task.RuntimePython:
-		return h.Cache.interpreter(ctx, m.Image.Digest)
+		return interpreter(ctx, h.Cache, m.Image.Digest)
 	case task.RuntimeOCI:
 		k, err := container.New(ctx, container.Config{Runtimes: h.OCI})
 		return k, func() { _ = k.Close() }, err
@@ -44,13 +37,13 @@ func open(ctx context.Context, m task.Manifest, h Host) (r runtime, done func(),
 
 // interpreter opens an engine for a public module, which takes seconds to
 // compile: what comes of that is kept for the next enclave, with the host.
-func (c Cache) interpreter(ctx context.Context, digest string) (runtime, func(), error) {
+func interpreter(ctx context.Context, c tee.Cache, digest string) (runtime, func(), error) {
 	sweep(ramDir())
 	ram, err := os.MkdirTemp(ramDir(), fmt.Sprintf("%s%d-", compiledPrefix, os.Getpid()))
 	if err != nil {
 		return nil, nil, err
 	}
-	kept := c.file(digest)
+	kept := file(c, digest)
 	found := kept.restore(ram)
 	r, err := sandbox.NewWasmCached(ctx, ram)
 	return r, func() {
@@ -86,15 +79,6 @@ func ramDir() string {
 	return os.TempDir()
 }
 
-// Cache is a directory of the host's for what enclaves compile, and the
-// platform's sealing key, which only enclaves of one measurement get: so the
-// host can lose what lies there, and cannot change it. Without a key nothing
-// is kept.
-type Cache struct {
-	Dir string    `cbor:"1,keyasint"`
-	Key task.Hash `cbor:"2,keyasint"`
-}
-
 // maxCompiled bounds what is read back, in bytes.
 const maxCompiled = 512 << 20
 
@@ -104,7 +88,7 @@ type cached struct {
 	key  task.Hash
 }
 
-func (c Cache) file(digest string) cached {
+func file(c tee.Cache, digest string) cached {
 	if c.Dir == "" || c.Key.IsZero() {
 		return cached{}
 	}

@@ -1,20 +1,15 @@
-package tee
+package enclave
 
 import (
-	"archive/tar"
-	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"encoding/binary"
-	"errors"
 	"io"
-	"strings"
 	"testing"
 
 	"github.com/prytany/prytany/attest"
-	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/vrf"
 )
 
@@ -29,7 +24,7 @@ type stage struct {
 	out                 io.Reader
 	ended               chan error
 	alice, bob, results seal.Identity
-	begin               Begin
+	begin               tee.Begin
 	code, input         []byte
 }
 
@@ -42,7 +37,7 @@ func newStage(t *testing.T) *stage {
 	s.input, _ = seal.Encrypt(s.alice.Recipient(), []byte("picture"))
 	f := task.Function{Code: task.BlobOf(s.code), Manifest: task.Manifest{Runtime: "wasm", Limits: task.Limits{Gas: 1e6, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 60_000}}}
 	tk := task.Task{Function: f.ID(), Input: task.BlobOf(s.input), Recipient: s.results.Recipient(), GasLimit: 1e6}
-	s.begin = Begin{Task: tk, Function: f, Platform: Platform{Kind: attest.Simulated, Simulated: &Simulated{ChipSeed: [32]byte{1}, Measurement: task.Hash{7}}}, Nonces: []task.Hash{{5}},
+	s.begin = tee.Begin{Task: tk, Function: f, Platform: tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: [32]byte{1}, Measurement: task.Hash{7}}}, Nonces: []task.Hash{{5}},
 		Context: attest.Context{Task: tk.ID(), Function: f.ID(), Node: task.NodeID{3}, Round: task.PreRun}}
 	qr, qw := io.Pipe()
 	ar, aw := io.Pipe()
@@ -56,12 +51,12 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-func (s *stage) ask(q Request) Response {
+func (s *stage) ask(q tee.Request) tee.Response {
 	s.t.Helper()
-	if err := writeFrame(s.in, q); err != nil {
+	if err := tee.WriteFrame(s.in, q); err != nil {
 		s.t.Fatal(err)
 	}
-	a, err := readFrame[Response](s.out)
+	a, err := tee.ReadFrame[tee.Response](s.out)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -70,7 +65,7 @@ func (s *stage) ask(q Request) Response {
 
 func (s *stage) start() attest.Evidence {
 	s.t.Helper()
-	a := s.ask(Request{Begin: &s.begin})
+	a := s.ask(tee.Request{Begin: &s.begin})
 	ev, err := attest.ParseEvidence(a.Evidence)
 	if err != nil {
 		s.t.Fatalf("%v %s", err, a.Error)
@@ -88,7 +83,7 @@ func (s *stage) release(ev attest.Evidence, role task.Role, id seal.Identity) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if a := s.ask(Request{Release: &r}); a.Error != "" {
+	if a := s.ask(tee.Request{Release: &r}); a.Error != "" {
 		s.t.Fatal(a.Error)
 	}
 }
@@ -101,7 +96,9 @@ func (s *stage) expected() (attest.Expected, task.Policy, attest.Reference) {
 	}, task.Policy{MinTier: task.TierSimulated}, attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}}
 }
 
-func (s *stage) run() Response { return s.ask(Request{Run: &Run{Code: s.code, Input: s.input}}) }
+func (s *stage) run() tee.Response {
+	return s.ask(tee.Request{Run: &tee.Run{Code: s.code, Input: s.input}})
+}
 
 func TestOneTaskInAnEnclave(t *testing.T) {
 	s := newStage(t)
@@ -111,7 +108,7 @@ func TestOneTaskInAnEnclave(t *testing.T) {
 		t.Fatalf("%s: %s", a.Reason, a.Detail)
 	}
 	// Evidence over other nonces is of the same enclave.
-	again, _ := attest.ParseEvidence(s.ask(Request{Quote: &Quote{Nonces: []task.Hash{{5}, {6}}}}).Evidence)
+	again, _ := attest.ParseEvidence(s.ask(tee.Request{Quote: &tee.Quote{Nonces: []task.Hash{{5}, {6}}}}).Evidence)
 	want.Nonces = []task.Hash{{6}}
 	want.Keys = &ev.Keys
 	if a := attest.Appraise(again, want, policy, ref); a.Verdict != task.OK {
@@ -130,12 +127,12 @@ func TestOneTaskInAnEnclave(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Unpack(archive); err != nil {
+	if _, err := tee.Unpack(archive); err != nil {
 		t.Fatal(err)
 	}
 	c := s.begin.Context
 	c.Round = task.PostRun
-	exit, _ := attest.ParseEvidence(s.ask(Request{Exit: &Exit{Context: c, Nonce: task.Hash{9}}}).Evidence)
+	exit, _ := attest.ParseEvidence(s.ask(tee.Request{Exit: &tee.Exit{Context: c, Nonce: task.Hash{9}}}).Evidence)
 	want.Context, want.Nonces = c, []task.Hash{{9}}
 	if a := attest.Appraise(exit, want, policy, ref); a.Verdict != task.OK {
 		t.Errorf("exit: %s: %s", a.Reason, a.Detail)
@@ -216,10 +213,10 @@ func TestCanary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := s.ask(Request{Release: &r}); a.Error == "" {
+	if a := s.ask(tee.Request{Release: &r}); a.Error == "" {
 		t.Error("a key was taken on a canary")
 	}
-	a := s.ask(Request{Unveil: &Quote{Nonces: s.begin.Nonces}})
+	a := s.ask(tee.Request{Unveil: &tee.Quote{Nonces: s.begin.Nonces}})
 	if a.Proof == nil {
 		t.Fatalf("no proof: %s", a.Error)
 	}
@@ -232,7 +229,7 @@ func TestCanary(t *testing.T) {
 	if a := attest.Appraise(genuine, want, policy, ref); a.Verdict != task.OK {
 		t.Fatalf("%s: %s", a.Reason, a.Detail)
 	}
-	if again := s.ask(Request{Unveil: &Quote{}}); again.Proof != nil || again.Error != "" {
+	if again := s.ask(tee.Request{Unveil: &tee.Quote{}}); again.Proof != nil || again.Error != "" {
 		t.Error("two canaries of one enclave")
 	}
 	s.release(genuine, task.Alice, s.alice)
@@ -245,9 +242,9 @@ func TestCanary(t *testing.T) {
 // The node cannot make the enclave do things out of order, or for another task.
 func TestOutOfOrder(t *testing.T) {
 	s := newStage(t)
-	exit := Request{Exit: &Exit{Context: s.begin.Context}}
-	for name, q := range map[string]Request{
-		"nothing": {}, "run before begin": {Run: &Run{}}, "release before begin": {Release: &task.Release{}}, "quote before begin": {Quote: &Quote{}},
+	exit := tee.Request{Exit: &tee.Exit{Context: s.begin.Context}}
+	for name, q := range map[string]tee.Request{
+		"nothing": {}, "run before begin": {Run: &tee.Run{}}, "release before begin": {Release: &task.Release{}}, "quote before begin": {Quote: &tee.Quote{}},
 	} {
 		if a := s.ask(q); a.Error == "" {
 			t.Errorf("%s was answered", name)
@@ -255,11 +252,11 @@ func TestOutOfOrder(t *testing.T) {
 	}
 	foreign := s.begin
 	foreign.Context.Task[0]++
-	if a := s.ask(Request{Begin: &foreign}); a.Error == "" {
+	if a := s.ask(tee.Request{Begin: &foreign}); a.Error == "" {
 		t.Error("began for another task than it was given")
 	}
 	s.start()
-	if a := s.ask(Request{Begin: &s.begin}); a.Error == "" {
+	if a := s.ask(tee.Request{Begin: &s.begin}); a.Error == "" {
 		t.Error("began twice")
 	}
 	if a := s.run(); a.Error == "" {
@@ -288,63 +285,4 @@ func TestSwappedFilesBlameNobody(t *testing.T) {
 	if a := s.run(); a.Error != "" {
 		t.Error(a.Error)
 	}
-}
-
-func TestFramesAreBounded(t *testing.T) {
-	if _, err := readFrame[Request](bytes.NewReader(binary.BigEndian.AppendUint32(nil, MaxFrame+1))); !errors.Is(err, task.ErrTooLarge) {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestUnpackRefusesWhatPackNeverMakes(t *testing.T) {
-	good, err := pack(sandbox.Result{Outputs: []sandbox.File{{Name: "a/b", Data: []byte("x")}}, Log: []byte("log"), Reason: "why"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := Unpack(good)
-	if err != nil || string(out.Files["a/b"]) != "x" || string(out.Log) != "log" || out.Reason != "why" {
-		t.Fatalf("%+v, %v", out, err)
-	}
-	for _, h := range []tar.Header{
-		{Name: "out/../../etc/passwd", Typeflag: tar.TypeReg}, {Name: "/etc/passwd", Typeflag: tar.TypeReg}, {Name: "out//etc/x", Typeflag: tar.TypeReg},
-		{Name: "out/link", Typeflag: tar.TypeSymlink, Linkname: "/etc"}, {Name: "out/dev", Typeflag: tar.TypeChar}, {Name: "other", Typeflag: tar.TypeReg},
-	} {
-		var b bytes.Buffer
-		w := tar.NewWriter(&b)
-		_ = w.WriteHeader(&h)
-		_ = w.Close()
-		if _, err := Unpack(b.Bytes()); err == nil {
-			t.Errorf("%q was unpacked", h.Name)
-		}
-	}
-}
-
-func FuzzReadFrame(f *testing.F) {
-	var b bytes.Buffer
-	_ = writeFrame(&b, Request{Quote: &Quote{Nonces: []task.Hash{{1}}}})
-	f.Add(b.Bytes())
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		if len(raw) > 4 && binary.BigEndian.Uint32(raw) > uint32(len(raw)) {
-			return // a short frame; only its allocation would be measured
-		}
-		if q, err := readFrame[Request](bytes.NewReader(raw)); err == nil {
-			var again bytes.Buffer
-			if writeFrame(&again, q) != nil || !bytes.HasPrefix(raw, again.Bytes()) {
-				t.Fatal("accepted bytes that are not its encoding")
-			}
-		}
-	})
-}
-
-func FuzzUnpack(f *testing.F) {
-	good, _ := pack(sandbox.Result{Outputs: []sandbox.File{{Name: "a", Data: []byte("x")}}})
-	f.Add(good)
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		out, err := Unpack(raw)
-		for name := range out.Files {
-			if err == nil && (strings.HasPrefix(name, "/") || strings.Contains(name, "..") && !strings.Contains(name, "...") && strings.HasPrefix(name, "../")) {
-				t.Fatalf("name %q", name)
-			}
-		}
-	})
 }

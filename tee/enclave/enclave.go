@@ -1,52 +1,28 @@
-// Package tee holds the enclave: the one process that ever sees Bob's code and
-// Alice's data in the clear (spec §9.1).
+// Package enclave is the inside of the enclave: the one process that ever sees
+// Bob's code and Alice's data in the clear (spec §9.1). Package tee is the
+// node's end of the pipe to it.
 //
-// The node starts it for one task, as a process of its own, and speaks a small
-// typed protocol with it over one pair of pipes ([Request], [Response]). In
-// it are born a sealing key and a signing key ([attest.Keys]); they never leave
-// it and die with it. The node hands in ciphertext and gets out ciphertext,
-// evidence and a signed result.
-//
-// The platform here is [attest.Simulated]: the process is an ordinary one, and
-// its "chip" is a key that the node holds. It behaves like a TEE in every
-// message and protects nothing from the machine's owner; its evidence says so
-// by type.
-package tee
+// In it are born a sealing key and a signing key ([attest.Keys]); they never
+// leave it and die with it. Ciphertext comes in; ciphertext, evidence and a
+// signed result go out.
+package enclave
 
 import (
-	"archive/tar"
-	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/vrf"
+	"golang.org/x/sys/unix"
 )
-
-// Measure is what the simulated platform does before it starts an enclave: the
-// SHA-256 of the program's executable file.
-func Measure(program string) (task.Hash, error) {
-	f, err := os.Open(program)
-	if err != nil {
-		return task.Hash{}, err
-	}
-	defer f.Close()
-	d := sha256.New()
-	if _, err := io.Copy(d, f); err != nil {
-		return task.Hash{}, err
-	}
-	return task.Hash(d.Sum(nil)), nil
-}
 
 // Serve is the enclave process: it answers requests until Exit or the end of
 // its input, and returns when it should end.
@@ -54,7 +30,7 @@ func Serve(r io.Reader, w io.Writer) error {
 	harden()
 	var e enclave
 	for {
-		q, err := readFrame[Request](r)
+		q, err := tee.ReadFrame[tee.Request](r)
 		if err == io.EOF {
 			return nil
 		}
@@ -63,9 +39,9 @@ func Serve(r io.Reader, w io.Writer) error {
 		}
 		a, err := e.answer(q)
 		if err != nil {
-			a = Response{Error: err.Error()}
+			a = tee.Response{Error: err.Error()}
 		}
-		if err := writeFrame(w, a); err != nil {
+		if err := tee.WriteFrame(w, a); err != nil {
 			return err
 		}
 		if q.Exit != nil {
@@ -74,9 +50,17 @@ func Serve(r io.Reader, w io.Writer) error {
 	}
 }
 
+// harden keeps what the enclave holds out of core files, debuggers and swap as
+// far as an ordinary process can. It is no protection from the machine's owner.
+func harden() {
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	_ = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+}
+
 // enclave is the state of one task.
 type enclave struct {
-	begin    *Begin
+	begin    *tee.Begin
 	quoter   attest.Quoter
 	evidence attest.Evidence
 	sealKey  seal.EnclaveKey
@@ -116,7 +100,7 @@ func (s *secret) decrypt(file []byte, named task.Blob) (plain []byte, blame bool
 	return plain, err != nil, nil
 }
 
-func (e *enclave) answer(q Request) (Response, error) {
+func (e *enclave) answer(q tee.Request) (tee.Response, error) {
 	switch {
 	case q.Begin != nil && e.begin == nil:
 		return e.start(q.Begin)
@@ -125,34 +109,34 @@ func (e *enclave) answer(q Request) (Response, error) {
 	case q.Unveil != nil && e.begin != nil && !e.ran:
 		return e.unveil(q.Unveil.Nonces)
 	case q.Release != nil && e.begin != nil && (!e.ran || e.blamed):
-		return Response{}, e.take(*q.Release)
+		return tee.Response{}, e.take(*q.Release)
 	case q.Run != nil && e.begin != nil && (!e.ran || e.blamed):
 		return e.run(*q.Run)
 	case q.Exit != nil && e.ran:
 		return e.exit(*q.Exit)
 	}
-	return Response{}, errors.New("out of order: begin, two releases, run, exit")
+	return tee.Response{}, errors.New("out of order: begin, two releases, run, exit")
 }
 
 // start makes the keys and the pre-run evidence.
-func (e *enclave) start(b *Begin) (Response, error) {
+func (e *enclave) start(b *tee.Begin) (tee.Response, error) {
 	if b.Context.Task != b.Task.ID() || b.Context.Function != b.Function.ID() || b.Context.Function != b.Task.Function {
-		return Response{}, errors.New("the context is of another task or function")
+		return tee.Response{}, errors.New("the context is of another task or function")
 	}
 	var err error
 	if e.quoter, err = b.Platform.Quoter(); err != nil {
-		return Response{}, err
+		return tee.Response{}, err
 	}
 	if e.sealKey, err = seal.NewEnclaveKey(); err != nil {
-		return Response{}, err
+		return tee.Response{}, err
 	}
 	_, e.signKey, err = ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return Response{}, err
+		return tee.Response{}, err
 	}
 	var vrfSeed [vrf.SeedSize]byte
 	if _, err := rand.Read(vrfSeed[:]); err != nil {
-		return Response{}, err
+		return tee.Response{}, err
 	}
 	e.vrfKey = vrf.NewKey(vrfSeed)
 	keys := attest.Keys{Seal: e.sealKey.Public(), Sign: task.PublicKey(e.signKey), VRF: task.Key(e.vrfKey.Public())}
@@ -163,7 +147,7 @@ func (e *enclave) start(b *Begin) (Response, error) {
 
 // quote makes the pre-run evidence over the verifiers' nonces; in a canary,
 // faulty on purpose (spec §7.6).
-func (e *enclave) quote(nonces []task.Hash) (Response, error) {
+func (e *enclave) quote(nonces []task.Hash) (tee.Response, error) {
 	c, keys := e.begin.Context, e.evidence.Keys
 	var ev attest.Evidence
 	var err error
@@ -173,24 +157,24 @@ func (e *enclave) quote(nonces []task.Hash) (Response, error) {
 		ev, err = attest.Make(e.quoter, c, keys, nonces, attest.EmptyState)
 	}
 	if err != nil {
-		return Response{}, err
+		return tee.Response{}, err
 	}
 	e.evidence = ev
-	return Response{Evidence: task.Encode(ev)}, nil
+	return tee.Response{Evidence: task.Encode(ev)}, nil
 }
 
 // unveil says whether what was shown was a canary: with the proof, and with
 // evidence in earnest for the second round.
-func (e *enclave) unveil(nonces []task.Hash) (Response, error) {
+func (e *enclave) unveil(nonces []task.Hash) (tee.Response, error) {
 	if !e.canary {
-		return Response{}, nil
+		return tee.Response{}, nil
 	}
 	proof, _ := e.vrfKey.Prove(attest.CanaryInput(e.begin.Context))
 	e.canary, e.begin.Context.Round = false, task.Recheck
 	a, err := e.quote(nonces)
 	if err != nil {
 		e.canary, e.begin.Context.Round = true, task.PreRun // a slow platform may be asked again
-		return Response{}, err
+		return tee.Response{}, err
 	}
 	a.Proof = (*[81]byte)(&proof)
 	return a, nil
@@ -218,12 +202,12 @@ func (e *enclave) take(r task.Release) error {
 // run decrypts, runs Bob's code on Alice's data, encrypts what came out to
 // Alice, and signs the result. If an owner's release opens nothing, it runs again
 // with another: the owner may have told the node another than the chain.
-func (e *enclave) run(q Run) (Response, error) {
+func (e *enclave) run(q tee.Run) (tee.Response, error) {
 	if e.input == nil || e.code == nil {
-		return Response{}, errors.New("both owners' releases come before the run")
+		return tee.Response{}, errors.New("both owners' releases come before the run")
 	}
 	if e.input.shown != e.code.shown {
-		return Response{}, errors.New("the owners have released to different evidence")
+		return tee.Response{}, errors.New("the owners have released to different evidence")
 	}
 	res := task.Result{
 		InputKey: e.input.release, CodeKey: e.code.release,
@@ -232,12 +216,12 @@ func (e *enclave) run(q Run) (Response, error) {
 	}
 	ran, outcome, err := e.execute(q)
 	if err != nil {
-		return Response{}, err
+		return tee.Response{}, err
 	}
 	e.ran = true
 	archive, err := archive(&ran, &outcome)
 	if err != nil {
-		return Response{}, err
+		return tee.Response{}, err
 	}
 	res.Outcome, res.ExitCode, res.Gas = outcome, ran.ExitCode, ran.Gas
 	output, err := seal.Encrypt(e.begin.Task.Recipient, archive)
@@ -252,19 +236,19 @@ func (e *enclave) run(q Run) (Response, error) {
 		e.input, e.code = nil, nil
 	}
 	signed := task.SignedResult{Result: res, Signature: task.Sign(e.signKey, res.Hash())}
-	return Response{Result: &signed, Output: output}, nil
+	return tee.Response{Result: &signed, Output: output}, nil
 }
 
 // exit proves what is left: the same enclave, an empty writable space, and a
 // nonce that nobody knew before the result was signed (spec §9.5).
-func (e *enclave) exit(q Exit) (Response, error) {
+func (e *enclave) exit(q tee.Exit) (tee.Response, error) {
 	c := e.begin.Context
 	c.Round = task.PostRun
 	if q.Context != c {
-		return Response{}, errors.New("the exit is of another context")
+		return tee.Response{}, errors.New("the exit is of another context")
 	}
 	ev, err := attest.Make(e.quoter, c, e.evidence.Keys, []task.Hash{q.Nonce}, e.state)
-	return Response{Evidence: task.Encode(ev)}, err
+	return tee.Response{Evidence: task.Encode(ev)}, err
 }
 
 // maxArchive is what fits into a blob when it is encrypted: that takes a header
@@ -274,72 +258,11 @@ const maxArchive = task.MaxBlob - 128<<10
 
 // archive packs a result, without its outputs if they are too long.
 func archive(ran *sandbox.Result, outcome *task.Outcome) ([]byte, error) {
-	packed, err := pack(*ran)
+	packed, err := tee.Pack(*ran)
 	if err != nil || len(packed) <= maxArchive {
 		return packed, err
 	}
 	clear(packed)
 	ran.Outputs, ran.Reason, *outcome = nil, "the output, with its names, is longer than a blob can be", task.OutputExceeded
-	return pack(*ran)
-}
-
-// pack makes Alice's archive: out/ with what the function wrote, log.txt with
-// its bounded stderr, reason.txt if it failed. A tar, so that `age -d | tar x`
-// opens it without Prytany.
-func pack(r sandbox.Result) ([]byte, error) {
-	var buf bytes.Buffer
-	w := tar.NewWriter(&buf)
-	add := func(name string, data []byte) error {
-		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(data)), Format: tar.FormatPAX}); err != nil {
-			return err
-		}
-		_, err := w.Write(data)
-		return err
-	}
-	for _, f := range r.Outputs {
-		if err := add("out/"+f.Name, f.Data); err != nil {
-			return nil, err
-		}
-	}
-	if err := add("log.txt", r.Log); err != nil {
-		return nil, err
-	}
-	if r.Reason != "" {
-		if err := add("reason.txt", []byte(r.Reason)); err != nil {
-			return nil, err
-		}
-	}
-	return buf.Bytes(), w.Close()
-}
-
-// Output is Alice's archive, opened.
-type Output struct {
-	Files  map[string][]byte
-	Log    []byte
-	Reason string
-}
-
-// Unpack opens the archive that pack made, from an enclave that was attested
-// but whose output is still checked: names and sizes are bounded.
-func Unpack(archive []byte) (Output, error) {
-	out := Output{Files: map[string][]byte{}}
-	files, err := sandbox.PlainFiles(archive, 2048)
-	if err != nil {
-		return out, fmt.Errorf("output archive: %w", err)
-	}
-	for _, f := range files {
-		switch f.Name {
-		case "log.txt":
-			out.Log = f.Data
-		case "reason.txt":
-			out.Reason = string(f.Data)
-		default:
-			name, ok := strings.CutPrefix(f.Name, "out/")
-			if !ok || !filepath.IsLocal(name) || strings.HasSuffix(name, "/") {
-				return out, fmt.Errorf("output archive: name %q", f.Name)
-			}
-			out.Files[name] = f.Data
-		}
-	}
-	return out, nil
+	return tee.Pack(*ran)
 }

@@ -1,0 +1,108 @@
+package enclave
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/seal"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
+)
+
+// A file is held to its name, and only then to its owner's key: who brought
+// what is told apart, and pays apart (spec §9.2.5).
+func TestWhoBroughtWhat(t *testing.T) {
+	other, _ := seal.Encrypt(newIdentity(t).Recipient(), noop)
+	t.Run("Bob releases a key for another file than he published", func(t *testing.T) {
+		s := newStage(t)
+		ev := s.start()
+		s.release(ev, task.Alice, s.alice)
+		published := s.code
+		s.code = other // his release names this one
+		s.release(ev, task.Bob, s.bob)
+		s.code = published
+		if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.BadCodeKey {
+			t.Errorf("%+v", a)
+		}
+	})
+	t.Run("Alice names her file in a shape of her own", func(t *testing.T) {
+		s := newStage(t)
+		s.begin.Task.Input.CID = "z" + s.begin.Task.Input.CID // a node finds it all the same
+		s.begin.Context.Task = s.begin.Task.ID()
+		s.releaseBoth()
+		if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.BadInputKey {
+			t.Errorf("%+v", a)
+		}
+	})
+	t.Run("Bob publishes an image that has another digest", func(t *testing.T) {
+		s := pythonStage(t, []byte("no interpreter"), "sha256:"+strings.Repeat("0", 64))
+		if a := s.ask(tee.Request{Run: &tee.Run{Code: s.code, Input: s.input, Image: []byte("no interpreter")}}); a.Result == nil || a.Result.Result.Outcome != task.FunctionError {
+			t.Errorf("%+v", a)
+		}
+	})
+	t.Run("the host brings another image", func(t *testing.T) {
+		s := pythonStage(t, []byte("no interpreter"), fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("no interpreter"))))
+		if a := s.ask(tee.Request{Run: &tee.Run{Code: s.code, Input: s.input, Image: []byte("another")}}); a.Result != nil || !strings.Contains(a.Error, "not the image") {
+			t.Errorf("%+v", a)
+		}
+	})
+	t.Run("Alice's input is not what the function takes", func(t *testing.T) {
+		s := newStage(t)
+		s.begin.Function.Manifest.Inputs = []task.Port{{Name: "photo.png"}}
+		s.begin.Task.Function = s.begin.Function.ID()
+		s.begin.Context.Function, s.begin.Context.Task = s.begin.Task.Function, s.begin.Task.ID()
+		s.releaseBoth()
+		if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.BadInputKey {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
+func newIdentity(t *testing.T) seal.Identity {
+	t.Helper()
+	id, err := seal.NewIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// pythonStage is a stage whose function is a script for some interpreter.
+func pythonStage(t *testing.T, image []byte, digest string) *stage {
+	t.Helper()
+	s := newStage(t)
+	m := &s.begin.Function.Manifest
+	m.Runtime, m.Image = task.RuntimePython, &task.Image{Digest: digest, Blob: task.BlobOf(image)}
+	s.begin.Task.Function = s.begin.Function.ID()
+	s.begin.Context.Function, s.begin.Context.Task = s.begin.Task.Function, s.begin.Task.ID()
+	s.releaseBoth()
+	return s
+}
+
+func (s *stage) releaseBoth() {
+	s.t.Helper()
+	ev := s.start()
+	s.release(ev, task.Alice, s.alice)
+	s.release(ev, task.Bob, s.bob)
+}
+
+// A function may write as much as a blob holds, and then what it wrote is none
+// when it is packed and encrypted: that is no reason for its executor to pay.
+func TestOutputFitsIntoABlob(t *testing.T) {
+	ran := sandbox.Result{Outcome: sandbox.OK, Log: []byte("log"), Outputs: []sandbox.File{{Name: "a", Data: make([]byte, task.MaxBlob)}}}
+	outcome := task.RunOK
+	packed, err := archive(&ran, &outcome)
+	if err != nil || outcome != task.OutputExceeded {
+		t.Fatalf("%v, %v", outcome, err)
+	}
+	if out, err := tee.Unpack(packed); err != nil || len(out.Files) != 0 || out.Reason == "" || string(out.Log) != "log" {
+		t.Errorf("%v, %v", out, err)
+	}
+	file, err := seal.Encrypt(newIdentity(t).Recipient(), make([]byte, maxArchive))
+	if err != nil || len(file) > task.MaxBlob {
+		t.Errorf("%d bytes, %v", len(file), err)
+	}
+}
