@@ -21,6 +21,10 @@ type Reference struct {
 	SNP            SNPReference   `cbor:"7,keyasint" json:"sev_snp"`
 	TDX            TDXReference   `cbor:"8,keyasint" json:"tdx"`
 	Nitro          NitroReference `cbor:"9,keyasint" json:"nitro"`
+	// Docker is the one program that runs docker functions, by simulated evidence;
+	// zero: none does. It is no accepted program unless a task names it, for the
+	// engine beside it sees the plaintext.
+	Docker task.Hash `cbor:"10,keyasint" json:"docker"`
 }
 
 // Check refuses a reference under which evidence could not be appraised, or
@@ -28,6 +32,9 @@ type Reference struct {
 func (r Reference) Check() error {
 	if len(r.Measurements) > 256 || len(r.Revoked) > 4096 || len(r.Kinds) > len(kinds) {
 		return fmt.Errorf("reference: too many measurements, revoked certificates or kinds")
+	}
+	if !r.Docker.IsZero() && (!r.AllowSimulated || slices.Contains(r.Measurements, r.Docker)) {
+		return fmt.Errorf("reference: the program of docker functions has simulated evidence, and is accepted for nothing else")
 	}
 	for _, k := range r.Kinds {
 		if _, ok := k.Tier(); !ok || k == Simulated {

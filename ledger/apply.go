@@ -294,7 +294,13 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if !p.Policy.Meets(f.Function.Manifest) {
 		return refuse("policy-weak", "the function's owner releases its key under a stricter policy than the task's, and would look silent")
 	}
-	if !b.Params.Reference.Serves(p.Policy) {
+	ref := b.Params.Reference
+	if docker := f.Function.Manifest.Runtime == task.RuntimeDocker; docker && ref.Docker.IsZero() {
+		return refuse("no-docker", "no enclave that this chain knows runs docker functions")
+	} else if docker && !slices.Contains(p.Policy.Measurements, ref.Docker) {
+		return refuse("docker-unnamed", "the Docker engine beside the enclave sees all of a docker function's data; the task's policy does not name %s, the program that shows it", ref.Docker)
+	}
+	if asked, ok := machines(p.Policy, f.Function.Manifest); !ok || !ref.Serves(asked) {
 		return refuse("policy-unmeetable", "no enclave that this chain knows meets the task's kinds, measurements and TCB floor")
 	}
 	if least, ok := b.Params.SeatFee.MulDiv(uint64(p.Seats), 1); b.Params.CanaryPPM > 0 && (!ok || p.Fee < least) {
@@ -418,7 +424,20 @@ func (b *Block) claims(set []task.Claim) error {
 // Suits says whether a node's machine is what the task's policy asks for: only
 // then it draws.
 func (c *Case) Suits(n task.Node, p attest.Profile) error {
-	return p.Meets(n.TEE, c.Task.Policy, c.Params.Reference)
+	asked, _ := machines(c.Task.Policy, c.Function.Manifest) // Post has refused what is not ok
+	return p.Meets(n.TEE, asked, c.Params.Reference)
+}
+
+// machines is what a task's policy asks of nodes' machines, and whether any can
+// be that. A node's profile shows the program of its other functions. That of
+// docker functions is one for the whole chain, which the policy has named, and
+// it quotes by the simulated platform alone.
+func machines(p task.Policy, m task.Manifest) (asked task.Policy, ok bool) {
+	if m.Runtime != task.RuntimeDocker {
+		return p, true
+	}
+	p.Measurements = nil
+	return p.And(task.Policy{Kinds: []string{string(attest.Simulated)}})
 }
 
 // Admit verifies that a node may claim and has won its seats in the present

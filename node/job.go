@@ -64,7 +64,7 @@ func (j *job) begin(a committee.StartEnclave) {
 	case <-j.ctx.Done():
 		return
 	}
-	enclave, err := w.Enclaves(j.ctx)
+	enclave, err := w.Enclaves(j.ctx, j.of.Function)
 	if err != nil {
 		<-w.slots
 		j.fail(fmt.Errorf("start the enclave: %w", err))

@@ -159,7 +159,7 @@ func TestAStartingEnclaveIsWaitedFor(t *testing.T) {
 	e := lateEnclave{asked: make(chan string, 4)}
 	worker := New(Config{
 		Node: k.rec.Node, Peer: k.peer, Blobs: store{}, Net: nobody{}, Log: slog.New(slog.DiscardHandler), Times: committee.Embedded,
-		Enclaves: func(context.Context) (Enclave, error) { return e, nil },
+		Enclaves: func(context.Context, task.Function) (Enclave, error) { return e, nil },
 	})
 	ctx, stop := context.WithCancel(t.Context())
 	r := &runner{w: worker, id: w.c.ID(), ctx: ctx, inputs: make(chan func(*Session), 8), state: w.c}

@@ -87,7 +87,7 @@ type Config struct {
 	Net      Net
 	Blobs    Blobs
 	Journal  Journal
-	Enclaves func(ctx context.Context) (Enclave, error)
+	Enclaves func(ctx context.Context, f task.Function) (Enclave, error) // that can run f
 	Appraise Appraise
 	Times    committee.Timeouts
 	Slots    int // enclaves at once

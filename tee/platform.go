@@ -2,10 +2,7 @@ package tee
 
 import (
 	"crypto/ed25519"
-	"crypto/sha256"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/task"
@@ -28,7 +25,7 @@ type Platform struct {
 // simulated evidence protects nothing.
 type Simulated struct {
 	ChipSeed    [32]byte  `cbor:"1,keyasint"`
-	Measurement task.Hash `cbor:"2,keyasint"` // of the program that the host started as enclave
+	Measurement task.Hash `cbor:"2,keyasint"` // of the Program that the host started as enclave
 }
 
 // Quoter is what quotes by the platform.
@@ -44,19 +41,4 @@ func (p Platform) Quoter() (attest.Quoter, error) {
 		return nsm.Open(nsm.Path), nil
 	}
 	return nil, fmt.Errorf("no platform of kind %q here", p.Kind)
-}
-
-// Measure is what the simulated platform does before it starts an enclave: the
-// SHA-256 of the program's executable file.
-func Measure(program string) (task.Hash, error) {
-	f, err := os.Open(program)
-	if err != nil {
-		return task.Hash{}, err
-	}
-	defer f.Close()
-	d := sha256.New()
-	if _, err := io.Copy(d, f); err != nil {
-		return task.Hash{}, err
-	}
-	return task.Hash(d.Sum(nil)), nil
 }

@@ -23,11 +23,11 @@ type Enclave struct {
 	done chan struct{} // closed when the process has ended
 }
 
-// Start runs the enclave program as a process of its own: no argument beyond
-// args, an empty environment, its own process group, killed if this process
-// dies. ctx bounds its life.
-func Start(ctx context.Context, program string, args ...string) (*Enclave, error) {
-	cmd := exec.Command(program, args...)
+// Start runs the program as a process of its own: no argument, an environment of
+// constants, its own process group, killed if this process dies. ctx bounds its
+// life.
+func (p *Program) Start(ctx context.Context) (*Enclave, error) {
+	cmd := &exec.Cmd{Path: p.Path(), Args: []string{p.name}}
 	// A garbage collection that begins while a guest computes would hold the
 	// whole process until the guest next calls the host, its wall limit with it.
 	// The process lives for one task, so it may do without.

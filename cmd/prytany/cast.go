@@ -103,8 +103,8 @@ func (c *cast) corrupt(n node.Config) node.Config {
 		}
 	case badExecutor:
 		start := n.Enclaves
-		n.Enclaves = func(ctx context.Context) (node.Enclave, error) {
-			e, err := start(ctx)
+		n.Enclaves = func(ctx context.Context, f task.Function) (node.Enclave, error) {
+			e, err := start(ctx, f)
 			return &tampered{Enclave: e}, err
 		}
 	case equivocator:

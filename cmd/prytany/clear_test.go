@@ -103,7 +103,7 @@ func TestNothingInTheClear(t *testing.T) {
 	if string(out.Files["out.txt"]) != codeMarker()+inputMarker() {
 		t.Fatalf("the function saw %q", out.Files["out.txt"])
 	}
-	if !bytes.Contains(args.bytes(), []byte(enclaveCommand)) {
+	if !bytes.Contains(args.bytes(), []byte(enclaveProgram)) {
 		t.Error("no enclave was seen among the processes: this test could not fail")
 	}
 	for name, data := range map[string][]byte{"messages": wire.bytes(), "logs": logs.bytes(), "arguments and environments": args.bytes()} {

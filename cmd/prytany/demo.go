@@ -51,6 +51,9 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	if o.workers < 4 || o.workers > 64 {
 		return usage("--workers is %d, want 4 to 64", o.workers)
 	}
+	if o.runtime == task.RuntimeDocker && o.tee != string(attest.Simulated) {
+		return usage("--runtime docker goes with --tee simulated: the engine is outside of the enclave")
+	}
 	bad, err := castFor(o.with)
 	if err != nil {
 		return err
@@ -89,7 +92,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	}()
 	aliceKey, bobKey := ed25519.NewKeyFromSeed(seedOf()), ed25519.NewKeyFromSeed(seedOf())
 	n, err := startNetwork(ctx, networkOptions{
-		home: home, workers: o.workers, tee: o.tee, oci: o.oci, times: committee.Embedded, log: a.logger(), engine: a.engineLogger(), params: bad.rules, bad: bad,
+		home: home, workers: o.workers, tee: o.tee, oci: o.oci, times: committee.Embedded, log: a.logger(), engine: a.engineLogger(), say: a.say, params: bad.rules, bad: bad,
 		grants: []ledger.Grant{{Account: task.PublicKey(aliceKey), Balance: 1000 * task.PRY}, {Account: task.PublicKey(bobKey), Balance: 1000 * task.PRY}},
 	})
 	if err != nil {
@@ -156,10 +159,14 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	if err != nil {
 		return err
 	}
+	policy := task.Policy{MinTier: task.TierSimulated}
+	if o.runtime == task.RuntimeDocker {
+		policy.Measurements = []task.Hash{n.params.Reference.Docker}
+	}
 	line.start()
 	r, err := alice.Post(ctx, owner.Job{
 		Function: f.ID(), Input: input, Args: j.args, GasLimit: f.Manifest.Limits.Gas, GasPrice: defaultGasPrice,
-		Fee: defaultFee, Seats: task.DefaultSeats, MinSeats: defaultMinSeats, Policy: task.Policy{MinTier: task.TierSimulated},
+		Fee: defaultFee, Seats: task.DefaultSeats, MinSeats: defaultMinSeats, Policy: policy,
 	})
 	if err != nil {
 		return err

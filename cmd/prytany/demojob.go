@@ -13,6 +13,7 @@ import (
 	"github.com/prytany/prytany/examples/picture"
 	"github.com/prytany/prytany/examples/poster/effect"
 	"github.com/prytany/prytany/sandbox/container"
+	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
 )
 
@@ -64,11 +65,14 @@ func (a *app) demoJob(ctx context.Context, o demoOptions) (j demoJob, err error)
 		_ = k.Close()
 	case task.RuntimeDocker:
 		j = demoJob{example: "pillow", preparing: "Bob's function: Python with Pillow, in a container by a Docker-compatible engine"}
-		d, err := container.NewDocker(ctx, container.Config{Socket: dockerSocket()})
+		p, err := findProgram(ctx, dockerProgram, a.say)
 		if err != nil {
-			return j, task.Refuse("runtime-unavailable", "%v", err).WithNext("prytany doctor")
+			return j, err
 		}
-		_ = d.Close()
+		defer p.Close()
+		if s := docker.Probe(ctx, docker.Config{Socket: dockerSocket(), Init: p.Path()}); !s.Available {
+			return j, task.Refuse("runtime-unavailable", "%s. %s", s.Why, s.Hint).WithNext("prytany doctor")
+		}
 	default:
 		return j, usage("--runtime: %q is none of %s", o.runtime, strings.Join(task.Runtimes, ", "))
 	}

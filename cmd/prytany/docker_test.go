@@ -31,7 +31,7 @@ func TestDemoByDocker(t *testing.T) {
 		dir := t.TempDir()
 		t.Setenv("DOCKER_HOST", "unix://"+socket)
 		t.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "config"))
-		if out, _ := exec.Command(prytany, "doctor").Output(); !strings.Contains(string(out), "ok       runtime docker") {
+		if out, _ := exec.Command(prytany, "doctor").Output(); !strings.Contains(string(out), "ok       runtime docker ") {
 			t.Errorf("doctor does not see the engine:\n%s", out)
 		}
 		out, err := exec.Command(prytany, "demo", "--runtime", "docker", "--out", dir).CombinedOutput()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/sandbox/container"
+	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/tee/tpm"
@@ -34,8 +36,9 @@ func (a *app) doctorCommand() *cobra.Command {
 }
 
 func (a *app) doctor(ctx context.Context) error {
-	list := []finding{a.checkGo(ctx), checkEnclave(ctx), checkTemp(), a.checkKey(), a.checkNetwork(ctx), checkInterpreter()}
-	list = append(list, checkContainers(ctx)...)
+	list := append([]finding{a.checkGo(ctx)}, a.checkPrograms(ctx)...)
+	list = append(list, checkTemp(), a.checkKey(), a.checkNetwork(ctx), checkInterpreter())
+	list = append(list, a.checkContainers(ctx)...)
 	list = append(list, checkSwtpm(), checkTEE())
 	var text strings.Builder
 	bad := false
@@ -45,9 +48,9 @@ func (a *app) doctor(ctx context.Context) error {
 			mark = "missing"
 			bad = bad || f.Need
 		}
-		fmt.Fprintf(&text, "%s  %-18s %s\n", mark, f.What, f.Said)
+		fmt.Fprintf(&text, "%s  %-22s %s\n", mark, f.What, f.Said)
 		if !f.OK && f.Next != "" {
-			fmt.Fprintf(&text, "         %-18s next: %s\n", "", f.Next)
+			fmt.Fprintf(&text, "         %-22s next: %s\n", "", f.Next)
 		}
 	}
 	if err := a.print(list, text.String()); err != nil {
@@ -70,27 +73,50 @@ func (a *app) checkGo(ctx context.Context) finding {
 	return f
 }
 
-// checkEnclave starts an enclave process and ends it.
-func checkEnclave(ctx context.Context) finding {
-	f := finding{What: "enclave process", Need: true}
-	begin := time.Now()
-	p, err := openPlatform(nil)
+// checkPrograms looks for the enclave programs, and starts and ends the one.
+func (a *app) checkPrograms(ctx context.Context) (list []finding) {
+	for _, name := range []string{enclaveProgram, dockerProgram} {
+		f := finding{What: name, Need: name == enclaveProgram}
+		from, err := locate(name)
+		var p *tee.Program
+		if err == nil {
+			p, err = from.load(ctx, a.say)
+		}
+		if err != nil {
+			f.Said = err.Error()
+			var e *task.Error
+			if errors.As(err, &e) {
+				f.Said, f.Next = e.What, e.Next
+			}
+			list = append(list, f)
+			continue
+		}
+		f.OK, f.Said = true, fmt.Sprintf("%s, measurement %s", from, p.Measurement)
+		if f.Need {
+			begin := time.Now()
+			if err := answers(ctx, p); err != nil {
+				f.OK, f.Said = false, fmt.Sprintf("%s: %v", from, err)
+			} else {
+				f.Said += fmt.Sprintf(", answered in %d ms", time.Since(begin).Milliseconds())
+			}
+		}
+		_ = p.Close()
+		list = append(list, f)
+	}
+	return list
+}
+
+// answers starts an enclave and asks it something, too early: it must say so.
+func answers(ctx context.Context, p *tee.Program) error {
+	e, err := p.Start(ctx)
 	if err != nil {
-		f.Said = err.Error()
-		return f
+		return err
 	}
-	defer p.close()
-	e, err := p.enclaves(tee.Platform{}, "")(ctx)
-	if err == nil {
-		_, err = e.Quote(nil) // it must answer, even if only that this comes too early
-		e.Close()
+	defer e.Close()
+	if _, err := e.Quote(nil); err == nil || !strings.Contains(err.Error(), "out of order") {
+		return fmt.Errorf("it did not answer as an enclave does: %v", err)
 	}
-	if err != nil && !strings.Contains(err.Error(), "out of order") {
-		f.Said = err.Error()
-		return f
-	}
-	f.OK, f.Said = true, fmt.Sprintf("measured, started and answered in %d ms", time.Since(begin).Milliseconds())
-	return f
+	return nil
 }
 
 func checkTemp() finding {
@@ -156,8 +182,13 @@ func checkInterpreter() finding {
 
 // checkContainers tries each OCI runtime, and looks for the demo's image. One
 // runtime is enough.
-func checkContainers(ctx context.Context) (list []finding) {
-	for _, s := range container.Probe(ctx) {
+func (a *app) checkContainers(ctx context.Context) (list []finding) {
+	all := container.Probe(ctx)
+	if p, err := findProgram(ctx, dockerProgram, a.say); err == nil {
+		all = append(all, docker.Probe(ctx, docker.Config{Socket: dockerSocket(), Init: p.Path()}))
+		_ = p.Close()
+	}
+	for _, s := range all {
 		name := "runtime oci: " + s.Name
 		if s.Name == task.RuntimeDocker {
 			name = "runtime docker"

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/sandbox/container"
+	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 	"github.com/spf13/cobra"
@@ -51,29 +53,30 @@ var (
 	_ owner.Chain = chainEdge{}
 )
 
-// platform starts the enclaves of this process: it measures this same program
-// once and starts it as the enclave of each task. One enclave stands by,
-// started and without any key, since starting takes longer than an agreement.
+// platform starts the enclaves of this process, one for each task. One of them
+// stands by, started and without any key, since starting takes longer than an
+// agreement.
 type platform struct {
-	program     string
-	measurement task.Hash
-	oci         []string // runtimes for containers, the best first
-	ctx         context.Context
-	stop        context.CancelFunc
+	program *tee.Program // of all functions but docker's
+	docker  *tee.Program // of docker functions; nil: they are not run here
+	oci     []string     // runtimes for containers, the best first
+	ctx     context.Context
+	stop    context.CancelFunc
 
 	mu    sync.Mutex
 	spare *tee.Enclave
 	wg    sync.WaitGroup
 }
 
-func openPlatform(oci []string) (*platform, error) {
-	self, err := os.Executable()
-	if err != nil {
+// openPlatform finds the enclave programs.
+func openPlatform(ctx context.Context, oci []string, say func(string, ...any)) (p *platform, err error) {
+	p = &platform{oci: oci}
+	if p.program, err = findProgram(ctx, enclaveProgram, say); err != nil {
 		return nil, err
 	}
-	p := &platform{program: self, oci: oci}
-	if p.measurement, err = tee.Measure(self); err != nil {
-		return nil, err
+	// Whoever wants no Docker engine near may leave its program away.
+	if p.docker, err = findProgram(ctx, dockerProgram, say); err != nil && task.CodeOf(err) != enclaveMissing {
+		return nil, errors.Join(err, p.program.Close())
 	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.wg.Go(p.prepare)
@@ -82,7 +85,7 @@ func openPlatform(oci []string) (*platform, error) {
 
 // prepare starts the next enclave ahead of its task.
 func (p *platform) prepare() {
-	e, err := tee.Start(p.ctx, p.program, enclaveCommand)
+	e, err := p.program.Start(p.ctx)
 	if err != nil {
 		return // the task that needs it will say why
 	}
@@ -107,19 +110,35 @@ func (p *platform) take() *tee.Enclave {
 	return e
 }
 
+// start starts an enclave of a program, or takes the one that stands by.
+func (p *platform) start(program *tee.Program) (*tee.Enclave, error) {
+	if program != p.program {
+		return program.Start(p.ctx)
+	}
+	defer p.wg.Go(p.prepare)
+	if e := p.take(); e != nil {
+		return e, nil
+	}
+	return program.Start(p.ctx)
+}
+
 // enclaves gives a worker its enclaves, which quote by its own platform. What
 // they compile they keep in a directory of its.
-func (p *platform) enclaves(by tee.Platform, compiled string) func(context.Context) (node.Enclave, error) {
-	return func(context.Context) (node.Enclave, error) {
-		e := p.take()
-		if e == nil {
-			var err error
-			if e, err = tee.Start(p.ctx, p.program, enclaveCommand); err != nil {
-				return nil, err
-			}
+func (p *platform) enclaves(by func(program task.Hash) tee.Platform, compiled string) func(context.Context, task.Function) (node.Enclave, error) {
+	return func(_ context.Context, f task.Function) (node.Enclave, error) {
+		program := p.program
+		if f.Manifest.Runtime == task.RuntimeDocker {
+			program = p.docker
 		}
-		p.wg.Go(p.prepare)
-		return enclaveEdge{e, by, tee.Host{OCI: p.oci, Docker: dockerSocket(), Cache: cache(by, compiled)}}, nil
+		if program == nil {
+			return nil, errors.New("this worker runs no docker functions")
+		}
+		e, err := p.start(program)
+		if err != nil {
+			return nil, err
+		}
+		b := by(program.Measurement)
+		return enclaveEdge{e, b, tee.Host{OCI: p.oci, Docker: dockerSocket(), Cache: cache(b, compiled)}}, nil
 	}
 }
 
@@ -138,28 +157,32 @@ func dockerSocket() string {
 	return path
 }
 
-// runtimes are those that this machine has.
-func (p *platform) runtimes(ctx context.Context) []string {
+// runtimes are those that this machine has for workers with a kind of TEE.
+func (p *platform) runtimes(ctx context.Context, kind string) []string {
 	list := []string{task.RuntimeWasm, task.RuntimePython}
 	if k, err := container.New(ctx, container.Config{Runtimes: p.oci}); err == nil {
 		list = append(list, task.RuntimeOCI)
 		_ = k.Close()
 	}
-	if d, err := container.NewDocker(ctx, container.Config{Socket: dockerSocket()}); err == nil {
+	if p.docker != nil && kind != string(attest.TPM) && docker.Probe(ctx, docker.Config{Socket: dockerSocket(), Init: p.docker.Path()}).Available {
 		list = append(list, task.RuntimeDocker)
-		_ = d.Close()
 	}
 	return list
 }
 
-// known says whether the chain takes this program for an enclave: a worker of
-// another build would only lose its bond.
+// known says whether the chain takes these programs for enclaves: a worker with
+// others would only lose its bond. One for docker functions that it does not
+// know is not used.
 func (p *platform) known(params ledger.Params) error {
-	if slices.Contains(params.Reference.Measurements, p.measurement) {
-		return nil
+	if p.docker != nil && p.docker.Measurement != params.Reference.Docker {
+		_ = p.docker.Close()
+		p.docker = nil
 	}
-	return task.Refuse("measurement-unknown", "chain %s does not know this build of prytany (%s) as an enclave", params.Chain, p.measurement.Short()).
-		WithMoney("nothing was bonded").WithNext("run the same binary as the network's, or start the devnet anew without --dir")
+	if m := p.program.Measurement; !slices.Contains(params.Reference.Measurements, m) {
+		return task.Refuse("measurement-unknown", "chain %s does not know this enclave program (%s)", params.Chain, m.Short()).
+			WithMoney("nothing was bonded").WithNext("run the same release as the network's, or start the devnet anew without --dir")
+	}
+	return nil
 }
 
 func (p *platform) close() error {
@@ -168,7 +191,11 @@ func (p *platform) close() error {
 	if e := p.take(); e != nil {
 		e.Close()
 	}
-	return nil
+	err := p.program.Close()
+	if p.docker != nil {
+		err = errors.Join(err, p.docker.Close())
+	}
+	return err
 }
 
 // enclaveEdge is an enclave process on a worker's platform.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/tee/enclave"
@@ -66,8 +67,20 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 		return task.Refuse("input-invalid", "%v", err)
 	}
 	a.say("running %s %s by %s", m.Name, m.Version, m.Runtime)
+	runtimes := enclave.Standard()
+	if m.Runtime == task.RuntimeDocker {
+		p, err := findProgram(ctx, dockerProgram, a.say)
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		runtimes[m.Runtime] = enclave.Runtime{Simulated: true, Open: func(ctx context.Context, _ task.Manifest, h tee.Host) (enclave.Runner, func(), error) {
+			d, err := docker.New(ctx, docker.Config{Socket: h.Docker, Init: p.Path()})
+			return d, func() { _ = d.Close() }, err
+		}}
+	}
 	begin := time.Now()
-	r, err := enclave.RunFunction(ctx, m, tee.Host{OCI: oci, Docker: dockerSocket()}, enclave.NewJob(m, args, m.Limits.Gas, s.code, s.image, files))
+	r, err := runtimes.Run(ctx, m, tee.Host{OCI: oci, Docker: dockerSocket()}, enclave.NewJob(m, args, m.Limits.Gas, s.code, s.image, files))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -2,7 +2,7 @@
 // has to trust.
 //
 // This package is the only place where edges meet: it plugs CometBFT, libp2p,
-// IPFS, the keystore and the enclave process into the roles that declare what
+// IPFS, the keystore and the enclave program into the roles that declare what
 // they need. It holds no rule of the protocol.
 //
 // stdout carries data only; progress and errors go to stderr. Exit codes: 0
@@ -23,28 +23,13 @@ import (
 	"syscall"
 	"unicode"
 
-	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
-	"github.com/prytany/prytany/tee/enclave"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
 
-// enclaveCommand is the hidden subcommand that makes this program an enclave.
-const enclaveCommand = "enclave"
-
 func main() {
-	// The enclave starts before anything else of the program could.
-	if len(os.Args) == 2 && os.Args[1] == enclaveCommand {
-		if enclave.Serve(os.Stdin, os.Stdout) != nil {
-			os.Exit(1)
-		}
-		return
-	}
-	if len(os.Args) == 2 && os.Args[1] == container.InitArg {
-		os.Exit(container.InitMain(os.Stdin, os.Stdout))
-	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

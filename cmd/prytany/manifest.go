@@ -114,7 +114,7 @@ func parseManifest(raw []byte) (task.Manifest, manifestFile, error) {
 		return bad(err)
 	}
 	if f.Policy != nil {
-		p, err := f.Policy.read()
+		p, err := f.Policy.read(task.Hash{})
 		if err != nil {
 			return bad(fmt.Errorf("%s: %w", d.where("policy"), err))
 		}

@@ -86,8 +86,9 @@ type networkOptions struct {
 	grants  []ledger.Grant // balances beside the faucet's
 	times   committee.Timeouts
 	params  func(*ledger.Params)
-	bad     *cast                          // who lies, in a demo; nil for nobody
-	trace   func(proto string, msg []byte) // sees every message of workers and broker
+	bad     *cast                            // who lies, in a demo; nil for nobody
+	say     func(format string, args ...any) // progress; nil is silent
+	trace   func(proto string, msg []byte)   // sees every message of workers and broker
 	log     *slog.Logger
 	engine  *slog.Logger // the chain engine's; nil is silent
 }
@@ -106,7 +107,7 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 			_ = n.stop() // err says more
 		}
 	}()
-	if n.platform, err = openPlatform(o.oci); err != nil {
+	if n.platform, err = openPlatform(ctx, o.oci, o.say); err != nil {
 		return n, err
 	}
 	n.closers = append(n.closers, n.platform.close)
@@ -199,12 +200,15 @@ func (n *network) genesis(o networkOptions, id chain.Identity) (ledger.Genesis, 
 	var nonce [4]byte
 	_, _ = rand.Read(nonce[:])
 	p := ledger.Embedded(fmt.Sprintf("prytany-dev-%x", nonce))
-	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{n.platform.measurement}}
+	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{n.platform.program.Measurement}}
 	if n.tpms != nil {
 		n.tpms.allow(&p.Reference)
 	}
 	if o.params != nil {
 		o.params(&p)
+	}
+	if d := n.platform.docker; d != nil && p.Reference.AllowSimulated {
+		p.Reference.Docker = d.Measurement
 	}
 	g := ledger.Genesis{
 		Params: p, Validators: []ledger.Validator{id.Validator()},
@@ -214,7 +218,7 @@ func (n *network) genesis(o networkOptions, id chain.Identity) (ledger.Genesis, 
 		return g, err
 	}
 	for _, w := range n.workers {
-		_, profile, err := w.enrol(n.platform.measurement, p)
+		_, profile, err := w.enrol(n.platform.program.Measurement, p)
 		if err != nil {
 			return g, fmt.Errorf("worker %s: %w", w.name, err)
 		}
@@ -227,7 +231,7 @@ func (n *network) genesis(o networkOptions, id chain.Identity) (ledger.Genesis, 
 // openWorkers opens all hosts at once: the genesis needs their addresses.
 func (n *network) openWorkers(ctx context.Context, o networkOptions) error {
 	n.workers = make([]*worker, o.workers)
-	runtimes := n.platform.runtimes(ctx)
+	runtimes := n.platform.runtimes(ctx, o.tee)
 	errs := make([]error, o.workers)
 	var wg sync.WaitGroup
 	for i := range n.workers {

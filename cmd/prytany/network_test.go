@@ -24,13 +24,27 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// The test binary is the whole program: as `prytany` in the scripts, and as the
-// enclave of networks that run in the test's own process.
+// builtPrograms tells the processes that a test starts where the enclave
+// programs are: they may have no cache of their own.
+const builtPrograms = "PRYTANY_TEST_PROGRAMS"
+
+// The test binary is `prytany` in the scripts. The enclaves are the real
+// programs, built once for this state of the source.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == enclaveCommand {
-		main()
-		return
+	if os.Getenv(builtPrograms) == "" {
+		root, ok := sourceRoot()
+		if !ok {
+			panic("a test runs where its source is")
+		}
+		dir, err := buildEnclaves(context.Background(), root, nil)
+		if err == nil {
+			err = os.Setenv(builtPrograms, dir)
+		}
+		if err != nil {
+			panic(err)
+		}
 	}
+	beside = os.Getenv(builtPrograms)
 	testscript.Main(m, map[string]func(){"prytany": main})
 }
 
@@ -382,7 +396,7 @@ func enclavePIDs(t testing.TB) (pids []int) {
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
 		args, err := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if err != nil || !bytes.HasSuffix(args, []byte("\x00"+enclaveCommand+"\x00")) {
+		if err != nil || string(args) != enclaveProgram+"\x00" {
 			continue
 		}
 		stat, _ := os.ReadFile(filepath.Join(dir, "stat"))

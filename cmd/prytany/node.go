@@ -83,7 +83,7 @@ func (a *app) node(ctx context.Context, o nodeOptions) error {
 		return err
 	}
 	defer s.close()
-	p, err := openPlatform(o.oci)
+	p, err := openPlatform(ctx, o.oci, a.say)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (a *app) node(ctx context.Context, o nodeOptions) error {
 	if err := p.known(params); err != nil {
 		return err
 	}
-	w, err := openWorker(ctx, o.dir, o.listen, space, p.runtimes(ctx), nil, a.logger())
+	w, err := openWorker(ctx, o.dir, o.listen, space, p.runtimes(ctx, o.tee.kind), nil, a.logger())
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (a *app) node(ctx context.Context, o nodeOptions) error {
 	if err := a.fund(ctx, s, &service{host: w.host, blobs: w.blobs}, w.node.Operator); err != nil {
 		return err
 	}
-	if err := a.register(ctx, s, w, p.measurement, params, amount); err != nil {
+	if err := a.register(ctx, s, w, p.program.Measurement, params, amount); err != nil {
 		return err
 	}
 	w.attach(s.chain, p, committee.Embedded, nil)

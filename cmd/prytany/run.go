@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/prytany/prytany/ledger"
@@ -55,7 +56,9 @@ func (o *runOptions) placeFlags(c *cobra.Command) {
 	c.Flags().StringVar(&o.receipt, "receipt", "", "where to write the receipt (default: beside the output)")
 }
 
-func (o runOptions) job(f ledger.FunctionRecord, args []string) (owner.Job, error) {
+// job is the task that the flags ask for. docker is the chain's program of docker
+// functions, if it has one.
+func (o runOptions) job(f ledger.FunctionRecord, docker task.Hash, args []string) (owner.Job, error) {
 	j := owner.Job{Function: f.Function.ID(), Args: args, Seats: o.seats, MinSeats: o.minSeats, GasLimit: f.Function.Manifest.Limits.Gas}
 	var err error
 	if o.gas != "" {
@@ -71,7 +74,7 @@ func (o runOptions) job(f ledger.FunctionRecord, args []string) (owner.Job, erro
 	if j.Fee, err = task.ParseAmount(o.fee); err != nil {
 		return j, usage("--fee: %v", err)
 	}
-	if j.Policy, err = o.policy.read(); err != nil {
+	if j.Policy, err = o.policy.read(docker); err != nil {
 		return j, usage("--%v", err)
 	}
 	if bobs := f.Function.Manifest.Policy; bobs != nil {
@@ -80,6 +83,10 @@ func (o runOptions) job(f ledger.FunctionRecord, args []string) (owner.Job, erro
 			return j, task.Refuse("policy-unmeetable", "the function's owner accepts none of the kinds or measurements that you do").WithNext("prytany func show %s", f.Function.ID())
 		}
 		j.Policy = both
+	}
+	if f.Function.Manifest.Runtime == task.RuntimeDocker && !slices.Contains(j.Policy.Measurements, docker) {
+		return j, task.Refuse("docker-unnamed", "the Docker engine beside the enclave would see all of your data; name the program that shows it, if you take that").
+			WithMoney("nothing was locked").WithNext("prytany run … --measurement docker")
 	}
 	j.Input, err = readInputs(f.Function.Manifest, o.inputs)
 	return j, err
@@ -123,7 +130,11 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	job, err := o.job(f, args[1:])
+	params, err := s.chain.Params(ctx)
+	if err != nil {
+		return err
+	}
+	job, err := o.job(f, params.Reference.Docker, args[1:])
 	if err != nil {
 		return err
 	}

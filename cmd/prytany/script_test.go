@@ -29,6 +29,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "config"))
 			e.Setenv("RPC", fmt.Sprintf("127.0.0.1:%d", port))
 			e.Setenv("NO_COLOR", "1")
+			e.Setenv(builtPrograms, os.Getenv(builtPrograms))
 			for _, k := range []string{"PATH", "GOCACHE", "GOMODCACHE", "GOPATH", "GOFLAGS"} {
 				if v := os.Getenv(k); v != "" && k != "PATH" {
 					e.Setenv(k, v)

@@ -66,7 +66,7 @@ func (n *network) startTPMs(ctx context.Context, o networkOptions) error {
 				return
 			}
 			if t.running[i], errs[i] = swtpm.Start(dir); errs[i] == nil {
-				errs[i] = w.useTPM(t.running[i].Socket, nil, n.platform.measurement)
+				errs[i] = w.useTPM(t.running[i].Socket, nil, n.platform.program.Measurement)
 			}
 		})
 	}
@@ -121,7 +121,7 @@ func (w *worker) useTPM(path string, chain [][]byte, program task.Hash) error {
 	}
 	defer d.Close()
 	q := &tpm.Quoter{Path: path}
-	if q.Log, err = d.Measure("prytany", program); err != nil {
+	if q.Log, err = d.Measure(enclaveProgram, program); err != nil {
 		return err
 	}
 	if q.Keys, err = d.Keys(chain); err != nil {
@@ -156,7 +156,7 @@ func (w *worker) nodeTPM(ctx context.Context, s *session, p *platform, params le
 	if err != nil {
 		return err
 	}
-	if err := w.useTPM(path, chain, p.measurement); err != nil {
+	if err := w.useTPM(path, chain, p.program.Measurement); err != nil {
 		return err
 	}
 	return w.introduce(func(raw []byte) ([]byte, error) { return w.host.Request(ctx, s.Broker.Addr, protoActivate, raw) })

@@ -110,7 +110,7 @@ func keepAddress(home string, h *p2p.Host) error {
 func (w *worker) attach(chain node.Chain, p *platform, times committee.Timeouts, bad *cast) {
 	w.Worker = node.New(bad.corrupt(node.Config{
 		Node: w.node, Operator: w.keys.operator, Peer: w.keys.peer, VRF: w.keys.vrf, Chain: chain, Net: w.host,
-		Blobs: w.blobs, Journal: w.journal, Enclaves: p.enclaves(w.platform(p.measurement), filepath.Join(w.home, "compiled")), Appraise: attest.Appraise, Times: times, Slots: 2, Log: w.log,
+		Blobs: w.blobs, Journal: w.journal, Enclaves: p.enclaves(w.platform, filepath.Join(w.home, "compiled")), Appraise: attest.Appraise, Times: times, Slots: 2, Log: w.log,
 	}))
 	w.hearing.set(w.Worker)
 	w.host.Receive(task.ProtoCommittee, w.HearMessage)

@@ -26,10 +26,7 @@ func BenchmarkWork(b *testing.B) {
 }
 
 func against(b *testing.B, args ...string) {
-	g, err := guest()
-	if err != nil {
-		b.Fatal(err)
-	}
+	g := job(b)
 	dir := b.TempDir()
 	program := filepath.Join(dir, "guest")
 	if err := os.WriteFile(program, unpacked(b)["guest"], 0o755); err != nil {
@@ -51,7 +48,7 @@ func against(b *testing.B, args ...string) {
 			var ours, bare, process time.Duration
 			for b.Loop() {
 				ours += timed(func() {
-					j := sandbox.Job{Image: g.bytes, Digest: g.digest, Args: append([]string{"/guest"}, args...), Limits: limits}
+					j := sandbox.Job{Image: g.Image, Digest: g.Digest, Args: append([]string{"/guest"}, args...), Limits: limits}
 					if res, err := r.Run(context.Background(), j); err != nil || res.Outcome != sandbox.OK {
 						b.Fatal(res.Outcome, res.Reason, err)
 					}

@@ -28,7 +28,7 @@
 //
 // One cgroup, made here and not by the runtime, holds the keeper, the runtime
 // and the container: memory without swap, processes, processor. Gas is what the
-// cgroup has used (see meter). OutputBytes and MaxFiles bound /out; Config
+// cgroup has used (see Meter). OutputBytes and MaxFiles bound /out; Config
 // bounds /tmp.
 //
 // # What is left
@@ -72,21 +72,21 @@ type Config struct {
 	TmpBytes uint64
 	// Image bounds what may be unpacked. Default image.DefaultLimits.
 	Image image.Limits
-	// Socket is where a Docker engine listens; DOCKER_HOST or the usual places
-	// if it is empty. Init is a static program that calls InitMain when it is
-	// started with InitArg; this one if it is empty. For Docker only.
-	Socket, Init string
 	// Observe, if set, is told what each run has used.
 	Observe func(Usage)
 }
 
 const (
-	defaultIDs       = 0x7000_0000
-	defaultProcesses = 128
-	defaultTmpBytes  = 64 << 20
-	tmpFiles         = 4096 // files and directories in /tmp
-	runtimeFiles     = 4096 // those of the runtime and of the bundle, beside the image's
-	runtimeBytes     = 32 << 20
+	defaultIDs   = 0x7000_0000
+	runtimeFiles = 4096 // those of the runtime and of the bundle, beside the image's
+	runtimeBytes = 32 << 20
+)
+
+// What a job may have beside its own limits, in every container.
+const (
+	DefaultProcesses = 128 // processes and threads
+	DefaultTmpBytes  = 64 << 20
+	TmpFiles         = 4096 // files and directories in /tmp
 )
 
 func (c Config) withDefaults() Config {
@@ -97,13 +97,13 @@ func (c Config) withDefaults() Config {
 		c.IDs = defaultIDs
 	}
 	if c.Processes == 0 {
-		c.Processes = defaultProcesses
+		c.Processes = DefaultProcesses
 	}
 	if c.CPUs == 0 {
 		c.CPUs = 1
 	}
 	if c.TmpBytes == 0 {
-		c.TmpBytes = defaultTmpBytes
+		c.TmpBytes = DefaultTmpBytes
 	}
 	if c.Image == (image.Limits{}) {
 		c.Image = image.DefaultLimits
@@ -213,7 +213,7 @@ func (r *Runtime) fill(ctx context.Context, b *box, job *sandbox.Job, result *sa
 	if err != nil {
 		return err
 	}
-	if err := mountpoints(rootfs); err != nil {
+	if err := Mountpoints(rootfs); err != nil {
 		return err
 	}
 	if err := b.inputs(job.Inputs, r.config.IDs); err != nil {
@@ -239,10 +239,10 @@ func (r *Runtime) fill(ctx context.Context, b *box, job *sandbox.Job, result *sa
 	return b.base.root.WriteFile("bundle/config.json", data, 0o600)
 }
 
-// mountpoints makes the directories that mounts go onto. What the image has
+// Mountpoints makes the directories that mounts go onto. What the image has
 // there goes: nobody will see it, so no program or working directory that is
 // looked for may be found there.
-func mountpoints(rootfs *os.Root) error {
+func Mountpoints(rootfs *os.Root) error {
 	if err := rootfs.RemoveAll("sys"); err != nil { // there is none, or the runtime's own
 		return err
 	}
@@ -290,10 +290,10 @@ func newProcess(rootfs *os.Root, c image.Config, args []string) (p process, why 
 	if p.dir = c.WorkingDir; p.dir == "" {
 		p.dir = "/"
 	}
-	if why := checkDir(rootfs, p.dir); why != "" {
+	if why := CheckDir(rootfs, p.dir); why != "" {
 		return p, why
 	}
-	if p.uid, p.gid, why = user(rootfs, c.User); why != "" {
+	if p.uid, p.gid, why = User(rootfs, c.User); why != "" {
 		return p, why
 	}
 	program, why := lookup(rootfs, p.args[0], p.dir, paths)
@@ -304,10 +304,10 @@ func newProcess(rootfs *os.Root, c image.Config, args []string) (p process, why 
 	return p, ""
 }
 
-// checkDir refuses a working directory that is not a plain one of the image.
+// CheckDir refuses a working directory that is not a plain one of the image.
 // One below /proc could be a descriptor that the runtime forgot to close
 // (CVE-2024-21626).
-func checkDir(rootfs *os.Root, dir string) string {
+func CheckDir(rootfs *os.Root, dir string) string {
 	if !path.IsAbs(dir) || path.Clean(dir) != dir {
 		return fmt.Sprintf("the working directory %q is not an absolute path in its shortest form", dir)
 	}

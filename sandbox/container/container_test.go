@@ -3,39 +3,16 @@ package container
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/sandbox/container/enginetest"
 	"github.com/prytany/prytany/sandbox/image"
 )
-
-// guest is an image with nothing but testdata/guest in it.
-var guest = sync.OnceValues(func() (img guestImage, err error) {
-	dir, err := os.MkdirTemp("", "guest")
-	if err != nil {
-		return img, err
-	}
-	defer os.RemoveAll(dir)
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "guest"), "./testdata/guest")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return img, fmt.Errorf("%w: %s", err, out)
-	}
-	img.bytes, img.digest, err = image.BuildDir(dir, image.Config{Entrypoint: []string{"/guest"}, Cmd: []string{"nothing"}})
-	return img, err
-})
-
-type guestImage struct {
-	bytes  []byte
-	digest string
-}
 
 // each runs a test once for each OCI runtime that works here.
 func each(t *testing.T, f func(t *testing.T, r *Runtime)) {
@@ -79,19 +56,14 @@ func open(t testing.TB, name string) *Runtime {
 }
 
 // limits are enough for all that a test does not want to fail.
-var limits = sandbox.Limits{Gas: sandbox.MaxGas, MemoryBytes: 256 << 20, OutputBytes: 1 << 20, LogBytes: 4096, Wall: 60 * time.Second}
+var limits = enginetest.Limits
 
 func job(t testing.TB, args ...string) sandbox.Job {
 	t.Helper()
-	g, err := guest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sandbox.Job{
-		Image: g.bytes, Digest: g.digest, Args: append([]string{"/guest"}, args...),
-		Inputs: []sandbox.File{{Name: "input", Data: []byte("hello")}}, Limits: limits,
-	}
+	return enginetest.Job(t, "testdata/guest", args...)
 }
+
+var output = enginetest.Output
 
 // mustRun also checks what holds for every run.
 func mustRun(t testing.TB, r *Runtime, j sandbox.Job) sandbox.Result {
@@ -110,15 +82,6 @@ func mustRun(t testing.TB, r *Runtime, j sandbox.Job) sandbox.Result {
 		t.Errorf("%v with reason %q and %d outputs", res.Outcome, res.Reason, len(res.Outputs))
 	}
 	return res
-}
-
-func output(res sandbox.Result, name string) string {
-	for _, f := range res.Outputs {
-		if f.Name == name {
-			return string(f.Data)
-		}
-	}
-	return ""
 }
 
 // skipInShort leaves out what is about the function's process and not about

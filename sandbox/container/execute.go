@@ -18,7 +18,7 @@ type run struct {
 	*box
 	group   *group
 	kept    *kept
-	meter   meter
+	meter   Meter
 	limits  sandbox.Limits
 	stopped sandbox.Outcome // why, if it was
 	reason  string
@@ -91,9 +91,9 @@ func (u *run) watch(ctx context.Context) error {
 			u.kept.kill()
 			return err
 		}
-		u.meter.held(memory, now.Sub(last))
+		u.meter.Held(memory, now.Sub(last))
 		last = now
-		if u.meter.gas(cpu) > u.limits.Gas {
+		if u.meter.Gas(cpu) > u.limits.Gas {
 			u.stop(sandbox.GasExhausted, "")
 			return nil
 		}
@@ -115,7 +115,7 @@ func (u *run) total() (Usage, uint64, error) {
 	written, err2 := u.group.written()
 	oom, err3 := u.group.oomKills()
 	usage := Usage{CPU: cpu, MemoryGas: u.meter.memory, DiskWrites: written, OOMKills: oom}
-	return usage, u.meter.gas(cpu), errors.Join(err1, err2, err3)
+	return usage, u.meter.Gas(cpu), errors.Join(err1, err2, err3)
 }
 
 // judge says how a run that began has ended (spec §9.3).

@@ -8,133 +8,30 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/sandbox/container/enginetest"
 	"github.com/prytany/prytany/sandbox/image"
 	"golang.org/x/sys/unix"
 )
 
-// A trap is what an attempt would find if it got out: a file, listeners, a
-// process, shared memory. It notices from outside.
-type trap struct {
-	args    []string
-	reached atomic.Int64
-	before  map[string]string
-	child   *exec.Cmd
-}
-
-func newTrap(t *testing.T, r *Runtime) *trap {
+// newTrap also looks at the runtime, and at what it may have left.
+func newTrap(t *testing.T, r *Runtime) *enginetest.Trap {
 	t.Helper()
-	x := &trap{}
-	dir := t.TempDir()
-	marker := filepath.Join(dir, "marker")
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(os.WriteFile(marker, []byte("canary"), 0o666))
-	must(os.Chmod(marker, 0o666))
-	for _, d := range []string{dir, filepath.Dir(dir)} {
-		must(os.Chmod(d, 0o777)) // whoever gets there may read it
-	}
-	answer := func(l net.Listener, err error) net.Listener {
-		must(err)
-		t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				x.reached.Add(1)
-				go func() {
-					_, _ = c.Read(make([]byte, 100))
-					_, _ = c.Write([]byte("canary"))
-					c.Close()
-				}()
-			}
-		}()
-		return l
-	}
-	tcp := answer(net.Listen("tcp", ":0"))
-	_, port, err := net.SplitHostPort(tcp.Addr().String())
-	must(err)
-	abstract := fmt.Sprint("prytany-test-", os.Getpid())
-	answer(net.Listen("unix", "@"+abstract))
-	socket := filepath.Join(dir, "socket")
-	answer(net.Listen("unix", socket))
-	must(os.Chmod(socket, 0o777))
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	must(err)
-	t.Cleanup(func() { udp.Close() })
-	go func() {
-		for buf := make([]byte, 100); ; {
-			_, from, err := udp.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			x.reached.Add(1)
-			_, _ = udp.WriteTo([]byte("canary"), from)
-		}
-	}()
-	_, udpPort, err := net.SplitHostPort(udp.LocalAddr().String())
-	must(err)
-	address := "192.0.2.1"
-	if addrs, err := net.InterfaceAddrs(); err == nil {
-		for _, a := range addrs {
-			if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() {
-				address = n.IP.String()
-			}
-		}
-	}
-	x.child = exec.Command("sleep", "600")
-	must(x.child.Start())
-	t.Cleanup(func() { _ = x.child.Process.Kill(); _ = x.child.Wait() })
-	key := 0x5072_0000 + os.Getpid()&0xffff
-	shm, err := unix.SysvShmGet(key, 4096, unix.IPC_CREAT|0o666)
-	must(err)
-	t.Cleanup(func() { _, _ = unix.SysvShmCtl(shm, unix.IPC_RMID, nil) })
-	x.args = []string{
-		"port=" + port, "udp=" + udpPort, "address=" + address, "abstract=" + abstract, "socket=" + socket,
-		"marker=" + marker, fmt.Sprint("pid=", x.child.Process.Pid), fmt.Sprint("shm=", key),
-	}
-	// The traps work: from here they are reached.
-	for _, to := range [][2]string{{"tcp", "127.0.0.1:" + port}, {"unix", "@" + abstract}, {"unix", socket}, {"udp", udp.LocalAddr().String()}} {
-		c, err := net.Dial(to[0], to[1])
-		must(err)
-		_, err = c.Write([]byte("x"))
-		must(err)
-		if n, err := c.Read(make([]byte, 6)); n != 6 {
-			t.Fatalf("the trap %v does not answer: %v", to, err)
-		}
-		c.Close()
-	}
-	x.reached.Store(0)
-	x.before = outside(t, r, marker)
-	return x
+	return enginetest.NewTrap(t, func() map[string]string { return outside(t, r) })
 }
 
 // outside is what must be after all attempts as it was before.
-func outside(t *testing.T, r *Runtime, marker string) map[string]string {
+func outside(t *testing.T, r *Runtime) map[string]string {
 	t.Helper()
 	m := map[string]string{}
-	for _, file := range []string{
-		marker, "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/kernel/hostname",
-	} {
-		data, _ := os.ReadFile(file)
-		m[file] = string(data)
-	}
 	program, err := os.ReadFile(r.engine.path)
 	if err != nil {
 		t.Fatal(err)
@@ -176,22 +73,6 @@ func leftovers(t *testing.T) (list []string) {
 	return list
 }
 
-func (x *trap) check(t *testing.T, r *Runtime, what string) {
-	t.Helper()
-	if n := x.reached.Swap(0); n != 0 {
-		t.Errorf("%s: the host was reached %d times", what, n)
-	}
-	if err := x.child.Process.Signal(unix.Signal(0)); err != nil {
-		t.Errorf("%s: the host's process: %v", what, err)
-	}
-	marker := x.args[5][len("marker="):]
-	for k, after := range outside(t, r, marker) {
-		if x.before[k] != after {
-			t.Errorf("%s: %s was %.300q and is %.300q", what, k, x.before[k], after)
-		}
-	}
-}
-
 // inOwnKernel are attempts that runsc's own kernel lets succeed. What they get
 // is a part of that kernel, inside the sandbox.
 var inOwnKernel = map[string]bool{
@@ -206,17 +87,17 @@ func TestHostile(t *testing.T) {
 	two(t, func(t *testing.T, r *Runtime) {
 		x := newTrap(t, r)
 		j := job(t)
-		names := attemptNames(t)
+		names := enginetest.Attempts(t, "testdata/guest")
 		if len(names) < 60 {
 			t.Fatalf("only %d attempts", len(names))
 		}
 		for _, name := range names {
-			j.Args = append([]string{"/guest", name}, x.args...)
+			j.Args = append([]string{"/guest", name}, x.Args...)
 			if name == "effective root of a set-uid program" {
 				continue // it takes another image: TestHostileImages
 			}
 			res := mustRun(t, r, j)
-			x.check(t, r, name)
+			x.Check(t, name)
 			_, got := find2(res, "succeeded")
 			why, told := find2(res, "refused")
 			verdict := "refused: " + strings.ReplaceAll(why, "\n", "; ")
@@ -244,25 +125,6 @@ func find2(res sandbox.Result, name string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// attemptNames reads the names off the guest's source, so that none is
-// forgotten here.
-func attemptNames(t *testing.T) (names []string) {
-	t.Helper()
-	src, err := os.ReadFile("testdata/guest/attempts.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(src), "var attempts = map[string]func() error{\n")
-	table, _, _ = strings.Cut(table, "\n}\n")
-	for line := range strings.Lines(table) {
-		if name, ok := strings.CutPrefix(line, "\t\""); ok {
-			name, _, _ = strings.Cut(name, "\"")
-			names = append(names, name)
-		}
-	}
-	return names
 }
 
 // Functions that want too much, and results that lead out: how they end.
@@ -295,13 +157,13 @@ func TestHostileFunctions(t *testing.T) {
 			{"kill-all", []sandbox.Outcome{sandbox.OK, sandbox.FunctionError}},
 			{"orphans", []sandbox.Outcome{sandbox.OK}},
 		} {
-			j := job(t, append(strings.Fields(c.args), x.args...)...)
+			j := job(t, append(strings.Fields(c.args), x.Args...)...)
 			j.Limits = l
 			if r.engine.kernel {
 				j.Limits.Wall *= 4 // it takes longer to start
 			}
 			res := mustRun(t, r, j)
-			x.check(t, r, c.args)
+			x.Check(t, c.args)
 			if !slices.Contains(c.want, res.Outcome) || strings.HasSuffix(c.args, "-out") && len(res.Outputs) > 0 {
 				t.Errorf("%s: %v: %s: %s", c.args, res.Outcome, res.Reason, res.Log)
 			}
@@ -340,7 +202,7 @@ func TestHostileImages(t *testing.T) {
 	}
 	two(t, func(t *testing.T, r *Runtime) {
 		x := newTrap(t, r)
-		marker := x.args[5][len("marker="):]
+		marker := x.Args[5][len("marker="):]
 		reg := func(name, data string) file { return file{tar.TypeReg, name, "", 0o755, []byte(data)} }
 		sym := func(name, to string) file { return file{tar.TypeSymlink, name, to, 0o777, nil} }
 		base := job(t, "nothing")
@@ -374,7 +236,7 @@ func TestHostileImages(t *testing.T) {
 				j.Args = c.args
 			}
 			res := mustRun(t, r, j)
-			x.check(t, r, c.what)
+			x.Check(t, c.what)
 			if c.want == "" && res.Outcome != sandbox.OK || c.want != "" && (res.Outcome != sandbox.FunctionError || !strings.Contains(res.Reason, c.want)) {
 				t.Errorf("%s: %v: %s: %s", c.what, res.Outcome, res.Reason, res.Log)
 			}
@@ -391,7 +253,7 @@ func TestHostileImages(t *testing.T) {
 				t.Fatal(err)
 			}
 			res := mustRun(t, r, sandbox.Job{Image: img, Digest: digest, Limits: limits})
-			x.check(t, r, dir)
+			x.Check(t, dir)
 			if res.Outcome != sandbox.FunctionError || !strings.Contains(res.Reason, want) {
 				t.Errorf("working directory %s: %v: %s", dir, res.Outcome, res.Reason)
 			}
@@ -423,17 +285,14 @@ func TestHostileImages(t *testing.T) {
 // unpacked is the guest's image as files.
 func unpacked(t testing.TB) map[string][]byte {
 	t.Helper()
-	g, err := guest()
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := job(t)
 	dir := t.TempDir()
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	if _, err := image.Unpack(t.Context(), root, g.bytes, g.digest, nil, image.Options{}); err != nil {
+	if _, err := image.Unpack(t.Context(), root, g.Image, g.Digest, nil, image.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	data, err := root.ReadFile("guest")

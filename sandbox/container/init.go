@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -38,9 +39,9 @@ type sized struct {
 	Size int64
 }
 
-// report is what an init has to say when the function has ended; the outputs
+// A Report is what an init has to say when the function has ended; the outputs
 // come after it as bytes, and then one more report with After alone.
-type report struct {
+type Report struct {
 	Exit    uint32
 	Outcome sandbox.Outcome // why there are no outputs, or 0
 	Reason  string
@@ -64,7 +65,7 @@ func InitMain(stdin io.Reader, stdout io.Writer) int {
 	signal.Notify(make(chan os.Signal, 1))
 	boxes, e := mounted()
 	err = errors.Join(err, e)
-	var rep report
+	var rep Report
 	if err == nil {
 		rep, err = boxes.run(stdin, stdout)
 	}
@@ -72,7 +73,7 @@ func InitMain(stdin io.Reader, stdout io.Writer) int {
 		for _, m := range boxes.all() {
 			err = errors.Join(err, m.wipe())
 		}
-		var last report
+		var last Report
 		if last.After, last.Failed = rep.After, ""; err == nil {
 			last.After, err = digest(boxes.all()...)
 		}
@@ -81,7 +82,7 @@ func InitMain(stdin io.Reader, stdout io.Writer) int {
 		}
 	}
 	if err != nil {
-		_ = send(stdout, report{Failed: err.Error()})
+		_ = send(stdout, Report{Failed: err.Error()})
 	}
 	_, _ = io.Copy(io.Discard, stdin) // the host reads the meter before it lets go
 	return 0
@@ -111,7 +112,7 @@ func mounted() (b inner, err error) {
 	return b, nil
 }
 
-func (b inner) run(stdin io.Reader, stdout io.Writer) (rep report, err error) {
+func (b inner) run(stdin io.Reader, stdout io.Writer) (rep Report, err error) {
 	var m mission
 	if err := receive(stdin, &m, maxMission); err != nil {
 		return rep, fmt.Errorf("reading the job: %w", err)
@@ -217,6 +218,61 @@ func receive(r io.Reader, v any, most uint32) error {
 		return err
 	}
 	return json.Unmarshal(data, v)
+}
+
+// Converse gives an init its job, with the program to start and its arguments,
+// and hears what came of it. What it hears is
+// not believed: the function may have got at the stream.
+func Converse(w io.Writer, r io.Reader, args []string, job *sandbox.Job, limits image.Limits) (rep Report, outputs []sandbox.File, err error) {
+	m := mission{Args: args, Limits: job.Limits, Image: limits, Layer: int64(len(job.Code))}
+	for _, f := range job.Inputs {
+		m.Inputs = append(m.Inputs, sized{f.Name, int64(len(f.Data))})
+	}
+	if err := send(w, m); err != nil {
+		return rep, nil, err
+	}
+	for _, part := range append([][]byte{job.Code}, data(job.Inputs)...) {
+		if _, err := w.Write(part); err != nil {
+			return rep, nil, err
+		}
+	}
+	if err := receive(r, &rep, maxMission); err != nil {
+		return rep, nil, err
+	}
+	if rep.Failed != "" {
+		return rep, nil, errors.New(oneLine(rep.Failed))
+	}
+	if len(rep.Log) > int(min(job.Limits.LogBytes, maxMission)) || len(rep.Outputs) > sandbox.MaxFiles {
+		return rep, nil, errors.New("more log or files than were asked for")
+	}
+	left := job.Limits.OutputBytes
+	for _, o := range rep.Outputs {
+		if o.Size < 0 || uint64(o.Size) > left || !fs.ValidPath(o.Name) || o.Name == "." || len(o.Name) > 4096 {
+			return rep, nil, fmt.Errorf("output %.100q of %d bytes", o.Name, o.Size)
+		}
+		left -= uint64(o.Size)
+		b := make([]byte, o.Size)
+		if _, err := io.ReadFull(r, b); err != nil {
+			return rep, nil, err
+		}
+		outputs = append(outputs, sandbox.File{Name: o.Name, Data: b})
+	}
+	var end Report
+	if err := receive(r, &end, maxMission); err != nil {
+		return rep, nil, err
+	}
+	if end.Failed != "" {
+		return rep, nil, errors.New(oneLine(end.Failed))
+	}
+	rep.After = end.After
+	return rep, outputs, nil
+}
+
+func data(files []sandbox.File) (list [][]byte) {
+	for _, f := range files {
+		list = append(list, f.Data)
+	}
+	return list
 }
 
 // oneLine makes words from elsewhere fit for an error.

@@ -13,8 +13,8 @@ const (
 	tick                 = 10 * time.Millisecond
 )
 
-// A meter turns what a cgroup has used into gas. It has whole numbers only.
-type meter struct {
+// A Meter turns what a cgroup has used into gas. It has whole numbers only.
+type Meter struct {
 	memory uint64 // gas
 	rest   uint64 // of memory held, in KiB·µs, less than one gas
 }
@@ -22,8 +22,8 @@ type meter struct {
 // kibMicros is what one gas buys: 1024 KiB for 1,000 µs cost GasPerMiBMillisecond.
 const kibMicros = 1024 * 1000 / GasPerMiBMillisecond
 
-// held counts memory that was held for some time.
-func (m *meter) held(bytes uint64, d time.Duration) {
+// Held counts memory that was held for some time.
+func (m *Meter) Held(bytes uint64, d time.Duration) {
 	hi, lo := bits.Mul64(bytes/1024, uint64(max(d, 0).Microseconds()))
 	lo, carry := bits.Add64(lo, m.rest, 0)
 	if hi += carry; hi >= kibMicros {
@@ -35,8 +35,8 @@ func (m *meter) held(bytes uint64, d time.Duration) {
 	m.memory = add(m.memory, gas)
 }
 
-// gas is what was used, given all of the processor time so far.
-func (m *meter) gas(cpu time.Duration) uint64 {
+// Gas is what was used, given all of the processor time so far.
+func (m *Meter) Gas(cpu time.Duration) uint64 {
 	hi, lo := bits.Mul64(uint64(max(cpu, 0).Microseconds()), GasPerMicrosecond)
 	if hi > 0 {
 		return math.MaxUint64

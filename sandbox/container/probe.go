@@ -21,21 +21,14 @@ type Status struct {
 }
 
 // Probe tries each runtime that this package knows, in the order of
-// preference, and Docker's engine last.
+// preference.
 func Probe(ctx context.Context) []Status {
 	var list []Status
 	for _, name := range (Config{}).withDefaults().Runtimes {
 		s, _ := probe(ctx, name)
 		list = append(list, s)
 	}
-	s := Status{Name: "docker"}
-	if d, err := NewDocker(ctx, Config{}); err != nil {
-		s.Why, s.Hint, _ = strings.Cut(oneLine(err.Error()), ". Next: ")
-	} else {
-		s.Version, s.Available = d.version, true
-		d.Close()
-	}
-	return append(list, s)
+	return list
 }
 
 var hints = map[string]string{

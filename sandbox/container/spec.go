@@ -103,12 +103,12 @@ func (e engine) spec(c Config, p process, l sandbox.Limits) (*specs.Spec, error)
 				{Type: specs.UserNamespace}, {Type: specs.PIDNamespace}, {Type: specs.MountNamespace},
 				{Type: specs.NetworkNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.CgroupNamespace},
 			},
-			MaskedPaths:   masked,
+			MaskedPaths:   Masked,
 			ReadonlyPaths: []string{"/proc/sys"},
 		},
 	}
 	if !e.kernel {
-		profile, err := allowed(s)
+		profile, err := Seccomp(s)
 		if err != nil {
 			return nil, err
 		}
@@ -117,8 +117,8 @@ func (e engine) spec(c Config, p process, l sandbox.Limits) (*specs.Spec, error)
 	return s, nil
 }
 
-// masked are files of the kernel that tell about the machine or steer it.
-var masked = []string{
+// Masked are files of the kernel that tell about the machine or steer it.
+var Masked = []string{
 	"/dev/tty",
 	"/proc/acpi", "/proc/asound", "/proc/bus", "/proc/cgroups", "/proc/cmdline", "/proc/config.gz", "/proc/driver", "/proc/fs", "/proc/interrupts", "/proc/irq",
 	"/proc/kallsyms", "/proc/kcore", "/proc/key-users", "/proc/keys", "/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount",
@@ -149,9 +149,9 @@ var refused = []string{
 	"socket", // comes back for AF_UNIX alone
 }
 
-// allowed is Docker's default list for a process without capabilities, less
+// Seccomp is Docker's default list for a process without capabilities, less
 // what a function does not need. What is not on it fails with EPERM.
-func allowed(s *specs.Spec) (*specs.LinuxSeccomp, error) {
+func Seccomp(s *specs.Spec) (*specs.LinuxSeccomp, error) {
 	p, err := seccomp.GetDefaultProfile(s)
 	if err != nil {
 		return nil, fmt.Errorf("seccomp: %w", err)

@@ -1,18 +1,16 @@
 package container
 
 import (
-	"bytes"
 	"crypto/rand"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/sandbox/container/enginetest"
 	"github.com/prytany/prytany/sandbox/image"
 )
 
@@ -61,7 +59,7 @@ func TestNoTraces(t *testing.T) {
 		if runs != n {
 			t.Errorf("%d runs were observed, not %d", runs, n)
 		}
-		x.check(t, r, "all of it")
+		x.Check(t, "all of it")
 
 		home, _ := os.UserCacheDir()
 		places := []string{os.TempDir(), "/run", "/var", "/dev/shm", home, "."}
@@ -70,7 +68,7 @@ func TestNoTraces(t *testing.T) {
 		if err := os.WriteFile(planted, slices.Concat([]byte("..."), markers[n]), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		found := search(began, markers, places)
+		found := enginetest.Search(began, markers, places)
 		if !slices.Contains(found, planted) {
 			t.Error("the search does not find what was planted")
 		}
@@ -80,38 +78,6 @@ func TestNoTraces(t *testing.T) {
 			}
 		}
 	})
-}
-
-// search lists the files below some directories that changed since then and
-// hold one of the markers.
-func search(since time.Time, markers [][]byte, places []string) (found []string) {
-	for _, place := range places {
-		_ = filepath.WalkDir(place, func(p string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() {
-				return nil
-			}
-			info, err := d.Info()
-			if err != nil {
-				return nil
-			}
-			changed := info.Sys().(*syscall.Stat_t).Ctim
-			if time.Unix(changed.Unix()).Before(since.Add(-time.Second)) || info.Size() > 64<<20 {
-				return nil
-			}
-			data, err := os.ReadFile(p)
-			if err != nil {
-				return nil
-			}
-			for _, m := range markers {
-				if bytes.Contains(data, m) {
-					found = append(found, p)
-					return nil
-				}
-			}
-			return nil
-		})
-	}
-	return found
 }
 
 // An executor that does not wipe is given away by the state after the run.

@@ -49,7 +49,7 @@ func TestSpecGolden(t *testing.T) {
 
 func TestSeccomp(t *testing.T) {
 	s := &specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{}}}
-	p, err := allowed(s)
+	p, err := Seccomp(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,33 +82,33 @@ func TestSeccomp(t *testing.T) {
 }
 
 func TestMeter(t *testing.T) {
-	var m meter
+	var m Meter
 	for range 100 {
-		m.held(1<<20, 10*time.Millisecond) // a MiB for a second
+		m.Held(1<<20, 10*time.Millisecond) // a MiB for a second
 	}
-	if got := m.gas(0); got != 1000*GasPerMiBMillisecond {
+	if got := m.Gas(0); got != 1000*GasPerMiBMillisecond {
 		t.Errorf("%d gas for a MiB·s", got)
 	}
-	if got := m.gas(3 * time.Millisecond); got != 1000*GasPerMiBMillisecond+3000*GasPerMicrosecond {
+	if got := m.Gas(3 * time.Millisecond); got != 1000*GasPerMiBMillisecond+3000*GasPerMicrosecond {
 		t.Errorf("%d gas", got)
 	}
 	// However it is cut, nothing is lost but less than a KiB·µs at a time.
-	var a, b meter
-	a.held(7<<10, 999*time.Microsecond)
+	var a, b Meter
+	a.Held(7<<10, 999*time.Microsecond)
 	for range 999 {
-		b.held(7<<10, time.Microsecond)
+		b.Held(7<<10, time.Microsecond)
 	}
 	if a != b {
 		t.Errorf("%+v, in pieces %+v", a, b)
 	}
-	m.held(math.MaxUint64, math.MaxInt64)
-	m.held(1<<20, time.Second)
-	if m.gas(math.MaxInt64) != math.MaxUint64 {
+	m.Held(math.MaxUint64, math.MaxInt64)
+	m.Held(1<<20, time.Second)
+	if m.Gas(math.MaxInt64) != math.MaxUint64 {
 		t.Error("gas wrapped")
 	}
-	m = meter{}
-	m.held(1<<20, -time.Second)
-	if m.gas(-1) != 0 {
+	m = Meter{}
+	m.Held(1<<20, -time.Second)
+	if m.Gas(-1) != 0 {
 		t.Error("a clock that went back cost gas")
 	}
 }
@@ -204,7 +204,7 @@ func TestUsers(t *testing.T) {
 		"none": {uint32(0), uint32(0), false}, "bob:none": {uint32(0), uint32(0), false},
 		"evil": {uint32(0), uint32(0), false}, "70000": {uint32(0), uint32(0), false}, "-1": {uint32(0), uint32(0), false},
 	} {
-		uid, gid, why := user(root, s)
+		uid, gid, why := User(root, s)
 		if (why == "") != want[2] || why == "" && (uid != want[0] || gid != want[1]) {
 			t.Errorf("%q: %d:%d %s", s, uid, gid, why)
 		}

@@ -14,9 +14,9 @@ import (
 // maxUsers bounds how much of an image's /etc/passwd is read.
 const maxUsers = 1 << 20
 
-// user finds who the image's User is: user or uid, and perhaps a colon and
+// User finds who the image's User is: user or uid, and perhaps a colon and
 // group or gid. why is for Bob.
-func user(rootfs *os.Root, s string) (uid, gid uint32, why string) {
+func User(rootfs *os.Root, s string) (uid, gid uint32, why string) {
 	if s == "" {
 		return 0, 0, ""
 	}

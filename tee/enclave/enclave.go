@@ -25,10 +25,11 @@ import (
 )
 
 // Serve is the enclave process: it answers requests until Exit or the end of
-// its input, and returns when it should end.
-func Serve(r io.Reader, w io.Writer) error {
+// its input, and returns when it should end. It runs functions by the runtimes
+// that it is given.
+func Serve(r io.Reader, w io.Writer, runtimes Runtimes) error {
 	harden()
-	var e enclave
+	e := enclave{runtimes: runtimes}
 	for {
 		q, err := tee.ReadFrame[tee.Request](r)
 		if err == io.EOF {
@@ -60,6 +61,7 @@ func harden() {
 
 // enclave is the state of one task.
 type enclave struct {
+	runtimes Runtimes
 	begin    *tee.Begin
 	quoter   attest.Quoter
 	evidence attest.Evidence
@@ -122,6 +124,9 @@ func (e *enclave) answer(q tee.Request) (tee.Response, error) {
 func (e *enclave) start(b *tee.Begin) (tee.Response, error) {
 	if b.Context.Task != b.Task.ID() || b.Context.Function != b.Function.ID() || b.Context.Function != b.Task.Function {
 		return tee.Response{}, errors.New("the context is of another task or function")
+	}
+	if err := e.runtimes.quotes(b.Platform.Kind); err != nil {
+		return tee.Response{}, err
 	}
 	var err error
 	if e.quoter, err = b.Platform.Quoter(); err != nil {

@@ -43,7 +43,7 @@ func newStage(t *testing.T) *stage {
 	ar, aw := io.Pipe()
 	s.in, s.out = qw, ar
 	go func() {
-		err := Serve(qr, aw)
+		err := Serve(qr, aw, Standard())
 		_ = aw.CloseWithError(io.EOF)
 		s.ended <- err
 	}()

@@ -16,11 +16,6 @@ import (
 // logBytes is how much of a function's standard error Alice gets.
 const logBytes = 64 << 10
 
-// A runtime runs jobs by one technology (spec §9.3).
-type runtime interface {
-	Run(ctx context.Context, job sandbox.Job) (sandbox.Result, error)
-}
-
 // execute runs the sandbox, unless a key opens nothing. An error is the host's
 // failure, for which nobody signs a result.
 func (e *enclave) execute(q tee.Run) (sandbox.Result, task.Outcome, error) {
@@ -43,14 +38,14 @@ func (e *enclave) execute(q tee.Run) (sandbox.Result, task.Outcome, error) {
 		return failed("Alice's input is not what the function takes: " + err.Error()), task.BadInputKey, nil
 	}
 	job := NewJob(m, e.begin.Task.Args, e.begin.Task.GasLimit, code, q.Image, inputs)
-	ran, err := RunFunction(context.Background(), m, e.begin.Host, job)
+	ran, err := e.runtimes.Run(context.Background(), m, e.begin.Host, job)
 	return ran, outcomes[ran.Outcome], err
 }
 
-// RunFunction runs a job in the runtime of its manifest, and holds what comes
+// Run runs a job in the runtime of its manifest, and holds what comes
 // out to that. An error is the host's failure.
-func RunFunction(ctx context.Context, m task.Manifest, h tee.Host, job sandbox.Job) (sandbox.Result, error) {
-	r, done, err := open(ctx, m, h)
+func (rs Runtimes) Run(ctx context.Context, m task.Manifest, h tee.Host, job sandbox.Job) (sandbox.Result, error) {
+	r, done, err := rs.open(ctx, m, h)
 	if err != nil {
 		return failed(""), fmt.Errorf("the sandbox does not start: %w", err)
 	}

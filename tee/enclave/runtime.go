@@ -11,33 +11,70 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 )
 
-// open opens what a function runs in, and says how to close it.
-func open(ctx context.Context, m task.Manifest, h tee.Host) (r runtime, done func(), err error) {
-	switch m.Runtime {
-	case task.RuntimeWasm:
-		w, err := sandbox.NewWasm(ctx)
-		return w, func() { _ = w.Close(ctx) }, err
-	case task.RuntimePython:
-		return interpreter(ctx, h.Cache, m.Image.Digest)
-	case task.RuntimeOCI:
-		k, err := container.New(ctx, container.Config{Runtimes: h.OCI})
-		return k, func() { _ = k.Close() }, err
-	case task.RuntimeDocker:
-		d, err := container.NewDocker(ctx, container.Config{Socket: h.Docker})
-		return d, func() { _ = d.Close() }, err
+// A Runner runs jobs by one technology (spec §9.3).
+type Runner interface {
+	Run(ctx context.Context, job sandbox.Job) (sandbox.Result, error)
+}
+
+// A Runtime is a technology that an enclave program has in it.
+type Runtime struct {
+	// Open opens what a function runs in, and says how to close it.
+	Open func(ctx context.Context, m task.Manifest, h tee.Host) (r Runner, done func(), err error)
+	// Simulated says that it shows the plaintext to somebody outside of the
+	// enclave. A program that has such a runtime quotes by the simulated platform
+	// and no other.
+	Simulated bool
+}
+
+// Runtimes are all that a program has, by the manifest's names of them.
+type Runtimes map[string]Runtime
+
+// Standard are the runtimes that keep the plaintext in the enclave.
+func Standard() Runtimes {
+	return Runtimes{
+		task.RuntimeWasm: {Open: func(ctx context.Context, _ task.Manifest, _ tee.Host) (Runner, func(), error) {
+			w, err := sandbox.NewWasm(ctx)
+			return w, func() { _ = w.Close(ctx) }, err
+		}},
+		task.RuntimePython: {Open: func(ctx context.Context, m task.Manifest, h tee.Host) (Runner, func(), error) {
+			return interpreter(ctx, h.Cache, m.Image.Digest)
+		}},
+		task.RuntimeOCI: {Open: func(ctx context.Context, _ task.Manifest, h tee.Host) (Runner, func(), error) {
+			k, err := container.New(ctx, container.Config{Runtimes: h.OCI})
+			return k, func() { _ = k.Close() }, err
+		}},
 	}
-	return nil, nil, fmt.Errorf("this enclave has no runtime %q", m.Runtime)
+}
+
+// quotes says whether a program with these runtimes may quote by a kind.
+func (rs Runtimes) quotes(kind attest.Kind) error {
+	for name, r := range rs {
+		if r.Simulated && kind != attest.Simulated {
+			return fmt.Errorf("this enclave runs %s functions, which it cannot hide from the machine: it quotes by a simulated TEE only, not by %s", name, kind)
+		}
+	}
+	return nil
+}
+
+// open opens what a function runs in.
+func (rs Runtimes) open(ctx context.Context, m task.Manifest, h tee.Host) (Runner, func(), error) {
+	r, ok := rs[m.Runtime]
+	if !ok {
+		return nil, nil, fmt.Errorf("this enclave has no runtime %q", m.Runtime)
+	}
+	return r.Open(ctx, m, h)
 }
 
 // interpreter opens an engine for a public module, which takes seconds to
 // compile: what comes of that is kept for the next enclave, with the host.
-func interpreter(ctx context.Context, c tee.Cache, digest string) (runtime, func(), error) {
+func interpreter(ctx context.Context, c tee.Cache, digest string) (Runner, func(), error) {
 	sweep(ramDir())
 	ram, err := os.MkdirTemp(ramDir(), fmt.Sprintf("%s%d-", compiledPrefix, os.Getpid()))
 	if err != nil {

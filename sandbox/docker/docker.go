@@ -1,4 +1,9 @@
-package container
+// Package docker runs functions that are programs for Linux by the Docker
+// Engine API, Docker's own or podman's. It keeps the contract of package
+// sandbox with package container's means, as far as an engine lets it, and is
+// for simulated evidence only: the engine's daemon is outside, and sees all
+// that is in the container.
+package docker
 
 import (
 	"bytes"
@@ -10,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,27 +23,37 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/moby/api/types/container"
+	api "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/sandbox/image"
 	"github.com/prytany/prytany/task"
 )
 
-// Docker runs jobs by the Docker Engine API, Docker's own or podman's.
+// A Config says where the engine is. The zero value is good.
+type Config struct {
+	// Socket is where the engine listens; DOCKER_HOST or the usual places if it
+	// is empty.
+	Socket string
+	// Init is a static program that calls container.InitMain when it is started
+	// with container.InitArg; this one if it is empty.
+	Init string
+}
+
+// Docker runs jobs by an engine.
 //
 // The engine is asked for as little as possible. It holds the public image,
-// with one more public file in it: an init, which is this program. All that is
+// with one more public file in it: an init. All that is
 // secret goes to the init through its standard input into memory, and comes
 // back through its standard output; the engine keeps no log. It is weaker than
-// Runtime in three ways: the daemon, outside, can see all of it; the root of
+// container.Runtime in three ways: the daemon, outside, can see all of it; the root of
 // the container is the engine's choice and may be the machine's; and /in can be
 // written to by the function, which harms nobody else. What podman does
 // otherwise is in spec §9.6.8.
 type Docker struct {
-	config  Config
 	client  *client.Client
 	version string
 	podman  bool
@@ -70,10 +84,9 @@ const (
 // dockerHosts are where engines listen, if DOCKER_HOST does not say.
 var dockerHosts = []string{"unix:///var/run/docker.sock", "unix:///run/podman/podman.sock"}
 
-// NewDocker finds an engine and checks that this program can be its init.
+// New finds an engine and checks that this program can be its init.
 // Config.Socket and Config.Init say otherwise.
-func NewDocker(ctx context.Context, c Config) (*Docker, error) {
-	c = c.withDefaults()
+func New(ctx context.Context, c Config) (*Docker, error) {
 	program := c.Init
 	if program == "" {
 		program = "/proc/self/exe"
@@ -95,8 +108,8 @@ func NewDocker(ctx context.Context, c Config) (*Docker, error) {
 		if err == nil {
 			var v client.ServerVersionResult
 			if v, err = cl.ServerVersion(ctx, client.ServerVersionOptions{}); err == nil {
-				podman := slices.ContainsFunc(v.Components, func(c system.ComponentVersion) bool { return strings.HasPrefix(c.Name, "Podman") })
-				return &Docker{config: c, client: cl, version: v.Version, podman: podman, init: init, own: strings.ToLower(rand.Text()), images: map[string]loaded{}}, nil
+				podman := slices.ContainsFunc(v.Components, func(v system.ComponentVersion) bool { return strings.HasPrefix(v.Name, "Podman") })
+				return &Docker{client: cl, version: v.Version, podman: podman, init: init, own: strings.ToLower(rand.Text()), images: map[string]loaded{}}, nil
 			}
 			cl.Close()
 		}
@@ -167,7 +180,7 @@ func (d *Docker) sweep(ctx context.Context, now time.Time) {
 	}
 }
 
-// Run is Runtime.Run, with the private layer below code/ only.
+// Run is container.Runtime.Run, with the private layer below code/ only.
 func (d *Docker) Run(parent context.Context, job sandbox.Job) (sandbox.Result, error) {
 	if err := job.Check(); err != nil {
 		return sandbox.Result{}, fmt.Errorf("job: %w", err)
@@ -224,11 +237,11 @@ func (d *Docker) load(ctx context.Context, job *sandbox.Job) (loaded, error) {
 		return loaded{}, err
 	}
 	defer rootfs.Close()
-	c, err := image.Unpack(ctx, rootfs, job.Image, job.Digest, nil, image.Options{Limits: d.config.Image})
+	c, err := image.Unpack(ctx, rootfs, job.Image, job.Digest, nil, image.Options{Limits: image.DefaultLimits})
 	if err != nil {
 		return loaded{}, err
 	}
-	if err := mountpoints(rootfs); err != nil {
+	if err := container.Mountpoints(rootfs); err != nil {
 		return loaded{}, err
 	}
 	if err := errors.Join(rootfs.RemoveAll("code"), rootfs.Mkdir("code", 0o755), rootfs.RemoveAll(initPath), rootfs.WriteFile(initPath, d.init, 0o755)); err != nil {
@@ -241,10 +254,10 @@ func (d *Docker) load(ctx context.Context, job *sandbox.Job) (loaded, error) {
 		l.process.dir = "/"
 	}
 	if l.process.dir != "/code" {
-		l.why = checkDir(rootfs, l.process.dir)
+		l.why = container.CheckDir(rootfs, l.process.dir)
 	}
 	if l.why == "" {
-		l.process.uid, l.process.gid, l.why = user(rootfs, c.User)
+		l.process.uid, l.process.gid, l.why = container.User(rootfs, c.User)
 	}
 	archive, err := image.DockerArchive(dir, c, name)
 	if err != nil {
@@ -270,7 +283,7 @@ func (d *Docker) load(ctx context.Context, job *sandbox.Job) (loaded, error) {
 // itself, podman the path of a file.
 func (d *Docker) seccomp() (profile string, done func(), err error) {
 	done = func() {}
-	calls, err := allowed(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{}}})
+	calls, err := container.Seccomp(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{}}})
 	if err != nil {
 		return "", done, err
 	}
@@ -300,35 +313,35 @@ func (d *Docker) options(tag, seccomp string, p process, job *sandbox.Job) (o cl
 	for _, f := range job.Inputs {
 		input += uint64(len(f.Data))
 	}
-	processes := int64(d.config.Processes + initProcesses)
+	processes := int64(container.DefaultProcesses + initProcesses)
 	const most = 1 << 50
 	memory := int64(min(l.MemoryBytes, most) + initMemory)
 	no := false
-	o.Config = &container.Config{
-		Image: tag, Entrypoint: []string{"/" + initPath, InitArg}, Env: p.env, WorkingDir: p.dir,
+	o.Config = &api.Config{
+		Image: tag, Entrypoint: []string{"/" + initPath, container.InitArg}, Env: p.env, WorkingDir: p.dir,
 		User: fmt.Sprintf("%d:%d", p.uid, p.gid), Hostname: "prytany",
 		AttachStdin: true, AttachStdout: true, OpenStdin: true, StdinOnce: true, NetworkDisabled: true,
 	}
-	o.HostConfig = &container.HostConfig{
+	o.HostConfig = &api.HostConfig{
 		NetworkMode: "none", IpcMode: "private", CgroupnsMode: "private", ShmSize: int64(page),
 		ReadonlyRootfs: true, CapDrop: []string{"ALL"},
 		SecurityOpt: []string{"no-new-privileges", "seccomp=" + seccomp},
-		LogConfig:   container.LogConfig{Type: "none"},
+		LogConfig:   api.LogConfig{Type: "none"},
 		OomScoreAdj: 1000, Init: &no,
-		MaskedPaths:   append([]string{"/sys/firmware", "/sys/kernel", "/sys/module", "/sys/devices/virtual/powercap"}, masked[1:]...),
+		MaskedPaths:   append([]string{"/sys/firmware", "/sys/kernel", "/sys/module", "/sys/devices/virtual/powercap"}, container.Masked[1:]...),
 		ReadonlyPaths: []string{"/proc/sys"},
 		Tmpfs: map[string]string{
-			"/code": tmpfs(uint64(len(job.Code))*4+(16<<20), d.config.Image.Files, "exec"),
+			"/code": tmpfs(uint64(len(job.Code))*4+(16<<20), image.DefaultLimits.Files, "exec"),
 			"/in":   tmpfs(input, sandbox.MaxFiles*2, "noexec"),
 			"/out":  tmpfs((min(l.OutputBytes, 1<<40)/page+sandbox.MaxFiles+2)*page, sandbox.MaxFiles+1, "noexec"),
-			"/tmp":  tmpfs(d.config.TmpBytes, tmpFiles, "noexec"),
+			"/tmp":  tmpfs(container.DefaultTmpBytes, container.TmpFiles, "noexec"),
 		},
-		Resources: container.Resources{
-			Memory: memory, MemorySwap: memory, NanoCPUs: int64(d.config.CPUs) * 1e9, PidsLimit: &processes,
-			Ulimits: []*container.Ulimit{
+		Resources: api.Resources{
+			Memory: memory, MemorySwap: memory, NanoCPUs: 1e9, PidsLimit: &processes,
+			Ulimits: []*api.Ulimit{
 				{Name: "core"}, {Name: "msgqueue"},
 				{Name: "nofile", Soft: 1024, Hard: 1024}, {Name: "memlock", Soft: 64 << 10, Hard: 64 << 10},
-				{Name: "fsize", Soft: int64(max(l.OutputBytes, d.config.TmpBytes, uint64(len(job.Code))*4, input) + 1), Hard: int64(max(l.OutputBytes, d.config.TmpBytes, uint64(len(job.Code))*4, input) + 1)},
+				{Name: "fsize", Soft: int64(max(l.OutputBytes, container.DefaultTmpBytes, uint64(len(job.Code))*4, input) + 1), Hard: int64(max(l.OutputBytes, container.DefaultTmpBytes, uint64(len(job.Code))*4, input) + 1)},
 			},
 		},
 	}
@@ -336,7 +349,7 @@ func (d *Docker) options(tag, seccomp string, p process, job *sandbox.Job) (o cl
 		// It takes what is hidden by a word of its own, and would raise a limit, which
 		// not every root may; PidsLimit is the one that counts.
 		o.HostConfig.SecurityOpt = append(o.HostConfig.SecurityOpt, "mask="+strings.Join(o.HostConfig.MaskedPaths, ":"))
-		o.HostConfig.Ulimits = append(o.HostConfig.Ulimits, &container.Ulimit{Name: "nproc", Soft: 32768, Hard: 32768})
+		o.HostConfig.Ulimits = append(o.HostConfig.Ulimits, &api.Ulimit{Name: "nproc", Soft: 32768, Hard: 32768})
 	}
 	return o
 }
@@ -357,6 +370,14 @@ func dockerProfile(p *specs.LinuxSeccomp) any {
 	return map[string]any{
 		"defaultAction": p.DefaultAction, "defaultErrnoRet": 1, "architectures": p.Architectures, "syscalls": calls,
 	}
+}
+
+// process is what the container starts.
+type process struct {
+	args     []string
+	env      []string
+	dir      string
+	uid, gid uint32
 }
 
 func (d *Docker) start(parent, ctx context.Context, tag string, p process, job *sandbox.Job) (result sandbox.Result, err error) {
@@ -396,7 +417,11 @@ func (d *Docker) start(parent, ctx context.Context, tag string, p process, job *
 		removed = err == nil
 		return err
 	}
-	defer func() { err = first(err, remove()) }()
+	defer func() {
+		if e := remove(); err == nil {
+			err = e
+		}
+	}()
 	at, err := d.client.ContainerAttach(parent, id, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true})
 	if err != nil {
 		return result, fmt.Errorf("attaching to a container: %w", err)
@@ -407,14 +432,14 @@ func (d *Docker) start(parent, ctx context.Context, tag string, p process, job *
 	}
 
 	talk := make(chan error, 1)
-	var rep report
+	var rep container.Report
 	var outputs []sandbox.File
 	go func() {
 		var err error
-		rep, outputs, err = converse(at.Conn, &stdout{r: at.Reader}, p, job, d.config.Image)
+		rep, outputs, err = container.Converse(at.Conn, &stdout{r: at.Reader}, p.args, job, image.DefaultLimits)
 		talk <- err
 	}()
-	var m meter
+	var m container.Meter
 	var cpu time.Duration
 	last := time.Now()
 	read := func() error {
@@ -423,7 +448,7 @@ func (d *Docker) start(parent, ctx context.Context, tag string, p process, job *
 			return err
 		}
 		now := time.Now()
-		m.held(s.memory, now.Sub(last))
+		m.Held(s.memory, now.Sub(last))
 		last = now
 		cpu = max(cpu, s.cpu)
 		return nil
@@ -454,13 +479,13 @@ func (d *Docker) start(parent, ctx context.Context, tag string, p process, job *
 			if err := read(); err != nil {
 				continue // it has just ended, and then the talk does
 			}
-			if m.gas(cpu) > job.Limits.Gas {
+			if m.Gas(cpu) > job.Limits.Gas {
 				stop(sandbox.GasExhausted, "")
 				talking = false
 			}
 		}
 	}
-	gas := m.gas(cpu)
+	gas := m.Gas(cpu)
 	oom := rep.OOM || d.outOfMemory(context.WithoutCancel(ctx), id)
 	if result.Outcome == 0 {
 		if result, err = finish(rep, outputs, said, oom); err != nil {
@@ -487,7 +512,7 @@ func (d *Docker) start(parent, ctx context.Context, tag string, p process, job *
 }
 
 // finish says what became of a function that nobody stopped.
-func finish(rep report, outputs []sandbox.File, said error, oom bool) (sandbox.Result, error) {
+func finish(rep container.Report, outputs []sandbox.File, said error, oom bool) (sandbox.Result, error) {
 	r := sandbox.Result{ExitCode: rep.Exit, Log: rep.Log, Before: rep.Before, After: rep.After}
 	switch {
 	case said != nil && oom:
@@ -509,60 +534,6 @@ func finish(rep report, outputs []sandbox.File, said error, oom bool) (sandbox.R
 		r.Outcome, r.Reason = sandbox.FunctionError, rep.Reason
 	}
 	return r, nil
-}
-
-// converse gives the init its job and hears what came of it. What it hears is
-// not believed: the function may have got at the stream.
-func converse(w io.Writer, r io.Reader, p process, job *sandbox.Job, limits image.Limits) (rep report, outputs []sandbox.File, err error) {
-	m := mission{Args: p.args, Limits: job.Limits, Image: limits, Layer: int64(len(job.Code))}
-	for _, f := range job.Inputs {
-		m.Inputs = append(m.Inputs, sized{f.Name, int64(len(f.Data))})
-	}
-	if err := send(w, m); err != nil {
-		return rep, nil, err
-	}
-	for _, part := range append([][]byte{job.Code}, data(job.Inputs)...) {
-		if _, err := w.Write(part); err != nil {
-			return rep, nil, err
-		}
-	}
-	if err := receive(r, &rep, maxMission); err != nil {
-		return rep, nil, err
-	}
-	if rep.Failed != "" {
-		return rep, nil, errors.New(oneLine(rep.Failed))
-	}
-	if len(rep.Log) > int(min(job.Limits.LogBytes, maxMission)) || len(rep.Outputs) > sandbox.MaxFiles {
-		return rep, nil, errors.New("more log or files than were asked for")
-	}
-	left := job.Limits.OutputBytes
-	for _, o := range rep.Outputs {
-		if o.Size < 0 || uint64(o.Size) > left || !fs.ValidPath(o.Name) || o.Name == "." || len(o.Name) > 4096 {
-			return rep, nil, fmt.Errorf("output %.100q of %d bytes", o.Name, o.Size)
-		}
-		left -= uint64(o.Size)
-		b := make([]byte, o.Size)
-		if _, err := io.ReadFull(r, b); err != nil {
-			return rep, nil, err
-		}
-		outputs = append(outputs, sandbox.File{Name: o.Name, Data: b})
-	}
-	var end report
-	if err := receive(r, &end, maxMission); err != nil {
-		return rep, nil, err
-	}
-	if end.Failed != "" {
-		return rep, nil, errors.New(oneLine(end.Failed))
-	}
-	rep.After = end.After
-	return rep, outputs, nil
-}
-
-func data(files []sandbox.File) (list [][]byte) {
-	for _, f := range files {
-		list = append(list, f.Data)
-	}
-	return list
 }
 
 // stdout takes the container's standard output out of an attached stream, in
@@ -604,7 +575,7 @@ func (d *Docker) stats(ctx context.Context, id string) (reading, error) {
 		return reading{}, err
 	}
 	defer r.Body.Close()
-	var s container.StatsResponse
+	var s api.StatsResponse
 	if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&s); err != nil {
 		return reading{}, err
 	}
@@ -630,4 +601,20 @@ func (d *Docker) gone(ctx context.Context, id string, remove func() error) (task
 		return task.Hash{}, fmt.Errorf("the engine still has the container: %w", err)
 	}
 	return sandbox.EmptyState, nil
+}
+
+// oneLine makes words from elsewhere fit for an error.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// Probe says whether an engine works on this machine.
+func Probe(ctx context.Context, c Config) container.Status {
+	s := container.Status{Name: "docker"}
+	d, err := New(ctx, c)
+	if err != nil {
+		s.Why, s.Hint, _ = strings.Cut(oneLine(err.Error()), ". Next: ")
+		return s
+	}
+	s.Version, s.Available = d.version, true
+	_ = d.Close()
+	return s
 }

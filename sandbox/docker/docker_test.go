@@ -1,4 +1,4 @@
-package container
+package docker
 
 import (
 	"archive/tar"
@@ -17,14 +17,26 @@ import (
 
 	"github.com/moby/moby/client"
 	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/sandbox/container/enginetest"
 	"github.com/prytany/prytany/sandbox/image"
 )
 
+// guest is the source of the program in the tests' image.
+const guest = "../container/testdata/guest"
+
+func job(t testing.TB, args ...string) sandbox.Job {
+	t.Helper()
+	return enginetest.Job(t, guest, args...)
+}
+
 // eachEngine runs a test with every engine that is here: with the directory of
 // all its files, and an opener of it.
 func eachEngine(t *testing.T, test func(t *testing.T, dir string, open func() *Docker)) {
-	skipInShort(t)
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long; run without -short")
+	}
 	init := filepath.Join(t.TempDir(), "init")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", init, "./testdata/init")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -33,7 +45,7 @@ func eachEngine(t *testing.T, test func(t *testing.T, dir string, open func() *D
 	}
 	enginetest.Each(t, func(t *testing.T, socket string) {
 		test(t, filepath.Dir(socket), func() *Docker {
-			d, err := NewDocker(t.Context(), Config{Socket: socket, Init: init})
+			d, err := New(t.Context(), Config{Socket: socket, Init: init})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,31 +82,31 @@ func testDocker(t *testing.T, dir string, open func() *Docker) {
 	}
 
 	t.Run("outcomes", func(t *testing.T) {
-		small := limits
+		small := enginetest.Limits
 		small.MemoryBytes = 64 << 20
-		gas := limits
+		gas := enginetest.Limits
 		gas.Gas = 400_000_000
-		wall := limits
+		wall := enginetest.Limits
 		wall.Wall = 3 * time.Second
 		for _, c := range []struct {
 			args   string
 			limits sandbox.Limits
 			want   sandbox.Outcome
 		}{
-			{"nothing", limits, sandbox.OK},
-			{"upper", limits, sandbox.OK},
-			{"exit 3", limits, sandbox.FunctionError},
+			{"nothing", enginetest.Limits, sandbox.OK},
+			{"upper", enginetest.Limits, sandbox.OK},
+			{"exit 3", enginetest.Limits, sandbox.FunctionError},
 			{"spin", gas, sandbox.GasExhausted},
 			{"sleep 60000", wall, sandbox.WallExceeded},
 			{"memory-bomb", small, sandbox.MemoryExceeded},
-			{"output-bomb", limits, sandbox.OutputExceeded},
-			{"many-files 1025", limits, sandbox.OutputExceeded},
-			{"sparse 1048577", limits, sandbox.OutputExceeded},
-			{"orphans", limits, sandbox.OK},
-			{"log-flood", limits, sandbox.OK},
-			{"bad-name", limits, sandbox.FunctionError},
-			{"end-init", limits, sandbox.OK},
-			{"speak-for-init", limits, sandbox.OK},
+			{"output-bomb", enginetest.Limits, sandbox.OutputExceeded},
+			{"many-files 1025", enginetest.Limits, sandbox.OutputExceeded},
+			{"sparse 1048577", enginetest.Limits, sandbox.OutputExceeded},
+			{"orphans", enginetest.Limits, sandbox.OK},
+			{"log-flood", enginetest.Limits, sandbox.OK},
+			{"bad-name", enginetest.Limits, sandbox.FunctionError},
+			{"end-init", enginetest.Limits, sandbox.OK},
+			{"speak-for-init", enginetest.Limits, sandbox.OK},
 		} {
 			j := job(t, strings.Fields(c.args)...)
 			j.Limits = c.limits
@@ -102,7 +114,7 @@ func testDocker(t *testing.T, dir string, open func() *Docker) {
 			if res.Outcome != c.want {
 				t.Errorf("%s: %v: %s: %s", c.args, res.Outcome, res.Reason, res.Log)
 			}
-			if c.args == "upper" && output(res, "result") != "HELLO" {
+			if c.args == "upper" && enginetest.Output(res, "result") != "HELLO" {
 				t.Errorf("outputs %v", res.Outputs)
 			}
 			if res.Gas == 0 || c.want == sandbox.GasExhausted && res.Gas != c.limits.Gas {
@@ -135,14 +147,14 @@ func testDocker(t *testing.T, dir string, open func() *Docker) {
 			markers = append(markers, []byte(c), []byte(in))
 			j := job(t, "marked")
 			j.Code, j.Inputs[0].Data = code("code/marked", c), []byte(in)
-			if res := run(j); res.Outcome != sandbox.OK || output(res, "result") != "out:"+in {
+			if res := run(j); res.Outcome != sandbox.OK || enginetest.Output(res, "result") != "out:"+in {
 				t.Fatalf("%v: %s: %s", res.Outcome, res.Reason, res.Log)
 			}
 		}
-		if found := search(began, markers, []string{dir, "/var/lib/docker", "/var/log", "/run"}); len(found) > 0 {
+		if found := enginetest.Search(began, markers, []string{dir, "/var/lib/docker", "/var/log", "/run"}); len(found) > 0 {
 			t.Errorf("a byte of a job is in %v", found)
 		}
-		if found := search(began, [][]byte{[]byte("push to the tty")}, []string{dir}); !slices.ContainsFunc(found, func(p string) bool { return strings.HasSuffix(p, "/guest") }) {
+		if found := enginetest.Search(began, [][]byte{[]byte("push to the tty")}, []string{dir}); !slices.ContainsFunc(found, func(p string) bool { return strings.HasSuffix(p, "/guest") }) {
 			t.Errorf("the search does not find the image: %v", found)
 		}
 		list, err := d.client.ContainerList(t.Context(), client.ContainerListOptions{All: true})
@@ -152,17 +164,16 @@ func testDocker(t *testing.T, dir string, open func() *Docker) {
 	})
 
 	t.Run("hostile", func(t *testing.T) {
-		r := &Runtime{engine: engine{name: "docker", path: "/proc/self/exe"}}
-		x := newTrap(t, r)
+		x := enginetest.NewTrap(t, nil)
 		mine := []string{ // its own copy, and memory that is bounded; it may
 			"write to the input", "add an input", "chmod the input", "chown", "write to /dev", "write to /dev/shm",
 			"effective root of a set-uid program", // takes another image
 		}
-		j := job(t, append([]string{"all"}, x.args...)...)
+		j := job(t, append([]string{"all"}, x.Args...)...)
 		res := run(j)
-		x.check(t, r, "all attempts")
-		table := output(res, "table")
-		if n := strings.Count(table, "\n"); n != len(attemptNames(t)) {
+		x.Check(t, "all attempts")
+		table := enginetest.Output(res, "table")
+		if n := strings.Count(table, "\n"); n != len(enginetest.Attempts(t, guest)) {
 			t.Errorf("%d attempts were made: %v: %s: %s", n, res.Outcome, res.Reason, res.Log)
 		}
 		for line := range strings.Lines(table) {
@@ -234,14 +245,14 @@ func testImagesGo(t *testing.T, _ string, open func() *Docker) {
 
 // A program that needs libraries cannot be an init, and one is told so.
 func TestInitMustBeStatic(t *testing.T) {
-	program, ok := Find("ls")
+	program, ok := container.Find("ls")
 	if !ok {
 		t.Skip("no ls here")
 	}
 	if _, err := static(program); err == nil || !strings.Contains(err.Error(), "CGO_ENABLED=0") {
 		t.Error(err)
 	}
-	if _, err := NewDocker(t.Context(), Config{Socket: "/nowhere", Init: program}); err == nil {
+	if _, err := New(t.Context(), Config{Socket: "/nowhere", Init: program}); err == nil {
 		t.Error("an engine at /nowhere")
 	}
 }

@@ -1,0 +1,32 @@
+// Command prytany-enclave-docker is the enclave of docker functions. It has a
+// client of the Docker Engine API in it, and shows the engine all that a
+// function sees: so it is a program apart, with a measurement of its own, and
+// quotes by the simulated platform only (spec §9.6.8).
+//
+// It is the first process of the engine's containers, too.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/prytany/prytany/sandbox/container"
+	"github.com/prytany/prytany/sandbox/docker"
+	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
+	"github.com/prytany/prytany/tee/enclave"
+)
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == container.InitArg {
+		os.Exit(container.InitMain(os.Stdin, os.Stdout))
+	}
+	if enclave.Serve(os.Stdin, os.Stdout, enclave.Runtimes{task.RuntimeDocker: {Simulated: true, Open: open}}) != nil {
+		os.Exit(1)
+	}
+}
+
+func open(ctx context.Context, _ task.Manifest, h tee.Host) (enclave.Runner, func(), error) {
+	d, err := docker.New(ctx, docker.Config{Socket: h.Docker})
+	return d, func() { _ = d.Close() }, err
+}
