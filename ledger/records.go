@@ -81,7 +81,7 @@ type FunctionRecord struct {
 // million of those whose end says something about it, and their number.
 func (f FunctionRecord) Success() (ppm, runs uint64) {
 	good := f.Counts[Completed]
-	runs = good + f.Counts[FunctionFailed] + f.Counts[GasExhausted] + f.Counts[BobSilent]
+	runs = good + f.Counts[FunctionFailed] + f.Counts[BobSilent]
 	if runs == 0 {
 		return 0, 0
 	}

@@ -10,8 +10,7 @@ type Outcome string
 // The outcomes.
 const (
 	Completed       Outcome = "ok"
-	FunctionFailed  Outcome = "function-error"
-	GasExhausted    Outcome = "gas-exhausted"
+	FunctionFailed  Outcome = "failed"
 	AliceSilent     Outcome = "alice-silent"
 	BobSilent       Outcome = "bob-silent"
 	ExecutorsFailed Outcome = "executors-failed"
@@ -28,7 +27,6 @@ type Party string
 // The parties.
 const (
 	Nobody       Party = "nobody"
-	TheFunction  Party = "the function (Bob)"
 	FunctionOrIn Party = "the function (Bob) or the input (Alice)"
 	PartyAlice   Party = "Alice"
 	PartyBob     Party = "Bob"
@@ -77,8 +75,7 @@ type terms struct {
 
 var table = map[Outcome]terms{
 	Completed:       {fault: Nobody, executor: 'a', verifier: 'a', royalty: true},
-	FunctionFailed:  {fault: TheFunction, executor: 'a', verifier: 'a'},
-	GasExhausted:    {fault: FunctionOrIn, executor: 'a', verifier: 'a'},
+	FunctionFailed:  {fault: FunctionOrIn, executor: 'a', verifier: 'a'},
 	AliceSilent:     {fault: PartyAlice, executor: 'a', fixed: true, verifier: 'a'},
 	BobSilent:       {fault: PartyBob, executor: 'b', fixed: true, verifier: 'b'},
 	ExecutorsFailed: {fault: TheExecutor},
@@ -93,8 +90,6 @@ func outcomeOf(o task.Outcome) Outcome {
 	switch o {
 	case task.RunOK:
 		return Completed
-	case task.GasExhausted:
-		return GasExhausted
 	case task.BadInputKey:
 		return AliceSilent
 	case task.BadCodeKey:

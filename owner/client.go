@@ -449,8 +449,7 @@ func Ended(c *ledger.Case) error {
 }
 
 var sentence = map[ledger.Outcome]string{
-	ledger.FunctionFailed:  "the function failed; Alice has its log and its reason",
-	ledger.GasExhausted:    "the function used all its gas and was stopped",
+	ledger.FunctionFailed:  "the function failed; how, stands in Alice's result",
 	ledger.AliceSilent:     "Alice released no key that opens the input in time",
 	ledger.BobSilent:       "Bob released no key that opens the code in time",
 	ledger.ExecutorsFailed: "no executor brought a result",

@@ -383,7 +383,7 @@ func (e *exam) result() finding {
 		return fails("%v", err)
 	}
 	r := s.Result
-	return holds("the enclave signed: %s, exit code %d, %d of %d gas, output of %d bytes with SHA-256 %s", r.Outcome, r.ExitCode, r.Gas, c.Task.GasLimit, r.Size, r.Output)
+	return holds("the enclave signed: %s, %d of %d gas, output of %d bytes with SHA-256 %s", r.Outcome, r.Gas, c.Task.GasLimit, r.Size, r.Output)
 }
 
 // escrow: what was locked is what the rules say (spec §10.1).
@@ -442,14 +442,10 @@ func (e *exam) settlement() finding {
 
 // runs is how an enclave's outcome ends a case (spec §10.2).
 var runs = map[task.Outcome]ledger.Outcome{
-	task.RunOK:          ledger.Completed,
-	task.FunctionError:  ledger.FunctionFailed,
-	task.MemoryExceeded: ledger.FunctionFailed,
-	task.OutputExceeded: ledger.FunctionFailed,
-	task.WallExceeded:   ledger.FunctionFailed,
-	task.GasExhausted:   ledger.GasExhausted,
-	task.BadInputKey:    ledger.AliceSilent,
-	task.BadCodeKey:     ledger.BobSilent,
+	task.RunOK:       ledger.Completed,
+	task.RunFailed:   ledger.FunctionFailed,
+	task.BadInputKey: ledger.AliceSilent,
+	task.BadCodeKey:  ledger.BobSilent,
 }
 
 // ending is how the case must end, by what is in it.

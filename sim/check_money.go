@@ -82,7 +82,7 @@ func wages(c *ledger.Case) map[due]int64 {
 	owed := map[due]int64{}
 	add := func(to task.Address, why string, a *big.Int) { owed[due{to, why}] += a.Int64() }
 	o := c.Settlement.Outcome
-	ran := o == ledger.Completed || o == ledger.FunctionFailed || o == ledger.GasExhausted
+	ran := o == ledger.Completed || o == ledger.FunctionFailed
 	silent := o == ledger.AliceSilent || o == ledger.BobSilent
 	if m := c.Member(c.View.Executor); m != nil {
 		switch {

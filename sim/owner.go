@@ -99,7 +99,7 @@ func (w *world) schedule() {
 	if n == 0 {
 		n = int(w.between(1, 3))
 	}
-	outcomes := []task.Outcome{task.RunOK, task.RunOK, task.RunOK, task.FunctionError, task.GasExhausted}
+	outcomes := []task.Outcome{task.RunOK, task.RunOK, task.RunOK, task.RunFailed, task.RunFailed}
 	for i := range n {
 		at := 200*millisecond + int64(i)*w.between(100*millisecond, 900*millisecond)
 		if i == n-1 && n > 1 { // the last one is posted when all is well again

@@ -3,6 +3,7 @@ package task
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Policy is the least that an owner accepts of an enclave (spec §7.1). No
@@ -18,6 +19,41 @@ type Policy struct {
 	// with one kind of TEE can make up: a broken kind then finds nothing good
 	// alone (spec §7.5). 0 sets no limit.
 	MaxKindPPM uint64 `cbor:"5,keyasint" json:"max_kind_ppm"`
+	// Accept names weaknesses of a function that Alice knows of and takes
+	// ([Weaknesses]). Only a task's policy has any.
+	Accept []string `cbor:"6,keyasint" json:"accept"`
+}
+
+// What a function may have that protects Alice less than the rest of the
+// specification says. Her policy names it, or her task is refused.
+const (
+	WeakDocker = "docker"         // an engine of the host's runs it: simulated tier only (spec §9.6.8)
+	WeakExact  = "exact-metering" // its gas can carry what it read (spec §9.8)
+)
+
+// Weaknesses are all that a policy can accept.
+var Weaknesses = []string{WeakDocker, WeakExact}
+
+// Weaknesses are those of a function.
+func (m Manifest) Weaknesses() (list []string) {
+	if m.Runtime == RuntimeDocker {
+		list = append(list, WeakDocker)
+	}
+	if m.Exact {
+		list = append(list, WeakExact)
+	}
+	return list
+}
+
+// Accepts says whether a task's policy takes all weaknesses of a function; if
+// not, which it lacks.
+func (p Policy) Accepts(m Manifest) (lacks string, ok bool) {
+	for _, w := range m.Weaknesses() {
+		if !slices.Contains(p.Accept, w) {
+			return w, false
+		}
+	}
+	return "", true
 }
 
 func (p Policy) check() error {
@@ -26,6 +62,11 @@ func (p Policy) check() error {
 		return fmt.Errorf("policy: unknown tier, or too many measurements or kinds")
 	case p.MaxKindPPM > 1_000_000:
 		return fmt.Errorf("policy: one kind of TEE may have %d parts of a quorum, more than a million", p.MaxKindPPM)
+	}
+	for i, w := range p.Accept {
+		if !slices.Contains(Weaknesses, w) || slices.Contains(p.Accept[:i], w) {
+			return fmt.Errorf("policy: accepts %.40q, which is none of %s, or twice", w, strings.Join(Weaknesses, ", "))
+		}
 	}
 	for _, k := range p.Kinds {
 		if k == "" || len(k) > 32 {
@@ -38,7 +79,7 @@ func (p Policy) check() error {
 // And is the policy that holds to both, and whether anything can: not if they
 // name measurements or kinds that have none in common.
 func (p Policy) And(o Policy) (both Policy, ok bool) {
-	both = Policy{MinTier: max(p.MinTier, o.MinTier), MinTCB: max(p.MinTCB, o.MinTCB), MaxKindPPM: min(p.MaxKindPPM, o.MaxKindPPM)}
+	both = Policy{MinTier: max(p.MinTier, o.MinTier), MinTCB: max(p.MinTCB, o.MinTCB), MaxKindPPM: min(p.MaxKindPPM, o.MaxKindPPM), Accept: p.Accept}
 	if both.MaxKindPPM == 0 { // one of them sets no limit
 		both.MaxKindPPM = max(p.MaxKindPPM, o.MaxKindPPM)
 	}

@@ -114,6 +114,9 @@ type Limits struct {
 	MemoryBytes uint64 `cbor:"2,keyasint" json:"memory_bytes"`
 	OutputBytes uint64 `cbor:"3,keyasint" json:"output_bytes"`
 	WallMillis  uint64 `cbor:"4,keyasint" json:"wall_ms"`
+	// GasLeast is the least that a run shows of its gas; what used less is paid as
+	// if it had used that. 0: a 128th of the limit (spec §9.8).
+	GasLeast uint64 `cbor:"5,keyasint" json:"gas_least"`
 }
 
 // Image is the public part of a function, which its private code builds on:
@@ -146,6 +149,10 @@ type Manifest struct {
 	Inputs      []Port   `cbor:"10,keyasint" json:"inputs"`                     // none: one file called input
 	Outputs     []Port   `cbor:"11,keyasint" json:"outputs"`                    // none: whatever the function writes
 	Policy      *Policy  `cbor:"12,keyasint,omitempty" json:"policy,omitempty"` // the least that Bob accepts of an enclave
+	TaskArgs    bool     `cbor:"13,keyasint" json:"task_args"`                  // a task may add arguments, after Args
+	Public      bool     `cbor:"14,keyasint" json:"public"`                     // the code is no secret
+	Log         bool     `cbor:"15,keyasint" json:"log"`                        // Alice gets the function's standard error
+	Exact       bool     `cbor:"16,keyasint" json:"exact"`                      // gas is signed to the last unit (spec §9.8)
 }
 
 // Endpoint is where an owner's keys are released: a multiaddr with a peer ID,

@@ -27,7 +27,7 @@ func vectors() []vector {
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
 	f := Function{
 		Owner: Key{1}, Code: Blob{CID: "bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4", Size: 12}, Broker: Endpoint{Addr: "/ip4/127.0.0.1/tcp/1", Account: Key{2}},
-		Manifest: Manifest{Name: "poster", Version: "1.0.0", Description: "d", Runtime: RuntimeWasm, Args: []string{"--levels", "6"}, Limits: Limits{1e9, 1 << 28, 1 << 24, 60_000}, Royalty: PRY / 2},
+		Manifest: Manifest{Name: "poster", Version: "1.0.0", Description: "d", Runtime: RuntimeWasm, Args: []string{"--levels", "6"}, Limits: Limits{1e9, 1 << 28, 1 << 24, 60_000, 1e7}, Royalty: PRY / 2},
 	}
 	t := Task{
 		Chain: "c", Owner: Key{3}, Nonce: 4, Function: f.ID(), Input: Blob{CID: f.Code.CID, Size: 5}, Recipient: "age1", GasLimit: 1e9, GasPrice: 100,

@@ -180,22 +180,20 @@ type Canary struct {
 	Genuine Showing  `cbor:"3,keyasint" json:"genuine"`
 }
 
-// Outcome is how a run ended, as the enclave signs it.
+// Outcome is how a run ended, as the enclave signs it: no more than who must
+// know it for the money. What it was that failed stands in Alice's result.
 type Outcome uint8
 
-// The ways in which a run ends (spec §10.2).
+// The ways in which a run ends (spec §9.3, §10.2).
 const (
-	RunOK          Outcome = 1
-	FunctionError  Outcome = 2
-	GasExhausted   Outcome = 3
-	MemoryExceeded Outcome = 4
-	OutputExceeded Outcome = 5
-	WallExceeded   Outcome = 6
-	BadInputKey    Outcome = 7 // what Alice released opens nothing
-	BadCodeKey     Outcome = 8 // what Bob released opens nothing
+	RunOK       Outcome = 1
+	RunFailed   Outcome = 2 // the function, at its own fault or at a limit of gas, memory or output
+	OutOfTime   Outcome = 3 // at the wall limit: the machine's affair, and so the executor's
+	BadInputKey Outcome = 4 // what Alice released opens nothing
+	BadCodeKey  Outcome = 5 // what Bob released opens nothing
 )
 
-var outcomeNames = [...]string{"", "ok", "function error", "gas exhausted", "memory limit", "output limit", "wall limit", "wrong input key", "wrong code key"}
+var outcomeNames = [...]string{"", "ok", "failed", "out of time", "wrong input key", "wrong code key"}
 
 func (o Outcome) String() string {
 	if int(o) < len(outcomeNames) && o != 0 {
@@ -214,15 +212,14 @@ type Result struct {
 	View      uint32  `cbor:"3,keyasint" json:"view"`
 	Node      NodeID  `cbor:"4,keyasint" json:"node"`
 	Outcome   Outcome `cbor:"5,keyasint" json:"outcome"`
-	ExitCode  uint32  `cbor:"6,keyasint" json:"exit_code"`
-	Output    Hash    `cbor:"7,keyasint" json:"output"` // SHA-256 of the age file for Alice: the outputs, the log, the reason
-	Gas       uint64  `cbor:"8,keyasint" json:"gas"`
-	PreState  Hash    `cbor:"9,keyasint" json:"pre_state"`
-	PostState Hash    `cbor:"10,keyasint" json:"post_state"`
-	Evidence  Hash    `cbor:"11,keyasint" json:"evidence"`  // the pre-run evidence that names the signing key
-	Size      uint64  `cbor:"12,keyasint" json:"size"`      // of the age file, in bytes
-	InputKey  Hash    `cbor:"13,keyasint" json:"input_key"` // the release of Alice's that the enclave opened
-	CodeKey   Hash    `cbor:"14,keyasint" json:"code_key"`  // and of Bob's
+	Output    Hash    `cbor:"6,keyasint" json:"output"` // SHA-256 of the age file for Alice: the outputs, the log, what the run was like
+	Gas       uint64  `cbor:"7,keyasint" json:"gas"`    // rounded up (spec §9.8)
+	PreState  Hash    `cbor:"8,keyasint" json:"pre_state"`
+	PostState Hash    `cbor:"9,keyasint" json:"post_state"`
+	Evidence  Hash    `cbor:"10,keyasint" json:"evidence"`  // the pre-run evidence that names the signing key
+	Size      uint64  `cbor:"11,keyasint" json:"size"`      // of the age file, in bytes
+	InputKey  Hash    `cbor:"12,keyasint" json:"input_key"` // the release of Alice's that the enclave opened
+	CodeKey   Hash    `cbor:"13,keyasint" json:"code_key"`  // and of Bob's
 }
 
 // Hash is what the enclave key signs.

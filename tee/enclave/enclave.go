@@ -228,7 +228,7 @@ func (e *enclave) run(q tee.Run) (tee.Response, error) {
 	if err != nil {
 		return tee.Response{}, err
 	}
-	res.Outcome, res.ExitCode, res.Gas = outcome, ran.ExitCode, ran.Gas
+	res.Outcome, res.Gas = outcome, ran.Gas
 	output, err := seal.Encrypt(e.begin.Task.Recipient, archive)
 	if err != nil {
 		// A result that nobody can be given is Alice's fault: she named nobody.
@@ -256,18 +256,13 @@ func (e *enclave) exit(q tee.Exit) (tee.Response, error) {
 	return tee.Response{Evidence: task.Encode(ev)}, err
 }
 
-// maxArchive is what fits into a blob when it is encrypted: that takes a header
-// of some KiB, and 16 bytes for each 64 KiB. More could not be brought to Alice,
-// and its executor would pay for that.
-const maxArchive = task.MaxBlob - 128<<10
-
 // archive packs a result, without its outputs if they are too long.
 func archive(ran *sandbox.Result, outcome *task.Outcome) ([]byte, error) {
 	packed, err := tee.Pack(*ran)
-	if err != nil || len(packed) <= maxArchive {
+	if err != nil || len(packed) <= task.MaxArchive {
 		return packed, err
 	}
 	clear(packed)
-	ran.Outputs, ran.Reason, *outcome = nil, "the output, with its names, is longer than a blob can be", task.OutputExceeded
+	ran.Outputs, ran.Reason, *outcome = nil, "the output, with its names, is longer than a blob can be", task.RunFailed
 	return tee.Pack(*ran)
 }

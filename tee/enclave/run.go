@@ -80,6 +80,6 @@ func failed(reason string) sandbox.Result {
 }
 
 var outcomes = map[sandbox.Outcome]task.Outcome{
-	sandbox.OK: task.RunOK, sandbox.FunctionError: task.FunctionError, sandbox.GasExhausted: task.GasExhausted,
-	sandbox.MemoryExceeded: task.MemoryExceeded, sandbox.OutputExceeded: task.OutputExceeded, sandbox.WallExceeded: task.WallExceeded,
+	sandbox.OK: task.RunOK, sandbox.FunctionError: task.RunFailed, sandbox.GasExhausted: task.RunFailed,
+	sandbox.MemoryExceeded: task.RunFailed, sandbox.OutputExceeded: task.RunFailed, sandbox.WallExceeded: task.OutOfTime,
 }

@@ -101,7 +101,7 @@ func TestOutputFitsIntoABlob(t *testing.T) {
 	if out, err := tee.Unpack(packed); err != nil || len(out.Files) != 0 || out.Reason == "" || string(out.Log) != "log" {
 		t.Errorf("%v, %v", out, err)
 	}
-	file, err := seal.Encrypt(newIdentity(t).Recipient(), make([]byte, maxArchive))
+	file, err := seal.Encrypt(newIdentity(t).Recipient(), make([]byte, task.MaxArchive))
 	if err != nil || len(file) > task.MaxBlob {
 		t.Errorf("%d bytes, %v", len(file), err)
 	}
