@@ -58,6 +58,7 @@ const (
 	TagRelease      Tag = "release"
 	TagReportData   Tag = "report-data"
 	TagResult       Tag = "result"
+	TagRuntime      Tag = "runtime"
 	TagSalt         Tag = "salt"
 	TagSeal         Tag = "seal"
 	TagSeed         Tag = "seed"

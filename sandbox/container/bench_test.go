@@ -38,7 +38,10 @@ func against(b *testing.B, args ...string) {
 		}
 	}
 	for _, name := range (Config{}).withDefaults().Runtimes {
-		s, _ := probe(b.Context(), name)
+		s, p := probe(b.Context(), name)
+		if p != nil {
+			p.Close()
+		}
 		if !s.Available {
 			b.Logf("%s is left out: %s. To have it: %s", name, s.Why, s.Hint)
 			continue
@@ -81,7 +84,7 @@ func byHand(b *testing.B, r *Runtime, args []string) time.Duration {
 	}
 	var log bytes.Buffer
 	return timed(func() {
-		k, err := startKeeper(&exec.Cmd{Stdout: io.Discard, Stderr: &log}, order{Argv: r.engine.command()}, x)
+		k, err := startKeeper(&exec.Cmd{Stdout: io.Discard, Stderr: &log}, order{Argv: r.engine.command()}, r.program, x)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -8,9 +8,15 @@
 // own notes, are in file systems in RAM that are never swapped and have no
 // name: they are made detached, and this process holds them by a descriptor. A
 // small process, the keeper, gives them a name in a mount namespace of its
-// own, in which every other mount is read-only, and then becomes the runtime
-// (runsc, crun or runc), which makes the container. So no byte of a job can
-// reach a disk, whatever the runtime does.
+// own, in which there is nothing else but the runtime (runsc, crun or runc), in
+// memory too and read-only, and then becomes the runtime, which makes the
+// container. So no byte of a job can reach a disk, whatever the runtime does.
+//
+// # What runs a job
+//
+// The runtime and its libraries are copied into memory of this process and
+// named by their digest before they run ([Program]). What was summed is what
+// runs.
 //
 // The keeper is the first process of its own PID namespace and dies with the
 // thread that started it. So if this process is killed, the kernel kills the
@@ -52,13 +58,17 @@ import (
 
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/image"
+	"github.com/prytany/prytany/task"
 	"golang.org/x/sys/unix"
 )
 
 // A Config says how this machine runs containers. The zero value is good.
 type Config struct {
-	// Runtimes are names or paths of OCI runtimes; the first that works is
-	// taken. runsc, crun, runc if there is none.
+	// Program is the OCI runtime to take, opened before and known to work. The
+	// caller closes it.
+	Program *Program
+	// Runtimes are, without a Program, names or paths of OCI runtimes; the first
+	// that works is taken. runsc, crun, runc if there is none.
 	Runtimes []string
 	// IDs is the first of the 65,536 user and group ids of the host that stand
 	// for those in the container. Nobody else must use them. Default 1,879,048,192,
@@ -122,20 +132,26 @@ type Usage struct {
 
 // Runtime runs jobs. Its methods may be called by several goroutines at once.
 type Runtime struct {
-	config Config
-	engine engine
-	wipe   func(*ram) error // wipe, but in the test of an executor that leaves it out
+	config  Config
+	engine  engine
+	program *Program
+	wipe    func(*ram) error // wipe, but in the test of an executor that leaves it out
 }
 
 // New takes the first runtime of the configuration that works here. If none
 // does, the error says for each why, and what to do about it.
 func New(ctx context.Context, c Config) (*Runtime, error) {
 	c = c.withDefaults()
+	made := func(p *Program) *Runtime { return &Runtime{config: c, engine: p.engine, program: p, wipe: (*ram).wipe} }
+	if c.Program != nil {
+		_, err := c.Program.Load()
+		return made(c.Program), err
+	}
 	var why []string
 	for _, name := range c.Runtimes {
-		s, e := probe(ctx, name)
-		if s.Available {
-			return &Runtime{config: c, engine: e, wipe: (*ram).wipe}, nil
+		s, p := probe(ctx, name)
+		if p != nil {
+			return made(p), nil
 		}
 		why = append(why, fmt.Sprintf("%s: %s. Next: %s", s.Name, s.Why, s.Hint))
 	}
@@ -145,8 +161,16 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 // Name is the name of the OCI runtime, such as runsc.
 func (r *Runtime) Name() string { return r.engine.name }
 
+// Digest names the OCI runtime and all that it loads: the very bytes that run.
+func (r *Runtime) Digest() task.Hash { return r.program.digest }
+
 // Close frees what the runtime holds. No run may be under way.
-func (r *Runtime) Close() error { return nil }
+func (r *Runtime) Close() error {
+	if r.config.Program == nil {
+		r.program.Close()
+	}
+	return nil
+}
 
 // Run runs a job to its end. It returns an error only if the job could not be
 // run, for reasons that lie with the host or the caller, image.ErrDigest among
@@ -374,7 +398,9 @@ func statIn(rootfs *os.Root, name string) (mode uint32, err error) {
 }
 
 // Find returns the path of the first program of these names, or paths, that is
-// in PATH, in a usual place, or where tools/runsc.sh puts it.
+// in PATH, in a usual place, or where tools/runsc.sh puts it. An enclave is told
+// a path: it has no environment to look in, and what it finds there is known by
+// its digest alone.
 func Find(names ...string) (string, bool) {
 	dirs := filepath.SplitList(os.Getenv("PATH"))
 	dirs = append(dirs, strings.Split(searchPath, ":")...)

@@ -19,7 +19,10 @@ func each(t *testing.T, f func(t *testing.T, r *Runtime)) {
 	t.Helper()
 	ran := false
 	for _, name := range (Config{}).withDefaults().Runtimes {
-		s, _ := probe(t.Context(), name)
+		s, p := probe(t.Context(), name)
+		if p != nil {
+			p.Close()
+		}
 		if !s.Available {
 			t.Logf("%s is left out: %s. To have it: %s", s.Name, s.Why, s.Hint)
 			continue

@@ -38,7 +38,7 @@ func (r *Runtime) execute(parent, ctx context.Context, b *box, job *sandbox.Job,
 	log := &log{limit: job.Limits.LogBytes}
 	cmd := &exec.Cmd{Stdout: drop{}, Stderr: log}
 	u := &run{box: b, group: g, limits: job.Limits}
-	if u.kept, err = startKeeper(cmd, order{Cgroup: g.procs(), Argv: r.engine.command()}, b); err != nil {
+	if u.kept, err = startKeeper(cmd, order{Cgroup: g.procs(), Argv: r.engine.command()}, r.program, b); err != nil {
 		return err
 	}
 	watchErr := u.watch(ctx)

@@ -16,6 +16,9 @@ const keeperName = "prytany-keeper"
 
 // order is what a keeper is told.
 type order struct {
+	Root          int      // descriptor of a runtime's files, to make a namespace of them; nothing else is set then
+	Tree          bool     // with Root: a cgroup tree to look at
+	Namespace     int      // descriptor of such a namespace
 	Box, Out, Tmp int      // descriptors of the file systems; Box is 0 if there are none
 	Cgroup        []string // cgroup.procs files to join
 	Argv          []string // what to become
@@ -30,7 +33,13 @@ const keeperFailed = 240
 func keep(arg string) {
 	var o order
 	err := json.Unmarshal([]byte(arg), &o)
-	if err == nil {
+	switch {
+	case err != nil:
+	case o.Root != 0:
+		if err = o.build(); err == nil {
+			os.Exit(0)
+		}
+	default:
 		err = o.do()
 	}
 	fmt.Fprintf(os.Stderr, "%v\n", err)
@@ -43,11 +52,10 @@ func (o order) do() error {
 			return fmt.Errorf("joining the cgroup: %w", err)
 		}
 	}
-	// Private, so that nothing that is mounted here is mounted anywhere else;
-	// read-only, so that nothing that is written here is written to a disk.
-	all := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY, Propagation: unix.MS_PRIVATE}
-	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, all); err != nil {
-		return fmt.Errorf("making all mounts private and read-only: %w", err)
+	// All that is here is the runtime, in memory, read-only and private: nothing
+	// that is written is written to a disk, or mounted anywhere else.
+	if err := enter(o.Namespace); err != nil {
+		return fmt.Errorf("entering the runtime's namespace: %w", err)
 	}
 	for _, m := range []struct {
 		fd int
@@ -71,13 +79,11 @@ func (o order) do() error {
 			}
 		}
 	}
-	// The runtime must see the processes of this namespace, and no cgroup tree:
-	// crun refuses some, and all it needs of one is done.
+	// There is no cgroup tree: crun refuses some, and all it needs of one is done.
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mounting /proc: %w", err)
 	}
-	_ = unix.Unmount("/sys/fs/cgroup/unified", unix.MNT_DETACH) // where there is one
-	err := unix.Exec(o.Argv[0], o.Argv, []string{"PATH=" + searchPath, "HOME=/run", "XDG_RUNTIME_DIR=/run"})
+	err := unix.Exec(o.Argv[0], o.Argv, []string{"PATH=" + searchPath, "HOME=/run", "XDG_RUNTIME_DIR=/run", "LD_LIBRARY_PATH=" + libDir})
 	return fmt.Errorf("%s: %w", o.Argv[0], err)
 }
 
@@ -103,30 +109,49 @@ type kept struct {
 	err  error // after done: how it ended
 }
 
-// startKeeper starts a keeper with the file systems of a job, if there is one.
+// startKeeper starts a keeper that is to become a loaded program, with the file
+// systems of a job, if there is one; or without a program, as its order says.
 // The rest of cmd, its streams, is the caller's.
-func startKeeper(cmd *exec.Cmd, o order, b *box) (*kept, error) {
+func startKeeper(cmd *exec.Cmd, o order, p *Program, b *box) (*kept, error) {
+	pass := func(fd int, to *int) error {
+		// The copy belongs to the command, and is closed with it.
+		fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		cmd.ExtraFiles = append(cmd.ExtraFiles, os.NewFile(uintptr(fd), "passed"))
+		*to = 2 + len(cmd.ExtraFiles)
+		return nil
+	}
+	defer func() {
+		for _, f := range cmd.ExtraFiles {
+			f.Close()
+		}
+	}()
+	if p != nil {
+		if err := pass(p.ns, &o.Namespace); err != nil {
+			return nil, err
+		}
+	}
 	if b != nil {
-		for i, m := range []*ram{b.base, b.out, b.tmp} {
-			// The copy belongs to the command, and is closed with it.
-			fd, err := unix.FcntlInt(uintptr(m.fd), unix.F_DUPFD_CLOEXEC, 0)
-			if err != nil {
+		for m, to := range map[*ram]*int{b.base: &o.Box, b.out: &o.Out, b.tmp: &o.Tmp} {
+			if err := pass(m.fd, to); err != nil {
 				return nil, err
 			}
-			f := os.NewFile(uintptr(fd), "ram")
-			defer f.Close()
-			cmd.ExtraFiles = append(cmd.ExtraFiles, f)
-			*[]*int{&o.Box, &o.Out, &o.Tmp}[i] = 3 + i
 		}
 	}
 	arg, err := json.Marshal(o)
 	if err != nil {
 		return nil, err
 	}
+	namespace := uintptr(unix.CLONE_NEWNS)
+	if p != nil {
+		namespace = 0 // it copies the program's
+	}
 	cmd.Path, cmd.Args = "/proc/self/exe", []string{keeperName, string(arg)}
 	cmd.Env, cmd.Dir = []string{"GOMAXPROCS=1", "GOTRACEBACK=none"}, "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+		Cloneflags: namespace | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
 		Setsid:     true,
 		Pdeathsig:  unix.SIGKILL,
 	}

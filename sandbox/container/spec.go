@@ -12,11 +12,12 @@ import (
 
 // An engine is an OCI runtime and what is particular about it.
 type engine struct {
-	name, path string
+	name, path string // path is where it runs, see [Program]
 	// before and after come before and after the word "run". No runtime touches
 	// a cgroup: there is one already, and it is in it.
 	before, after []string
 	kernel        bool   // it brings its own kernel, and knows no seccomp profile
+	tree          bool   // it does not start where it sees no cgroup tree
 	memory        uint64 // bytes it needs itself, beside the job's
 	processes     uint64 // threads likewise
 	// refusal is what it says when it cannot start the program, which may not be
@@ -42,7 +43,7 @@ var engines = map[string]engine{
 		// rootless: it may go on without a cgroup of its own, which it cannot make
 		// where all is read-only.
 		before: []string{"--root=" + stateDir, "--rootless=true", "--log=" + logFile, "--log-format=json"},
-		after:  []string{"--pid-file=" + pidFile, "--no-new-keyring"}, memory: 32 << 20, processes: 32,
+		after:  []string{"--pid-file=" + pidFile, "--no-new-keyring"}, tree: true, memory: 32 << 20, processes: 32,
 		refusal: "unable to start container process: exec",
 	},
 }
@@ -178,7 +179,8 @@ func Seccomp(s *specs.Spec) (*specs.LinuxSeccomp, error) {
 
 // named is the engine that a program is, by its name.
 func named(path string) (engine, bool) {
-	e, ok := engines[filepath.Base(path)]
-	e.name, e.path = filepath.Base(path), path
+	name := filepath.Base(path)
+	e, ok := engines[name]
+	e.name, e.path = name, binDir+"/"+name
 	return e, ok
 }
