@@ -51,6 +51,10 @@ package gas
 
 import "fmt"
 
+// Version counts the changes of what the rewriter makes of a module. What was
+// compiled of one is good for no other (spec §9.2.7).
+const Version = 1
+
 // Limits on modules. Those that browsers have are theirs.
 const (
 	MaxModule = 64 << 20 // bytes of a module

@@ -100,11 +100,11 @@ type loaded struct {
 	public []byte // TPMT_PUBLIC
 }
 
-func (d *Device) load(template tpm2.TPMTPublic) (*loaded, error) {
+func (d *Device) load(template tpm2.TPMTPublic, sessions ...tpm2.Session) (*loaded, error) {
 	r, err := tpm2.CreatePrimary{
 		PrimaryHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(nil)},
 		InPublic:      tpm2.New2B(template),
-	}.Execute(d.tpm)
+	}.Execute(d.tpm, sessions...)
 	if err != nil {
 		return nil, fmt.Errorf("tpm: create a key: %w", err)
 	}

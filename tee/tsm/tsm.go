@@ -20,8 +20,8 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-// Root is where the kernel has it.
-const Root = "/sys/kernel/config/tsm/report"
+// kernelRoot is where the kernel has it.
+const kernelRoot = "/sys/kernel/config/tsm/report"
 
 // The providers' names.
 const (
@@ -34,12 +34,12 @@ const maxBlob = 64 << 10
 
 // Quoter quotes through the kernel of this VM.
 type Quoter struct {
-	Root       string                `cbor:"1,keyasint"`
-	Is         attest.Kind           `cbor:"2,keyasint"`
-	Certs      *SNPCerts             `cbor:"3,keyasint,omitempty"` // of SEV-SNP, where the host gives none
-	Collateral *attest.TDXCollateral `cbor:"4,keyasint,omitempty"` // of TDX, fetched by the node beforehand
+	Is         attest.Kind           `cbor:"1,keyasint"`
+	Certs      *SNPCerts             `cbor:"2,keyasint,omitempty"` // of SEV-SNP, where the host gives none
+	Collateral *attest.TDXCollateral `cbor:"3,keyasint,omitempty"` // of TDX, fetched by the node beforehand
 
-	mkdir func(root string) (string, error) // nil is the kernel's, which fills the new directory
+	mkdir  func() (string, error)           // nil is the kernel's, which fills the new directory
+	derive func([32]byte) ([64]byte, error) // nil is the kernel's
 }
 
 // SNPCerts are a chip's certificate and the one that signed it, DER.
@@ -55,9 +55,9 @@ func (q Quoter) Kind() attest.Kind { return q.Is }
 func (q Quoter) Quote(reportData task.Hash) ([]byte, error) {
 	mkdir := q.mkdir
 	if mkdir == nil {
-		mkdir = func(root string) (string, error) { return os.MkdirTemp(root, "prytany") }
+		mkdir = func() (string, error) { return os.MkdirTemp(kernelRoot, "prytany") }
 	}
-	r, err := report(mkdir, q.Root, reportData)
+	r, err := report(mkdir, reportData)
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +85,8 @@ type made struct {
 
 // report makes one entry, as the kernel wants it: the generation counts writes,
 // so a generation of more than one means that somebody else wrote in between.
-func report(mkdir func(string) (string, error), root string, data task.Hash) (m made, err error) {
-	dir, err := mkdir(root)
+func report(mkdir func() (string, error), data task.Hash) (m made, err error) {
+	dir, err := mkdir()
 	if err != nil {
 		return m, task.Refuse("tee-missing", "no confidential VM here: %v", err)
 	}

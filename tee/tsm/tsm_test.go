@@ -14,9 +14,9 @@ import (
 
 // kernel behaves like configfs: a new directory has its files at once, and
 // outblob gives the report when inblob has been written. The two are FIFOs.
-func kernel(t *testing.T, provider, generation string, aux []byte, report func(data []byte) []byte) func(string) (string, error) {
-	return func(root string) (string, error) {
-		dir, err := os.MkdirTemp(root, "entry")
+func kernel(t *testing.T, provider, generation string, aux []byte, report func(data []byte) []byte) func() (string, error) {
+	return func() (string, error) {
+		dir, err := os.MkdirTemp(t.TempDir(), "entry")
 		if err != nil {
 			return "", err
 		}
@@ -58,7 +58,7 @@ func TestSNP(t *testing.T) {
 	aux := table(map[[16]byte][]byte{guidVCEK: []byte("vcek"), guidASK: []byte("ask"), {1}: []byte("ark")})
 	mkdir := kernel(t, providerSNP, "1", aux, func(data []byte) []byte { return append([]byte("report over "), data...) })
 	data := task.Hash{1, 2, 3}
-	raw, err := Quoter{Root: t.TempDir(), mkdir: mkdir, Is: attest.SEVSNP}.Quote(data)
+	raw, err := Quoter{mkdir: mkdir, Is: attest.SEVSNP}.Quote(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,32 +73,32 @@ func TestSNP(t *testing.T) {
 
 func TestTDX(t *testing.T) {
 	mkdir := kernel(t, providerTDX, "1", nil, func([]byte) []byte { return []byte("quote") })
-	raw, err := Quoter{Root: t.TempDir(), mkdir: mkdir, Is: attest.TDX, Collateral: &attest.TDXCollateral{Signer: []byte("s")}}.Quote(task.Hash{1})
+	raw, err := Quoter{mkdir: mkdir, Is: attest.TDX, Collateral: &attest.TDXCollateral{Signer: []byte("s")}}.Quote(task.Hash{1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if q, err := task.Decode[attest.TDXQuote](raw, task.MaxEvidence); err != nil || string(q.Quote) != "quote" || string(q.Collateral.Signer) != "s" {
 		t.Errorf("%+v, %v", q, err)
 	}
-	if _, err := (Quoter{Root: t.TempDir(), mkdir: mkdir, Is: attest.TDX}).Quote(task.Hash{1}); task.CodeOf(err) != "collateral-missing" {
+	if _, err := (Quoter{mkdir: mkdir, Is: attest.TDX}).Quote(task.Hash{1}); task.CodeOf(err) != "collateral-missing" {
 		t.Errorf("%v", err)
 	}
-	if _, err := (Quoter{Root: t.TempDir(), mkdir: mkdir, Is: attest.SEVSNP}).Quote(task.Hash{1}); task.CodeOf(err) != "tee-other" {
+	if _, err := (Quoter{mkdir: mkdir, Is: attest.SEVSNP}).Quote(task.Hash{1}); task.CodeOf(err) != "tee-other" {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestRefused(t *testing.T) {
-	if _, err := (Quoter{Root: filepath.Join(t.TempDir(), "none"), Is: attest.TDX}).Quote(task.Hash{}); task.CodeOf(err) != "tee-missing" {
+	if _, err := (Quoter{Is: attest.TDX}).Quote(task.Hash{}); task.CodeOf(err) != "tee-missing" {
 		t.Errorf("%v", err)
 	}
 	written := kernel(t, providerTDX, "2", nil, func([]byte) []byte { return []byte("quote") })
-	if _, err := (Quoter{Root: t.TempDir(), mkdir: written, Is: attest.TDX, Collateral: &attest.TDXCollateral{}}).Quote(task.Hash{}); err == nil {
+	if _, err := (Quoter{mkdir: written, Is: attest.TDX, Collateral: &attest.TDXCollateral{}}).Quote(task.Hash{}); err == nil {
 		t.Error("a report that somebody else had a hand in")
 	}
 	for _, aux := range [][]byte{nil, append(append(guidVCEK[:], 0xff, 0xff, 0xff, 0xff), 0xff, 0xff, 0xff, 0xff)} {
 		mkdir := kernel(t, providerSNP, "1", aux, func([]byte) []byte { return []byte("r") })
-		if _, err := (Quoter{Root: t.TempDir(), mkdir: mkdir, Is: attest.SEVSNP}).Quote(task.Hash{}); err == nil {
+		if _, err := (Quoter{mkdir: mkdir, Is: attest.SEVSNP}).Quote(task.Hash{}); err == nil {
 			t.Errorf("certificates out of %x", aux)
 		}
 	}
