@@ -47,6 +47,10 @@ type Evidence struct {
 	Nonces []task.Hash `cbor:"4,keyasint" json:"nonces"` // all that the quote answers, in order of arrival
 	State  task.Hash   `cbor:"5,keyasint" json:"state"`  // of the writable space
 	Quote  []byte      `cbor:"6,keyasint" json:"-"`      // canonical CBOR in the kind's own form, over the report data
+	// Runtime is the digest of the OCI runtime, with all that it loads, that the
+	// enclave has in its memory to start the function's container with; zero if
+	// the function needs none.
+	Runtime task.Hash `cbor:"7,keyasint" json:"runtime"`
 }
 
 // ParseEvidence reads evidence from an untrusted peer.
@@ -95,9 +99,10 @@ type Context struct {
 	CanaryPPM uint64 `cbor:"10,keyasint"`
 }
 
-// ReportData binds keys, nonces and state to the context (spec §7.2).
-func ReportData(c Context, k Keys, state, nonceRoot task.Hash) task.Hash {
-	return task.H(task.TagReportData, task.Encode(c), task.Encode(k), state[:], nonceRoot[:])
+// ReportData binds keys, nonces, state and container runtime to the context
+// (spec §7.2).
+func ReportData(c Context, k Keys, state, nonceRoot, runtime task.Hash) task.Hash {
+	return task.H(task.TagReportData, task.Encode(c), task.Encode(k), state[:], nonceRoot[:], runtime[:])
 }
 
 // EmptyState is the digest of a writable space with nothing in it.
@@ -111,6 +116,8 @@ type Expected struct {
 	Nonces  []task.Hash // each must be among those the quote answers
 	Keys    *Keys       // at the exit: the keys of the pre-run evidence
 	State   task.Hash   // the empty writable space
+	OCI     bool        // whether the function runs in a container that an OCI runtime starts
+	Runtime *task.Hash  // at the exit: the container runtime of the pre-run evidence
 	Boots   *uint64     // at the exit: the machine's starts in the pre-run evidence, if it counts them
 	Now     int64       // Unix seconds, the chain's (spec §7.4.2)
 }
@@ -142,6 +149,7 @@ const (
 	DebugEnclave        = "debug-enclave"
 	StaleTCB            = "stale-tcb"
 	WrongMeasurement    = "wrong-measurement"
+	WrongRuntime        = "wrong-runtime"
 	BadKeys             = "bad-keys"
 	KeysChanged         = "keys-changed"
 	Restarted           = "machine-restarted"
@@ -213,6 +221,12 @@ func Appraise(e Evidence, want Expected, policy task.Policy, ref Reference) Appr
 		return fault(StaleTCB, "TCB %#x is below %#x, the task's floor", c.TCB, policy.MinTCB)
 	case !slices.Contains(measurements, c.Measurement):
 		return fault(WrongMeasurement, "measurement %s is not a reference value", c.Measurement.Short())
+	case want.OCI && !slices.Contains(ref.Runtimes, e.Runtime):
+		return fault(WrongRuntime, "container runtime %s is not a reference value", e.Runtime.Short())
+	case !want.OCI && !e.Runtime.IsZero():
+		return fault(WrongRuntime, "container runtime %s, and the function needs none", e.Runtime.Short())
+	case want.Runtime != nil && *want.Runtime != e.Runtime:
+		return fault(WrongRuntime, "container runtime %s; it was %s before the run", e.Runtime.Short(), want.Runtime.Short())
 	case len(e.Keys.Seal) != sealKeySize:
 		return fault(BadKeys, "sealing key of %d bytes, want %d", len(e.Keys.Seal), sealKeySize)
 	case want.Keys != nil && !want.Keys.Equal(e.Keys):
@@ -227,8 +241,8 @@ func Appraise(e Evidence, want Expected, policy task.Policy, ref Reference) Appr
 			return fault(NonceMissing, "nonce %s is not answered: a replayed or an early quote", n.Short())
 		}
 	}
-	if c.ReportData != ReportData(ctx, e.Keys, e.State, NonceRoot(e.Nonces)) {
-		return fault(NotBound, "the quote is not bound to this task, view, node, keys, state and nonces")
+	if c.ReportData != ReportData(ctx, e.Keys, e.State, NonceRoot(e.Nonces), e.Runtime) {
+		return fault(NotBound, "the quote is not bound to this task, view, node, keys, state, container runtime and nonces")
 	}
 	return Appraisal{Verdict: task.OK, Tier: c.Tier, Claims: c}
 }

@@ -14,10 +14,11 @@ type Quoter interface {
 	Quote(reportData task.Hash) ([]byte, error)
 }
 
-// Make has a platform quote what the evidence is to be bound to.
-func Make(q Quoter, c Context, k Keys, nonces []task.Hash, state task.Hash) (Evidence, error) {
-	quote, err := q.Quote(ReportData(c, k, state, NonceRoot(nonces)))
-	return Evidence{Kind: q.Kind(), Round: c.Round, Keys: k, Nonces: nonces, State: state, Quote: quote}, err
+// Make has a platform quote what the evidence is to be bound to. runtime is the
+// container runtime's digest, or zero.
+func Make(q Quoter, c Context, k Keys, nonces []task.Hash, state, runtime task.Hash) (Evidence, error) {
+	quote, err := q.Quote(ReportData(c, k, state, NonceRoot(nonces), runtime))
+	return Evidence{Kind: q.Kind(), Round: c.Round, Keys: k, Nonces: nonces, State: state, Quote: quote, Runtime: runtime}, err
 }
 
 // CanaryInput is what the enclave's VRF is evaluated on to decide whether its
@@ -39,15 +40,15 @@ func CanaryDue(beta [64]byte, ppm uint64) bool {
 // Canary makes evidence that is faulty on purpose, on any platform: it quotes
 // what is not so, or spoils a signature that was good. The VRF output chooses
 // the fault, so that a shallow check does not do.
-func Canary(q Quoter, c Context, k Keys, nonces []task.Hash, beta [64]byte) (Evidence, error) {
+func Canary(q Quoter, c Context, k Keys, nonces []task.Hash, runtime task.Hash, beta [64]byte) (Evidence, error) {
 	switch beta[8] % 3 {
 	case 0:
-		return Make(q, c, k, nonces, task.H(task.TagState, []byte("canary"))) // dirty-state
+		return Make(q, c, k, nonces, task.H(task.TagState, []byte("canary")), runtime) // dirty-state
 	case 1:
 		quote, err := q.Quote(task.H(task.TagReportData, beta[:])) // report-data-mismatch
-		return Evidence{Kind: q.Kind(), Round: c.Round, Keys: k, Nonces: nonces, State: EmptyState, Quote: quote}, err
+		return Evidence{Kind: q.Kind(), Round: c.Round, Keys: k, Nonces: nonces, State: EmptyState, Quote: quote, Runtime: runtime}, err
 	}
-	e, err := Make(q, c, k, nonces, EmptyState)
+	e, err := Make(q, c, k, nonces, EmptyState, runtime)
 	if err == nil {
 		e.Quote = kinds[e.Kind].unsign(e.Quote) // bad-signature
 	}

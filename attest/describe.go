@@ -37,6 +37,17 @@ func Describe(e Evidence, want Expected, policy task.Policy, ref Reference) []Ro
 		d.row("starts of the machine", boots(*want.Boots), boots(c.Boots), *want.Boots == c.Boots)
 	}
 	d.row("writable state", EmptyState.String(), e.State.String(), e.State == EmptyState)
+	if want.OCI || !e.Runtime.IsZero() {
+		runtimes, actual := "none", "none"
+		if want.OCI {
+			runtimes = hashes(ref.Runtimes)
+		}
+		if !e.Runtime.IsZero() {
+			actual = e.Runtime.String()
+		}
+		fits := want.OCI && slices.Contains(ref.Runtimes, e.Runtime) && (want.Runtime == nil || *want.Runtime == e.Runtime)
+		d.row("container runtime", given(known, runtimes), actual, fits)
+	}
 	if known {
 		answered := 0
 		for _, n := range want.Nonces {
@@ -45,7 +56,7 @@ func Describe(e Evidence, want Expected, policy task.Policy, ref Reference) []Ro
 			}
 		}
 		d.row("nonces", fmt.Sprintf("all %d that were asked", len(want.Nonces)), fmt.Sprintf("%d of them, %d in all", answered, len(e.Nonces)), answered == len(want.Nonces))
-		data := ReportData(want.Context, e.Keys, e.State, NonceRoot(e.Nonces))
+		data := ReportData(want.Context, e.Keys, e.State, NonceRoot(e.Nonces), e.Runtime)
 		d.row("report data", data.String(), c.ReportData.String(), err == nil && c.ReportData == data)
 	} else {
 		d.row("nonces", "", fmt.Sprint(len(e.Nonces)), true)
@@ -93,11 +104,7 @@ func (d *description) quote(e Evidence, want Expected, policy task.Policy, ref R
 	if len(list) == 0 {
 		list = ref.Measurements
 	}
-	var names []string
-	for _, m := range list {
-		names = append(names, m.String())
-	}
-	d.row("measurement", given(known, orNone(names)), c.Measurement.String(), slices.Contains(list, c.Measurement))
+	d.row("measurement", given(known, hashes(list)), c.Measurement.String(), slices.Contains(list, c.Measurement))
 	return c, nil
 }
 
@@ -106,6 +113,14 @@ func given(cond bool, s string) string {
 		return s
 	}
 	return ""
+}
+
+func hashes(list []task.Hash) string {
+	var names []string
+	for _, m := range list {
+		names = append(names, m.String())
+	}
+	return orNone(names)
 }
 
 func orNone(list []string) string {

@@ -43,6 +43,12 @@ var forEvery = []evil{
 	{"another program", WrongMeasurement, nil, func(r *rig) { r.ref.Measurements = []task.Hash{{8}} }},
 	{"program that the task does not accept", WrongMeasurement, nil, func(r *rig) { r.policy.Measurements = []task.Hash{{8}} }},
 	{"TCB below the task's floor", StaleTCB, nil, func(r *rig) { r.policy.MinTCB = 1 << 63 }},
+	{"container runtime that the chain does not accept", WrongRuntime, func(r *rig) { r.contain(task.Hash{6}) }, func(r *rig) { r.ref.Runtimes = []task.Hash{{8}} }},
+	{"container runtime of nobody's, and the chain accepts none", WrongRuntime, nil, func(r *rig) { r.want.OCI = true }},
+	{"no container runtime where one is needed", WrongRuntime, nil, func(r *rig) { r.want.OCI, r.ref.Runtimes = true, []task.Hash{{6}} }},
+	{"container runtime where none is needed", WrongRuntime, func(r *rig) { r.contain(task.Hash{6}) }, func(r *rig) { r.want.OCI = false }},
+	{"another container runtime at the exit", WrongRuntime, func(r *rig) { r.contain(task.Hash{6}) }, func(r *rig) { r.want.Runtime = &task.Hash{7} }},
+	{"accepted container runtime said, another quoted", NotBound, func(r *rig) { r.contain(task.Hash{6}) }, func(r *rig) { r.ref.Runtimes, r.ev.Runtime = []task.Hash{{7}}, task.Hash{7} }},
 	{"short sealing key", BadKeys, func(r *rig) { r.keys.Seal = r.keys.Seal[1:] }, nil},
 	{"another enclave's keys at the exit", KeysChanged, nil, func(r *rig) { k := r.keys; k.Sign[0]++; r.want.Keys = &k }},
 	{"dirty state", DirtyState, func(r *rig) { r.state = task.Hash{1} }, nil},
@@ -358,6 +364,28 @@ func mustDecode[T any](raw []byte) T {
 		panic(err)
 	}
 	return q
+}
+
+// contain has the function run in a container, by an accepted runtime.
+func (r *rig) contain(by task.Hash) {
+	r.runtime, r.ref.Runtimes, r.want.OCI = by, []task.Hash{by}, true
+}
+
+// Evidence of an accepted container runtime is good, before the run and after.
+func TestContainerRuntime(t *testing.T) {
+	for _, k := range allKinds {
+		r := newRig(t, k)
+		r.contain(task.Hash{6})
+		r.want.Runtime = &r.runtime
+		if a := r.quote().appraise(); a.Verdict != task.OK {
+			t.Errorf("%s: %s: %s", k, a.Reason, a.Detail)
+		}
+		for _, row := range Describe(r.ev, r.want, r.policy, r.ref) {
+			if row.Holds != nil && !*row.Holds || row.What == "container runtime" && row.Actual != r.runtime.String() {
+				t.Errorf("%s: %+v", k, row)
+			}
+		}
+	}
 }
 
 func (s *snpRig) policy(bit uint64) {

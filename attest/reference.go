@@ -25,6 +25,7 @@ type Reference struct {
 	// zero: none does. It is no accepted program unless a task names it, for the
 	// engine beside it sees the plaintext.
 	Docker task.Hash `cbor:"10,keyasint" json:"docker"`
+	Runtimes       []task.Hash    `cbor:"11,keyasint" json:"runtimes"` // accepted OCI runtimes, each with all that it loads
 }
 
 // Check refuses a reference under which evidence could not be appraised, or
@@ -35,6 +36,9 @@ func (r Reference) Check() error {
 	}
 	if !r.Docker.IsZero() && (!r.AllowSimulated || slices.Contains(r.Measurements, r.Docker)) {
 		return fmt.Errorf("reference: the program of docker functions has simulated evidence, and is accepted for nothing else")
+	}
+	if len(r.Runtimes) > 256 || slices.Contains(r.Runtimes, task.Hash{}) {
+		return fmt.Errorf("reference: too many container runtimes, or one without a digest")
 	}
 	for _, k := range r.Kinds {
 		if _, ok := k.Tier(); !ok || k == Simulated {

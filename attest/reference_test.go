@@ -32,6 +32,7 @@ func TestReferenceCheck(t *testing.T) {
 		"swtpm's CA among simulated":   {Reference{AllowSimulated: true, Kinds: []Kind{TPM}, TPM: toys}, ""},
 		"swtpm's CA for another kind":  {Reference{Kinds: []Kind{SEVSNP}, SNP: SNPReference{Roots: [][]byte{toy}}}, "software"},
 		"a root that is none":          {Reference{Nitro: NitroReference{Roots: [][]byte{{1}}}}, "cannot be read"},
+		"a runtime without a digest":   {Reference{Runtimes: []task.Hash{{1}, {}}}, "container runtimes"},
 		"collateral for ever":          {Reference{TDX: TDXReference{MaxAgeSeconds: 1 << 40}}, "for ever"},
 	} {
 		err := row.ref.Check()

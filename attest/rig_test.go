@@ -33,21 +33,22 @@ import (
 // expects. A row of the table changes the platform before it quotes, or the
 // evidence after.
 type rig struct {
-	t      testing.TB
-	kind   Kind
-	quoter Quoter
-	snp    *snpRig
-	tdx    *tdxRig
-	nitro  *nitroRig
-	tpm    *tpmRig
-	keys   Keys
-	nonces []task.Hash
-	state  task.Hash
-	ctx    Context // what is quoted
-	ev     Evidence
-	want   Expected
-	policy task.Policy
-	ref    Reference
+	t       testing.TB
+	kind    Kind
+	quoter  Quoter
+	snp     *snpRig
+	tdx     *tdxRig
+	nitro   *nitroRig
+	tpm     *tpmRig
+	keys    Keys
+	nonces  []task.Hash
+	state   task.Hash
+	runtime task.Hash // of containers
+	ctx     Context   // what is quoted
+	ev      Evidence
+	want    Expected
+	policy  task.Policy
+	ref     Reference
 }
 
 // rigTime is when all of it happens, in Unix seconds.
@@ -81,7 +82,7 @@ func newRig(t testing.TB, k Kind) *rig {
 
 // quote has the platform quote, as it is now.
 func (r *rig) quote() *rig {
-	ev, err := Make(r.quoter, r.ctx, r.keys, r.nonces, r.state)
+	ev, err := Make(r.quoter, r.ctx, r.keys, r.nonces, r.state, r.runtime)
 	if err != nil {
 		r.t.Fatal(err)
 	}

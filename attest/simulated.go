@@ -49,16 +49,17 @@ type Platform struct {
 	Measurement task.Hash // of the program that was started as the enclave
 	TCB         uint64
 	Debug       bool
+	Runtime     task.Hash // the container runtime of that enclave, or zero
 }
 
 // Quote makes evidence.
 func (p Platform) Quote(c Context, k Keys, nonces []task.Hash, state task.Hash) Evidence {
-	return must(Make(simulator{p}, c, k, nonces, state))
+	return must(Make(simulator{p}, c, k, nonces, state, p.Runtime))
 }
 
 // Canary makes evidence that is faulty on purpose.
 func (p Platform) Canary(c Context, k Keys, nonces []task.Hash, beta [64]byte) Evidence {
-	return must(Canary(simulator{p}, c, k, nonces, beta))
+	return must(Canary(simulator{p}, c, k, nonces, p.Runtime, beta))
 }
 
 // Profile is what the platform's quotes say of it.

@@ -303,6 +303,9 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if asked, ok := machines(p.Policy, f.Function.Manifest); !ok || !ref.Serves(asked) {
 		return refuse("policy-unmeetable", "no enclave that this chain knows meets the task's kinds, measurements and TCB floor")
 	}
+	if f.Function.Manifest.Runtime == task.RuntimeOCI && len(b.Params.Reference.Runtimes) == 0 {
+		return refuse("runtime-unaccepted", "the function runs in a container, and this chain accepts no runtime for containers")
+	}
 	if least, ok := b.Params.SeatFee.MulDiv(uint64(p.Seats), 1); b.Params.CanaryPPM > 0 && (!ok || p.Fee < least) {
 		return refuse("fee-low", "%d seats are paid at least %s together, or verifiers would not look; the task offers %s", p.Seats, least, p.Fee)
 	}

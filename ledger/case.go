@@ -383,11 +383,12 @@ func (c *Case) Expected(r task.Round, view uint32, executor task.Node) attest.Ex
 			CanaryPPM: c.Params.CanaryPPM,
 		},
 		Chip: executor.TEE.Identity, Kind: executor.TEE.Kind, State: attest.EmptyState, Now: c.SeededTime,
+		OCI: c.Function.Manifest.Runtime == task.RuntimeOCI,
 	}
 	if r == task.PostRun {
 		e.Nonces = []task.Hash{c.View.ExitNonce}
 		if pre, err := attest.ParseEvidence(c.View.Pre.Evidence); err == nil {
-			e.Keys, e.Boots = &pre.Keys, pre.Boots()
+			e.Keys, e.Boots, e.Runtime = &pre.Keys, pre.Boots(), &pre.Runtime
 		}
 	}
 	return e

@@ -112,6 +112,45 @@ func TestExitWaitsForItsNonce(t *testing.T) {
 	}
 }
 
+// A function that needs a container runtime is judged by the chain's list, and
+// has no tasks on a chain that has none.
+func TestContainersNeedAnAcceptedRuntime(t *testing.T) {
+	w := newWorld(t, 9)
+	f := w.function()
+	f.Manifest.Runtime = task.RuntimeOCI
+	w.fn = f.ID()
+	w.must("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}})
+	tk := w.task()
+	if err := w.send("alice", task.Body{Post: &tk}); task.CodeOf(err) != "runtime-unaccepted" {
+		t.Errorf("%v", err)
+	}
+
+	w = newWorld(t, 9)
+	w.elect()
+	p, _ := w.platform()
+	c := w.c()
+	c.Function.Manifest.Runtime, c.Params.Reference.Runtimes = task.RuntimeOCI, []task.Hash{{5}, {6}}
+	for _, row := range []struct {
+		round     task.Round
+		pre, runs task.Hash
+		want      string
+	}{
+		{task.PreRun, task.Hash{}, task.Hash{5}, ""},
+		{task.PreRun, task.Hash{}, task.Hash{7}, attest.WrongRuntime},
+		{task.PreRun, task.Hash{}, task.Hash{}, attest.WrongRuntime},
+		{task.PostRun, task.Hash{5}, task.Hash{5}, ""},
+		{task.PostRun, task.Hash{5}, task.Hash{6}, attest.WrongRuntime},
+	} {
+		c.View.Pre.Evidence = task.Encode(attest.Evidence{Keys: enclaveKeys(), Runtime: row.pre})
+		want := c.Wanted(row.round)
+		p.Runtime = row.runs
+		ev := p.Quote(want.Context, enclaveKeys(), want.Nonces, attest.EmptyState)
+		if a := c.Appraise(row.round, task.Encode(ev)); a.Reason != row.want {
+			t.Errorf("%v: %s: %s", row, a.Reason, a.Detail)
+		}
+	}
+}
+
 // A task that no committee could agree on is refused, or given up before anybody
 // has worked for it.
 func TestNobodyWorksForAQuorumThatCannotBe(t *testing.T) {

@@ -28,17 +28,46 @@ type Simulated struct {
 	Measurement task.Hash `cbor:"2,keyasint"` // of the Program that the host started as enclave
 }
 
-// Quoter is what quotes by the platform.
+// Sealer is a [attest.Quoter] that can derive keys, too. Another program, or
+// another machine, is never given the same; a host is, if it may make the
+// platform what it likes (spec §9.1.5).
+type Sealer interface {
+	SealingKey(label task.Hash) (task.Hash, error)
+}
+
+// Quoter is what quotes by the platform, and what derives keys if that is a
+// [Sealer]: they cannot be of two platforms. Nothing may be said of another kind.
 func (p Platform) Quoter() (attest.Quoter, error) {
-	switch {
-	case p.Kind == attest.Simulated && p.Simulated != nil:
-		return attest.Platform{Chip: ed25519.NewKeyFromSeed(p.Simulated.ChipSeed[:]), Measurement: p.Simulated.Measurement}.Quoter(), nil
-	case p.Kind == attest.TPM && p.TPM != nil:
-		return *p.TPM, nil
-	case p.VM != nil && p.VM.Is == p.Kind:
-		return *p.VM, nil
-	case p.Kind == attest.Nitro:
-		return nsm.Open(nsm.Path), nil
+	var q attest.Quoter
+	said := 0
+	if p.Simulated != nil {
+		said++
+		q = simulated{attest.Platform{Chip: ed25519.NewKeyFromSeed(p.Simulated.ChipSeed[:]), Measurement: p.Simulated.Measurement}.Quoter(), *p.Simulated}
 	}
-	return nil, fmt.Errorf("no platform of kind %q here", p.Kind)
+	if p.TPM != nil {
+		said++
+		q = *p.TPM
+	}
+	if p.VM != nil {
+		said++
+		q = *p.VM
+	}
+	if said == 0 && p.Kind == attest.Nitro {
+		q = nsm.Open(nsm.Path)
+	}
+	if q == nil || said > 1 || q.Kind() != p.Kind {
+		return nil, fmt.Errorf("no platform of kind %q here", p.Kind)
+	}
+	return q, nil
+}
+
+// simulated derives keys as it quotes: from what its host has given it.
+type simulated struct {
+	attest.Quoter
+	Simulated
+}
+
+// SealingKey is one that calls itself simulated: the host knows it.
+func (s simulated) SealingKey(label task.Hash) (task.Hash, error) {
+	return task.H(task.TagCompiled, []byte(attest.Simulated), s.ChipSeed[:], s.Measurement[:], label[:]), nil
 }

@@ -23,11 +23,11 @@ type Enclave struct {
 	done chan struct{} // closed when the process has ended
 }
 
-// Start runs the program as a process of its own: no argument, an environment of
-// constants, its own process group, killed if this process dies. ctx bounds its
+// Start runs the program as a process of its own: the arguments that it takes to
+// find things by (spec §9.1.5), an environment of constants, its own process group, killed if this process dies. ctx bounds its
 // life.
-func (p *Program) Start(ctx context.Context) (*Enclave, error) {
-	cmd := &exec.Cmd{Path: p.Path(), Args: []string{p.name}}
+func (p *Program) Start(ctx context.Context, args ...string) (*Enclave, error) {
+	cmd := &exec.Cmd{Path: p.Path(), Args: append([]string{p.name}, args...)}
 	// A garbage collection that begins while a guest computes would hold the
 	// whole process until the guest next calls the host, its wall limit with it.
 	// The process lives for one task, so it may do without.
@@ -106,17 +106,18 @@ func (e *Enclave) Release(r task.Release) error {
 	return err
 }
 
-// Run hands the blobs in, the image in the clear, and returns the signed result
-// and the output, encrypted to Alice.
-func (e *Enclave) Run(code, input, image []byte) (task.SignedResult, []byte, error) {
-	a, err := e.call(Request{Run: &Run{Code: code, Input: input, Image: image}})
+// Run hands the blobs in, the image in the clear, and what an earlier enclave
+// has compiled. It returns the signed result, the output, encrypted to Alice, and
+// what this enclave has compiled, if that is to be kept.
+func (e *Enclave) Run(q Run) (r task.SignedResult, output, compiled []byte, err error) {
+	a, err := e.call(Request{Run: &q})
 	if err != nil {
-		return task.SignedResult{}, nil, err
+		return r, nil, nil, err
 	}
 	if a.Result == nil {
-		return task.SignedResult{}, nil, errors.New("enclave: no result in its answer")
+		return r, nil, nil, errors.New("enclave: no result in its answer")
 	}
-	return *a.Result, a.Output, nil
+	return *a.Result, a.Output, a.Compiled, nil
 }
 
 // Exit returns the exit evidence; the enclave ends.

@@ -22,8 +22,9 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-// MaxFrame bounds one message between node and enclave: three blobs and a bit.
-const MaxFrame = 3*task.MaxBlob + 1<<20
+// MaxFrame bounds one message between node and enclave: three blobs, what was
+// compiled, and a bit.
+const MaxFrame = 3*task.MaxBlob + MaxCompiled + 1<<20
 
 // Request is what the node asks of the enclave: exactly one field is set.
 type Request struct {
@@ -42,24 +43,6 @@ type Begin struct {
 	Context  attest.Context `cbor:"3,keyasint"`
 	Nonces   []task.Hash    `cbor:"4,keyasint"`
 	Platform Platform       `cbor:"5,keyasint"`
-	Host     Host           `cbor:"6,keyasint"`
-}
-
-// Host is what an enclave finds on its machine to run functions with.
-type Host struct {
-	Cache Cache    `cbor:"1,keyasint"` // of compiled interpreters
-	OCI   []string `cbor:"2,keyasint"` // names or paths of OCI runtimes, the best first; none: package container's own
-	// Docker is the socket of a Docker-compatible engine; empty: the usual places.
-	Docker string `cbor:"3,keyasint"`
-}
-
-// Cache is a directory of the host's for what enclaves compile, and the
-// platform's sealing key, which only enclaves of one measurement get: so the
-// host can lose what lies there, and cannot change it. Without a key nothing
-// is kept.
-type Cache struct {
-	Dir string    `cbor:"1,keyasint"`
-	Key task.Hash `cbor:"2,keyasint"`
 }
 
 // Quote asks for the pre-run evidence again, over other nonces.
@@ -73,7 +56,13 @@ type Run struct {
 	Code  []byte `cbor:"1,keyasint"`
 	Input []byte `cbor:"2,keyasint"`
 	Image []byte `cbor:"3,keyasint"` // in the clear
+	// Compiled is what an earlier enclave gave back, or nothing: at most
+	// [MaxCompiled] bytes. It is opened by a key of the TEE's, or not used.
+	Compiled []byte `cbor:"4,keyasint,omitempty"`
 }
+
+// MaxCompiled bounds what an enclave keeps of a compilation, in bytes.
+const MaxCompiled = 256 << 20
 
 // Exit asks for the last evidence; then the enclave ends.
 type Exit struct {
@@ -88,6 +77,7 @@ type Response struct {
 	Result   *task.SignedResult `cbor:"2,keyasint,omitempty"`
 	Output   []byte             `cbor:"3,keyasint,omitempty"` // the encrypted output blob
 	Proof    *[81]byte          `cbor:"5,keyasint,omitempty"` // of a canary, with evidence in earnest
+	Compiled []byte             `cbor:"6,keyasint,omitempty"` // sealed, for the next enclave; the node's to keep or to lose
 	Error    string             `cbor:"4,keyasint,omitempty"`
 }
 

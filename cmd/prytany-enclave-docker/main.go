@@ -3,7 +3,8 @@
 // function sees: so it is a program apart, with a measurement of its own, and
 // quotes by the simulated platform only (spec §9.6.8).
 //
-// It is the first process of the engine's containers, too.
+// Its argument, if there is one, is the engine's socket. It is the first process
+// of the engine's containers, too.
 package main
 
 import (
@@ -13,7 +14,6 @@ import (
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
-	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/tee/enclave"
 )
 
@@ -26,7 +26,11 @@ func main() {
 	}
 }
 
-func open(ctx context.Context, _ task.Manifest, h tee.Host) (enclave.Runner, func(), error) {
-	d, err := docker.New(ctx, docker.Config{Socket: h.Docker})
+func open(ctx context.Context, _ task.Manifest) (enclave.Runner, func(), error) {
+	var c docker.Config
+	if len(os.Args) == 2 {
+		c.Socket = os.Args[1]
+	}
+	d, err := docker.New(ctx, c)
 	return d, func() { _ = d.Close() }, err
 }

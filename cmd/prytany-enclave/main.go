@@ -1,6 +1,7 @@
 // Command prytany-enclave is the enclave: the program that a worker starts for
 // each task, and that is measured. It speaks the protocol of package tee on
-// its standard input and output, and takes no argument.
+// its standard input and output. Its one argument, if there is one, is the path of
+// the OCI runtime to start containers with, which its evidence then names.
 //
 // What is linked in is trusted with everybody's plaintext. So it is a program
 // of its own, and linked.txt lists all of it; a test holds it to that list.
@@ -13,7 +14,11 @@ import (
 )
 
 func main() {
-	if enclave.Serve(os.Stdin, os.Stdout, enclave.Standard()) != nil {
+	oci := ""
+	if len(os.Args) == 2 {
+		oci = os.Args[1]
+	}
+	if enclave.Serve(os.Stdin, os.Stdout, enclave.Standard(oci)) != nil {
 		os.Exit(1)
 	}
 }

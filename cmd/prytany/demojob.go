@@ -57,12 +57,12 @@ func (a *app) demoJob(ctx context.Context, o demoOptions) (j demoJob, err error)
 		j = demoJob{example: "python", preparing: "Bob's function: Python with its standard library alone, on the WASI interpreter"}
 	case task.RuntimeOCI:
 		j = demoJob{example: "pillow", preparing: "Bob's function: Python with Pillow, in a container"}
-		k, err := container.New(ctx, container.Config{Runtimes: o.oci})
+		k, err := container.Pick(ctx, o.oci...)
 		if err != nil {
 			return j, task.Refuse("runtime-unavailable", "%v", err).WithNext("prytany doctor")
 		}
 		j.preparing += " by " + k.Name()
-		_ = k.Close()
+		k.Close()
 	case task.RuntimeDocker:
 		j = demoJob{example: "pillow", preparing: "Bob's function: Python with Pillow, in a container by a Docker-compatible engine"}
 		p, err := findProgram(ctx, dockerProgram, a.say)

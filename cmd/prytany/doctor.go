@@ -196,6 +196,8 @@ func (a *app) checkContainers(ctx context.Context) (list []finding) {
 		f := finding{What: name, OK: s.Available, Said: s.Version, Next: s.Hint}
 		if !s.Available {
 			f.Said = s.Why
+		} else if !s.Digest.IsZero() {
+			f.Said += ", digest " + s.Digest.String()
 		}
 		list = append(list, f)
 	}

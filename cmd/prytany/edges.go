@@ -59,7 +59,8 @@ var (
 type platform struct {
 	program *tee.Program // of all functions but docker's
 	docker  *tee.Program // of docker functions; nil: they are not run here
-	oci     []string     // runtimes for containers, the best first
+	oci     []string     // OCI runtimes to look for, the best first
+	chosen  *ociRuntime  // the one that starts containers; nil: none
 	ctx     context.Context
 	stop    context.CancelFunc
 
@@ -68,7 +69,14 @@ type platform struct {
 	wg    sync.WaitGroup
 }
 
-// openPlatform finds the enclave programs.
+// ociRuntime is an OCI runtime of this machine.
+type ociRuntime struct {
+	path   string
+	digest task.Hash
+}
+
+// openPlatform finds the enclave programs. It has no runtime for containers
+// before one is chosen.
 func openPlatform(ctx context.Context, oci []string, say func(string, ...any)) (p *platform, err error) {
 	p = &platform{oci: oci}
 	if p.program, err = findProgram(ctx, enclaveProgram, say); err != nil {
@@ -79,13 +87,57 @@ func openPlatform(ctx context.Context, oci []string, say func(string, ...any)) (
 		return nil, errors.Join(err, p.program.Close())
 	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
-	p.wg.Go(p.prepare)
 	return p, nil
+}
+
+// choose takes the first OCI runtime that works here and is accepted, if there is
+// one; where a person has named some, there must be. Then an enclave can stand by.
+func (p *platform) choose(ctx context.Context, accepted func(task.Hash) bool) error {
+	names := p.oci
+	if len(names) == 0 {
+		names = container.Known
+	}
+	var why error
+	for _, name := range names {
+		r, err := container.Pick(ctx, name)
+		if err != nil {
+			why = errors.Join(why, err)
+			continue
+		}
+		digest, err := r.Load()
+		c := &ociRuntime{r.Path(), digest}
+		r.Close()
+		if err != nil {
+			return err
+		}
+		if accepted(digest) {
+			p.chosen = c
+			break
+		}
+		why = errors.Join(why, task.Refuse("runtime-unknown", "the chain does not know %s, or a library of its, as it is here (%s)", c.path, digest.Short()).
+			WithMoney("nothing was bonded").WithNext("prytany doctor   (shows the digests)"))
+	}
+	if p.chosen == nil && len(p.oci) > 0 {
+		return why
+	}
+	p.wg.Go(p.prepare)
+	return nil
+}
+
+// finds is what an enclave program is told to find things by (spec §9.1.5).
+func (p *platform) finds(program *tee.Program) []string {
+	if socket := dockerSocket(); program == p.docker && socket != "" {
+		return []string{socket}
+	}
+	if program == p.program && p.chosen != nil {
+		return []string{p.chosen.path}
+	}
+	return nil
 }
 
 // prepare starts the next enclave ahead of its task.
 func (p *platform) prepare() {
-	e, err := p.program.Start(p.ctx)
+	e, err := p.program.Start(p.ctx, p.finds(p.program)...)
 	if err != nil {
 		return // the task that needs it will say why
 	}
@@ -113,17 +165,17 @@ func (p *platform) take() *tee.Enclave {
 // start starts an enclave of a program, or takes the one that stands by.
 func (p *platform) start(program *tee.Program) (*tee.Enclave, error) {
 	if program != p.program {
-		return program.Start(p.ctx)
+		return program.Start(p.ctx, p.finds(program)...)
 	}
 	defer p.wg.Go(p.prepare)
 	if e := p.take(); e != nil {
 		return e, nil
 	}
-	return program.Start(p.ctx)
+	return program.Start(p.ctx, p.finds(program)...)
 }
 
 // enclaves gives a worker its enclaves, which quote by its own platform. What
-// they compile they keep in a directory of its.
+// they compile is kept in a directory of its.
 func (p *platform) enclaves(by func(program task.Hash) tee.Platform, compiled string) func(context.Context, task.Function) (node.Enclave, error) {
 	return func(_ context.Context, f task.Function) (node.Enclave, error) {
 		program := p.program
@@ -137,8 +189,7 @@ func (p *platform) enclaves(by func(program task.Hash) tee.Platform, compiled st
 		if err != nil {
 			return nil, err
 		}
-		b := by(program.Measurement)
-		return enclaveEdge{e, b, tee.Host{OCI: p.oci, Docker: dockerSocket(), Cache: cache(b, compiled)}}, nil
+		return enclaveEdge{e, by(program.Measurement), keptFor(compiled, f.Manifest)}, nil
 	}
 }
 
@@ -160,9 +211,8 @@ func dockerSocket() string {
 // runtimes are those that this machine has for workers with a kind of TEE.
 func (p *platform) runtimes(ctx context.Context, kind string) []string {
 	list := []string{task.RuntimeWasm, task.RuntimePython}
-	if k, err := container.New(ctx, container.Config{Runtimes: p.oci}); err == nil {
+	if p.chosen != nil {
 		list = append(list, task.RuntimeOCI)
-		_ = k.Close()
 	}
 	if p.docker != nil && kind != string(attest.TPM) && docker.Probe(ctx, docker.Config{Socket: dockerSocket(), Init: p.docker.Path()}).Available {
 		list = append(list, task.RuntimeDocker)
@@ -177,6 +227,10 @@ func (p *platform) known(params ledger.Params) error {
 	if p.docker != nil && p.docker.Measurement != params.Reference.Docker {
 		_ = p.docker.Close()
 		p.docker = nil
+	}
+	if c := p.chosen; c != nil && !slices.Contains(params.Reference.Runtimes, c.digest) {
+		return task.Refuse("runtime-unknown", "chain %s does not know %s, or a library of its, as it is here (%s)", params.Chain, c.path, c.digest.Short()).
+			WithNext("name another by --oci, or start the devnet anew without --dir")
 	}
 	if m := p.program.Measurement; !slices.Contains(params.Reference.Measurements, m) {
 		return task.Refuse("measurement-unknown", "chain %s does not know this enclave program (%s)", params.Chain, m.Short()).
@@ -202,19 +256,19 @@ func (p *platform) close() error {
 type enclaveEdge struct {
 	*tee.Enclave
 	by   tee.Platform
-	host tee.Host
+	kept compiledFile
 }
 
 func (e enclaveEdge) Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash) ([]byte, error) {
-	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, Platform: e.by, Host: e.host})
+	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, Platform: e.by})
 }
 
-// cache is where a platform's enclaves keep what they compile. Only the
-// simulated one has a sealing key here; without one nothing is kept.
-func cache(by tee.Platform, dir string) tee.Cache {
-	s := by.Simulated
-	if s == nil || dir == "" || os.MkdirAll(dir, 0o700) != nil {
-		return tee.Cache{}
+// Run brings the enclave what an earlier one has compiled, and keeps what this
+// one has.
+func (e enclaveEdge) Run(code, input, image []byte) (task.SignedResult, []byte, error) {
+	r, output, compiled, err := e.Enclave.Run(tee.Run{Code: code, Input: input, Image: image, Compiled: e.kept.read()})
+	if err == nil && compiled != nil {
+		e.kept.write(compiled)
 	}
-	return tee.Cache{Dir: dir, Key: task.H(task.TagCompiled, s.ChipSeed[:], s.Measurement[:])}
+	return r, output, err
 }

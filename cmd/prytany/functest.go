@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
@@ -67,20 +68,28 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 		return task.Refuse("input-invalid", "%v", err)
 	}
 	a.say("running %s %s by %s", m.Name, m.Version, m.Runtime)
-	runtimes := enclave.Standard()
+	runtimes := enclave.Standard("")
+	if m.Runtime == task.RuntimeOCI {
+		r, err := container.Pick(ctx, oci...)
+		if err != nil {
+			return task.Refuse("runtime-unavailable", "%v", err).WithNext("prytany doctor")
+		}
+		runtimes = enclave.Standard(r.Path())
+		r.Close()
+	}
 	if m.Runtime == task.RuntimeDocker {
 		p, err := findProgram(ctx, dockerProgram, a.say)
 		if err != nil {
 			return err
 		}
 		defer p.Close()
-		runtimes[m.Runtime] = enclave.Runtime{Simulated: true, Open: func(ctx context.Context, _ task.Manifest, h tee.Host) (enclave.Runner, func(), error) {
-			d, err := docker.New(ctx, docker.Config{Socket: h.Docker, Init: p.Path()})
+		runtimes[m.Runtime] = enclave.Runtime{Simulated: true, Open: func(ctx context.Context, _ task.Manifest) (enclave.Runner, func(), error) {
+			d, err := docker.New(ctx, docker.Config{Socket: dockerSocket(), Init: p.Path()})
 			return d, func() { _ = d.Close() }, err
 		}}
 	}
 	begin := time.Now()
-	r, err := runtimes.Run(ctx, m, tee.Host{OCI: oci, Docker: dockerSocket()}, enclave.NewJob(m, args, m.Limits.Gas, s.code, s.image, files))
+	r, err := runtimes.Run(ctx, m, enclave.NewJob(m, args, m.Limits.Gas, s.code, s.image, files))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

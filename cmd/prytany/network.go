@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/prytany/prytany/attest"
@@ -18,6 +19,7 @@ import (
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/p2p"
+	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee/tpm/swtpm"
@@ -111,6 +113,9 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 		return n, err
 	}
 	n.closers = append(n.closers, n.platform.close)
+	if err := n.platform.choose(ctx, func(task.Hash) bool { return true }); err != nil {
+		return n, err
+	}
 	if err := n.openWorkers(ctx, o); err != nil {
 		return n, err
 	}
@@ -131,7 +136,7 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 	config := chain.Config{
 		Home: filepath.Join(o.home, "chain"), Identity: identity, RPCAddr: o.rpc, Logger: o.engine,
 	}
-	fresh := func() (ledger.Genesis, error) { return n.genesis(o, identity) }
+	fresh := func() (ledger.Genesis, error) { return n.genesis(ctx, o, identity) }
 	if config.Genesis, err = keptGenesis(filepath.Join(o.home, "genesis.json"), fresh); err != nil {
 		return n, err
 	}
@@ -196,11 +201,12 @@ func keptGenesis(path string, fresh func() (ledger.Genesis, error)) (g ledger.Ge
 // bonds are unequal on purpose: shares of the draw are shares of the stake.
 func bondOf(i int) task.Amount { return task.Amount(100+60*(i%7)+25*i) * task.PRY }
 
-func (n *network) genesis(o networkOptions, id chain.Identity) (ledger.Genesis, error) {
+func (n *network) genesis(ctx context.Context, o networkOptions, id chain.Identity) (ledger.Genesis, error) {
 	var nonce [4]byte
 	_, _ = rand.Read(nonce[:])
 	p := ledger.Embedded(fmt.Sprintf("prytany-dev-%x", nonce))
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{n.platform.program.Measurement}}
+	p.Reference.Runtimes = n.containerRuntimes(ctx, o)
 	if n.tpms != nil {
 		n.tpms.allow(&p.Reference)
 	}
@@ -226,6 +232,23 @@ func (n *network) genesis(o networkOptions, id chain.Identity) (ledger.Genesis, 
 		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: w.node, Bond: w.bond, Profile: profile})
 	}
 	return g, nil
+}
+
+// containerRuntimes are those that a new chain accepts: the workers', and where
+// others may join, all that this machine has.
+func (n *network) containerRuntimes(ctx context.Context, o networkOptions) (list []task.Hash) {
+	if n.platform.chosen != nil {
+		list = append(list, n.platform.chosen.digest)
+	}
+	if o.rpc == "" {
+		return list
+	}
+	for _, s := range container.Probe(ctx) {
+		if s.Available && !slices.Contains(list, s.Digest) {
+			list = append(list, s.Digest)
+		}
+	}
+	return list
 }
 
 // openWorkers opens all hosts at once: the genesis needs their addresses.

@@ -95,6 +95,9 @@ func (a *app) node(ctx context.Context, o nodeOptions) error {
 	if err := p.known(params); err != nil {
 		return err
 	}
+	if err := p.choose(ctx, func(h task.Hash) bool { return slices.Contains(params.Reference.Runtimes, h) }); err != nil {
+		return err
+	}
 	w, err := openWorker(ctx, o.dir, o.listen, space, p.runtimes(ctx, o.tee.kind), nil, a.logger())
 	if err != nil {
 		return err

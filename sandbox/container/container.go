@@ -86,6 +86,10 @@ type Config struct {
 	Observe func(Usage)
 }
 
+// Known are the names of the OCI runtimes that this package knows, the best
+// first.
+var Known = []string{"runsc", "crun", "runc"}
+
 const (
 	defaultIDs   = 0x7000_0000
 	runtimeFiles = 4096 // those of the runtime and of the bundle, beside the image's
@@ -101,7 +105,7 @@ const (
 
 func (c Config) withDefaults() Config {
 	if len(c.Runtimes) == 0 {
-		c.Runtimes = []string{"runsc", "crun", "runc"}
+		c.Runtimes = Known
 	}
 	if c.IDs == 0 {
 		c.IDs = defaultIDs
@@ -142,16 +146,27 @@ type Runtime struct {
 // does, the error says for each why, and what to do about it.
 func New(ctx context.Context, c Config) (*Runtime, error) {
 	c = c.withDefaults()
-	made := func(p *Program) *Runtime { return &Runtime{config: c, engine: p.engine, program: p, wipe: (*ram).wipe} }
-	if c.Program != nil {
-		_, err := c.Program.Load()
-		return made(c.Program), err
+	p, err := c.Program, error(nil)
+	if p != nil {
+		_, err = p.Load()
+	} else {
+		p, err = Pick(ctx, c.Runtimes...)
 	}
+	if err != nil {
+		return nil, err
+	}
+	return &Runtime{config: c, engine: p.engine, program: p, wipe: (*ram).wipe}, nil
+}
+
+// Pick opens the first OCI runtime of these names or paths that works here;
+// runsc, crun, runc if there is none. If none does, the error says for each why,
+// and what to do about it.
+func Pick(ctx context.Context, names ...string) (*Program, error) {
 	var why []string
-	for _, name := range c.Runtimes {
+	for _, name := range (Config{Runtimes: names}).withDefaults().Runtimes {
 		s, p := probe(ctx, name)
 		if p != nil {
-			return made(p), nil
+			return p, nil
 		}
 		why = append(why, fmt.Sprintf("%s: %s. Next: %s", s.Name, s.Why, s.Hint))
 	}

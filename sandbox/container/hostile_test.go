@@ -32,11 +32,12 @@ func newTrap(t *testing.T, r *Runtime) *enginetest.Trap {
 func outside(t *testing.T, r *Runtime) map[string]string {
 	t.Helper()
 	m := map[string]string{}
-	program, err := os.ReadFile(r.engine.path)
+	file, _ := Find(r.Name())
+	program, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m[r.engine.path] = fmt.Sprintf("%x", sha256.Sum256(program))
+	m[file] = fmt.Sprintf("%x", sha256.Sum256(program))
 	m["mounts"] = mounts()
 	m["cgroups and processes left"] = strings.Join(leftovers(t), " ")
 	return m

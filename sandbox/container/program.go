@@ -26,6 +26,7 @@ import (
 // them between the two.
 type Program struct {
 	engine engine
+	found  string // where it was
 	parts  []part // sorted by path; nil when they are copied
 	ns     int    // the mount namespace in which the copy is the root; 0 before Load
 	digest task.Hash
@@ -67,7 +68,7 @@ func Open(name string) (*Program, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s is no runtime that is known here", found)
 	}
-	p := &Program{engine: e}
+	p := &Program{engine: e, found: found}
 	if err := p.open(found); err != nil {
 		p.Close()
 		return nil, fmt.Errorf("%s: %w", found, err)
@@ -194,6 +195,9 @@ func read(f *os.File, origin string) (*object, error) {
 
 // Name is the runtime's, such as runsc.
 func (p *Program) Name() string { return p.engine.name }
+
+// Path is where it was found: another process may [Open] it by that.
+func (p *Program) Path() string { return p.found }
 
 // Close lets go of the files, or of the copy. No run may be under way.
 func (p *Program) Close() {

@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/image"
 	"github.com/prytany/prytany/task"
@@ -36,8 +37,14 @@ for i in range(5_000_000): n += i * i
 					b.Fatal(err)
 				}
 				job := NewJob(r.manifest, nil, 1<<50, layer, r.image, []sandbox.File{{Name: "input", Data: []byte("x")}})
+				var kept []byte
 				run := func() {
-					if res, err := Standard().Run(context.Background(), r.manifest, r.host, job); err != nil || res.Outcome != sandbox.OK {
+					c := &compiled{platform: r.by, sealed: kept}
+					res, err := r.runtimes.run(context.Background(), r.manifest, c, job)
+					if c.made != nil {
+						kept = c.made
+					}
+					if err != nil || res.Outcome != sandbox.OK {
 						b.Fatalf("%v: %s: %s\n%s", err, res.Outcome, res.Reason, res.Log)
 					}
 				}
@@ -82,8 +89,9 @@ type python struct {
 	name     string
 	manifest task.Manifest
 	image    []byte
-	host     tee.Host
-	warm     bool // after a run that leaves something for it
+	runtimes Runtimes
+	by       attest.Quoter // whose key seals what is compiled
+	warm     bool          // after a run that leaves something for it
 }
 
 func pythons(b *testing.B) (all []python) {
@@ -110,8 +118,11 @@ func pythons(b *testing.B) (all []python) {
 	}
 	if wasm := load("python-*.wasm"); wasm != nil {
 		m := manifest(task.RuntimePython, fmt.Sprintf("sha256:%x", sha256.Sum256(wasm)), "/code/main.py")
-		kept := tee.Host{Cache: tee.Cache{Dir: b.TempDir(), Key: task.Hash{1}}}
-		all = append(all, python{"python, compiled anew", m, wasm, tee.Host{}, false}, python{"python, compiled before", m, wasm, kept, true})
+		by, err := tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{}}.Quoter()
+		if err != nil {
+			b.Fatal(err)
+		}
+		all = append(all, python{"python, compiled anew", m, wasm, Standard(""), nil, false}, python{"python, compiled before", m, wasm, Standard(""), by, true})
 	}
 	if oci := load("python-pillow.tar"); oci != nil {
 		digest, err := image.Digest(oci)
@@ -120,10 +131,9 @@ func pythons(b *testing.B) (all []python) {
 		}
 		for _, name := range []string{"crun", "runc", "runsc"} {
 			m := manifest(task.RuntimeOCI, digest, "python3", "/code/main.py")
-			h := tee.Host{OCI: []string{name}}
-			if _, done, err := Standard().open(context.Background(), m, h); err == nil {
-				done()
-				all = append(all, python{"oci, " + name, m, oci, h, false})
+			rs := Standard(name)
+			if _, err := rs.digest(m.Runtime); err == nil {
+				all = append(all, python{"oci, " + name, m, oci, rs, nil, false})
 			}
 		}
 	}

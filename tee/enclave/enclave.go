@@ -125,10 +125,16 @@ func (e *enclave) start(b *tee.Begin) (tee.Response, error) {
 	if b.Context.Task != b.Task.ID() || b.Context.Function != b.Function.ID() || b.Context.Function != b.Task.Function {
 		return tee.Response{}, errors.New("the context is of another task or function")
 	}
+	if b.Context.Round != task.PreRun {
+		return tee.Response{}, errors.New("the first evidence is that before the run")
+	}
 	if err := e.runtimes.quotes(b.Platform.Kind); err != nil {
 		return tee.Response{}, err
 	}
-	var err error
+	runtime, err := e.runtimes.digest(b.Function.Manifest.Runtime)
+	if err != nil {
+		return tee.Response{}, err
+	}
 	if e.quoter, err = b.Platform.Quoter(); err != nil {
 		return tee.Response{}, err
 	}
@@ -145,7 +151,7 @@ func (e *enclave) start(b *tee.Begin) (tee.Response, error) {
 	}
 	e.vrfKey = vrf.NewKey(vrfSeed)
 	keys := attest.Keys{Seal: e.sealKey.Public(), Sign: task.PublicKey(e.signKey), VRF: task.Key(e.vrfKey.Public())}
-	e.begin, e.evidence.Keys = b, keys
+	e.begin, e.evidence.Keys, e.evidence.Runtime = b, keys, runtime
 	e.canary = attest.CanaryDue(e.vrfKey.Output(attest.CanaryInput(b.Context)), b.Context.CanaryPPM)
 	return e.quote(b.Nonces)
 }
@@ -157,9 +163,9 @@ func (e *enclave) quote(nonces []task.Hash) (tee.Response, error) {
 	var ev attest.Evidence
 	var err error
 	if e.canary {
-		ev, err = attest.Canary(e.quoter, c, keys, nonces, e.vrfKey.Output(attest.CanaryInput(c)))
+		ev, err = attest.Canary(e.quoter, c, keys, nonces, e.evidence.Runtime, e.vrfKey.Output(attest.CanaryInput(c)))
 	} else {
-		ev, err = attest.Make(e.quoter, c, keys, nonces, attest.EmptyState)
+		ev, err = attest.Make(e.quoter, c, keys, nonces, attest.EmptyState, e.evidence.Runtime)
 	}
 	if err != nil {
 		return tee.Response{}, err
@@ -219,7 +225,8 @@ func (e *enclave) run(q tee.Run) (tee.Response, error) {
 		Task: e.begin.Context.Task, Attempt: e.begin.Context.Attempt, View: e.begin.Context.View,
 		Node: e.begin.Context.Node, Evidence: e.input.shown, PreState: e.evidence.State, // what was judged, not what was quoted last
 	}
-	ran, outcome, err := e.execute(q)
+	compiled := compiled{sealed: q.Compiled, platform: e.quoter}
+	ran, outcome, err := e.execute(q, &compiled)
 	if err != nil {
 		return tee.Response{}, err
 	}
@@ -241,7 +248,7 @@ func (e *enclave) run(q tee.Run) (tee.Response, error) {
 		e.input, e.code = nil, nil
 	}
 	signed := task.SignedResult{Result: res, Signature: task.Sign(e.signKey, res.Hash())}
-	return tee.Response{Result: &signed, Output: output}, nil
+	return tee.Response{Result: &signed, Output: output, Compiled: compiled.made}, nil
 }
 
 // exit proves what is left: the same enclave, an empty writable space, and a
@@ -252,7 +259,7 @@ func (e *enclave) exit(q tee.Exit) (tee.Response, error) {
 	if q.Context != c {
 		return tee.Response{}, errors.New("the exit is of another context")
 	}
-	ev, err := attest.Make(e.quoter, c, e.evidence.Keys, []task.Hash{q.Nonce}, e.state)
+	ev, err := attest.Make(e.quoter, c, e.evidence.Keys, []task.Hash{q.Nonce}, e.state, e.evidence.Runtime)
 	return tee.Response{Evidence: task.Encode(ev)}, err
 }
 

@@ -28,7 +28,9 @@ type stage struct {
 	code, input         []byte
 }
 
-func newStage(t *testing.T) *stage {
+func newStage(t *testing.T) *stage { return newStageOf(t, Standard("")) }
+
+func newStageOf(t *testing.T, runtimes Runtimes) *stage {
 	s := &stage{t: t, ended: make(chan error, 1)}
 	s.alice, _ = seal.NewIdentity()
 	s.bob, _ = seal.NewIdentity()
@@ -43,7 +45,7 @@ func newStage(t *testing.T) *stage {
 	ar, aw := io.Pipe()
 	s.in, s.out = qw, ar
 	go func() {
-		err := Serve(qr, aw, Standard())
+		err := Serve(qr, aw, runtimes)
 		_ = aw.CloseWithError(io.EOF)
 		s.ended <- err
 	}()
@@ -254,6 +256,11 @@ func TestOutOfOrder(t *testing.T) {
 	foreign.Context.Task[0]++
 	if a := s.ask(tee.Request{Begin: &foreign}); a.Error == "" {
 		t.Error("began for another task than it was given")
+	}
+	early := s.begin
+	early.Context.Round = task.PostRun
+	if a := s.ask(tee.Request{Begin: &early}); a.Error == "" {
+		t.Error("began with the exit evidence")
 	}
 	s.start()
 	if a := s.ask(tee.Request{Begin: &s.begin}); a.Error == "" {

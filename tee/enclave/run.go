@@ -18,7 +18,7 @@ const logBytes = 64 << 10
 
 // execute runs the sandbox, unless a key opens nothing. An error is the host's
 // failure, for which nobody signs a result.
-func (e *enclave) execute(q tee.Run) (sandbox.Result, task.Outcome, error) {
+func (e *enclave) execute(q tee.Run, c *compiled) (sandbox.Result, task.Outcome, error) {
 	code, blame, err := e.code.decrypt(q.Code, e.begin.Function.Code)
 	if blame || err != nil {
 		return failed("Bob's key does not open his code"), task.BadCodeKey, err
@@ -38,14 +38,18 @@ func (e *enclave) execute(q tee.Run) (sandbox.Result, task.Outcome, error) {
 		return failed("Alice's input is not what the function takes: " + err.Error()), task.BadInputKey, nil
 	}
 	job := NewJob(m, e.begin.Task.Args, e.begin.Task.GasLimit, code, q.Image, inputs)
-	ran, err := e.runtimes.Run(context.Background(), m, e.begin.Host, job)
+	ran, err := e.runtimes.run(context.Background(), m, c, job)
 	return ran, outcomes[ran.Outcome], err
 }
 
 // Run runs a job in the runtime of its manifest, and holds what comes
 // out to that. An error is the host's failure.
-func (rs Runtimes) Run(ctx context.Context, m task.Manifest, h tee.Host, job sandbox.Job) (sandbox.Result, error) {
-	r, done, err := rs.open(ctx, m, h)
+func (rs Runtimes) Run(ctx context.Context, m task.Manifest, job sandbox.Job) (sandbox.Result, error) {
+	return rs.run(ctx, m, &compiled{}, job)
+}
+
+func (rs Runtimes) run(ctx context.Context, m task.Manifest, c *compiled, job sandbox.Job) (sandbox.Result, error) {
+	r, done, err := rs.open(ctx, m, c)
 	if err != nil {
 		return failed(""), fmt.Errorf("the sandbox does not start: %w", err)
 	}

@@ -39,7 +39,7 @@ func TestWhoBroughtWhat(t *testing.T) {
 	})
 	t.Run("Bob publishes an image that has another digest", func(t *testing.T) {
 		s := pythonStage(t, []byte("no interpreter"), "sha256:"+strings.Repeat("0", 64))
-		if a := s.ask(tee.Request{Run: &tee.Run{Code: s.code, Input: s.input, Image: []byte("no interpreter")}}); a.Result == nil || a.Result.Result.Outcome != task.FunctionError {
+		if a := s.ask(tee.Request{Run: &tee.Run{Code: s.code, Input: s.input, Image: []byte("no interpreter")}}); a.Result == nil || a.Result.Result.Outcome != task.RunFailed {
 			t.Errorf("%+v", a)
 		}
 	})
@@ -95,7 +95,7 @@ func TestOutputFitsIntoABlob(t *testing.T) {
 	ran := sandbox.Result{Outcome: sandbox.OK, Log: []byte("log"), Outputs: []sandbox.File{{Name: "a", Data: make([]byte, task.MaxBlob)}}}
 	outcome := task.RunOK
 	packed, err := archive(&ran, &outcome)
-	if err != nil || outcome != task.OutputExceeded {
+	if err != nil || outcome != task.RunFailed {
 		t.Fatalf("%v, %v", outcome, err)
 	}
 	if out, err := tee.Unpack(packed); err != nil || len(out.Files) != 0 || out.Reason == "" || string(out.Log) != "log" {

@@ -2,20 +2,12 @@ package enclave
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/task"
-	"github.com/prytany/prytany/tee"
 )
 
 // A Runner runs jobs by one technology (spec §9.3).
@@ -26,31 +18,52 @@ type Runner interface {
 // A Runtime is a technology that an enclave program has in it.
 type Runtime struct {
 	// Open opens what a function runs in, and says how to close it.
-	Open func(ctx context.Context, m task.Manifest, h tee.Host) (r Runner, done func(), err error)
+	Open func(ctx context.Context, m task.Manifest) (r Runner, done func(), err error)
+	// Digest, if there is one, names what Open takes beside this program to run
+	// functions with. It is asked first, and the evidence says it (spec §9.6.7).
+	Digest func() (task.Hash, error)
 	// Simulated says that it shows the plaintext to somebody outside of the
 	// enclave. A program that has such a runtime quotes by the simulated platform
 	// and no other.
 	Simulated bool
+
+	compiles bool // a public module of the image's, which takes seconds
 }
 
 // Runtimes are all that a program has, by the manifest's names of them.
 type Runtimes map[string]Runtime
 
-// Standard are the runtimes that keep the plaintext in the enclave.
-func Standard() Runtimes {
-	return Runtimes{
-		task.RuntimeWasm: {Open: func(ctx context.Context, _ task.Manifest, _ tee.Host) (Runner, func(), error) {
+// Standard are the runtimes that keep the plaintext in the enclave. oci is the
+// path of the OCI runtime that starts containers, if there is one. It is opened
+// here and now, before walls hide it; who chose it does not matter, for the
+// evidence says what it is.
+func Standard(oci string) Runtimes {
+	rs := Runtimes{
+		task.RuntimeWasm: {Open: func(ctx context.Context, _ task.Manifest) (Runner, func(), error) {
 			w, err := sandbox.NewWasm(ctx)
 			return w, func() { _ = w.Close(ctx) }, err
 		}},
-		task.RuntimePython: {Open: func(ctx context.Context, m task.Manifest, h tee.Host) (Runner, func(), error) {
-			return interpreter(ctx, h.Cache, m.Image.Digest)
-		}},
-		task.RuntimeOCI: {Open: func(ctx context.Context, _ task.Manifest, h tee.Host) (Runner, func(), error) {
-			k, err := container.New(ctx, container.Config{Runtimes: h.OCI})
-			return k, func() { _ = k.Close() }, err
-		}},
+		task.RuntimePython: {compiles: true},
 	}
+	if oci != "" {
+		p, err := container.Open(oci)
+		rs[task.RuntimeOCI] = Runtime{
+			Digest: func() (task.Hash, error) {
+				if err != nil {
+					return task.Hash{}, err
+				}
+				return p.Load()
+			},
+			Open: func(ctx context.Context, _ task.Manifest) (Runner, func(), error) {
+				if err != nil {
+					return nil, nil, err
+				}
+				k, err := container.New(ctx, container.Config{Program: p})
+				return k, func() { _ = k.Close() }, err
+			},
+		}
+	}
+	return rs
 }
 
 // quotes says whether a program with these runtimes may quote by a kind.
@@ -63,128 +76,26 @@ func (rs Runtimes) quotes(kind attest.Kind) error {
 	return nil
 }
 
-// open opens what a function runs in.
-func (rs Runtimes) open(ctx context.Context, m task.Manifest, h tee.Host) (Runner, func(), error) {
-	r, ok := rs[m.Runtime]
+// digest names what a runtime takes beside this program; zero is nothing.
+func (rs Runtimes) digest(name string) (task.Hash, error) {
+	r, ok := rs[name]
 	if !ok {
+		return task.Hash{}, fmt.Errorf("this enclave has no runtime %q", name)
+	}
+	if r.Digest == nil {
+		return task.Hash{}, nil
+	}
+	return r.Digest()
+}
+
+// open opens what a function runs in.
+func (rs Runtimes) open(ctx context.Context, m task.Manifest, c *compiled) (Runner, func(), error) {
+	r, ok := rs[m.Runtime]
+	switch {
+	case !ok:
 		return nil, nil, fmt.Errorf("this enclave has no runtime %q", m.Runtime)
+	case r.compiles:
+		return c.interpreter(ctx, m.Image.Digest)
 	}
-	return r.Open(ctx, m, h)
-}
-
-// interpreter opens an engine for a public module, which takes seconds to
-// compile: what comes of that is kept for the next enclave, with the host.
-func interpreter(ctx context.Context, c tee.Cache, digest string) (Runner, func(), error) {
-	sweep(ramDir())
-	ram, err := os.MkdirTemp(ramDir(), fmt.Sprintf("%s%d-", compiledPrefix, os.Getpid()))
-	if err != nil {
-		return nil, nil, err
-	}
-	kept := file(c, digest)
-	found := kept.restore(ram)
-	r, err := sandbox.NewWasmCached(ctx, ram)
-	return r, func() {
-		_ = r.Close(ctx)
-		if !found {
-			kept.save(ram) // without it the next one compiles again
-		}
-		_ = os.RemoveAll(ram)
-	}, err
-}
-
-// compiledPrefix begins the name of an enclave's directory of what it compiles,
-// and its process id follows.
-const compiledPrefix = "prytany-compiled-"
-
-// sweep removes the directories of enclaves that were killed: each has a whole
-// compiled interpreter in memory.
-func sweep(dir string) {
-	old, _ := filepath.Glob(filepath.Join(dir, compiledPrefix+"*-*"))
-	for _, path := range old {
-		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(path), compiledPrefix), "-")
-		if _, err := os.Stat("/proc/" + pid); errors.Is(err, fs.ErrNotExist) {
-			_ = os.RemoveAll(path)
-		}
-	}
-}
-
-// ramDir is where files are in memory, if there is such a place.
-func ramDir() string {
-	if st, err := os.Stat("/dev/shm"); err == nil && st.IsDir() {
-		return "/dev/shm"
-	}
-	return os.TempDir()
-}
-
-// maxCompiled bounds what is read back, in bytes.
-const maxCompiled = 512 << 20
-
-// cached is one compiled module in a cache.
-type cached struct {
-	path string
-	key  task.Hash
-}
-
-func file(c tee.Cache, digest string) cached {
-	if c.Dir == "" || c.Key.IsZero() {
-		return cached{}
-	}
-	key := task.H(task.TagCompiled, c.Key[:], []byte(digest))
-	return cached{filepath.Join(c.Dir, key.String()), key}
-}
-
-func (c cached) mac(body []byte) []byte {
-	m := hmac.New(sha256.New, c.key[:])
-	m.Write(body)
-	return m.Sum(nil)
-}
-
-// module is a file of the engine's own cache.
-type module struct {
-	Path string `cbor:"1,keyasint"`
-	Data []byte `cbor:"2,keyasint"`
-}
-
-// restore puts what an earlier enclave of this kind has compiled into a
-// directory of this one's; false if there is none that can be trusted.
-func (c cached) restore(dir string) bool {
-	if st, err := os.Stat(c.path); err != nil || st.Size() > maxCompiled {
-		return false
-	}
-	raw, err := os.ReadFile(c.path)
-	if err != nil || len(raw) < sha256.Size || !hmac.Equal(raw[:sha256.Size], c.mac(raw[sha256.Size:])) {
-		return false
-	}
-	m, err := task.Decode[module](raw[sha256.Size:], maxCompiled)
-	if err != nil || !filepath.IsLocal(m.Path) {
-		return false
-	}
-	to := filepath.Join(dir, m.Path)
-	return os.MkdirAll(filepath.Dir(to), 0o700) == nil && os.WriteFile(to, m.Data, 0o600) == nil
-}
-
-// save keeps the one module that an engine has compiled into a directory.
-func (c cached) save(dir string) {
-	if c.path == "" {
-		return
-	}
-	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		body := task.Encode(module{rel, data})
-		part := fmt.Sprintf("%s.%d", c.path, os.Getpid())
-		if err := os.WriteFile(part, append(c.mac(body), body...), 0o600); err != nil {
-			return err
-		}
-		return os.Rename(part, c.path)
-	})
+	return r.Open(ctx, m)
 }

@@ -126,7 +126,7 @@ func (b *bench) want(q Quoter) attest.Expected {
 
 func (b *bench) make(q attest.Quoter, w attest.Expected) attest.Evidence {
 	b.t.Helper()
-	e, err := attest.Make(q, w.Context, enclaveKeys, w.Nonces, attest.EmptyState)
+	e, err := attest.Make(q, w.Context, enclaveKeys, w.Nonces, attest.EmptyState, task.Hash{})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -293,7 +293,7 @@ func TestCanaryOnATPM(t *testing.T) {
 	w := b.want(q)
 	for i, reason := range []string{attest.DirtyState, attest.NotBound, attest.BadSignature} {
 		beta := [64]byte{8: byte(i)}
-		e, err := attest.Canary(q, w.Context, enclaveKeys, w.Nonces, beta)
+		e, err := attest.Canary(q, w.Context, enclaveKeys, w.Nonces, task.Hash{}, beta)
 		if err != nil {
 			t.Fatal(err)
 		}
