@@ -30,7 +30,7 @@ type Simulated struct {
 
 // Sealer is a [attest.Quoter] that can derive keys, too. Another program, or
 // another machine, is never given the same; a host is, if it may make the
-// platform what it likes (spec §9.1.5).
+// platform what it likes (spec §12.3.8).
 type Sealer interface {
 	SealingKey(label task.Hash) (task.Hash, error)
 }

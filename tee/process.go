@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -23,15 +24,29 @@ type Enclave struct {
 	done chan struct{} // closed when the process has ended
 }
 
-// Start runs the program as a process of its own: the arguments that it takes to
-// find things by (spec §9.1.5), an environment of constants, its own process group, killed if this process dies. ctx bounds its
-// life.
+// environment is all of an enclave's. A garbage collection that begins while a
+// guest computes would hold the whole process until the guest next calls the
+// host, its wall limit with it; the process lives for one task, so it may do
+// without.
+var environment = []string{"GOGC=off", "GOMEMLIMIT=4GiB", "GOTRACEBACK=none"}
+
+// CheckEnvironment refuses any other: the Go runtime obeys words in there, and
+// its libraries look for places.
+func CheckEnvironment(have []string) error {
+	for _, word := range have {
+		if !slices.Contains(environment, word) {
+			return fmt.Errorf("an enclave has no %q in its environment", word)
+		}
+	}
+	return nil
+}
+
+// Start runs the program as a process of its own: the argument that it takes to
+// find something by (spec §9.1.6), an environment of constants, its own process
+// group, killed if this process dies. ctx bounds its life.
 func (p *Program) Start(ctx context.Context, args ...string) (*Enclave, error) {
 	cmd := &exec.Cmd{Path: p.Path(), Args: append([]string{p.name}, args...)}
-	// A garbage collection that begins while a guest computes would hold the
-	// whole process until the guest next calls the host, its wall limit with it.
-	// The process lives for one task, so it may do without.
-	cmd.Env = []string{"GOGC=off", "GOMEMLIMIT=4GiB", "GOTRACEBACK=none"}
+	cmd.Env = environment
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	in, err := cmd.StdinPipe()

@@ -14,6 +14,7 @@ import (
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/tee/enclave"
 )
 
@@ -21,7 +22,7 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == container.InitArg {
 		os.Exit(container.InitMain(os.Stdin, os.Stdout))
 	}
-	if enclave.Serve(os.Stdin, os.Stdout, enclave.Runtimes{task.RuntimeDocker: {Simulated: true, Open: open}}) != nil {
+	if tee.CheckEnvironment(os.Environ()) != nil || enclave.Serve(os.Stdin, os.Stdout, enclave.Runtimes{task.RuntimeDocker: {Simulated: true, Open: open}}) != nil {
 		os.Exit(1)
 	}
 }

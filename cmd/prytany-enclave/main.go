@@ -10,6 +10,7 @@ package main
 import (
 	"os"
 
+	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/tee/enclave"
 )
 
@@ -18,7 +19,7 @@ func main() {
 	if len(os.Args) == 2 {
 		oci = os.Args[1]
 	}
-	if enclave.Serve(os.Stdin, os.Stdout, enclave.Standard(oci)) != nil {
+	if tee.CheckEnvironment(os.Environ()) != nil || enclave.Serve(os.Stdin, os.Stdout, enclave.Standard(oci)) != nil {
 		os.Exit(1)
 	}
 }
