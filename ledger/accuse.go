@@ -102,7 +102,7 @@ func (b *Block) weighShown(c *Case, from task.Address, accused task.NodeID, s ta
 	if r == task.PreRun && c.View.Canary != nil || r != c.PreRound() && r != task.PostRun {
 		return false, task.Refuse("nothing-new", "the evidence of that round was a canary, and is settled")
 	}
-	if round := c.Round(r); c.Phase < Closed && (round.ClosedAt == 0 || r == task.PostRun && (c.Phase != Reviewing || c.View.Pre.Faulty != "")) {
+	if round := c.Round(r); c.Phase < Closed && (round.ClosedAt == 0 || r == task.PostRun && (c.Phase != Reviewing || c.View.Pre.Faulty)) {
 		return false, task.Refuse("accusation-early", "the %s commitments are not closed: its verifiers speak first, and an executor must be able to explain itself", r)
 	}
 	if accused == c.View.Executor {
@@ -120,18 +120,17 @@ func (b *Block) weighEvidence(c *Case, from task.Address, s task.Showing) (bool,
 		cause = UncleanExit
 	}
 	round := c.Round(r)
-	if round.Faulty != "" || c.slashed(c.View.Executor, r, cause) {
+	if round.Faulty || c.slashed(c.View.Executor, r, cause) {
 		return false, task.Refuse("nothing-new", "the chain knows that this evidence is faulty")
 	}
-	a := b.appraise(c, r, s.Evidence)
-	if a.Verdict == task.OK {
+	if b.appraise(c, r, s.Evidence) == task.OK {
 		return false, nil
 	}
 	if c.Phase == Closed {
 		want, _ := b.atStake(c.View.Executor).MulDiv(b.Params.BadEvidencePPM, million)
 		b.slash(c, c.View.Executor, r, cause, want, []share{{account: from, weight: 1}})
 		b.jail(c.View.Executor, c.ID())
-		b.saveCase(c, c.Deadline, "the %s evidence of %s was faulty: %s", r, c.View.Executor.Short(), a.Reason)
+		b.saveCase(c, c.Deadline, "the %s evidence of %s was faulty", r, c.View.Executor.Short())
 		return true, nil
 	}
 	switch {
@@ -141,7 +140,7 @@ func (b *Block) weighEvidence(c *Case, from task.Address, s task.Showing) (bool,
 		round.Other = &s
 	}
 	round.Accuser = from
-	b.foundFaulty(c, r, a.Reason)
+	b.foundFaulty(c, r)
 	return true, nil
 }
 
@@ -162,7 +161,7 @@ func (b *Block) weighVerdict(c *Case, accused task.NodeID, s task.Showing, accus
 		}
 		seats := task.Amount(c.Member(accused).Seats)
 		switch truth := b.appraise(c, r, s.Evidence); {
-		case truth.Verdict == v.Verdict:
+		case truth == v.Verdict:
 			return false, nil
 		case v.Verdict == task.OK:
 			b.slash(c, accused, r, FalseOK, seats*b.Params.Miss, accuser)

@@ -469,7 +469,7 @@ func (b *Block) skip(t task.Skip) error {
 	if c.Phase < Attesting || c.Phase > Running || t.View != c.View.Number+1 {
 		return task.Refuse("skip-stale", "the view is %d in phase %s", c.View.Number, c.Phase)
 	}
-	if c.View.Pre.Faulty != "" {
+	if c.View.Pre.Faulty {
 		return task.Refuse("skip-stale", "the executor is not silent: its evidence is faulty, and that costs it more")
 	}
 	if err := c.CheckSkip(t); err != nil {
@@ -531,7 +531,7 @@ func (b *Block) release(from task.Address, r task.Release) error {
 // released starts the run's deadline once the enclave is found good and both
 // owners have released.
 func (b *Block) released(c *Case) {
-	if c.Phase != Releasing || c.View.Pre.Faulty != "" || !c.Released(task.Alice) || !c.Released(task.Bob) {
+	if c.Phase != Releasing || c.View.Pre.Faulty || !c.Released(task.Alice) || !c.Released(task.Bob) {
 		return
 	}
 	was := c.Deadline
@@ -549,8 +549,8 @@ func (b *Block) result(s task.SignedResult) error {
 	if c.Phase != Releasing && c.Phase != Running {
 		return task.Refuse("result-stale", "no result is awaited in phase %s", c.Phase)
 	}
-	if c.View.Pre.Faulty != "" {
-		return task.Refuse("result-early", "the chain has found this enclave's evidence faulty: %s", c.View.Pre.Faulty)
+	if c.View.Pre.Faulty {
+		return task.Refuse("result-early", "the chain has found this enclave's evidence faulty")
 	}
 	if err := c.CheckResult(s); err != nil {
 		return err

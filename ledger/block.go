@@ -44,13 +44,13 @@ type Block struct {
 	beacon task.Hash
 	time   int64 // the block's own
 	events []Event
-	judged map[task.Hash]attest.Appraisal
+	judged map[task.Hash]task.Verdict
 }
 
 // NewBlock starts the changes of a block at a height, over the state after the
 // block before it. Nothing reaches the store before End.
 func NewBlock(s Store, height uint64) *Block {
-	b := &Block{Height: height, state: newOverlay(s), judged: map[task.Hash]attest.Appraisal{}}
+	b := &Block{Height: height, state: newOverlay(s), judged: map[task.Hash]task.Verdict{}}
 	b.Params, _ = load[Params](s, []byte(keyParams))
 	b.meta, _ = load[Meta](s, []byte(keyMeta))
 	b.beacon, _ = load[task.Hash](s, []byte(keyBeacon))
@@ -71,15 +71,16 @@ func (b *Block) BeaconInput() []byte {
 }
 
 // appraise is the case's own, done once in a block for evidence of one round: it
-// may be slow, and decides about every verifier.
-func (b *Block) appraise(c *Case, r task.Round, evidence []byte) attest.Appraisal {
+// may be slow, and decides about every verifier. It gives the verdict alone: the
+// reason is for people, and must not get into the state (spec §7.4.3).
+func (b *Block) appraise(c *Case, r task.Round, evidence []byte) task.Verdict {
 	key := task.H(task.TagEvidence, evidence, task.Encode(c.Wanted(r)))
-	a, ok := b.judged[key]
+	v, ok := b.judged[key]
 	if !ok {
-		a = c.Appraise(r, evidence)
-		b.judged[key] = a
+		v = c.Appraise(r, evidence).Verdict
+		b.judged[key] = v
 	}
-	return a
+	return v
 }
 
 // Begin starts the block with its proposer's beacon, nil if none is due, and
@@ -203,9 +204,9 @@ func (b *Block) expire(c *Case) {
 	switch {
 	case c.Phase == Electing:
 		b.closeClaims(c)
-	case c.Phase == Attesting && c.View.Pre.Faulty == "":
+	case c.Phase == Attesting && !c.View.Pre.Faulty:
 		b.attestUp(c)
-	case c.Phase >= Attesting && c.View.Pre.Faulty != "":
+	case c.Phase >= Attesting && c.View.Pre.Faulty:
 		b.endFaulty(c, c.PreRound())
 	case c.Phase == Reviewing && c.View.Post.ClosedAt == 0 && c.committedSeats(task.PostRun) >= sortition.Quorum(c.JudgeSeats()):
 		b.closeCommits(c, task.PostRun)
@@ -215,7 +216,7 @@ func (b *Block) expire(c *Case) {
 		b.settle(c, BobSilent)
 	case c.Phase == Running:
 		b.passOver(c, "no result in time", true)
-	case c.Phase == Reviewing && b.Height < c.roundEnd(task.PostRun) && c.View.Post.Faulty == "":
+	case c.Phase == Reviewing && b.Height < c.roundEnd(task.PostRun) && !c.View.Post.Faulty:
 		b.extend(c, task.PostRun, c.roundEnd(task.PostRun))
 	case c.Phase == Reviewing:
 		b.endReview(c)

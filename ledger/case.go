@@ -87,7 +87,7 @@ type Round struct {
 	Evidence    []byte            `cbor:"3,keyasint" json:"-"`
 	Reveals     []task.Reveal     `cbor:"4,keyasint" json:"reveals"`
 	Signature   task.Signature    `cbor:"5,keyasint" json:"-"`           // the executor's, over the evidence
-	Faulty      string            `cbor:"6,keyasint" json:"faulty"`      // reason, once the chain itself has found the evidence faulty
+	Faulty      bool              `cbor:"6,keyasint" json:"faulty"`      // the chain itself has found the evidence faulty; never why (spec §7.4.3)
 	Accuser     task.Address      `cbor:"7,keyasint" json:"accuser"`     // who told the chain so, if no verifier did
 	Other       *task.Showing     `cbor:"8,keyasint,omitempty" json:"-"` // what is faulty, if it is not what was judged
 }

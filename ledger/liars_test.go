@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"crypto/ed25519"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -72,7 +73,7 @@ func TestFaultWithProofBeatsAnyNumberOfOKs(t *testing.T) {
 	liar, honest := c.View.Executor, w.verifiers()[0]
 	before, burned := w.earned(honest), w.state().Meta().Burned
 	w.judgeThis(task.PreRun, w.dirty(task.PreRun), w.except(1, task.OK, everyone(task.Fault)))
-	if w.c().View.Pre.Faulty != attest.DirtyState {
+	if !w.c().View.Pre.Faulty {
 		t.Fatalf("the chain sees no fault: %v", w.c().History)
 	}
 	for w.c().View.Number == 0 {
@@ -783,8 +784,8 @@ func TestNobodyIsAccusedBetweenAttempts(t *testing.T) {
 	if err := w.send("carol", task.Body{Accuse: &task.Accusation{Ballot: shown.Ballot, Accused: executor, Shown: &shown}}); task.CodeOf(err) != "accusation-early" {
 		t.Errorf("%v", err)
 	}
-	if c := w.c(); c.Phase != Posted || c.View.Pre.Faulty != "" {
-		t.Errorf("%s, %q", c.Phase, c.View.Pre.Faulty)
+	if c := w.c(); c.Phase != Posted || c.View.Pre.Faulty {
+		t.Errorf("%s, %t", c.Phase, c.View.Pre.Faulty)
 	}
 	w.next()
 	if c := w.c(); c.Phase != Electing || c.Attempt != 1 || len(c.Slashes) > 0 {
@@ -818,5 +819,82 @@ func TestSlashesOfStrangersEnd(t *testing.T) {
 	}
 	if _, err := ParseCase(task.Encode(w.c())); err != nil {
 		t.Errorf("the case cannot be read any more: %v", err)
+	}
+}
+
+// The state and its events say that evidence is faulty, never why: not by a
+// code, not by a word of an appraisal. Verifiers may say it, in what they signed.
+func TestTheStateSaysThatEvidenceIsFaultyNeverWhy(t *testing.T) {
+	accuse := func(w *world, r task.Round) {
+		c := w.c()
+		w.must("alice", task.Body{Accuse: &task.Accusation{Ballot: c.Ballot(r), Accused: c.View.Executor, Shown: ref(w.c().Shown(r))}})
+	}
+	passOver := func(w *world) {
+		for w.c().View.Number == 0 {
+			w.next()
+		}
+	}
+	for name, story := range map[string]func() *world{
+		"one verifier says FAULT": func() *world {
+			w := elected(t)
+			w.judgeThis(task.PreRun, w.dirty(task.PreRun), w.except(1, task.OK, everyone(task.Fault)))
+			passOver(w)
+			return w
+		},
+		"an accusation": func() *world {
+			w := elected(t)
+			w.judgeThis(task.PreRun, w.dirty(task.PreRun), everyone(task.OK))
+			accuse(w, task.PreRun)
+			passOver(w)
+			return w
+		},
+		"an accusation after the end": func() *world {
+			w := ran(t, task.RunOK, 250_000)
+			w.judgeThis(task.PostRun, w.quote(task.PostRun), everyone(task.OK))
+			w.wait(Closed)
+			s := w.shown(task.PostRun, w.dirty(task.PostRun))
+			w.must("alice", task.Body{Accuse: &task.Accusation{Ballot: s.Ballot, Accused: w.c().View.Executor, Shown: &s}})
+			return w
+		},
+		"a canary": func() *world {
+			w := elected(t, always)
+			w.judgeThis(task.PreRun, w.dirty(task.PreRun), w.except(2, task.OK, everyone(task.Fault)))
+			w.must("carol", task.Body{Canary: ref(w.opening())})
+			return w
+		},
+		"the time is up": func() *world {
+			w := elected(t)
+			w.must("carol", task.Body{Show: ref(w.shown(task.PreRun, w.dirty(task.PreRun)))})
+			passOver(w)
+			return w
+		},
+		"a dirty exit": func() *world {
+			w := ran(t, task.RunOK, 250_000)
+			w.must("carol", task.Body{Show: ref(w.shown(task.PostRun, w.dirty(task.PostRun)))})
+			w.wait(Closed)
+			return w
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := story()
+			w.next()
+			why := w.c().Appraise(task.PostRun, task.Encode(w.dirty(task.PostRun)))
+			if why.Reason != attest.DirtyState {
+				t.Fatalf("%+v", why)
+			}
+			if said := fmt.Sprint(w.events); !strings.Contains(said, "faulty") && !strings.Contains(said, "canary") && !strings.Contains(said, "dirty-exit") {
+				t.Errorf("nothing was found faulty: %s", said)
+			}
+			for _, word := range []string{why.Reason, why.Detail[:16]} {
+				if strings.Contains(fmt.Sprint(w.events), word) {
+					t.Errorf("an event says %q", word)
+				}
+				for key, value := range w.store.m {
+					if strings.Contains(string(value), word) {
+						t.Errorf("the state says %q under %q", word, key)
+					}
+				}
+			}
+		})
 	}
 }

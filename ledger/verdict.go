@@ -133,7 +133,7 @@ func (b *Block) openRound(ballot task.Ballot) (*Case, task.Round, error) {
 // that its evidence could have been made at any time; and as long as no fault
 // of the enclave itself makes it idle.
 func (c *Case) exitDue() bool {
-	return c.Phase == Reviewing && !c.View.ExitNonce.IsZero() && c.View.Pre.Faulty == ""
+	return c.Phase == Reviewing && !c.View.ExitNonce.IsZero() && !c.View.Pre.Faulty
 }
 
 // verdicts takes the new reveals of a set, each of which must open a
@@ -147,7 +147,7 @@ func (b *Block) verdicts(t task.Verdicts) error {
 		return err
 	}
 	round := c.Round(r)
-	if r == task.PreRun && round.Faulty != "" && round.Other == nil && !bytes.Equal(t.Shown.Evidence, round.Evidence) {
+	if r == task.PreRun && round.Faulty && round.Other == nil && !bytes.Equal(t.Shown.Evidence, round.Evidence) {
 		b.shownTwice(c, t.Shown)
 	}
 	all := slices.Clone(round.Reveals)
@@ -172,7 +172,7 @@ func (b *Block) verdicts(t task.Verdicts) error {
 	b.saveCase(c, c.Deadline, "%s verdicts: OK %d, FAULT %d of %d seats, a quorum is %d", r, ok, bad, c.JudgeSeats(), need)
 	b.lookAgain(c, r)
 	switch {
-	case round.Faulty != "":
+	case round.Faulty:
 		b.lastWords(c, r)
 	case r == task.PostRun && c.allRevealed(r) && len(round.Evidence) > 0:
 		b.endReview(c)
@@ -181,7 +181,7 @@ func (b *Block) verdicts(t task.Verdicts) error {
 		c.Phase, c.Deadline = Releasing, b.Height+b.Params.ReleaseBlocks
 		b.saveCase(c, was, "the enclave is found good: owners may release their keys until block %d", c.Deadline)
 		b.released(c)
-	case r != task.PostRun && c.allRevealed(r) && c.Phase == Attesting && b.appraise(c, r, round.Evidence).Verdict == task.OK:
+	case r != task.PostRun && c.allRevealed(r) && c.Phase == Attesting && b.appraise(c, r, round.Evidence) == task.OK:
 		b.redraw(c) // all have spoken, and too few for evidence that is good
 	}
 	return nil
@@ -209,9 +209,9 @@ func (b *Block) lookAgain(c *Case, r task.Round) {
 	doubted := r == task.PostRun || slices.ContainsFunc(round.Reveals, func(v task.Reveal) bool {
 		return v.Verdict == task.Fault && v.Evidence == digest && c.Judges(v.Node)
 	})
-	if round.Faulty == "" && doubted && len(round.Evidence) > 0 {
-		if a := b.appraise(c, r, round.Evidence); a.Verdict == task.Fault {
-			b.foundFaulty(c, r, a.Reason)
+	if !round.Faulty && doubted && len(round.Evidence) > 0 {
+		if b.appraise(c, r, round.Evidence) == task.Fault {
+			b.foundFaulty(c, r)
 		}
 	}
 }
@@ -220,21 +220,21 @@ func (b *Block) lookAgain(c *Case, r task.Round) {
 // get the time to say what they had committed to, and its executor the time to
 // show that it was a canary: as long as anyone has to be found good, since an
 // honest one may be cut off for a while.
-func (b *Block) foundFaulty(c *Case, r task.Round, reason string) {
+func (b *Block) foundFaulty(c *Case, r task.Round) {
 	round, was := c.Round(r), c.Deadline
-	round.Faulty = reason
+	round.Faulty = true
 	c.Deadline = max(round.ClosedAt, b.Height) + b.Params.CommitBlocks
 	if r == task.PreRun && b.Params.CanaryPPM > 0 {
 		c.Deadline = max(c.Deadline, c.roundEnd(r))
 	}
-	b.saveCase(c, was, "the chain finds the %s evidence faulty itself: %s; last words and an explanation are due by block %d", r, reason, c.Deadline)
+	b.saveCase(c, was, "the chain finds the %s evidence faulty itself; last words and an explanation are due by block %d", r, c.Deadline)
 }
 
 // lastWords ends a faulty round before its time when everyone has spoken and
 // nothing more can come.
 func (b *Block) lastWords(c *Case, r task.Round) {
 	explained := r != task.PreRun || b.Params.CanaryPPM == 0 || c.View.Opening != nil
-	if c.allRevealed(r) && explained && (r != task.PostRun || c.View.Pre.Faulty == "") {
+	if c.allRevealed(r) && explained && (r != task.PostRun || !c.View.Pre.Faulty) {
 		b.endFaulty(c, r)
 	}
 }
@@ -252,7 +252,7 @@ func (b *Block) endFaulty(c *Case, r task.Round) {
 		b.settle(c, BadEnclave)
 	default:
 		b.condemn(c, r, BadEvidence)
-		b.passOver(c, "its evidence was faulty: "+c.View.Pre.Faulty, false)
+		b.passOver(c, "its evidence was faulty", false)
 	}
 }
 
@@ -326,7 +326,7 @@ func (b *Block) canary(t task.Canary) error {
 	}
 	was := c.Deadline
 	c.View.Opening = &t
-	round.Faulty = b.appraise(c, r, c.faulty(r)).Reason
+	round.Faulty = true // CheckCanary has appraised it
 	c.Phase, c.Deadline = Attesting, max(round.ClosedAt+b.Params.CommitBlocks, b.Height+1)
 	b.saveCase(c, was, "the executor shows that its evidence was a canary; last words are due by block %d", c.Deadline)
 	b.lastWords(c, r)
@@ -411,7 +411,7 @@ func (b *Block) endRound(c *Case, r task.Round) {
 		return
 	}
 	digest := task.H(task.TagEvidence, round.Evidence)
-	differ := round.Faulty != "" || slices.ContainsFunc(round.Reveals, func(v task.Reveal) bool { return v.Verdict == task.Fault })
+	differ := round.Faulty || slices.ContainsFunc(round.Reveals, func(v task.Reveal) bool { return v.Verdict == task.Fault })
 	for _, k := range slices.Clone(round.Commitments) {
 		if !c.Judges(k.Node) {
 			continue
@@ -420,8 +420,8 @@ func (b *Block) endRound(c *Case, r task.Round) {
 		i := slices.IndexFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == k.Node })
 		switch {
 		case i < 0 && b.Height < round.ClosedAt+b.Params.CommitBlocks: // it had time left
-		case i < 0 && r == task.PostRun && c.View.Pre.Faulty != "": // it was not heard any more
-		case i < 0 && round.Faulty != "" && round.Other == nil:
+		case i < 0 && r == task.PostRun && c.View.Pre.Faulty: // it was not heard any more
+		case i < 0 && round.Faulty && round.Other == nil:
 			b.slash(c, k.Node, r, NoReveal, seats*b.Params.Miss, c.witnesses(r))
 			b.missed(k.Node, c.ID())
 		case i < 0:
@@ -439,7 +439,7 @@ func (b *Block) endRound(c *Case, r task.Round) {
 func (b *Block) judge(c *Case, r task.Round, v task.Reveal) {
 	seats := task.Amount(c.Member(v.Node).Seats)
 	round := c.Round(r)
-	truth := b.appraise(c, r, round.Evidence).Verdict
+	truth := b.appraise(c, r, round.Evidence)
 	switch {
 	case truth == v.Verdict && truth == task.OK:
 		b.logNode(v.Node, c.ID(), Verified, 0)
@@ -469,7 +469,7 @@ func (c *Case) speaking(reveals []task.Reveal, evidence []byte) (seats uint32) {
 // and keys may be on their way to it, the chain has found it faulty, or it came
 // with the proof of a canary.
 func (c *Case) decided(r task.Round) bool {
-	return r == task.Recheck || r == task.PreRun && c.Phase > Attesting || c.Round(r).Faulty != ""
+	return r == task.Recheck || r == task.PreRun && c.Phase > Attesting || c.Round(r).Faulty
 }
 
 // attestUp is the end of the time in which an enclave had to be found good.
@@ -479,15 +479,15 @@ func (b *Block) attestUp(c *Case) {
 	switch {
 	case round.ClosedAt == 0 && c.committedSeats(r) >= sortition.Quorum(c.JudgeSeats()):
 		b.closeCommits(c, r)
-	case b.Height < c.roundEnd(r) && round.Faulty == "":
+	case b.Height < c.roundEnd(r) && !round.Faulty:
 		b.extend(c, r, c.roundEnd(r))
 	case len(round.Evidence) == 0:
 		b.passOver(c, "it showed no evidence in time", true)
-	case b.appraise(c, r, round.Evidence).Verdict == task.Fault:
+	case b.appraise(c, r, round.Evidence) == task.Fault:
 		if round.ClosedAt == 0 { // an executor can explain a canary only after that
 			b.closeCommits(c, r)
 		}
-		b.foundFaulty(c, r, b.appraise(c, r, round.Evidence).Reason)
+		b.foundFaulty(c, r)
 	default:
 		// The evidence is good, and too few say so: that is the committee's doing.
 		b.redraw(c)
@@ -507,7 +507,7 @@ func (b *Block) endReview(c *Case) {
 	ok, _ := c.Tally(task.PostRun, round.Reveals)
 	quorum := round.ClosedAt != 0 && ok >= sortition.Quorum(c.JudgeSeats())
 	switch {
-	case round.Faulty != "":
+	case round.Faulty:
 		b.endFaulty(c, task.PostRun)
 	case quorum:
 		b.settle(c, outcomeOf(c.View.Result.Result.Outcome))
@@ -515,8 +515,8 @@ func (b *Block) endReview(c *Case) {
 		want, _ := b.atStake(c.View.Executor).MulDiv(b.Params.SilentSlashPPM, million)
 		b.slash(c, c.View.Executor, task.PostRun, Silent, want, nil)
 		b.settle(c, ExitSilent)
-	case b.appraise(c, task.PostRun, round.Evidence).Verdict == task.Fault:
-		round.Faulty = b.appraise(c, task.PostRun, round.Evidence).Reason
+	case b.appraise(c, task.PostRun, round.Evidence) == task.Fault:
+		round.Faulty = true
 		b.endFaulty(c, task.PostRun)
 	default: // too few spoke; the exit is clean all the same
 		b.settle(c, outcomeOf(c.View.Result.Result.Outcome))

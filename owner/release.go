@@ -284,7 +284,7 @@ func (k *Keeper) Record(ctx context.Context, id task.TaskID, mine func(*ledger.C
 // refuse, to the chain: or this owner would look like the silent one, and pay.
 func (k *Keeper) accuse(ctx context.Context, c *ledger.Case) {
 	r := c.PreRound()
-	if a := c.Appraise(r, c.View.Pre.Evidence); a.Verdict == task.OK || c.View.Pre.Faulty != "" {
+	if a := c.Appraise(r, c.View.Pre.Evidence); a.Verdict == task.OK || c.View.Pre.Faulty {
 		return
 	}
 	shown := c.Shown(r)

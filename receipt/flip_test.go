@@ -319,12 +319,12 @@ func TestConsistentLies(t *testing.T) {
 		{"a member twice", "committee", func(_ *world, c *ledger.Case) { c.Members = append(c.Members, c.Members[0]) }},
 		{"more seats", "course", func(_ *world, c *ledger.Case) { c.Seats = 100 }},
 
-		{"good evidence is said to be faulty", "executor", func(_ *world, c *ledger.Case) { c.Passed[1].Pre.Faulty = attest.DirtyState }},
+		{"good evidence is said to be faulty", "executor", func(_ *world, c *ledger.Case) { c.Passed[1].Pre.Faulty = true }},
 		{"faulty evidence is said to be good", "slashes", func(_ *world, c *ledger.Case) {
-			c.Passed[0].Pre.Faulty, c.Passed[0].Pre.Accuser = "", task.Address{}
+			c.Passed[0].Pre.Faulty, c.Passed[0].Pre.Accuser = false, task.Address{}
 		}},
 		{"the exit is said to be faulty", "exit evidence", func(_ *world, c *ledger.Case) {
-			c.View.Post.Faulty = attest.DirtyState
+			c.View.Post.Faulty = true
 			settled(c, ledger.DirtyExit)
 		}},
 		{"a canary that was none", "canary", func(w *world, c *ledger.Case) {

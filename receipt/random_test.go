@@ -75,9 +75,9 @@ func (w *world) wander(r *rand.Rand) {
 			w.next()
 		case c.Phase == ledger.Electing && len(c.Members) == 0 && !one(8):
 			w.claim(4 + r.IntN(9))
-		case c.View.Pre.Faulty != "" && pre == task.PreRun && len(c.View.Releases) == 0 && one(2):
+		case c.View.Pre.Faulty && pre == task.PreRun && len(c.View.Releases) == 0 && one(2):
 			w.open()
-		case c.Phase == ledger.Attesting && one(8) && c.View.Pre.Faulty == "":
+		case c.Phase == ledger.Attesting && one(8) && !c.View.Pre.Faulty:
 			w.skip()
 		case c.Phase == ledger.Attesting && one(6) && len(c.View.Pre.Evidence) == 0:
 			w.show(pre)

@@ -26,10 +26,11 @@ func (e *exam) canary() finding {
 	if err := spoken(c, task.PreRun); err != nil {
 		return fails("%v", err)
 	}
-	if _, err := appraised(c, task.PreRun); err != nil {
+	shown, _, err := appraised(c, task.PreRun)
+	if err != nil {
 		return fails("%v", err)
 	}
-	if past.Round.Faulty == "" || past.Round.ClosedAt == 0 {
+	if !past.Round.Faulty || past.Round.ClosedAt == 0 {
 		return fails("a canary is faulty, and revealed when the commitments are closed")
 	}
 	if err := c.CheckCanary(task.Canary{Shown: c.Shown(task.PreRun), Proof: past.Proof, Genuine: c.Shown(task.Recheck)}); err != nil {
@@ -40,7 +41,7 @@ func (e *exam) canary() finding {
 	}
 	paid, _ := total(past.Bonus)
 	ok, bad := c.Tally(task.PreRun, past.Round.Reveals)
-	return holds("the enclave's own VRF asked for faulty evidence, and it was: %s. FAULT said %d seats, who shared %s; OK, unread, %d", past.Round.Faulty, bad, paid, ok)
+	return holds("the enclave's own VRF asked for faulty evidence, and it was: %s. FAULT said %d seats, who shared %s; OK, unread, %d", inWords(shown), bad, paid, ok)
 }
 
 // verdicts: each was signed unread, opens what was signed, and a quorum found
@@ -57,7 +58,7 @@ func (e *exam) verdicts(r task.Round) finding {
 		return idle("nothing had run")
 	case r != task.PostRun && c.View.Result != nil && ok < need:
 		return fails("%d of %d seats found the enclave good; a quorum is %d", ok, c.JudgeSeats(), need)
-	case r == task.PostRun && ok < need && len(round.Evidence) > 0 && round.Faulty == "":
+	case r == task.PostRun && ok < need && len(round.Evidence) > 0 && !round.Faulty:
 		e.caveat("Too few verifiers judged how the enclave ended; the chain looked itself.")
 	}
 	if len(round.Reveals) == 0 {
@@ -101,33 +102,38 @@ func spoken(c *ledger.Case, r task.Round) error {
 }
 
 // appraised checks that the executor has signed a round's evidence, and that
-// the chain saw in it what there is to see. One FAULT is enough to make it look.
-func appraised(c *ledger.Case, r task.Round) (own attest.Appraisal, err error) {
+// the chain saw in it what there is to see: that it is faulty, and not why, which
+// the chain does not say (spec §7.4.3). One FAULT is enough to make it look. blamed
+// is the appraisal of what is faulty, if that is other evidence than the round's.
+func appraised(c *ledger.Case, r task.Round) (own, blamed attest.Appraisal, err error) {
 	round := c.Round(r)
 	if len(round.Evidence) > 0 {
 		if err := c.CheckShowing(c.Shown(r)); err != nil {
-			return own, err
+			return own, own, err
 		}
 		own = c.Appraise(r, round.Evidence)
 	} else if round.Signature != (task.Signature{}) {
-		return own, fmt.Errorf("a signature stands over evidence that is missing")
+		return own, own, fmt.Errorf("a signature stands over evidence that is missing")
 	}
-	doubted, blamed := len(finders(c, r)) > 0, own
+	doubted := len(finders(c, r)) > 0
+	blamed = own
 	if round.Other != nil {
 		if err := c.CheckShowing(*round.Other); err != nil {
-			return own, err
+			return own, own, err
 		}
 		blamed = c.Appraise(r, round.Other.Evidence)
 	}
 	switch {
-	case round.Faulty != "" && round.Faulty != blamed.Reason || round.Other != nil && round.Faulty == "":
-		return own, fmt.Errorf("the chain says it is faulty: %q; appraised again: %s %s", round.Faulty, blamed.Verdict, blamed.Reason)
-	case round.Faulty == "" && own.Verdict == task.Fault && (doubted || r == task.PostRun && c.Settlement.Outcome != ledger.ForgedResult && c.Settlement.Outcome != ledger.BadEnclave):
-		return own, fmt.Errorf("appraised again: FAULT, %s; and the chain did nothing", own.Detail)
-	case round.Faulty == "" && round.Accuser != task.Address{}:
-		return own, fmt.Errorf("%s is said to have accused it, yet no fault was found", round.Accuser.Short())
+	case round.Faulty && blamed.Verdict != task.Fault:
+		return own, own, fmt.Errorf("the chain says it is faulty; appraised again: %s", blamed.Verdict)
+	case round.Other != nil && !round.Faulty:
+		return own, own, fmt.Errorf("its executor is said to have signed other evidence, yet no fault was found")
+	case !round.Faulty && own.Verdict == task.Fault && (doubted || r == task.PostRun && c.Settlement.Outcome != ledger.ForgedResult && c.Settlement.Outcome != ledger.BadEnclave):
+		return own, own, fmt.Errorf("appraised again: FAULT, %s; and the chain did nothing", own.Detail)
+	case !round.Faulty && round.Accuser != task.Address{}:
+		return own, own, fmt.Errorf("%s is said to have accused it, yet no fault was found", round.Accuser.Short())
 	}
-	return own, nil
+	return own, blamed, nil
 }
 
 // preEvidence: the enclave was what it said it was (spec §7.4).
@@ -144,7 +150,7 @@ func (e *exam) exitEvidence() finding {
 	if v.Result == nil {
 		return idle("nothing had run")
 	}
-	_, f := e.evidence(task.PostRun, v.Pre.Faulty == "" && e.c.Settlement.Outcome != ledger.ForgedResult)
+	_, f := e.evidence(task.PostRun, !v.Pre.Faulty && e.c.Settlement.Outcome != ledger.ForgedResult)
 	return f
 }
 
@@ -153,7 +159,7 @@ func (e *exam) exitEvidence() finding {
 // holds. What is relied on must be good.
 func (e *exam) evidence(r task.Round, relied bool) (attest.Appraisal, finding) {
 	c, round := e.c, e.c.Round(r)
-	own, err := appraised(c, r)
+	own, blamed, err := appraised(c, r)
 	switch {
 	case err != nil:
 		return own, fails("%v", err)
@@ -171,8 +177,8 @@ func (e *exam) evidence(r task.Round, relied bool) (attest.Appraisal, finding) {
 	need := sortition.Quorum(c.JudgeSeats())
 	switch {
 	case round.Other != nil:
-		return own, holds("%s. But for the same round its executor has signed other evidence, which is faulty: %s; the chain acted on it", what, round.Faulty)
-	case round.Faulty != "":
+		return own, holds("%s. But for the same round its executor has signed other evidence, which is faulty: %s; the chain acted on it", what, inWords(blamed))
+	case round.Faulty:
 		return own, holds("%s; the chain said so, and acted on it", what)
 	case own.Verdict == task.Fault && relied:
 		return own, fails("%s; and it had no consequence. False verdicts: %s", what, strings.Join(wrong, ", "))

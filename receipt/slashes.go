@@ -115,7 +115,7 @@ func debts(c *ledger.Case) (all []debt) {
 	for _, p := range passed(c) {
 		was := asItWas(c, p)
 		r := was.PreRound()
-		if p.Pre.Faulty != "" {
+		if p.Pre.Faulty {
 			all = append(all, debt{p.Executor, ledger.BadEvidence, p.View, r, p.Height, anyShare, finders(was, r)})
 		}
 		all = append(all, words(was, r, p.Height)...)
@@ -159,8 +159,8 @@ func words(c *ledger.Case, r task.Round, at uint64) (all []debt) {
 		i := slices.IndexFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == k.Node })
 		switch {
 		case i < 0 && at < round.ClosedAt+rules.CommitBlocks: // it had time left
-		case i < 0 && r == task.PostRun && c.View.Pre.Faulty != "": // it was not heard any more
-		case i < 0 && round.Faulty != "" && round.Other == nil:
+		case i < 0 && r == task.PostRun && c.View.Pre.Faulty: // it was not heard any more
+		case i < 0 && round.Faulty && round.Other == nil:
 			owes(ledger.NoReveal, rules.Miss, witnesses(c, r))
 		case i < 0:
 			owes(ledger.NoReveal, rules.NoReveal, nil)
@@ -169,7 +169,7 @@ func words(c *ledger.Case, r task.Round, at uint64) (all []debt) {
 			switch cause := falsehood(c, r, said); {
 			case cause == ledger.FalseFault:
 				owes(cause, rules.FalseAlarm, nil)
-			case cause == ledger.FalseOK && (round.Faulty != "" || doubts(round)):
+			case cause == ledger.FalseOK && (round.Faulty || doubts(round)):
 				owes(cause, rules.Miss, witnesses(c, r))
 			}
 		}
@@ -227,7 +227,7 @@ func late(c *ledger.Case, s ledger.Slash) (shown bool, err error) {
 		allowed = executor && s.Round == 0 && c.View.Result != nil
 	case ledger.BadEvidence, ledger.UncleanExit:
 		round, exit := c.Round(s.Round), s.Cause == ledger.UncleanExit
-		allowed = executor && (exit && s.Round == task.PostRun || !exit && s.Round == c.PreRound()) && round.Faulty == ""
+		allowed = executor && (exit && s.Round == task.PostRun || !exit && s.Round == c.PreRound()) && !round.Faulty
 		shown = allowed && len(round.Evidence) > 0 && c.Appraise(s.Round, round.Evidence).Verdict == task.Fault
 	case ledger.FalseOK, ledger.FalseFault:
 		if last && c.Judges(s.Node) && (s.Round == c.PreRound() || s.Round == task.PostRun) {

@@ -335,11 +335,11 @@ func passedRightly(c *ledger.Case, p ledger.Pass) error {
 	if err := spoken(was, r); err != nil {
 		return err
 	}
-	if _, err := appraised(was, r); err != nil {
+	if _, _, err := appraised(was, r); err != nil {
 		return err
 	}
 	switch {
-	case p.Pre.Faulty != "" && p.Slashed > 0:
+	case p.Pre.Faulty && p.Slashed > 0:
 		return fmt.Errorf("its evidence was faulty, yet it was slashed for silence")
 	case p.View == c.View.Number && !bytes.Equal(task.Encode(p.Pre), task.Encode(c.View.Pre)):
 		return fmt.Errorf("two different records of its round")
@@ -465,7 +465,7 @@ func ending(c *ledger.Case) (ledger.Outcome, error) {
 			return "", fmt.Errorf("the last executor was passed over, but that did not end the case")
 		}
 		return ledger.ExecutorsFailed, nil
-	case v.Result == nil && v.Pre.Faulty != "":
+	case v.Result == nil && v.Pre.Faulty:
 		return "", fmt.Errorf("the evidence was found faulty, yet its executor was not passed over")
 	case v.Result == nil && !believed(c):
 		// Silent or doubting without proof: as good as no committee.
@@ -486,9 +486,9 @@ func ending(c *ledger.Case) (ledger.Outcome, error) {
 		return "", fmt.Errorf("both keys were released and there is no result, yet nobody was passed over")
 	case end.Outcome == ledger.ForgedResult && slices.ContainsFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.TwoResults && s.Height == end.Height }):
 		return ledger.ForgedResult, nil // in the same block it may also have come just after another end
-	case v.Pre.Faulty != "":
+	case v.Pre.Faulty:
 		return ledger.BadEnclave, nil
-	case v.Post.Faulty != "":
+	case v.Post.Faulty:
 		return ledger.DirtyExit, nil
 	case len(v.Post.Evidence) == 0:
 		return ledger.ExitSilent, nil

@@ -92,7 +92,7 @@ var bugs = []bug{
 		return task.Refuse("beacon-forged"`, 20, "a beacon is its proposer's",
 	},
 	{
-		"a FAULT with proof is shrugged off", "ledger/verdict.go", `if round.Faulty == "" && doubted && len(round.Evidence) > 0 {`, `if round.Faulty == "" && doubted && len(round.Evidence) > 1<<20 {`, 100, "proof beats words",
+		"a FAULT with proof is shrugged off", "ledger/verdict.go", `if !round.Faulty && doubted && len(round.Evidence) > 0 {`, `if !round.Faulty && doubted && len(round.Evidence) > 1<<20 {`, 100, "proof beats words",
 	},
 	{
 		"bad evidence slashes nobody", "ledger/verdict.go", `	b.slash(c, id, r, cause, want, c.finders(r))

@@ -26,11 +26,11 @@ func (w *world) checkSlashes(c *ledger.Case) {
 			w.violate("nobody honest is slashed", "%s was passed over in a calm world: %s", k.name, p.Why)
 		}
 		// And who lied about what the chain has seen to be faulty has paid.
-		if p.Pre.Faulty != "" && !w.paid(c, p.Executor, p.Attempt, p.View) {
+		if p.Pre.Faulty && !w.paid(c, p.Executor, p.Attempt, p.View) {
 			w.violate("a liar pays", "task %s: %s showed faulty evidence in view %d", c.ID().Short(), w.name(p.Executor), p.View)
 		}
 	}
-	if c.Phase == ledger.Closed && (c.View.Pre.Faulty != "" || c.View.Post.Faulty != "") && !w.paid(c, c.View.Executor, c.Attempt, c.View.Number) {
+	if c.Phase == ledger.Closed && (c.View.Pre.Faulty || c.View.Post.Faulty) && !w.paid(c, c.View.Executor, c.Attempt, c.View.Number) {
 		w.violate("a liar pays", "task %s: %s showed faulty evidence", c.ID().Short(), w.name(c.View.Executor))
 	}
 }

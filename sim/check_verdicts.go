@@ -117,10 +117,10 @@ func (w *world) checkProof(c *ledger.Case) {
 		}
 		digest := task.H(task.TagEvidence, round.Evidence)
 		bad, made := w.facts.bad[digest]
-		if doubted, _ := judges(c, round, task.Fault); doubted > 0 && bad && round.Faulty == "" {
+		if doubted, _ := judges(c, round, task.Fault); doubted > 0 && bad && !round.Faulty {
 			w.violate("proof beats words", "task %s: a FAULT about bad evidence of %s was shrugged off", c.ID().Short(), w.name(c.View.Executor))
 		}
-		if round.Faulty != "" && round.Other == nil && made && !bad {
+		if round.Faulty && round.Other == nil && made && !bad {
 			w.violate("proof beats words", "task %s: good evidence of %s was found faulty", c.ID().Short(), w.name(c.View.Executor))
 		}
 	}

@@ -291,7 +291,7 @@ func (w *econWorld) play(faulty bool) *ledger.Case {
 			w.attest(c)
 		case c.Phase == ledger.Releasing && c.View.Opening == nil:
 			w.release(c)
-		case c.Phase == ledger.Running && c.View.Pre.Faulty == "":
+		case c.Phase == ledger.Running && !c.View.Pre.Faulty:
 			w.run(c)
 		case c.Phase == ledger.Reviewing && !c.View.ExitNonce.IsZero():
 			w.judge(c, task.PostRun, w.showing(c, task.PostRun))
@@ -406,7 +406,7 @@ func (w *econWorld) lies(c *ledger.Case) bool {
 // attest brings a round before the run forward.
 func (w *econWorld) attest(c *ledger.Case) {
 	shown := w.showing(c, c.PreRound())
-	if w.selfish && w.lies(c) && c.Round(task.PreRun).ClosedAt != 0 && c.View.Pre.Faulty == "" {
+	if w.selfish && w.lies(c) && c.Round(task.PreRun).ClosedAt != 0 && !c.View.Pre.Faulty {
 		w.accuse(c, w.worker(c.View.Executor).operator, shown)
 	}
 	w.judge(c, c.PreRound(), shown)
@@ -526,7 +526,7 @@ func (w *econWorld) release(c *ledger.Case) {
 		w.unveil(c, w.showing(c, pre))
 		return
 	case w.lies(c):
-		if c.View.Pre.Faulty == "" {
+		if !c.View.Pre.Faulty {
 			w.accuse(c, w.poster, c.Shown(pre))
 		}
 		return

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
+	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
@@ -81,7 +82,7 @@ func (a *app) taskShow(ctx context.Context, name string, why bool) error {
 	defer s.close()
 	id, text := c.ID(), explainCase(c, s.chain.Height())
 	if why {
-		return a.print(map[string]any{"task": id, "phase": c.Phase.String(), "settlement": c.Settlement, "words": text}, text)
+		return a.print(map[string]any{"task": id, "phase": c.Phase.String(), "settlement": c.Settlement, "faults": receipt.Faults(c), "words": text}, text)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "task %s\nfunction %s %s (%s)\n", id, c.Function.Manifest.Name, c.Function.Manifest.Version, c.Task.Function.Short())
@@ -216,8 +217,10 @@ func explainCase(c *ledger.Case, height uint64) string {
 			line("  it lost %s of its bond for that", p.Slashed)
 		}
 	}
+	for _, f := range receipt.Faults(c) {
+		line("%s, appraised again: %s: %s", faultyWords(f), f.Reason, f.Detail)
+	}
 	if c.View.Canary != nil {
-		line("the first evidence was a canary, faulty on purpose: %s", c.View.Canary.Round.Faulty)
 		for _, p := range c.View.Canary.Bonus {
 			line("  %s got %s for seeing it", p.Node.Short(), p.Amount)
 		}
@@ -253,6 +256,15 @@ func explainCase(c *ledger.Case, height uint64) string {
 	line("at block %d; this phase ends at block %d at the latest", height, c.Deadline)
 	line("in escrow: %s of Alice's, %s of Bob's bond", c.Escrow.Alice, c.Escrow.Bob)
 	return b.String()
+}
+
+// faultyWords name faulty evidence. Why it is faulty is not on the chain.
+func faultyWords(f receipt.Fault) string {
+	kind := "faulty"
+	if f.Canary {
+		kind = "a canary, faulty on purpose"
+	}
+	return fmt.Sprintf("the %s evidence of %s was %s", f.Round, f.Executor.Short(), kind)
 }
 
 // causeWords say why a node lost money.
