@@ -2,6 +2,10 @@ module github.com/prytany/prytany
 
 go 1.26.0
 
+toolchain go1.26.8
+
+godebug default=go1.26
+
 require (
 	filippo.io/age v1.3.2
 	github.com/cometbft/cometbft v0.40.0
@@ -43,6 +47,7 @@ require (
 	github.com/moby/profiles/seccomp v0.2.3
 	github.com/multiformats/go-multiaddr v0.16.1
 	github.com/opencontainers/runtime-spec v1.3.0
+	golang.org/x/crypto v0.57.0
 )
 
 require (
@@ -203,7 +208,6 @@ require (
 	go.uber.org/multierr v1.11.0 // indirect
 	go.uber.org/zap v1.28.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
-	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/exp v0.0.0-20260908205506-85c1c2202aba // indirect
 	golang.org/x/mod v0.41.0 // indirect
 	golang.org/x/net v0.59.0 // indirect

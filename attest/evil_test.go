@@ -72,9 +72,9 @@ var forHardware = []evil{
 	{"before the certificates", "", nil, func(r *rig) { r.want.Now -= 10 * 365 * 24 * 3600 }},
 	{"tier too low for the task", "", nil, func(r *rig) { r.policy.MinTier = task.TierConfidential + 1 }},
 	{"revoked by the chain", Revoked, nil, func(r *rig) {
-		r.ref.Revoked = []task.Hash{sha256.Sum256(r.leaf().cert.Raw)}
+		r.ref.Revoked = []task.Hash{sha256.Sum256(r.leaf().cert.RawTBSCertificate)}
 	}},
-	{"root revoked by the chain", Revoked, nil, func(r *rig) { r.ref.Revoked = []task.Hash{sha256.Sum256(r.root().cert.Raw)} }},
+	{"root revoked by the chain", Revoked, nil, func(r *rig) { r.ref.Revoked = []task.Hash{sha256.Sum256(r.root().cert.RawTBSCertificate)} }},
 }
 
 // reasonsOf are those that depend on the kind.

@@ -1,13 +1,16 @@
 package attest
 
 import (
-	"crypto/x509"
-	"encoding/asn1"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // What Intel's provisioning service says, as far as it is looked at (PCS API
@@ -90,56 +93,54 @@ type pckClaims struct {
 	pceSVN             uint16
 }
 
-var (
-	oidSGX = asn1.ObjectIdentifier{1, 2, 840, 113741, 1, 13, 1}
-	// Its parts, by their last number.
-	sgxPPID, sgxTCB, sgxPCEID, sgxFMSPC, sgxPCESVN = 1, 2, 3, 4, 17
-)
+// oidSGX is the extension, and begins the names of its parts: what is behind it
+// is a part's number.
+var oidSGX = oidOf(1, 2, 840, 113741, 1, 13, 1)
 
-type sgxPart struct {
-	ID    asn1.ObjectIdentifier
-	Value asn1.RawValue
-}
+const sgxPPID, sgxTCB, sgxPCEID, sgxFMSPC, sgxPCESVN = "\x01", "\x02", "\x03", "\x04", 17
 
 // parsePCK reads the SGX extension. What it names is there exactly once, and
 // has its size.
-func parsePCK(c *x509.Certificate) (p pckClaims, err error) {
-	at := -1
-	for i, x := range c.Extensions {
-		if x.Id.Equal(oidSGX) {
-			at = i
-		}
-	}
+func parsePCK(c *certificate) (p pckClaims, err error) {
+	at := slices.IndexFunc(c.extensions, func(x extension) bool { return x.id == oidSGX })
 	if at < 0 {
-		return p, fmt.Errorf("the PCK certificate names no platform")
+		return p, errors.New("the PCK certificate names no platform")
 	}
-	parts, err := sgxParts(c.Extensions[at].Value, oidSGX)
+	if err := canonical(c.extensions[at].value); err != nil {
+		return p, fmt.Errorf("the PCK certificate's extension: %w", err)
+	}
+	parts, err := sgxParts(c.extensions[at].value, string(oidSGX))
 	if err != nil {
 		return p, err
 	}
 	for _, want := range []struct {
-		id, size int
-		to       *[]byte
+		id   string
+		size int
+		to   *[]byte
 	}{{sgxPPID, 16, &p.ppid}, {sgxPCEID, 2, &p.pceID}, {sgxFMSPC, 6, &p.fmspc}} {
-		if rest, err := asn1.Unmarshal(parts[want.id].FullBytes, want.to); err != nil || len(rest) > 0 || len(*want.to) != want.size {
-			return p, fmt.Errorf("the PCK certificate's part %d has not %d bytes", want.id, want.size)
+		var value cryptobyte.String
+		part := parts[want.id]
+		if !part.ReadASN1(&value, asn1.OCTET_STRING) || len(value) != want.size {
+			return p, fmt.Errorf("the PCK certificate's part %d has not %d bytes", want.id[0], want.size)
 		}
+		*want.to = value
 	}
-	svns, err := sgxParts(parts[sgxTCB].FullBytes, append(slices.Clone(oidSGX), sgxTCB))
+	svns, err := sgxParts(parts[sgxTCB], string(oidSGX)+sgxTCB)
 	if err != nil {
 		return p, err
 	}
-	for id := 1; id <= sgxPCESVN; id++ {
-		n, most := 0, 0xff
+	for id := byte(1); id <= sgxPCESVN; id++ {
+		most := uint64(0xff)
 		if id == sgxPCESVN {
 			most = 0xffff
 		}
-		if rest, err := asn1.Unmarshal(svns[id].FullBytes, &n); err != nil || len(rest) > 0 || n < 0 || n > most {
+		n, ok := readNumber(svns[string([]byte{id})], most)
+		switch {
+		case !ok:
 			return p, fmt.Errorf("the PCK certificate's TCB component %d is no number up to %d", id, most)
-		}
-		if id == sgxPCESVN {
+		case id == sgxPCESVN:
 			p.pceSVN = uint16(n)
-		} else {
+		default:
 			p.components[id-1] = byte(n)
 		}
 	}
@@ -147,21 +148,28 @@ func parsePCK(c *x509.Certificate) (p pckClaims, err error) {
 }
 
 // sgxParts reads a sequence of values, each named under an arc.
-func sgxParts(der []byte, arc asn1.ObjectIdentifier) (map[int]asn1.RawValue, error) {
-	var list []sgxPart
-	if rest, err := asn1.Unmarshal(der, &list); err != nil || len(rest) > 0 {
-		return nil, fmt.Errorf("the PCK certificate's extension cannot be read: %v", err)
-	}
-	parts := map[int]asn1.RawValue{}
-	for _, p := range list {
-		last := len(p.ID) - 1
-		if last != len(arc) || !slices.Equal(p.ID[:last], arc) {
+func sgxParts(der []byte, arc string) (map[string]cryptobyte.String, error) {
+	var list cryptobyte.String
+	s := cryptobyte.String(der)
+	ok := s.ReadASN1(&list, asn1.SEQUENCE)
+	parts := map[string]cryptobyte.String{}
+	for ok && !list.Empty() {
+		var one cryptobyte.String
+		var id oid
+		if ok = list.ReadASN1(&one, asn1.SEQUENCE); ok {
+			id, ok = readOID(&one)
+		}
+		part, under := strings.CutPrefix(string(id), arc)
+		if !under {
 			continue
 		}
-		if _, twice := parts[p.ID[last]]; twice {
-			return nil, fmt.Errorf("the PCK certificate says its part %d twice", p.ID[last])
+		if _, twice := parts[part]; twice {
+			return nil, fmt.Errorf("the PCK certificate says its part %x twice", part)
 		}
-		parts[p.ID[last]] = p.Value
+		parts[part] = one
+	}
+	if !ok {
+		return nil, errors.New("the PCK certificate's extension cannot be read")
 	}
 	return parts, nil
 }

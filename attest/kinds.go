@@ -1,13 +1,7 @@
 package attest
 
 import (
-	"bytes"
-	"crypto/ecdsa"
-	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -117,73 +111,6 @@ func identity(raw []byte) task.Key { return sha256.Sum256(raw) }
 // measurement is one hash for what a kind measures in several or longer parts.
 func measurement(k Kind, parts ...[]byte) task.Hash {
 	return task.H(task.TagMeasurement, append([][]byte{[]byte(k)}, parts...)...)
-}
-
-// trusted checks a certificate up to one of the roots at a time (Unix seconds),
-// and that none on the way is revoked. It returns the root.
-func trusted(leaf *x509.Certificate, between, roots []*x509.Certificate, at int64, ref Reference) (*x509.Certificate, *task.Error) {
-	o := x509.VerifyOptions{
-		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(),
-		CurrentTime: time.Unix(at, 0), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-	}
-	for _, c := range roots {
-		o.Roots.AddCert(c)
-	}
-	for _, c := range between {
-		o.Intermediates.AddCert(c)
-	}
-	chains, err := leaf.Verify(o)
-	var invalid x509.CertificateInvalidError
-	switch {
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return nil, task.Refuse(CertificateExpired, "%s: %v", leaf.Subject, err)
-	case err != nil:
-		return nil, task.Refuse(UntrustedChain, "%s does not chain to a trusted root: %v", leaf.Subject, err)
-	}
-	for _, c := range chains[0] {
-		if ref.revoked(sha256.Sum256(c.Raw)) {
-			return nil, task.Refuse(Revoked, "certificate %s is on this chain's list of revoked ones", c.Subject)
-		}
-	}
-	return chains[0][len(chains[0])-1], nil
-}
-
-// certificates parses a chain of DER certificates, the leaf first. Each has a
-// subject of its own, and RSA keys are of a usual size: or checking it could be
-// made to take a hundred slow signatures.
-func certificates(ders [][]byte) ([]*x509.Certificate, error) {
-	if len(ders) > maxChain {
-		return nil, errors.New("too many certificates")
-	}
-	list := make([]*x509.Certificate, len(ders))
-	for i, der := range ders {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, err
-		}
-		if slices.ContainsFunc(list[:i], func(o *x509.Certificate) bool { return bytes.Equal(o.RawSubject, c.RawSubject) }) {
-			return nil, fmt.Errorf("two certificates of %s", c.Subject)
-		}
-		if key, ok := c.PublicKey.(*rsa.PublicKey); ok && (key.N.BitLen() > maxRSA || key.E != 65537) {
-			return nil, fmt.Errorf("an RSA key of %d bits with exponent %d", key.N.BitLen(), key.E)
-		}
-		list[i] = c
-	}
-	return list, nil
-}
-
-// maxRSA is the longest RSA key that any vendor signs with, in bits.
-const maxRSA = 4096
-
-// maxChain bounds a list of certificates.
-const maxChain = 8
-
-// ecdsaKey is a certificate's, on the curve that its kind uses.
-func ecdsaKey(c *x509.Certificate, bits int) *ecdsa.PublicKey {
-	if key, ok := c.PublicKey.(*ecdsa.PublicKey); ok && key.Curve.Params().BitSize == bits {
-		return key
-	}
-	return nil
 }
 
 // utc is a time for people.

@@ -50,7 +50,7 @@ type nitroDocument struct {
 type coseSign1 struct {
 	_           struct{} `cbor:",toarray"`
 	Protected   []byte
-	Unprotected map[any]any
+	Unprotected cbor.RawMessage // empty: nobody signs it
 	Payload     []byte
 	Signature   []byte
 }
@@ -78,7 +78,7 @@ func verifyNitro(quote []byte, want Expected, ref Reference) (c Claims, refused 
 	if err != nil {
 		return c, task.Refuse(QuoteMalformed, "%v", err)
 	}
-	if !bytes.Equal(s.Protected, es384) || d.Digest != "SHA384" || len(d.Bundle) == 0 || len(d.Bundle) > maxChain {
+	if !bytes.Equal(s.Protected, es384) || !bytes.Equal(s.Unprotected, []byte{0xa0}) || d.Digest != "SHA384" || len(d.Bundle) == 0 || len(d.Bundle) > maxChain {
 		return c, task.Refuse(QuoteMalformed, "want ES384 over SHA384 registers and a certificate bundle")
 	}
 	for i := range uint64(3) {

@@ -3,6 +3,7 @@ package attest
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"os"
 	"path/filepath"
@@ -197,6 +198,15 @@ func TestRecordedEvidenceIsBound(t *testing.T) {
 	}
 }
 
+// signedPart is what a list of revoked certificates has of one.
+func signedPart(t testing.TB, der []byte) task.Hash {
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sha256.Sum256(c.RawTBSCertificate)
+}
+
 // Real evidence under other rules, or with other parts, has its reason too.
 func TestRecordedEvidenceIsRefused(t *testing.T) {
 	for _, row := range []struct {
@@ -221,7 +231,7 @@ func TestRecordedEvidenceIsRefused(t *testing.T) {
 		}},
 		{"TCB floor", "sev-snp", StaleTCB, func(r *recording) { r.ref.SNP.MinTCB = []SNPFloor{{"Genoa", 0x55 << 56}} }},
 		{"before it was issued", "sev-snp", CertificateExpired, func(r *recording) { r.at = 1_700_000_000 }},
-		{"chip revoked", "sev-snp", Revoked, func(r *recording) { r.ref.Revoked = []task.Hash{sha256.Sum256(vector(t, "sev-snp-genoa-vcek.der"))} }},
+		{"chip revoked", "sev-snp", Revoked, func(r *recording) { r.ref.Revoked = []task.Hash{signedPart(t, vector(t, "sev-snp-genoa-vcek.der"))} }},
 		{"collateral of two months ago", "tdx", StaleCollateral, func(r *recording) { r.at += 60 * 24 * 3600 }},
 		{"evaluation floor", "tdx", StaleTCB, func(r *recording) { r.ref.TDX.MinEvaluation = 18 }},
 		{"signer's certificate run out", "tdx old", CertificateExpired, func(r *recording) { r.at = 1_750_000_000 }},
@@ -230,7 +240,7 @@ func TestRecordedEvidenceIsRefused(t *testing.T) {
 			q.Collateral.TCBInfo = old.Collateral.TCBInfo
 			r.quote = task.Encode(q)
 		}},
-		{"TCB info in place of the QE identity", "tdx", BadSignature, func(r *recording) {
+		{"TCB info in place of the QE identity", "tdx", QuoteMalformed, func(r *recording) {
 			q := mustDecode[TDXQuote](r.quote)
 			q.Collateral.QEIdentity = q.Collateral.TCBInfo
 			r.quote = task.Encode(q)
@@ -246,7 +256,7 @@ func TestRecordedEvidenceIsRefused(t *testing.T) {
 			r.quote = task.Encode(q)
 		}},
 		{"document of two days ago", "nitro", StaleQuote, func(r *recording) { r.at += 48 * 3600 }},
-		{"root revoked", "nitro", Revoked, func(r *recording) { r.ref.Revoked = []task.Hash{sha256.Sum256(awsRoot)} }},
+		{"root revoked", "nitro", Revoked, func(r *recording) { r.ref.Revoked = []task.Hash{signedPart(t, awsRoot)} }},
 	} {
 		r := recordings(t)[row.of]
 		row.change(&r)
@@ -262,7 +272,11 @@ func TestPCKAsTheLibraryReadsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := pcs.PckCertificateExtensions(p.pck)
+	theirs, err := x509.ParseCertificate(p.pck.raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := pcs.PckCertificateExtensions(theirs)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package attest
 
 import (
-	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,7 +15,7 @@ type Reference struct {
 	Measurements   []task.Hash    `cbor:"2,keyasint" json:"measurements"` // accepted programs and images, of any kind
 	MinTCB         uint64         `cbor:"3,keyasint" json:"min_tcb"`      // of simulated evidence
 	Kinds          []Kind         `cbor:"4,keyasint" json:"kinds"`        // accepted beside simulated evidence
-	Revoked        []task.Hash    `cbor:"5,keyasint" json:"revoked"`      // SHA-256 of certificates (DER)
+	Revoked        []task.Hash    `cbor:"5,keyasint" json:"revoked"`      // SHA-256 of what is signed of certificates (TBSCertificate, DER)
 	TPM            TPMReference   `cbor:"6,keyasint" json:"tpm"`
 	SNP            SNPReference   `cbor:"7,keyasint" json:"sev_snp"`
 	TDX            TDXReference   `cbor:"8,keyasint" json:"tdx"`
@@ -53,12 +52,12 @@ func (r Reference) Check() error {
 			return fmt.Errorf("reference: too many roots for %s", named.kind)
 		}
 		for _, der := range named.roots {
-			c, err := x509.ParseCertificate(der)
+			c, err := readCertificate(der)
 			if err != nil {
 				return fmt.Errorf("reference: a root for %s cannot be read: %w", named.kind, err)
 			}
-			if toy := strings.Contains(strings.ToLower(c.Subject.CommonName+c.Issuer.CommonName), "swtpm"); toy && !r.AllowSimulated {
-				return fmt.Errorf("reference: root %s for %s makes certificates for TPMs of software; a chain without simulated evidence takes none", c.Subject, named.kind)
+			if toy := strings.Contains(strings.ToLower(c.subject.common+c.issuer.common), "swtpm"); toy && !r.AllowSimulated {
+				return fmt.Errorf("reference: root %s for %s makes certificates for TPMs of software; a chain without simulated evidence takes none", c.subject, named.kind)
 			}
 		}
 	}

@@ -12,9 +12,9 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"slices"
 	"testing"
@@ -280,7 +280,7 @@ func (n *nitroRig) Quote(data task.Hash) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := coseSign1{Protected: n.protected, Unprotected: map[any]any{}, Payload: payload}
+	s := coseSign1{Protected: n.protected, Unprotected: cbor.RawMessage{0xa0}, Payload: payload}
 	s.Signature = raw(n.leaf.key, sigDigest(s))
 	doc, err := cbor.Marshal(s)
 	return task.Encode(NitroQuote{Document: doc}), err
@@ -311,7 +311,11 @@ func newTDXRig(r *rig) *tdxRig {
 	x.qe = slices.Clone(recorded[at : at+384])
 	x.body[120] = 0 // attributes: not under debug
 	var asRecorded []pkix.Extension
-	for _, e := range p.pck.Extensions {
+	pck, err := x509.ParseCertificate(p.pck.raw)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, e := range pck.Extensions {
 		if !e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 35}) { // who signed it
 			asRecorded = append(asRecorded, e)
 		}
@@ -359,8 +363,7 @@ func body(t testing.TB, file, name string) (m map[string]any) {
 func signedBody(by *authority, name string, m map[string]any) []byte {
 	value, _ := json.Marshal(m)
 	digest := sha256.Sum256(value)
-	out, _ := json.Marshal(map[string]any{name: json.RawMessage(value), "signature": hex.EncodeToString(raw(by.key, digest[:]))})
-	return out
+	return []byte(fmt.Sprintf(`{"%s":%s,"signature":"%x"}`, name, value, raw(by.key, digest[:])))
 }
 
 func (*tdxRig) Kind() Kind { return TDX }
@@ -434,12 +437,15 @@ func newTPMRig(r *rig) *tpmRig {
 // certify makes the maker's certificate for an endorsement key.
 func (p *tpmRig) certify(ek *ecdsa.PrivateKey) {
 	rdn := pkix.RelativeDistinguishedNameSET{
-		{Type: oidTPMManufacturer, Value: p.model.Manufacturer}, {Type: oidTPMModel, Value: p.model.Model}, {Type: oidTPMVersion, Value: p.model.Version},
+		{Type: tcg(1), Value: p.model.Manufacturer}, {Type: tcg(2), Value: p.model.Model}, {Type: tcg(3), Value: p.model.Version},
 	}
 	name, _ := asn1.Marshal(pkix.RDNSequence{rdn})
 	san, _ := asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 4, IsCompound: true, Bytes: name}})
-	p.ek = p.maker.issueFor(&ek.PublicKey, ek, "", false, pkix.Extension{Id: oidSAN, Critical: true, Value: san})
+	p.ek = p.maker.issueFor(&ek.PublicKey, ek, "", false, pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Critical: true, Value: san})
 }
+
+// tcg names what an EK certificate says of its TPM.
+func tcg(n int) asn1.ObjectIdentifier { return asn1.ObjectIdentifier{2, 23, 133, 2, n} }
 
 // point is a key on P-256 as its two coordinates.
 func point(key *ecdsa.PublicKey) []byte {

@@ -1,7 +1,6 @@
 package attest
 
 import (
-	"crypto/x509"
 	_ "embed" // the vendors' roots
 
 	"github.com/prytany/prytany/task"
@@ -23,13 +22,13 @@ var (
 )
 
 // roots are those of the genesis, or the vendor's.
-func roots(named [][]byte, vendor ...[]byte) ([]*x509.Certificate, *task.Error) {
+func roots(named [][]byte, vendor ...[]byte) ([]*certificate, *task.Error) {
 	if len(named) == 0 {
 		named = vendor
 	}
-	list := make([]*x509.Certificate, len(named))
+	list := make([]*certificate, len(named))
 	for i, der := range named {
-		c, err := x509.ParseCertificate(der)
+		c, err := readCertificate(der)
 		if err != nil {
 			return nil, task.Refuse(UntrustedChain, "the genesis names a root that cannot be read: %v", err)
 		}

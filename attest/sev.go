@@ -3,14 +3,15 @@ package attest
 import (
 	"crypto/ecdsa"
 	"crypto/sha512"
-	"crypto/x509"
-	"encoding/asn1"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strings"
 
 	"github.com/google/go-sev-guest/abi"
 	"github.com/prytany/prytany/task"
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // SNPQuote is the quote of [SEVSNP] evidence: the report of the secure
@@ -66,7 +67,7 @@ func verifySNP(quote []byte, want Expected, ref Reference) (c Claims, refused *t
 	if refused := snpSigned(q.Report, certs[0]); refused != nil {
 		return c, refused
 	}
-	product := strings.TrimPrefix(root.Subject.CommonName, "ARK-")
+	product := strings.TrimPrefix(root.subject.common, "ARK-")
 	e, err := parseVCEK(certs[0], product)
 	if err != nil {
 		return c, task.Refuse(EndorsementMismatch, "VCEK: %v", err)
@@ -103,7 +104,7 @@ func verifySNP(quote []byte, want Expected, ref Reference) (c Claims, refused *t
 }
 
 // snpSigned checks the report's signature: ECDSA on P-384 with SHA-384.
-func snpSigned(report []byte, vcek *x509.Certificate) *task.Error {
+func snpSigned(report []byte, vcek *certificate) *task.Error {
 	key := ecdsaKey(vcek, 384)
 	if key == nil || abi.SignatureAlgo(report) != abi.SignEcdsaP384Sha384 {
 		return task.Refuse(BadSignature, "neither report nor VCEK may use another algorithm than ECDSA on P-384")
@@ -145,33 +146,33 @@ type vcek struct {
 
 // parseVCEK reads the extensions of a VCEK (AMD 57230, table 9). The places of
 // the TCB's components differ from Turin on, and its chip names are shorter.
-func parseVCEK(c *x509.Certificate, product string) (v vcek, err error) {
+func parseVCEK(c *certificate, product string) (v vcek, err error) {
 	place := map[int]int{1: 0, 2: 1, 4: 2, 5: 3, 6: 4, 7: 5, 3: 6, 8: 7} // bl, tee, spl4 to spl7, snp, ucode
 	if product == "Turin" {
 		place = map[int]int{9: 0, 1: 1, 2: 2, 3: 3, 8: 7} // fmc, bl, tee, snp, ucode
 	}
 	var tcb [8]byte
 	seen, chip := 0, false
-	for _, x := range c.Extensions {
-		id, amd := amdOID(x.Id)
+	for _, x := range c.extensions {
+		id, amd := strings.CutPrefix(string(x.id), oidAMD)
 		switch {
 		case !amd:
 		case len(id) == 2 && id[0] == 3:
-			at, ok := place[id[1]]
+			at, ok := place[int(id[1])]
 			if !ok {
 				continue // reserved, zero
 			}
-			var spl int
-			if rest, err := asn1.Unmarshal(x.Value, &spl); err != nil || len(rest) > 0 || spl < 0 || spl > 255 {
-				return v, asn1.SyntaxError{Msg: "a security patch level is not one byte"}
+			spl, ok := readNumber(x.value, 0xff)
+			if !ok {
+				return v, errors.New("a security patch level is not one byte")
 			}
 			tcb[at] = byte(spl)
 			seen++
-		case len(id) == 1 && id[0] == 4:
-			raw := x.Value
+		case id == "\x04":
+			raw := cryptobyte.String(x.value)
 			if len(raw) != 64 && len(raw) != 8 { // as an octet string, then
-				if rest, err := asn1.Unmarshal(x.Value, &raw); err != nil || len(rest) > 0 {
-					return v, asn1.SyntaxError{Msg: "the hardware id cannot be read"}
+				if !raw.ReadASN1(&raw, asn1.OCTET_STRING) {
+					return v, errors.New("the hardware id cannot be read")
 				}
 			}
 			chip = len(raw) == 64 || len(raw) == 8
@@ -179,17 +180,11 @@ func parseVCEK(c *x509.Certificate, product string) (v vcek, err error) {
 		}
 	}
 	if seen != len(place) || !chip {
-		return v, asn1.StructuralError{Msg: "a patch level or the hardware id is missing"}
+		return v, errors.New("a patch level or the hardware id is missing")
 	}
 	v.tcb = binary.LittleEndian.Uint64(tcb[:])
 	return v, nil
 }
 
-// amdOID is what follows AMD's arc for these certificates, 1.3.6.1.4.1.3704.1.
-func amdOID(id asn1.ObjectIdentifier) ([]int, bool) {
-	arc := []int{1, 3, 6, 1, 4, 1, 3704, 1}
-	if len(id) <= len(arc) || !slices.Equal(id[:len(arc)], arc) {
-		return nil, false
-	}
-	return id[len(arc):], true
-}
+// oidAMD begins the names of what AMD says in these certificates.
+var oidAMD = string(oidOf(1, 3, 6, 1, 4, 1, 3704, 1))

@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/google/go-tdx-guest/abi"
 	pb "github.com/google/go-tdx-guest/proto/tdx"
@@ -53,7 +51,7 @@ type tdxPlatform struct {
 	body               *pb.TDQuoteBody
 	signed             *pb.Ecdsa256BitQuoteV4AuthData
 	qe                 *pb.EnclaveReport
-	pck, between, root *x509.Certificate
+	pck, between, root *certificate
 	ext                pckClaims
 }
 
@@ -70,11 +68,11 @@ func verifyTDX(quote []byte, want Expected, ref Reference) (c Claims, refused *t
 	if refused != nil {
 		return c, refused
 	}
-	root, refused := trusted(p.pck, []*x509.Certificate{p.between}, anchors, want.Now, ref)
+	root, refused := trusted(p.pck, []*certificate{p.between}, anchors, want.Now, ref)
 	if refused != nil {
 		return c, refused
 	}
-	if !root.Equal(p.root) {
+	if !bytes.Equal(root.raw, p.root.raw) {
 		return c, task.Refuse(UntrustedChain, "the quote names another root than the one that it chains to")
 	}
 	if refused = p.checkSignatures(q.Quote); refused != nil {
@@ -122,22 +120,32 @@ func parseTDX(raw []byte) (p tdxPlatform, err error) {
 	}
 	cert := q.GetSignedData().GetCertificationData().GetQeReportCertificationData()
 	p.body, p.signed, p.qe = q.GetTdQuoteBody(), q.GetSignedData(), cert.GetQeReport()
-	var chain [][]byte
-	rest := cert.GetPckCertificateChainData().GetPckCertChain()
-	for len(chain) < 3 {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		chain = append(chain, block.Bytes)
-	}
+	chain, rest := readPEM(cert.GetPckCertificateChainData().GetPckCertChain(), 3)
 	certs, err := certificates(chain)
-	if err != nil || len(certs) != 3 || len(bytes.Trim(rest, "\x00\n")) > 0 {
+	if err != nil || len(certs) != 3 || len(bytes.Trim(rest, "\x00")) > 0 {
 		return p, fmt.Errorf("want a PCK certificate, its CA and the root: %d certificates, %v", len(certs), err)
 	}
 	p.pck, p.between, p.root = certs[0], certs[1], certs[2]
 	p.ext, err = parsePCK(p.pck)
 	return p, err
+}
+
+// readPEM reads up to most certificates in PEM's one form: lines of 64, and nothing
+// between them. Nobody signs the text around a certificate.
+func readPEM(text []byte, most int) (ders [][]byte, rest []byte) {
+	for len(ders) < most {
+		block, _ := pem.Decode(text)
+		if block == nil {
+			break
+		}
+		form := bytes.TrimSuffix(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: block.Bytes}), []byte("\n"))
+		behind, ok := bytes.CutPrefix(text, form)
+		if !ok {
+			break
+		}
+		ders, text = append(ders, block.Bytes), bytes.TrimPrefix(behind, []byte("\n"))
+	}
+	return ders, text
 }
 
 // checkTDXSizes follows the lengths that a quote of version 4 nests, before they
@@ -189,19 +197,19 @@ func p256(key *ecdsa.PublicKey, message, signature []byte) bool {
 }
 
 // verify checks that the collateral is Intel's, is fresh, and revokes nothing.
-func (k TDXCollateral) verify(p tdxPlatform, root *x509.Certificate, anchors []*x509.Certificate, now int64, ref Reference) (info tcbInfo, qe qeIdentity, refused *task.Error) {
+func (k TDXCollateral) verify(p tdxPlatform, root *certificate, anchors []*certificate, now int64, ref Reference) (info tcbInfo, qe qeIdentity, refused *task.Error) {
 	malformed := func(what string, err error) (tcbInfo, qeIdentity, *task.Error) {
 		return info, qe, task.Refuse(QuoteMalformed, "collateral: %s: %v", what, err)
 	}
-	signer, err := x509.ParseCertificate(k.Signer)
+	signer, err := readCertificate(k.Signer)
 	if err != nil {
 		return malformed("signer", err)
 	}
-	rootCRL, err := x509.ParseRevocationList(k.RootCRL)
+	rootCRL, err := readRevocations(k.RootCRL)
 	if err != nil {
 		return malformed("root CRL", err)
 	}
-	pckCRL, err := x509.ParseRevocationList(k.PCKCRL)
+	pckCRL, err := readRevocations(k.PCKCRL)
 	if err != nil {
 		return malformed("PCK CRL", err)
 	}
@@ -209,8 +217,8 @@ func (k TDXCollateral) verify(p tdxPlatform, root *x509.Certificate, anchors []*
 		return info, qe, refused
 	}
 	key := ecdsaKey(signer, 256)
-	if signer.Subject.CommonName != "Intel SGX TCB Signing" || key == nil {
-		return info, qe, task.Refuse(UntrustedChain, "%q may not sign collateral", signer.Subject.CommonName)
+	if signer.subject.common != "Intel SGX TCB Signing" || key == nil {
+		return info, qe, task.Refuse(UntrustedChain, "%s may not sign collateral", signer.subject)
 	}
 	if refused = signedJSON(k.TCBInfo, "tcbInfo", key, &info); refused != nil {
 		return info, qe, refused
@@ -218,7 +226,7 @@ func (k TDXCollateral) verify(p tdxPlatform, root *x509.Certificate, anchors []*
 	if refused = signedJSON(k.QEIdentity, "enclaveIdentity", key, &qe); refused != nil {
 		return info, qe, refused
 	}
-	if rootCRL.CheckSignatureFrom(root) != nil || pckCRL.CheckSignatureFrom(p.between) != nil {
+	if !root.listed(rootCRL) || !p.between.listed(pckCRL) {
 		return info, qe, task.Refuse(BadSignature, "a revocation list is not signed by the CA of the quote's chain")
 	}
 	age := int64(ref.TDX.MaxAgeSeconds)
@@ -227,47 +235,45 @@ func (k TDXCollateral) verify(p tdxPlatform, root *x509.Certificate, anchors []*
 	}
 	for _, d := range []struct {
 		what         string
-		issued, next time.Time
+		issued, next int64
 	}{
-		{"TCB info", info.IssueDate, info.NextUpdate}, {"QE identity", qe.IssueDate, qe.NextUpdate},
-		{"PCK CRL", pckCRL.ThisUpdate, pckCRL.NextUpdate}, {"root CRL", rootCRL.ThisUpdate, rootCRL.NextUpdate},
+		{"TCB info", info.IssueDate.Unix(), info.NextUpdate.Unix()}, {"QE identity", qe.IssueDate.Unix(), qe.NextUpdate.Unix()},
+		{"PCK CRL", pckCRL.this, pckCRL.next}, {"root CRL", rootCRL.this, rootCRL.next},
 	} {
-		issued, next := d.issued.Unix(), d.next.Unix()
-		old := d.what != "root CRL" && issued < now-age // the root's is issued once a year
-		if next < now || old || issued > now+collateralAhead {
-			return info, qe, task.Refuse(StaleCollateral, "%s of %s, good until %s; it is judged at %s", d.what, utc(issued), utc(next), utc(now))
+		old := d.what != "root CRL" && d.issued < now-age // the root's is issued once a year
+		if d.next < now || old || d.issued > now+collateralAhead {
+			return info, qe, task.Refuse(StaleCollateral, "%s of %s, good until %s; it is judged at %s", d.what, utc(d.issued), utc(d.next), utc(now))
 		}
 	}
 	for _, r := range []struct {
-		crl  *x509.RevocationList
-		cert *x509.Certificate
+		list *revocations
+		cert *certificate
 	}{{rootCRL, p.between}, {rootCRL, signer}, {pckCRL, p.pck}} {
-		for _, bad := range r.crl.RevokedCertificateEntries {
-			if bad.SerialNumber.Cmp(r.cert.SerialNumber) == 0 {
-				return info, qe, task.Refuse(Revoked, "Intel has revoked the certificate %s", r.cert.Subject)
-			}
+		if r.list.revokes(r.cert) {
+			return info, qe, task.Refuse(Revoked, "Intel has revoked the certificate of %s", r.cert.subject)
 		}
 	}
 	return info, qe, nil
 }
 
-// signedJSON reads {name: value, "signature": hex}: the signature is over the
-// value's bytes as they stand.
+// signedJSON reads {"name":value,"signature":"hex"}, byte for byte as Intel writes
+// it: the signature is over the value's bytes as they stand. No parser of JSON
+// sees what Intel has not signed.
 func signedJSON(raw []byte, name string, key *ecdsa.PublicKey, into any) *task.Error {
-	var parts map[string]json.RawMessage
-	var signature string
-	err := json.Unmarshal(raw, &parts)
-	if err == nil {
-		err = json.Unmarshal(parts["signature"], &signature)
+	const before, after = `,"signature":"`, `"}`
+	value, begins := bytes.CutPrefix(raw, []byte(`{"`+name+`":`))
+	value, ends := bytes.CutSuffix(bytes.TrimSuffix(value, []byte("\n")), []byte(after))
+	at := len(value) - hex.EncodedLen(64)
+	if !begins || !ends || at < len(before) || !bytes.HasSuffix(value[:at], []byte(before)) {
+		return task.Refuse(QuoteMalformed, "collateral: %s: not as Intel writes it", name)
 	}
-	if err != nil {
-		return task.Refuse(QuoteMalformed, "collateral: %s: %v", name, err)
-	}
-	sig, err := hex.DecodeString(signature)
-	if err != nil || hex.EncodeToString(sig) != signature || !p256(key, parts[name], sig) {
+	signature, err := hex.DecodeString(string(value[at:]))
+	form := hex.EncodeToString(signature) == string(value[at:])
+	value = value[:at-len(before)]
+	if err != nil || !form || !p256(key, value, signature) {
 		return task.Refuse(BadSignature, "the signature over the %s does not hold", name)
 	}
-	if err := json.Unmarshal(parts[name], into); err != nil {
+	if err := json.Unmarshal(value, into); err != nil {
 		return task.Refuse(QuoteMalformed, "collateral: %s: %v", name, err)
 	}
 	return nil

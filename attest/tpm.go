@@ -6,9 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -16,6 +14,8 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/prytany/prytany/task"
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // TPMKeys are what a TPM is known by, in the TPM's own form (TPM 2.0 Library,
@@ -117,7 +117,7 @@ func (k TPMKeys) Check(now int64, ref Reference) (ak crypto.PublicKey, tier task
 	if err != nil {
 		return malformed("EK", err)
 	}
-	cert, model, err := ParseEKCert(k.EKCert)
+	cert, model, err := readEKCert(k.EKCert)
 	if err != nil {
 		return malformed("EK certificate", err)
 	}
@@ -142,7 +142,7 @@ func (k TPMKeys) Check(now int64, ref Reference) (ak crypto.PublicKey, tier task
 	if _, refused = trusted(cert, chain, anchors, now, ref); refused != nil {
 		return nil, 0, refused
 	}
-	if !samePublic(cert.PublicKey, ek) {
+	if !samePublic(cert.key, ek) {
 		return nil, 0, task.Refuse(EndorsementMismatch, "the EK certificate is of another key than the endorsement key")
 	}
 	return ak, tier, nil
@@ -265,7 +265,7 @@ func tpmSigned(ak crypto.PublicKey, q TPMQuote) bool {
 			ecdsa.Verify(key, digest[:], new(big.Int).SetBytes(e.SignatureR.Buffer), new(big.Int).SetBytes(e.SignatureS.Buffer))
 	case *rsa.PublicKey:
 		r, err := s.Signature.RSASSA()
-		return err == nil && r.Hash == tpm2.TPMAlgSHA256 && key.N.BitLen() >= 2048 &&
+		return err == nil && r.Hash == tpm2.TPMAlgSHA256 && goodRSA(key) &&
 			rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], r.Sig.Buffer) == nil
 	}
 	return false
@@ -360,64 +360,57 @@ func (m TPMModel) Software() bool {
 }
 
 var (
-	oidSAN             = asn1.ObjectIdentifier{2, 5, 29, 17}
-	oidTPMManufacturer = asn1.ObjectIdentifier{2, 23, 133, 2, 1}
-	oidTPMModel        = asn1.ObjectIdentifier{2, 23, 133, 2, 2}
-	oidTPMVersion      = asn1.ObjectIdentifier{2, 23, 133, 2, 3}
+	oidTPMManufacturer = oidOf(2, 23, 133, 2, 1)
+	oidTPMModel        = oidOf(2, 23, 133, 2, 2)
+	oidTPMVersion      = oidOf(2, 23, 133, 2, 3)
 )
 
-// ParseEKCert reads an EK certificate. Its subject alternative name is critical
-// and holds a directory name, which the standard library does not read: it is
-// read here, and only then taken off the list of what nobody understood.
-func ParseEKCert(der []byte) (*x509.Certificate, TPMModel, error) {
-	var m TPMModel
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
+// readEKCert reads an EK certificate, and in its alternative name, which is
+// critical with some makers, the TPM's model.
+func readEKCert(der []byte) (c *certificate, m TPMModel, err error) {
+	if c, err = readAnyCertificate(der); err != nil {
 		return nil, m, err
 	}
-	for _, x := range c.Extensions {
-		if !x.Id.Equal(oidSAN) {
-			continue
-		}
-		if m, err = parseSAN(x.Value); err != nil {
+	if i := slices.IndexFunc(c.extensions, func(x extension) bool { return x.id == oidSAN }); i >= 0 {
+		if m, err = readSAN(c.extensions[i].value); err != nil {
 			return nil, m, err
 		}
-		c.UnhandledCriticalExtensions = slices.DeleteFunc(c.UnhandledCriticalExtensions, oidSAN.Equal)
 	}
 	if m.Manufacturer == "" || m.Model == "" {
-		return nil, m, fmt.Errorf("it names no manufacturer and model")
+		return nil, m, errors.New("it names no manufacturer and model")
 	}
 	return c, m, nil
 }
 
-// parseSAN reads the TPM's model from the one directory name that the names
-// must hold.
-func parseSAN(value []byte) (m TPMModel, err error) {
-	var names []asn1.RawValue
-	if rest, err := asn1.Unmarshal(value, &names); err != nil || len(rest) > 0 {
-		return m, fmt.Errorf("its subject alternative name cannot be read: %v", err)
-	}
-	for _, n := range names {
-		if n.Class != asn1.ClassContextSpecific || n.Tag != 4 {
+// readSAN reads the TPM's model from the directory names that the names must
+// hold, in which each of its fields is once.
+func readSAN(value []byte) (m TPMModel, err error) {
+	var names cryptobyte.String
+	s := cryptobyte.String(value)
+	ok := s.ReadASN1(&names, asn1.SEQUENCE)
+	for ok && !names.Empty() {
+		var one cryptobyte.String
+		var tag asn1.Tag
+		if ok = names.ReadAnyASN1(&one, &tag); !ok || tag != asn1.Tag(4).ContextSpecific().Constructed() {
 			continue
 		}
-		var rdns pkix.RDNSequence
-		if rest, err := asn1.Unmarshal(n.Bytes, &rdns); err != nil || len(rest) > 0 {
-			return m, fmt.Errorf("its directory name cannot be read: %v", err)
+		all, err := readAttributes(one)
+		if err != nil {
+			return m, fmt.Errorf("its directory name: %w", err)
 		}
-		for _, rdn := range rdns {
-			for _, a := range rdn {
-				text, _ := a.Value.(string)
-				switch {
-				case a.Type.Equal(oidTPMManufacturer):
-					m.Manufacturer = text
-				case a.Type.Equal(oidTPMModel):
-					m.Model = text
-				case a.Type.Equal(oidTPMVersion):
-					m.Version = text
-				}
+		for _, a := range all {
+			field := map[oid]*string{oidTPMManufacturer: &m.Manufacturer, oidTPMModel: &m.Model, oidTPMVersion: &m.Version}[a.id]
+			switch {
+			case field == nil:
+			case *field != "":
+				return m, errors.New("it says something about its TPM twice")
+			default:
+				*field = a.text
 			}
 		}
+	}
+	if !ok {
+		return m, errors.New("its alternative name cannot be read")
 	}
 	return m, nil
 }

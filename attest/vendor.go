@@ -2,7 +2,6 @@ package attest
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/binary"
 	"encoding/json"
 	"encoding/pem"
@@ -76,8 +75,8 @@ func (v VendorQuote) Describe(now int64, ref Reference) []Row {
 // besides is what came beside a quote.
 type besides struct {
 	file  int // that is being read
-	certs []beside[*x509.Certificate]
-	crls  []beside[*x509.RevocationList]
+	certs []beside[*certificate]
+	crls  []beside[*revocations]
 	json  []beside[[]byte]
 	used  []int
 }
@@ -125,13 +124,13 @@ func (s *besides) pem(text []byte) {
 }
 
 func (s *besides) der(b []byte) (read bool) {
-	if c, err := x509.ParseCertificate(b); err == nil {
-		s.certs = append(s.certs, beside[*x509.Certificate]{c, s.file})
+	if c, err := readCertificate(b); err == nil {
+		s.certs = append(s.certs, beside[*certificate]{c, s.file})
 		return true
 	}
-	l, err := x509.ParseRevocationList(b)
+	l, err := readRevocations(b)
 	if err == nil {
-		s.crls = append(s.crls, beside[*x509.RevocationList]{l, s.file})
+		s.crls = append(s.crls, beside[*revocations]{l, s.file})
 	}
 	return err == nil
 }
@@ -169,19 +168,19 @@ func pick[T any](s *besides, all []beside[T], may, fits func(T) bool) (best T, f
 func whichever[T any](T) bool { return true }
 
 // cert is a certificate whose subject begins so.
-func (s *besides) cert(fits func(*x509.Certificate) bool, names ...string) *x509.Certificate {
-	c, _ := pick(s, s.certs, func(c *x509.Certificate) bool {
-		return slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(c.Subject.CommonName, n) })
+func (s *besides) cert(fits func(*certificate) bool, names ...string) *certificate {
+	c, _ := pick(s, s.certs, func(c *certificate) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(c.subject.common, n) })
 	}, fits)
 	return c
 }
 
 // der is a certificate's bytes, if there is one.
-func der(c *x509.Certificate) []byte {
+func der(c *certificate) []byte {
 	if c == nil {
 		return nil
 	}
-	return c.Raw
+	return c.raw
 }
 
 // snpUnknown stands for a product line that a report does not name.
@@ -189,15 +188,15 @@ const snpUnknown = "PRODUCT"
 
 func (s *besides) snp(report []byte) VendorQuote {
 	product := snpProduct(report)
-	vcek := s.cert(func(c *x509.Certificate) bool {
-		v, err := parseVCEK(c, strings.TrimPrefix(c.Issuer.CommonName, "SEV-"))
+	vcek := s.cert(func(c *certificate) bool {
+		v, err := parseVCEK(c, strings.TrimPrefix(c.issuer.common, "SEV-"))
 		return err == nil && bytes.Equal(v.chip[:], report[0x1A0:0x1E0]) && v.tcb == binary.LittleEndian.Uint64(report[0x180:])
 	}, "SEV-VCEK")
 	if vcek != nil && product == snpUnknown {
-		product = strings.TrimPrefix(vcek.Issuer.CommonName, "SEV-")
+		product = strings.TrimPrefix(vcek.issuer.common, "SEV-")
 	}
-	ask := s.cert(func(c *x509.Certificate) bool {
-		return vcek == nil || bytes.Equal(c.RawSubject, vcek.RawIssuer)
+	ask := s.cert(func(c *certificate) bool {
+		return vcek == nil || bytes.Equal(c.subject.raw, vcek.issuer.raw)
 	}, "SEV-Genoa", "SEV-Milan", "SEV-Turin")
 	v := VendorQuote{Kind: SEVSNP, Quote: task.Encode(SNPQuote{Report: report, VCEK: der(vcek), ASK: der(ask)})}
 	note := ""
@@ -262,12 +261,12 @@ func (s *besides) tdx(quote []byte) (v VendorQuote, err error) {
 		b, _ := pick(s, s.json, func(b []byte) bool { return member(b, name) != nil }, func(b []byte) bool { return fits(member(b, name)) })
 		return b
 	}
-	crl := func(by *x509.Certificate) []byte {
-		l, found := pick(s, s.crls, func(l *x509.RevocationList) bool { return bytes.Equal(l.RawIssuer, by.RawSubject) }, whichever)
+	crl := func(by *certificate) []byte {
+		l, found := pick(s, s.crls, func(l *revocations) bool { return bytes.Equal(l.issuer.raw, by.subject.raw) }, whichever)
 		if !found {
 			return nil
 		}
-		return l.Raw
+		return l.raw
 	}
 	k := TDXCollateral{
 		TCBInfo: of("tcbInfo", func(part json.RawMessage) bool {
@@ -283,7 +282,7 @@ func (s *besides) tdx(quote []byte) (v VendorQuote, err error) {
 	}
 	v = VendorQuote{Kind: TDX, Quote: task.Encode(TDXQuote{Quote: quote, Collateral: k})}
 	ca := "platform"
-	if strings.Contains(p.pck.Issuer.CommonName, "Processor") {
+	if strings.Contains(p.pck.issuer.common, "Processor") {
 		ca = "processor"
 	}
 	info := fmt.Sprintf("%stdx/certification/v4/tcb?fmspc=%X", intelPCS, p.ext.fmspc)
