@@ -36,7 +36,7 @@ func (a *app) doctorCommand() *cobra.Command {
 }
 
 func (a *app) doctor(ctx context.Context) error {
-	list := append([]finding{a.checkGo(ctx)}, a.checkPrograms(ctx)...)
+	list := append([]finding{a.checkGo(ctx), checkBuild()}, a.checkPrograms(ctx)...)
 	list = append(list, checkTemp(), a.checkKey(), a.checkNetwork(ctx), checkInterpreter())
 	list = append(list, a.checkContainers(ctx)...)
 	list = append(list, checkSwtpm(), checkTEE())

@@ -73,7 +73,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		err = interrupted(err)
 	}
 	a.explain(err)
-	if task.CodeOf(err) == "usage" || task.CodeOf(err) == "could-not" {
+	switch task.CodeOf(err) {
+	case "usage", "could-not", godebugSet, goDiffers:
 		return 2
 	}
 	return 1
@@ -122,6 +123,7 @@ func (a *app) command() *cobra.Command {
 		Use:           "prytany",
 		Short:         "Private code on private data, on machines that nobody has to trust",
 		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return a.checkFit(c) },
 	}
 	f := root.PersistentFlags()
 	f.BoolVar(&a.json, "json", false, "write JSON to stdout, and lines of JSON to stderr")

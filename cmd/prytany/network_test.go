@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +29,9 @@ import (
 // programs are: they may have no cache of their own.
 const builtPrograms = "PRYTANY_TEST_PROGRAMS"
 
+// namedRelease is what the program says outside of tests.
+var namedRelease = goRelease
+
 // The test binary is `prytany` in the scripts. The enclaves are the real
 // programs, built once for this state of the source.
 func TestMain(m *testing.M) {
@@ -45,6 +49,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	beside = os.Getenv(builtPrograms)
+	goRelease = runtime.Version() // tests run with any Go 1.26
 	testscript.Main(m, map[string]func(){"prytany": main})
 }
 
