@@ -33,6 +33,9 @@ func TestReferenceCheck(t *testing.T) {
 		"swtpm's CA for another kind":  {Reference{Kinds: []Kind{SEVSNP}, SNP: SNPReference{Roots: [][]byte{toy}}}, "software"},
 		"a root that is none":          {Reference{Nitro: NitroReference{Roots: [][]byte{{1}}}}, "cannot be read"},
 		"a runtime without a digest":   {Reference{Runtimes: []task.Hash{{1}, {}}}, "container runtimes"},
+		"docker functions":             {Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}, Docker: task.Hash{8}}, ""},
+		"docker without simulated":     {Reference{Kinds: []Kind{TPM}, TPM: tpm, Docker: task.Hash{8}}, "docker functions"},
+		"docker as any program":        {Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}, Docker: task.Hash{7}}, "docker functions"},
 		"collateral for ever":          {Reference{TDX: TDXReference{MaxAgeSeconds: 1 << 40}}, "for ever"},
 	} {
 		err := row.ref.Check()

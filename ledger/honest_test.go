@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/prytany/prytany/attest"
@@ -293,6 +294,80 @@ func TestNoPolicyIsATrap(t *testing.T) {
 		if c := w.c(); c.Settlement.Outcome != NoCommittee || len(c.Slashes)+len(c.Passed) != 0 {
 			t.Errorf("%s: %s, slashes %v, passed %v", name, c.Settlement.Outcome, c.Slashes, c.Passed)
 		}
+	}
+}
+
+// A docker function is run by a program of its own, which a task must name, by
+// nodes with simulated TEEs; then no honest evidence is faulty (spec §9.6.8).
+func TestDockerFunctions(t *testing.T) {
+	docker := task.Hash{44}
+	world := func(program task.Hash) *world {
+		w := newWorld(t, 9, func(p *Params) {
+			p.Reference.Docker = program
+			p.Reference.Kinds = []attest.Kind{attest.Nitro}
+		})
+		f := w.function()
+		f.Manifest.Runtime, f.Manifest.Arch = task.RuntimeDocker, "any"
+		f.Manifest.Image = &task.Image{Digest: "sha256:" + strings.Repeat("0", 64), Blob: task.Blob{CID: "image", Size: 10}}
+		w.fn = f.ID()
+		w.must("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}})
+		return w
+	}
+	w := world(docker)
+	for name, row := range map[string]struct {
+		change func(*task.Policy)
+		code   string
+	}{
+		"it names nothing":         {func(*task.Policy) {}, "docker-unnamed"},
+		"it names another program": {func(p *task.Policy) { p.Measurements = []task.Hash{measurement} }, "docker-unnamed"},
+		"it wants other kinds": {func(p *task.Policy) {
+			p.Measurements, p.Kinds = []task.Hash{docker}, []string{string(attest.Nitro)}
+		}, "policy-unmeetable"},
+		"it wants more than simulated evidence": {func(p *task.Policy) { p.Measurements, p.MinTier = []task.Hash{docker}, task.TierMeasured }, "policy-unmeetable"},
+	} {
+		tk := w.task()
+		row.change(&tk.Policy)
+		if err := w.send("alice", task.Body{Post: &tk}); task.CodeOf(err) != row.code {
+			t.Errorf("%s: %v, want %s", name, err, row.code)
+		}
+	}
+	none := world(task.Hash{})
+	tk := none.task()
+	tk.Policy.Measurements = []task.Hash{{}}
+	if err := none.send("alice", task.Body{Post: &tk}); task.CodeOf(err) != "no-docker" {
+		t.Errorf("a chain without docker functions: %v", err)
+	}
+
+	tk = w.task()
+	tk.Policy.Measurements = []task.Hash{docker}
+	w.id = tk.ID()
+	w.must("alice", task.Body{Post: &tk})
+	w.next()
+	w.elect()
+	appraise := func(program task.Hash) attest.Appraisal {
+		p, k := w.platform()
+		p.Measurement = program
+		c := w.c()
+		return c.Appraise(task.PreRun, task.Encode(p.Quote(c.Expected(task.PreRun, c.View.Number, k.node).Context, enclaveKeys(), w.nonces(task.PreRun), attest.EmptyState)))
+	}
+	if a := appraise(docker); a.Verdict != task.OK {
+		t.Errorf("the program that is named: %s %s", a.Reason, a.Detail)
+	}
+	if a := appraise(measurement); a.Reason != attest.WrongMeasurement {
+		t.Errorf("the program of other functions: %s %s", a.Verdict, a.Reason)
+	}
+	_, k := w.platform()
+	rec, _ := w.state().Node(k.node.ID())
+	other := rec.Node
+	other.TEE.Kind = string(attest.Nitro)
+	if err := w.c().Suits(other, attest.Profile{Tier: task.TierConfidential, Measurement: measurement}); task.CodeOf(err) != "kind-unasked" {
+		t.Errorf("a node with another TEE: %v", err)
+	}
+
+	// And it is a program for nothing else.
+	w = elected(t)
+	if a := appraise(docker); a.Reason != attest.WrongMeasurement {
+		t.Errorf("docker's program for a wasm function: %s %s", a.Verdict, a.Reason)
 	}
 }
 

@@ -49,7 +49,7 @@ func newWorker(name string) *worker {
 	w.vrf = vrf.NewKey(h)
 	w.node = task.Node{
 		Operator: task.PublicKey(seedKey(name)), VRF: task.Key(w.vrf.Public()), Peer: task.PublicKey(w.peer),
-		Addr: "/memory/" + name, Runtimes: []string{task.RuntimeWasm}, Arch: "any",
+		Addr: "/memory/" + name, Runtimes: []string{task.RuntimeWasm, task.RuntimeDocker}, Arch: "any",
 		TEE: task.TEE{Kind: string(attest.Simulated), Identity: task.PublicKey(w.chip)},
 	}
 	return w

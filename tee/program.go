@@ -2,6 +2,7 @@ package tee
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,10 +24,10 @@ type Program struct {
 }
 
 // MaxProgram bounds a program, in bytes.
-const MaxProgram = 256 << 20
+const MaxProgram = 64 << 20
 
 // Load reads a program. The name is for those who list processes.
-func Load(name string, r io.Reader) (p *Program, err error) {
+func Load(name string, r io.Reader) (*Program, error) {
 	// Kernels from 6.3 on may be told to want the flag; older ones do not know it.
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
 	if err == unix.EINVAL {
@@ -35,26 +36,28 @@ func Load(name string, r io.Reader) (p *Program, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("memory for a program: %w (vm.memfd_noexec must be 0 or 1)", err)
 	}
-	p = &Program{name: name, file: os.NewFile(uintptr(fd), name)}
-	defer func() {
-		if err != nil {
-			_ = p.file.Close()
-		}
-	}()
+	p := &Program{name: name, file: os.NewFile(uintptr(fd), name)}
+	if err := p.fill(r); err != nil {
+		return nil, errors.Join(err, p.file.Close())
+	}
+	return p, nil
+}
+
+func (p *Program) fill(r io.Reader) error {
 	d := sha256.New()
 	n, err := io.Copy(io.MultiWriter(p.file, d), io.LimitReader(r, MaxProgram+1))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if n > MaxProgram {
-		return nil, fmt.Errorf("%s is longer than %d bytes: %w", name, MaxProgram, task.ErrTooLarge)
+		return fmt.Errorf("%s is longer than %d bytes: %w", p.name, MaxProgram, task.ErrTooLarge)
 	}
 	p.Measurement = task.Hash(d.Sum(nil))
 	const all = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, all); err != nil {
-		return nil, fmt.Errorf("sealing a program: %w", err)
+	if _, err := unix.FcntlInt(p.file.Fd(), unix.F_ADD_SEALS, all); err != nil {
+		return fmt.Errorf("sealing a program: %w", err)
 	}
-	return p, nil
+	return nil
 }
 
 // LoadFile reads a program from a file.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -81,4 +82,45 @@ func BenchmarkAtRest(b *testing.B) {
 		time.Sleep(time.Second)
 	}
 	b.ReportMetric(100*float64(cpuTime()-used)/float64(time.Since(begin)), "%-of-a-core")
+}
+
+// BenchmarkEnclaveStart measures an enclave from nothing to its first answer,
+// beside a process that only echoes.
+func BenchmarkEnclaveStart(b *testing.B) {
+	b.Run("enclave", func(b *testing.B) {
+		p, err := findProgram(b.Context(), enclaveProgram, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer p.Close()
+		for b.Loop() {
+			if err := answers(b.Context(), p); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("process", func(b *testing.B) {
+		for b.Loop() {
+			cat := exec.Command("cat")
+			in, err := cat.StdinPipe()
+			if err != nil {
+				b.Fatal(err)
+			}
+			out, err := cat.StdoutPipe()
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := cat.Start(); err != nil {
+				b.Skip(err)
+			}
+			if _, err := in.Write([]byte{1}); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := out.Read(make([]byte, 1)); err != nil {
+				b.Fatal(err)
+			}
+			_ = cat.Process.Kill()
+			_ = cat.Wait()
+		}
+	})
 }

@@ -2,7 +2,10 @@
 
 package main
 
-import "embed"
+import (
+	"embed"
+	"io/fs"
+)
 
 // embedded is empty: only a release carries the enclave programs.
-var embedded embed.FS
+var embedded fs.FS = embed.FS{}

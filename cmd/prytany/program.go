@@ -44,6 +44,9 @@ var beside = func() string {
 	return filepath.Dir(self)
 }()
 
+// findSource finds this module's source.
+var findSource = sourceRoot
+
 // origin is where an enclave program is: in a file, in this program, or still
 // as source code.
 type origin struct {
@@ -75,7 +78,7 @@ func locate(name string) (origin, error) {
 		o.sum, _, _ = strings.Cut(string(raw), " ")
 		return o, nil
 	}
-	if root, ok := sourceRoot(); ok {
+	if root, ok := findSource(); ok {
 		o.root = root
 		return o, nil
 	}

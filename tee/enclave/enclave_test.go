@@ -1,9 +1,12 @@
 package enclave
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/prytany/prytany/attest"
@@ -291,5 +294,33 @@ func TestSwappedFilesBlameNobody(t *testing.T) {
 	s.input = good
 	if a := s.run(); a.Error != "" {
 		t.Error(a.Error)
+	}
+}
+
+// What lets somebody outside see the plaintext makes the whole program one for
+// simulated evidence, whatever it is asked to run; and a program has the runtimes
+// that it has.
+func TestRuntimesOfTheSimulatedTier(t *testing.T) {
+	open := func(context.Context, task.Manifest, tee.Host) (Runner, func(), error) {
+		return nil, nil, errors.New("never opened")
+	}
+	weak := Runtimes{task.RuntimeDocker: {Simulated: true, Open: open}, task.RuntimeWasm: {Open: open}}
+	for _, kind := range []attest.Kind{attest.TPM, attest.SEVSNP, attest.TDX, attest.Nitro, attest.Simulated} {
+		s := newStage(t)
+		s.begin.Platform.Kind = kind
+		e := enclave{runtimes: weak}
+		_, err := e.start(&s.begin)
+		if refused := err != nil && strings.Contains(err.Error(), "simulated TEE only"); refused != (kind != attest.Simulated) {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if e.begin != nil && kind != attest.Simulated {
+			t.Errorf("%s: it has begun", kind)
+		}
+		if err := Standard().quotes(kind); err != nil {
+			t.Errorf("%s, without docker: %v", kind, err)
+		}
+	}
+	if _, _, err := Standard().open(t.Context(), task.Manifest{Runtime: task.RuntimeDocker}, tee.Host{}); err == nil || !strings.Contains(err.Error(), "no runtime") {
+		t.Errorf("docker in the standard program: %v", err)
 	}
 }
