@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -242,7 +243,7 @@ func (p *Program) Load() (task.Hash, error) {
 		}
 		names = append(names, []byte(f.at), sum[:])
 	}
-	for _, dir := range append([]string{"/sys/fs/cgroup"}, mountDirs...) {
+	for _, dir := range append([]string{cgroupTree}, mountDirs...) {
 		if err := m.root.MkdirAll(dir[1:], 0o755); err != nil {
 			return task.Hash{}, err
 		}
@@ -315,11 +316,26 @@ func rooted(m *ram, tree bool) (ns int, err error) {
 	return unix.Open(fmt.Sprintf("/proc/%d/ns/mnt", k.cmd.Process.Pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 }
 
+// devices are the kernel's that a runtime may give to a container.
+var devices = map[string][2]uint32{
+	"/dev/null": {1, 3}, "/dev/zero": {1, 5}, "/dev/full": {1, 7}, "/dev/random": {1, 8}, "/dev/urandom": {1, 9}, "/dev/tty": {5, 0},
+}
+
+const cgroupTree = "/sys/fs/cgroup"
+
 // build is the other side of rooted: a keeper that makes its namespace, says
 // so, and waits until it is held.
 func (o order) build() error {
 	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &unix.MountAttr{Propagation: unix.MS_PRIVATE}); err != nil {
 		return fmt.Errorf("making all mounts private: %w", err)
+	}
+	// In a user namespace neither devices nor a cgroup tree can be made: then they
+	// are those that there are. Nor can processes be shown to who was not shown any.
+	outside := map[string]int{}
+	for _, at := range append(slices.Collect(maps.Keys(devices)), cgroupTree, "/proc") {
+		if fd, err := unix.OpenTree(unix.AT_FDCWD, at, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE); err == nil {
+			outside[at] = fd
+		}
 	}
 	if err := unix.MoveMount(o.Root, "", unix.AT_FDCWD, "/proc", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("mounting the runtime: %w", err)
@@ -340,14 +356,31 @@ func (o order) build() error {
 		return fmt.Errorf("mounting /dev: %w", err)
 	}
 	if o.Tree {
-		if err := unix.Mount("cgroup2", "/sys/fs/cgroup", "cgroup2", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		err := unix.Mount("cgroup2", cgroupTree, "cgroup2", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+		if err == unix.EPERM {
+			err = unix.MoveMount(outside[cgroupTree], "", unix.AT_FDCWD, cgroupTree, unix.MOVE_MOUNT_F_EMPTY_PATH)
+		}
+		if err != nil {
 			return fmt.Errorf("mounting a cgroup tree: %w", err)
 		}
 	}
 	unix.Umask(0)
-	for name, dev := range map[string][2]uint32{"null": {1, 3}, "zero": {1, 5}, "full": {1, 7}, "random": {1, 8}, "urandom": {1, 9}, "tty": {5, 0}} {
-		if err := unix.Mknod("/dev/"+name, unix.S_IFCHR|0o666, int(unix.Mkdev(dev[0], dev[1]))); err != nil {
-			return fmt.Errorf("making /dev/%s: %w", name, err)
+	borrowed := false
+	for at, dev := range devices {
+		err := unix.Mknod(at, unix.S_IFCHR|0o666, int(unix.Mkdev(dev[0], dev[1])))
+		if err == unix.EPERM {
+			if err = unix.Mknod(at, unix.S_IFREG|0o666, 0); err == nil {
+				err = unix.MoveMount(outside[at], "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH)
+			}
+			borrowed = true
+		}
+		if err != nil {
+			return fmt.Errorf("making %s: %w", at, err)
+		}
+	}
+	if borrowed {
+		if err := unix.MoveMount(outside["/proc"], "", unix.AT_FDCWD, "/proc", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return fmt.Errorf("mounting /proc: %w", err)
 		}
 	}
 	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
