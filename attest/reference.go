@@ -23,8 +23,8 @@ type Reference struct {
 	// Docker is the one program that runs docker functions, by simulated evidence;
 	// zero: none does. It is no accepted program unless a task names it, for the
 	// engine beside it sees the plaintext.
-	Docker task.Hash `cbor:"10,keyasint" json:"docker"`
-	Runtimes       []task.Hash    `cbor:"11,keyasint" json:"runtimes"` // accepted OCI runtimes, each with all that it loads
+	Docker   task.Hash   `cbor:"10,keyasint" json:"docker"`
+	Runtimes []task.Hash `cbor:"11,keyasint" json:"runtimes"` // accepted OCI runtimes, each with all that it loads
 }
 
 // Check refuses a reference under which evidence could not be appraised, or

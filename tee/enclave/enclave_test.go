@@ -301,7 +301,7 @@ func TestSwappedFilesBlameNobody(t *testing.T) {
 // simulated evidence, whatever it is asked to run; and a program has the runtimes
 // that it has.
 func TestRuntimesOfTheSimulatedTier(t *testing.T) {
-	open := func(context.Context, task.Manifest, tee.Host) (Runner, func(), error) {
+	open := func(context.Context, task.Manifest) (Runner, func(), error) {
 		return nil, nil, errors.New("never opened")
 	}
 	weak := Runtimes{task.RuntimeDocker: {Simulated: true, Open: open}, task.RuntimeWasm: {Open: open}}
@@ -316,11 +316,11 @@ func TestRuntimesOfTheSimulatedTier(t *testing.T) {
 		if e.begin != nil && kind != attest.Simulated {
 			t.Errorf("%s: it has begun", kind)
 		}
-		if err := Standard().quotes(kind); err != nil {
+		if err := Standard("").quotes(kind); err != nil {
 			t.Errorf("%s, without docker: %v", kind, err)
 		}
 	}
-	if _, _, err := Standard().open(t.Context(), task.Manifest{Runtime: task.RuntimeDocker}, tee.Host{}); err == nil || !strings.Contains(err.Error(), "no runtime") {
+	if _, _, err := Standard("").open(t.Context(), task.Manifest{Runtime: task.RuntimeDocker}, &compiled{}); err == nil || !strings.Contains(err.Error(), "no runtime") {
 		t.Errorf("docker in the standard program: %v", err)
 	}
 }
