@@ -275,3 +275,89 @@ func TestRevokedWhateverItsSignature(t *testing.T) {
 		t.Errorf("%s %s", a.Verdict, a.Reason)
 	}
 }
+
+// A revocation list is of the CA that its name says, that may issue one, and that
+// has signed it.
+func TestWhoIssuesLists(t *testing.T) {
+	ca := (*authority)(nil).issue(elliptic.P384(), "CA", true)
+	list, err := readRevocations(ca.crl())
+	if err != nil {
+		t.Fatal(err)
+	}
+	usage := func(bits byte) func(*parts) {
+		return func(p *parts) { p.replace([]byte{0x55, 0x1d, 15}, yes, []byte{3, 2, 0, bits}) }
+	}
+	for name, row := range map[string]struct {
+		good   bool
+		change func(*parts)
+	}{
+		"its CA":                        {true, func(*parts) {}},
+		"a CA that may issue lists":     {true, usage(0x02)},
+		"a CA that may certify only":    {false, usage(0x04)},
+		"one of another name":           {false, set(fSubject, nameOf(12, "other"))},
+		"one that is no CA":             {false, func(p *parts) { p.replace([]byte{0x55, 0x1d, 19}, nil, []byte{0x30, 0}) }},
+		"one of that name, another key": {false, set(fKey, rsaOf(2048, 0xa5, e65537))},
+	} {
+		p := takeApart(ca.cert.Raw)
+		row.change(p)
+		c, err := readCertificate(p.sign(ca.key))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if c.listed(list) != row.good {
+			t.Errorf("%s: %t", name, !row.good)
+		}
+	}
+}
+
+// Of two roots with one name and key, as when a maker renews its own, the one that
+// is valid counts.
+func TestARenewedRoot(t *testing.T) {
+	ca := (*authority)(nil).issue(elliptic.P384(), "CA", true)
+	leaf, err := readCertificate(ca.issue(elliptic.P384(), "leaf", false).cert.Raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := takeApart(ca.cert.Raw)
+	p.fields[fValidity] = times(23, "200101000000Z", "210101000000Z")
+	old, err := readCertificate(p.sign(ca.key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	renewed, err := readCertificate(ca.cert.Raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, roots := range [][]*certificate{{old, renewed}, {renewed, old}} {
+		if root, refused := trusted(leaf, nil, roots, rigTime, Reference{}); refused != nil || root != renewed {
+			t.Errorf("%v", refused)
+		}
+	}
+	if _, refused := trusted(leaf, nil, []*certificate{old}, rigTime, Reference{}); refused == nil || refused.Code != CertificateExpired {
+		t.Errorf("%v", refused)
+	}
+}
+
+// A TPM's model is said once: of two somebody else might believe the other.
+func TestATPMHasOneModel(t *testing.T) {
+	field := func(n byte, text string) []byte {
+		return tlv(0x31, tlv(0x30, tlv(6, []byte{0x67, 0x81, 0x05, 0x02, n}), tlv(12, []byte(text))))
+	}
+	names := func(sets ...[]byte) []byte { return tlv(0xa4, tlv(0x30, sets...)) }
+	other := tlv(0x82, []byte("tpm.example")) // another form of name
+	for i, row := range []struct {
+		san  []byte
+		good bool
+	}{
+		{tlv(0x30, names(field(1, "id:1"), field(2, "m"), field(3, "v"))), true},
+		{tlv(0x30, other, names(field(1, "id:1"), field(2, "m"))), true},
+		{tlv(0x30, names(field(1, "id:1"), field(2, "swtpm"), field(2, "m"))), false},
+		{tlv(0x30, names(field(1, "id:1"), field(2, "swtpm")), names(field(2, "m"))), false},
+		{tlv(0x30, tlv(0xa4, []byte{5, 0})), false},
+		{[]byte{4, 0}, false},
+	} {
+		if m, err := readSAN(row.san); (err == nil) != row.good {
+			t.Errorf("row %d: %+v, %v", i, m, err)
+		}
+	}
+}

@@ -282,6 +282,7 @@ var oddities = []odd{
 	}},
 	{"a key of DSA", false, set(fKey, tlv(0x30, tlv(0x30, []byte{6, 7, 0x2a, 0x86, 0x48, 0xce, 0x38, 4, 1}), tlv(3, []byte{0}, []byte{2, 1, 5})))},
 	{"valid until the year 9999, as swtpm's", true, set(fValidity, tlv(0x30, tlv(23, []byte("250101000000Z")), tlv(24, []byte("99991231235959Z"))))},
+	{"valid from 1950 until 2049", true, set(fValidity, times(23, "500101000000Z", "491231235959Z"))},
 	{"a month that is none", false, set(fValidity, times(23, "251301000000Z", "300101000000Z"))},
 	{"the 30th of February", false, set(fValidity, times(23, "250230000000Z", "300101000000Z"))},
 	{"a 60th second", false, set(fValidity, times(23, "250101000060Z", "300101000000Z"))},

@@ -320,6 +320,10 @@ func TestConsistentLies(t *testing.T) {
 		{"more seats", "course", func(_ *world, c *ledger.Case) { c.Seats = 100 }},
 
 		{"good evidence is said to be faulty", "executor", func(_ *world, c *ledger.Case) { c.Passed[1].Pre.Faulty = true }},
+		{"evidence is said to be other than what was judged, and good", "exit evidence", func(_ *world, c *ledger.Case) {
+			same := c.Shown(task.PostRun)
+			c.View.Post.Other = &same
+		}},
 		{"faulty evidence is said to be good", "slashes", func(_ *world, c *ledger.Case) {
 			c.Passed[0].Pre.Faulty, c.Passed[0].Pre.Accuser = false, task.Address{}
 		}},
