@@ -8,7 +8,7 @@ help: ## list the targets
 # The enclave programs are measured: the same file, bit for bit, wherever and by
 # whomever they are built. cmd/prytany/program.go has the same words, and a test
 # compares.
-ENCLAVE_ENV = CGO_ENABLED=0 GOFLAGS= GOWORK=off GOEXPERIMENT= GOFIPS140=off GODEBUG= GOAMD64=v1 GOARM64=v8.0
+ENCLAVE_ENV = CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off GOEXPERIMENT= GOFIPS140=off GOAMD64=v1 GOARM64=v8.0
 ENCLAVE_FLAGS = -trimpath -buildvcs=false '-ldflags=-s -w -buildid='
 
 build: enclaves ## bin/prytany, and its enclave programs beside it

@@ -155,9 +155,10 @@ func isSource(root string) bool {
 var enclaveFlags = []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="}
 
 // enclaveEnv is what else a build depends on. What the user has set for other
-// builds is no part of this one.
+// builds is no part of this one. (An empty value would let `go env -w` speak,
+// and GOEXPERIMENT has no word for its default.)
 var enclaveEnv = []string{
-	"CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off", "GODEBUG=",
+	"CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off",
 	"GOOS=" + runtime.GOOS, "GOARCH=" + runtime.GOARCH, "GOAMD64=v1", "GOARM64=v8.0",
 }
 
