@@ -1,0 +1,5 @@
+//go:build !cgo
+
+package walls
+
+const withC = false

@@ -1,0 +1,213 @@
+package walls
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// What there is room for in the enclave's own files, which are in memory. Only
+// what is public is put there: they may be swapped.
+const (
+	scratchBytes = 512 << 20
+	scratchFiles = 4096
+)
+
+// Scratch is the one directory that the enclave can write to, but for what is
+// let in.
+const Scratch = "/tmp"
+
+// system is where programs of Containers have their libraries.
+var system = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"}
+
+// devices are those that containers get.
+var devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
+
+// A shown file or directory is taken from the old root into the new one.
+type shown struct {
+	path  string
+	dir   bool
+	link  string // a symbolic link is made again
+	tree  int    // else a detached copy of the mount
+	write bool
+}
+
+// root makes an empty file system in memory the root, read-only, with
+// a directory for scratch and with what the profile lets in, and nothing else.
+func (b *builder) root() (string, error) {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return "", fmt.Errorf("making mounts private: %w", err)
+	}
+	list, err := b.take()
+	if err != nil {
+		return "", err
+	}
+	top, err := memoryFS(1<<20, 1024, "0755")
+	if err != nil {
+		return "", err
+	}
+	if err := unix.MoveMount(top, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return "", fmt.Errorf("mounting the new root: %w", err)
+	}
+	// Through the descriptor, since "/" is still the old one.
+	if err := errors.Join(unix.Fchdir(top), unix.Close(top)); err != nil {
+		return "", err
+	}
+	scratch, err := memoryFS(scratchBytes, scratchFiles, "0700")
+	if err != nil {
+		return "", err
+	}
+	if err := unix.Fchownat(scratch, "", b.who.uid, b.who.gid, unix.AT_EMPTY_PATH); err != nil {
+		return "", err
+	}
+	list = append(list, shown{path: Scratch, dir: true, tree: scratch, write: true})
+	if b.Kind == Containers {
+		if err := errors.Join(os.Mkdir("run", 0o755), os.Mkdir("proc", 0o555)); err != nil {
+			return "", err
+		}
+		// While the old one is in sight, or the kernel refuses.
+		if err := unix.Mount("proc", "proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+			return "", fmt.Errorf("mounting /proc: %w", err)
+		}
+	}
+	for _, s := range list {
+		if err := s.put(); err != nil {
+			return "", fmt.Errorf("%s: %w", s.path, err)
+		}
+	}
+	if err := unix.MountSetattr(unix.AT_FDCWD, ".", 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
+		return "", err
+	}
+	// The old root is then on top of the new one, and goes.
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return "", fmt.Errorf("pivot_root: %w", err)
+	}
+	if err := errors.Join(unix.Unmount(".", unix.MNT_DETACH), os.Chdir("/")); err != nil {
+		return "", err
+	}
+	return b.rooted(list)
+}
+
+// take gets hold of what the profile shows of the old root.
+func (b *builder) take() (list []shown, err error) {
+	add := func(p string, write bool) error {
+		info, err := os.Lstat(p)
+		if err != nil {
+			return err
+		}
+		s := shown{path: p, dir: info.IsDir(), write: write}
+		if info.Mode()&fs.ModeSymlink != 0 {
+			s.link, err = os.Readlink(p)
+		} else {
+			s.tree, err = unix.OpenTree(unix.AT_FDCWD, p, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+		}
+		list = append(list, s)
+		return err
+	}
+	for _, p := range b.Let {
+		if err := add(p, true); err != nil {
+			return nil, fmt.Errorf("letting in %s: %w", p, err)
+		}
+	}
+	if b.Kind == Modules {
+		return list, nil
+	}
+	for _, p := range append(append([]string{"/sys/fs/cgroup"}, devices...), b.Show...) {
+		if err := add(p, p == "/sys/fs/cgroup"); err != nil {
+			return nil, fmt.Errorf("showing %s: %w", p, err)
+		}
+	}
+	for _, p := range system {
+		if err := add(p, false); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("showing %s: %w", p, err)
+		}
+	}
+	return list, nil
+}
+
+// put gives a file its place below the working directory.
+func (s shown) put() error {
+	at := "." + s.path
+	if err := os.MkdirAll(path.Dir(at), 0o755); err != nil {
+		return err
+	}
+	if s.link != "" {
+		return os.Symlink(s.link, at)
+	}
+	var err error
+	if s.dir {
+		err = os.MkdirAll(at, 0o755)
+	} else {
+		err = os.WriteFile(at, nil, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	if !s.write && s.dir {
+		ro := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID}
+		if err := unix.MountSetattr(s.tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, ro); err != nil {
+			return err
+		}
+	}
+	return errors.Join(unix.MoveMount(s.tree, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH), unix.Close(s.tree))
+}
+
+// memoryFS makes a file system in memory, mounted nowhere yet, from which no
+// program is started.
+func memoryFS(bytes, files uint64, mode string) (fd int, err error) {
+	fsfd, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return 0, fmt.Errorf("a file system in memory: %w", err)
+	}
+	defer unix.Close(fsfd)
+	for key, value := range map[string]string{"size": strconv.FormatUint(bytes, 10), "nr_inodes": strconv.FormatUint(files, 10), "mode": mode} {
+		if err := unix.FsconfigSetString(fsfd, key, value); err != nil {
+			return 0, fmt.Errorf("a file system in memory with %s %s: %w", key, value, err)
+		}
+	}
+	if err := unix.FsconfigCreate(fsfd); err != nil {
+		return 0, fmt.Errorf("a file system in memory: %w", err)
+	}
+	return unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+}
+
+// rooted tries whether the root is the new one: it has the names that were put
+// there, and takes no other.
+func (b *builder) rooted(list []shown) (string, error) {
+	want := map[string]bool{}
+	for _, s := range list {
+		for p := s.path; p != "/"; p = path.Dir(p) {
+			if path.Dir(p) == "/" {
+				want[p[1:]] = true
+			}
+		}
+	}
+	if b.Kind == Containers {
+		want["run"], want["proc"] = true, true
+	}
+	names, err := os.ReadDir("/")
+	if err != nil {
+		return "", err
+	}
+	for _, n := range names {
+		if !want[n.Name()] {
+			return "", fmt.Errorf("/%s is in it", n.Name())
+		}
+	}
+	if err := os.Mkdir("/new", 0o700); !errors.Is(err, unix.EROFS) {
+		return "", fmt.Errorf("it is not read-only: %v", err)
+	}
+	is := fmt.Sprintf("empty, read-only; %s of %d MiB in memory", Scratch, scratchBytes>>20)
+	for _, p := range b.Let {
+		is += "; " + p
+	}
+	if b.Kind == Containers {
+		is += "; /proc of its own processes; read-only /usr, libraries, runtimes; the host's cgroups"
+	}
+	return is, nil
+}
