@@ -19,8 +19,10 @@ import (
 // A group is the cgroup of one job: one directory of version 2, or one for
 // each controller of version 1.
 type group struct {
-	v2   bool
-	dirs map[string]string // by controller; in version 2 all of them are the same
+	v2     bool
+	dirs   map[string]string // by controller; in version 2 there is one, of no name
+	found  map[string]string // that of this process, of each controller that there is
+	mounts map[string]string // where they are mounted
 }
 
 // groupPrefix begins the name of a job's cgroup, and the process id of who made
@@ -34,8 +36,8 @@ var needed = []string{"cpu", "memory", "pids"}
 // parents finds the cgroups to make a job's in: those that this process is in,
 // or in version 2 the nearest above that may have children with controllers.
 func parents(mountinfo, own string) (g group, err error) {
-	v1 := map[string]string{}
-	var v2 string
+	v1, mounts := map[string]string{}, map[string]string{}
+	var v2, mount string
 	for line := range strings.Lines(mountinfo) {
 		// id parent dev root mountpoint options … - type source superoptions
 		f := strings.Fields(line)
@@ -47,21 +49,21 @@ func parents(mountinfo, own string) (g group, err error) {
 		switch f[i+1] {
 		case "cgroup":
 			for c := range strings.SplitSeq(f[i+3], ",") {
-				v1[c] = at
+				v1[c], mounts[c] = at, f[4]
 			}
 		case "cgroup2":
-			v2 = at
+			v2, mount = at, f[4]
 		}
 	}
 	if v1["memory"] == "" && v2 != "" {
-		return group{true, map[string]string{"": v2}}, nil
+		return group{v2: true, dirs: map[string]string{"": v2}, mounts: map[string]string{"": mount}}, nil
 	}
 	for _, c := range append([]string{"cpuacct"}, needed...) {
 		if v1[c] == "" {
 			return group{}, fmt.Errorf("the cgroup controller %s is not mounted", c)
 		}
 	}
-	return group{false, v1}, nil
+	return group{dirs: v1, mounts: mounts}, nil
 }
 
 // relative is the path of the process's own cgroup below a mount whose root is
@@ -87,6 +89,18 @@ func relative(root, own, kind, options string) string {
 
 // newGroup makes a cgroup with these limits.
 func newGroup(memory, processes, cpus uint64) (*group, error) {
+	g, err := emptyGroup()
+	if err != nil {
+		return nil, err
+	}
+	if err := g.limit(memory, processes, cpus); err != nil {
+		return nil, errors.Join(err, g.remove())
+	}
+	return g, nil
+}
+
+// emptyGroup makes a cgroup below that of this process.
+func emptyGroup() (*group, error) {
 	info, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
@@ -108,10 +122,65 @@ func newGroup(memory, processes, cpus uint64) (*group, error) {
 	if err := g.make(name); err != nil {
 		return nil, errors.Join(err, g.remove())
 	}
-	if err := g.limit(memory, processes, cpus); err != nil {
-		return nil, errors.Join(err, g.remove())
-	}
 	return &g, nil
+}
+
+// A Delegated cgroup belongs to another user, who can make those of jobs in it.
+type Delegated struct {
+	group *group
+	// Mounts are where its directories are to be mounted, for whoever runs jobs in
+	// it without the host's other cgroups: by directory.
+	Mounts map[string]string
+	// Show is likewise of others, read-only. It is there for runc, which wants to
+	// find the controller of devices.
+	Show map[string]string
+	// Enclave is the cgroup to start that user's process in, in version 2. Of
+	// version 1 it joins the directories by itself.
+	Enclave string
+}
+
+// Delegate makes a cgroup for a process of another user.
+func Delegate(uid, gid int) (*Delegated, error) {
+	g, err := emptyGroup()
+	if err != nil {
+		return nil, err
+	}
+	d := &Delegated{group: g, Mounts: map[string]string{}}
+	if dir := g.found["devices"]; dir != "" {
+		d.Show = map[string]string{dir: g.mounts["devices"]}
+	}
+	for c, dir := range g.dirs {
+		d.Mounts[dir] = g.mounts[c]
+		for _, name := range []string{"", "cgroup.procs", "tasks", "cgroup.threads", "cgroup.subtree_control"} {
+			if e := os.Chown(filepath.Join(dir, name), uid, gid); err == nil && !errors.Is(e, fs.ErrNotExist) {
+				err = e
+			}
+		}
+	}
+	if g.v2 && err == nil {
+		d.Enclave = filepath.Join(g.dir(""), "enclave")
+		err = errors.Join(os.WriteFile(filepath.Join(g.dir(""), "cgroup.subtree_control"), []byte("+"+strings.Join(needed, " +")), 0), os.Mkdir(d.Enclave, 0o755))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("giving a cgroup away: %w", err), d.Remove())
+	}
+	return d, nil
+}
+
+// Remove removes it, when no process is left in it.
+func (d *Delegated) Remove() error {
+	for _, dir := range d.group.dirs {
+		removeBelow(dir)
+	}
+	return d.group.remove()
+}
+
+// removeBelow removes the cgroups in one: those of jobs that were cut short.
+func removeBelow(dir string) {
+	below, _ := filepath.Glob(filepath.Join(dir, "*", "cgroup.procs"))
+	for _, procs := range below {
+		_ = os.Remove(filepath.Dir(procs))
+	}
 }
 
 // delegated is the nearest cgroup from dir upwards whose children have all
@@ -133,9 +202,8 @@ func delegated(dir string) (string, error) {
 
 // make makes the directories, and removes those of makers that are gone.
 func (g *group) make(name string) error {
-	parents := g.dirs
-	g.dirs = map[string]string{}
-	for c, parent := range parents {
+	g.found, g.dirs = g.dirs, map[string]string{}
+	for c, parent := range g.found {
 		if !g.v2 && !slices.Contains(append([]string{"cpuacct", "blkio"}, needed...), c) {
 			continue
 		}
@@ -154,6 +222,7 @@ func sweep(parent string) {
 	for _, dir := range old {
 		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), groupPrefix), "-")
 		if _, err := os.Stat("/proc/" + pid); errors.Is(err, fs.ErrNotExist) {
+			removeBelow(dir)
 			_ = os.Remove(dir) // fails if a process is in it
 		}
 	}

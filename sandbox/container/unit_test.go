@@ -133,8 +133,8 @@ func TestCgroupFiles(t *testing.T) {
 		}
 	}
 	for _, g := range []group{
-		{true, map[string]string{"": dir}},
-		{false, map[string]string{"cpu": dir, "cpuacct": dir, "memory": dir, "pids": dir, "blkio": dir}},
+		{v2: true, dirs: map[string]string{"": dir}},
+		{dirs: map[string]string{"cpu": dir, "cpuacct": dir, "memory": dir, "pids": dir, "blkio": dir}},
 	} {
 		cpu, err1 := g.cpu()
 		memory, err2 := g.memory()
@@ -147,7 +147,7 @@ func TestCgroupFiles(t *testing.T) {
 	if d, err := delegated(filepath.Join(dir)); d != dir || err != nil {
 		t.Error(d, err)
 	}
-	g := group{true, map[string]string{"": dir}}
+	g := group{v2: true, dirs: map[string]string{"": dir}}
 	if err := g.limit(1<<20, 5, 2); err != nil {
 		t.Fatal(err)
 	}

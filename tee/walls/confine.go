@@ -37,7 +37,7 @@ func (b *builder) landlock() (string, error) {
 	}
 	rules := []ll.Rule{ll.RWDirs(Scratch)}
 	for _, p := range b.Let {
-		info, err := stat(p)
+		info, err := os.Stat(p)
 		if err != nil {
 			return "", err
 		}
@@ -133,7 +133,7 @@ func (b *builder) policy() (filter.Policy, error) {
 	allowed := filter.SyscallGroup{
 		Names: modulesCalls, Action: filter.ActionAllow,
 		NamesWithCondtions: []filter.NameWithConditions{
-			when("clone", equal(0, threadFlags)),
+			when("clone", equal(0, threadFlags)), when("clone", equal(0, threadFlags|unix.CLONE_SETTLS)),
 			// What is written is not executed, and what is executed not written.
 			when("mmap", without(exec)), when("mmap", without(write)),
 			when("mprotect", without(exec)), when("mprotect", without(write)),
@@ -145,7 +145,7 @@ func (b *builder) policy() (filter.Policy, error) {
 		allowed.Names = append(append([]string{}, allowed.Names...), modulesAMD64...)
 	}
 	for _, p := range b.Let {
-		info, err := stat(p)
+		info, err := os.Stat(p)
 		if err != nil {
 			return filter.Policy{}, err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,7 +18,8 @@ import (
 // A builder builds the walls of one profile.
 type builder struct {
 	Profile
-	who identity // when they stand
+	order order
+	who   identity // when they stand
 }
 
 // A step builds one wall, tries whether it holds, and says what stands;
@@ -50,11 +52,11 @@ func raise(steps []step) (Standing, error) {
 	if withC {
 		return Standing{}, missing(leftovers, errors.New("the program was built with cgo, and brings libc's threads and files"))
 	}
-	p, err := given(os.Args)
+	o, err := given(os.Args)
 	if err != nil {
 		return Standing{}, missing(leftovers, err)
 	}
-	b, s := &builder{Profile: p}, Standing{Profile: p}
+	b, s := &builder{Profile: o.Profile, order: o}, Standing{Profile: o.Profile}
 	for _, w := range steps {
 		is, err := w.build(b)
 		if err != nil {
@@ -72,7 +74,7 @@ var quota = regexp.MustCompile(`^/.*/cpu\.(max|cfs_quota_us|cfs_period_us)$`)
 
 // inherited holds the process to a pipe in, a pipe out, and no other file; no
 // other variable than the settings.
-func (*builder) inherited() (string, error) {
+func (b *builder) inherited() (string, error) {
 	if err := foreign(os.Environ()); err != nil {
 		return "", err
 	}
@@ -103,9 +105,12 @@ func (*builder) inherited() (string, error) {
 		switch {
 		case fd <= 1 && strings.HasPrefix(is, "pipe:"), fd == 2 && is == os.DevNull, uintptr(fd) == dir.Fd():
 		case fd > 2 && own && strings.HasPrefix(is, "anon_inode:[event"): // the Go runtime waits by them
+		case slices.ContainsFunc(b.order.Shown, func(s shown) bool { return s.Tree == fd }): // used up by the root
+			unix.CloseOnExec(fd)
 		case fd > 2 && !own, quota.MatchString(is) && os.Getenv("GOMAXPROCS") != "":
-			// Another program of this machine had left it open; or the Go runtime has
-			// opened it at its start, and reads it only without the variable.
+			// Another program of this machine had left it open, or it is this program;
+			// or the Go runtime has opened it at its start, and reads it only without the
+			// variable.
 			if err := unix.Close(fd); err != nil {
 				return "", err
 			}
@@ -265,7 +270,7 @@ func (b *builder) powers() (string, error) {
 		}
 	}
 	if keep != 0 {
-		return fmt.Sprintf("%d of %d, over its own namespaces only", len(containerPowers), last+1), nil
+		return fmt.Sprintf("%d of %d, over its own namespaces only; user %d of the host", len(containerPowers), last+1, nobody), nil
 	}
 	return fmt.Sprintf("none in any set; user %d of the host", who.uid), nil
 }

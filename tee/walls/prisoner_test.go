@@ -125,19 +125,27 @@ func fork(flags uintptr) error {
 
 // attempts return nil if they got what they wanted.
 var attempts = map[string]func() error{
-	"read /etc/passwd":         func() error { return read("/etc/passwd") },
-	"read a secret":            func() error { return read(told("secret")) },
-	"read /proc/self/environ":  func() error { return read("/proc/self/environ") },
-	"read /proc/1/mem":         func() error { f, err := os.Open("/proc/1/mem"); _ = f; return err },
-	"read the host's process":  func() error { return read("/proc/" + told("pid") + "/environ") },
-	"read a disk":              func() error { return read("/dev/vda") },
-	"list /":                   func() error { _, err := os.ReadDir("/"); return err },
-	"list above /":             func() error { _, err := os.ReadDir("/../../.."); return err },
-	"list /root":               func() error { _, err := os.ReadDir("/root"); return err },
-	"write into /":             func() error { return os.WriteFile("/x", []byte("x"), 0o600) },
-	"write a secret":           func() error { return os.WriteFile(told("secret"), []byte("x"), 0o600) },
-	"write the cgroup":         func() error { return os.WriteFile("/sys/fs/cgroup/cgroup.procs", []byte("0"), 0) },
-	"write a kernel's setting": func() error { return os.WriteFile("/proc/sys/kernel/core_pattern", []byte("|/x"), 0) },
+	"read /etc/passwd":        func() error { return read("/etc/passwd") },
+	"read a secret":           func() error { return read(told("secret")) },
+	"read /proc/self/environ": func() error { return read("/proc/self/environ") },
+	"read /proc/1/mem":        func() error { f, err := os.Open("/proc/1/mem"); _ = f; return err },
+	"read the host's process": func() error { return read("/proc/" + told("pid") + "/environ") },
+	"read a disk":             func() error { return read("/dev/vda") },
+	"list /":                  func() error { _, err := os.ReadDir("/"); return err },
+	"list above /":            func() error { _, err := os.ReadDir("/../../.."); return err },
+	"list /root":              func() error { _, err := os.ReadDir("/root"); return err },
+	"write into /":            func() error { return os.WriteFile("/x", []byte("x"), 0o600) },
+	"write a secret":          func() error { return os.WriteFile(told("secret"), []byte("x"), 0o600) },
+	"write the host's cgroup": func() error {
+		f, err := os.OpenFile("/sys/fs/cgroup/memory/../memory/cgroup.procs", os.O_WRONLY, 0)
+		_ = f
+		return err
+	},
+	"write a kernel's setting": func() error {
+		f, err := os.OpenFile("/proc/sys/kernel/core_pattern", os.O_WRONLY, 0)
+		_ = f
+		return err
+	},
 	"fill the memory": func() error {
 		f, err := os.Create(Scratch + "/x")
 		if err != nil {
@@ -206,7 +214,7 @@ var attempts = map[string]func() error{
 
 	"signal a process":         func() error { return unix.Kill(toldInt("pid"), unix.SIGTERM) },
 	"signal a thread":          func() error { return unix.Tgkill(toldInt("pid"), toldInt("pid"), unix.SIGTERM) },
-	"signal everyone":          func() error { return unix.Kill(-1, unix.SIGTERM) },
+	"signal everyone":          func() error { return unix.Kill(-1, 0) },
 	"trace a process":          func() error { return unix.PtraceAttach(toldInt("pid")) },
 	"hold a process":           func() error { _, err := unix.PidfdOpen(toldInt("pid"), 0); return err },
 	"read a process":           func() error { return unixVM(unix.SYS_PROCESS_VM_READV) },
@@ -229,17 +237,20 @@ var attempts = map[string]func() error{
 	"a new root":               func() error { return unix.PivotRoot(Scratch, Scratch) },
 	"a file by its handle":     func() error { _, err := unix.OpenByHandleAt(0, unix.NewFileHandle(1, make([]byte, 8)), 0); return err },
 
-	"keys":             func() error { _, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, true); return err },
-	"bpf":              func() error { return call(unix.SYS_BPF, 0, 0, 0) },
-	"perf events":      func() error { var a unix.PerfEventAttr; _, err := unix.PerfEventOpen(&a, 0, -1, -1, 0); return err },
-	"io_uring":         func() error { var p [128]byte; return call(unix.SYS_IO_URING_SETUP, 1, ptr(&p)) },
-	"userfaultfd":      func() error { return call(unix.SYS_USERFAULTFD, 0) },
-	"kexec":            func() error { return call(unix.SYS_KEXEC_LOAD, 0, 0, 0, 0) },
-	"a module":         func() error { return unix.FinitModule(0, "", 0) },
-	"reboot":           func() error { return unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF) },
-	"swap":             func() error { return call(unix.SYS_SWAPON, text("/x"), 0) },
-	"the host's name":  func() error { return unix.Sethostname([]byte("x")) },
-	"the clock":        func() error { return unix.Settimeofday(&unix.Timeval{Sec: 1}) },
+	"keys":            func() error { _, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, true); return err },
+	"bpf":             func() error { return call(unix.SYS_BPF, 0, 0, 0) },
+	"perf events":     func() error { var a unix.PerfEventAttr; _, err := unix.PerfEventOpen(&a, 0, -1, -1, 0); return err },
+	"io_uring":        func() error { var p [128]byte; return call(unix.SYS_IO_URING_SETUP, 1, ptr(&p)) },
+	"userfaultfd":     func() error { return call(unix.SYS_USERFAULTFD, 0) },
+	"kexec":           func() error { return call(unix.SYS_KEXEC_LOAD, 0, 0, 0, 0) },
+	"a module":        func() error { return unix.FinitModule(0, "", 0) },
+	"reboot":          func() error { return call(unix.SYS_REBOOT, 0, 0, 0, 0) }, // EINVAL, if it may
+	"swap":            func() error { return call(unix.SYS_SWAPON, text("/x"), 0) },
+	"the host's name": func() error { return unix.Sethostname([]byte("x")) },
+	"the clock": func() error {
+		_, err := unix.ClockAdjtime(unix.CLOCK_REALTIME, &unix.Timex{Modes: unix.ADJ_SETOFFSET})
+		return err
+	},
 	"the kernel's log": func() error { _, err := unix.Klogctl(3, make([]byte, 64)); return err },
 	"raise a limit": func() error {
 		return unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20}, nil)

@@ -26,15 +26,14 @@ const Scratch = "/tmp"
 var system = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"}
 
 // devices are those that containers get.
-var devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
+var devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"}
 
 // A shown file or directory is taken from the old root into the new one.
 type shown struct {
-	path  string
-	dir   bool
-	link  string // a symbolic link is made again
-	tree  int    // else a detached copy of the mount
-	write bool
+	Path string `json:"path"`
+	Dir  bool   `json:"dir,omitempty"`
+	Link string `json:"link,omitempty"` // a symbolic link is made again
+	Tree int    `json:"tree,omitempty"` // else a detached copy of the mount
 }
 
 // root makes an empty file system in memory the root, read-only, with
@@ -43,9 +42,11 @@ func (b *builder) root() (string, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return "", fmt.Errorf("making mounts private: %w", err)
 	}
-	list, err := b.take()
-	if err != nil {
-		return "", err
+	list, err := b.order.Shown, error(nil)
+	if b.Kind == Modules {
+		if list, err = take(b.Profile); err != nil {
+			return "", err
+		}
 	}
 	top, err := memoryFS(1<<20, 1024, "0755")
 	if err != nil {
@@ -65,7 +66,7 @@ func (b *builder) root() (string, error) {
 	if err := unix.Fchownat(scratch, "", b.who.uid, b.who.gid, unix.AT_EMPTY_PATH); err != nil {
 		return "", err
 	}
-	list = append(list, shown{path: Scratch, dir: true, tree: scratch, write: true})
+	list = append(list, shown{Path: Scratch, Dir: true, Tree: scratch})
 	if b.Kind == Containers {
 		if err := errors.Join(os.Mkdir("run", 0o755), os.Mkdir("proc", 0o555)); err != nil {
 			return "", err
@@ -77,7 +78,7 @@ func (b *builder) root() (string, error) {
 	}
 	for _, s := range list {
 		if err := s.put(); err != nil {
-			return "", fmt.Errorf("%s: %w", s.path, err)
+			return "", fmt.Errorf("%s: %w", s.Path, err)
 		}
 	}
 	if err := unix.MountSetattr(unix.AT_FDCWD, ".", 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
@@ -90,57 +91,80 @@ func (b *builder) root() (string, error) {
 	if err := errors.Join(unix.Unmount(".", unix.MNT_DETACH), os.Chdir("/")); err != nil {
 		return "", err
 	}
+	for _, procs := range b.order.Join {
+		if err := os.WriteFile(procs, []byte("0"), 0); err != nil {
+			return "", fmt.Errorf("joining the cgroup: %w", err)
+		}
+	}
 	return b.rooted(list)
 }
 
 // take gets hold of what the profile shows of the old root.
-func (b *builder) take() (list []shown, err error) {
-	add := func(p string, write bool) error {
-		info, err := os.Lstat(p)
+func take(p Profile) (list []shown, err error) {
+	add := func(path string, write bool) error {
+		s, err := taken(path, write)
 		if err != nil {
-			return err
-		}
-		s := shown{path: p, dir: info.IsDir(), write: write}
-		if info.Mode()&fs.ModeSymlink != 0 {
-			s.link, err = os.Readlink(p)
-		} else {
-			s.tree, err = unix.OpenTree(unix.AT_FDCWD, p, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		list = append(list, s)
-		return err
+		return nil
 	}
-	for _, p := range b.Let {
-		if err := add(p, true); err != nil {
-			return nil, fmt.Errorf("letting in %s: %w", p, err)
+	for _, path := range p.Let {
+		if err := add(path, true); err != nil {
+			return nil, err
 		}
 	}
-	if b.Kind == Modules {
+	if p.Kind == Modules {
 		return list, nil
 	}
-	for _, p := range append(append([]string{"/sys/fs/cgroup"}, devices...), b.Show...) {
-		if err := add(p, p == "/sys/fs/cgroup"); err != nil {
-			return nil, fmt.Errorf("showing %s: %w", p, err)
+	for _, path := range devices {
+		if err := add(path, true); err != nil {
+			return nil, err
 		}
 	}
-	for _, p := range system {
-		if err := add(p, false); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("showing %s: %w", p, err)
+	for _, path := range p.Show {
+		if err := add(path, false); err != nil {
+			return nil, err
+		}
+	}
+	for _, path := range system {
+		if err := add(path, false); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
 		}
 	}
 	return list, nil
 }
 
+// taken gets hold of one file or directory, which cannot be written to or give
+// powers, unless it may.
+func taken(path string, write bool) (s shown, err error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return s, err
+	}
+	s = shown{Path: path, Dir: info.IsDir()}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		s.Link, err = os.Readlink(path)
+		return s, err
+	}
+	if s.Tree, err = unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE); err != nil || write {
+		return s, err
+	}
+	ro := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	return s, unix.MountSetattr(s.Tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, ro)
+}
+
 // put gives a file its place below the working directory.
 func (s shown) put() error {
-	at := "." + s.path
+	at := "." + s.Path
 	if err := os.MkdirAll(path.Dir(at), 0o755); err != nil {
 		return err
 	}
-	if s.link != "" {
-		return os.Symlink(s.link, at)
+	if s.Link != "" {
+		return os.Symlink(s.Link, at)
 	}
 	var err error
-	if s.dir {
+	if s.Dir {
 		err = os.MkdirAll(at, 0o755)
 	} else {
 		err = os.WriteFile(at, nil, 0o600)
@@ -148,13 +172,7 @@ func (s shown) put() error {
 	if err != nil {
 		return err
 	}
-	if !s.write && s.dir {
-		ro := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID}
-		if err := unix.MountSetattr(s.tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, ro); err != nil {
-			return err
-		}
-	}
-	return errors.Join(unix.MoveMount(s.tree, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH), unix.Close(s.tree))
+	return errors.Join(unix.MoveMount(s.Tree, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH), unix.Close(s.Tree))
 }
 
 // memoryFS makes a file system in memory, mounted nowhere yet, from which no
@@ -181,7 +199,7 @@ func memoryFS(bytes, files uint64, mode string) (fd int, err error) {
 func (b *builder) rooted(list []shown) (string, error) {
 	want := map[string]bool{}
 	for _, s := range list {
-		for p := s.path; p != "/"; p = path.Dir(p) {
+		for p := s.Path; p != "/"; p = path.Dir(p) {
 			if path.Dir(p) == "/" {
 				want[p[1:]] = true
 			}
@@ -207,7 +225,7 @@ func (b *builder) rooted(list []shown) (string, error) {
 		is += "; " + p
 	}
 	if b.Kind == Containers {
-		is += "; /proc of its own processes; read-only /usr, libraries, runtimes; the host's cgroups"
+		is += "; /proc of its own processes; read-only /usr, libraries, runtimes; a cgroup of its own"
 	}
 	return is, nil
 }

@@ -1,6 +1,7 @@
 package walls
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,12 +11,13 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/prytany/prytany/sandbox/container"
 	"golang.org/x/sys/unix"
 )
 
 // The ids of the host, above what systemd and useradd hand out. The first
-// 65,536 are those of package container's users; the one after them is nobody's
-// but the enclave's.
+// 65,536 are those of package container's users; the one after them is the
+// enclave's, and nobody else's.
 const (
 	containerIDs = 0x7000_0000
 	nobody       = containerIDs + 1<<16
@@ -24,6 +26,31 @@ const (
 // settings are the variables of the environment that an enclave may have: the
 // Go runtime's own.
 var settings = []string{"GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOTRACEBACK"}
+
+// order is what the process is told, as its last argument.
+type order struct {
+	Profile Profile  `json:"profile"`
+	Shown   []shown  `json:"shown,omitempty"` // what the parent has taken for it
+	Join    []string `json:"join,omitempty"`  // cgroup.procs files
+}
+
+const argument = "--walls="
+
+func (o order) String() string {
+	b, _ := json.Marshal(o)
+	return argument + string(b)
+}
+
+func given(args []string) (o order, err error) {
+	text, ok := strings.CutPrefix(args[len(args)-1], argument)
+	if !ok {
+		return o, errors.New("this process was not started with walls")
+	}
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		return o, err
+	}
+	return o, o.Profile.check()
+}
 
 // Start starts a command whose program calls [Enter] first, in new namespaces.
 // It gets the profile as its last argument; of descriptors its standard input
@@ -38,25 +65,35 @@ func Start(cmd *exec.Cmd, p Profile) error {
 	if cmd.Stderr != nil || len(cmd.ExtraFiles) > 0 {
 		return errors.New("an enclave has a standard input and output, and no other file")
 	}
-	a, err := attributes(p)
-	if err != nil {
-		return missing(root, err)
-	}
 	// Otherwise the runtime reads files of the host to learn it, for as long as it lives.
 	env := slices.DeleteFunc(slices.Clone(cmd.Env), func(v string) bool { return strings.HasPrefix(v, "GOMAXPROCS=") })
 	cmd.Env = append(env, fmt.Sprintf("GOMAXPROCS=%d", runtime.GOMAXPROCS(0)))
 	if err := foreign(cmd.Env); err != nil {
 		return err
 	}
-	cmd.Args = append(slices.Clone(cmd.Args), p.argument())
+	a, err := attributes(p)
+	if err != nil {
+		return missing(namespaces, err)
+	}
 	cmd.Dir, cmd.SysProcAttr = "/", a
+	o, after := order{Profile: p}, func() {}
+	if p.Kind == Containers {
+		if after, err = lend(cmd, &o); err != nil {
+			return missing(root, err)
+		}
+	}
+	cmd.Args = append(slices.Clone(cmd.Args), o.String())
 
 	started := make(chan error)
 	go func() {
 		// It dies with the thread that started it, and so that thread must stay.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
+		defer after()
 		err := cmd.Start()
+		for _, f := range cmd.ExtraFiles {
+			f.Close()
+		}
 		started <- err
 		if err == nil {
 			for unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
@@ -71,6 +108,69 @@ func Start(cmd *exec.Cmd, p Profile) error {
 	}
 }
 
+// lend gives an enclave for containers, which is no user of the host's and can
+// reach little of it, what it needs: its program and all that it is shown, by
+// descriptors, and a cgroup. after takes the cgroup back.
+func lend(cmd *exec.Cmd, o *order) (after func(), err error) {
+	lent := func(fd int, name string) int {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, os.NewFile(uintptr(fd), name))
+		return 2 + len(cmd.ExtraFiles)
+	}
+	defer func() {
+		if err != nil {
+			for _, f := range cmd.ExtraFiles {
+				f.Close()
+			}
+		}
+	}()
+	fd, err := unix.Open(cmd.Path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	cmd.Path = fmt.Sprintf("/proc/self/fd/%d", lent(fd, cmd.Path))
+	if o.Shown, err = take(o.Profile); err != nil {
+		return nil, err
+	}
+	group, err := container.Delegate(nobody, nobody)
+	if err != nil {
+		return nil, err
+	}
+	after = func() { _ = group.Remove() }
+	show := func(dir, at string, write bool) {
+		s, e := taken(dir, write)
+		err = errors.Join(err, e)
+		s.Path = at
+		o.Shown = append(o.Shown, s)
+	}
+	for dir, at := range group.Mounts {
+		show(dir, at, true)
+		if group.Enclave == "" {
+			o.Join = append(o.Join, at+"/cgroup.procs")
+		}
+	}
+	for dir, at := range group.Show {
+		show(dir, at, false)
+	}
+	if err != nil {
+		after()
+		return nil, err
+	}
+	if group.Enclave != "" {
+		if fd, err = unix.Open(group.Enclave, unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+			after()
+			return nil, err
+		}
+		lent(fd, group.Enclave)
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, fd
+	}
+	for i, s := range o.Shown {
+		if s.Link == "" {
+			o.Shown[i].Tree = lent(s.Tree, s.Path)
+		}
+	}
+	return after, nil
+}
+
 // foreign finds a variable that is not one of the settings.
 func foreign(env []string) error {
 	for _, v := range env {
@@ -83,65 +183,63 @@ func foreign(env []string) error {
 
 // attributes are the namespaces and whom the process is in them.
 //
-// Its ids are the same inside and outside. Root, which is inside only the owner
-// of these namespaces, builds the walls; then the process is who identity says.
-// Who is not root has but his own id to give, which is root inside.
+// Modules has no other process and no powers in the end, so its ids are the
+// same inside and outside: root, which is but the owner of these namespaces,
+// builds the walls, and then the process is who identify says. Containers keeps
+// some powers, so nothing that it could become may be anybody of the host's.
+// Who is not root has but his own id to give.
 func attributes(p Profile) (*syscall.SysProcAttr, error) {
 	a := &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
 		Setsid:     true,
 		Pdeathsig:  unix.SIGKILL,
 	}
-	if p.Kind == Modules {
-		// A runtime of containers finds its cgroup by the names that the host uses.
-		a.Cloneflags |= unix.CLONE_NEWCGROUP
+	one := func(inside, outside int) []syscall.SysProcIDMap {
+		return []syscall.SysProcIDMap{{ContainerID: inside, HostID: outside, Size: 1}}
 	}
-	if os.Geteuid() != 0 {
-		if p.Kind == Containers {
-			return nil, errors.New("only root can give away the ids that containers need")
-		}
-		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
-		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	switch {
+	case p.Kind == Containers && os.Geteuid() != 0:
+		return nil, errors.New("only root can give away the ids and the cgroup that containers need")
+	case p.Kind == Containers:
+		ids := append(one(0, nobody), syscall.SysProcIDMap{ContainerID: containerIDs, HostID: containerIDs, Size: 1 << 16})
+		a.UidMappings, a.GidMappings, a.GidMappingsEnableSetgroups = ids, ids, true
+		a.Credential = &syscall.Credential{}
 		return a, nil
+	case os.Geteuid() != 0:
+		a.UidMappings, a.GidMappings = one(0, os.Geteuid()), one(0, os.Getegid())
+	default:
+		who, err := identify(p)
+		if err != nil {
+			return nil, err
+		}
+		a.UidMappings, a.GidMappings, a.GidMappingsEnableSetgroups = same(0, who.uid), same(append(who.groups, 0, who.gid)...), true
 	}
-	who, err := identify(p)
-	if err != nil {
-		return nil, err
-	}
-	a.UidMappings, a.GidMappings = mapping(p.Kind, []int{who.uid}), mapping(p.Kind, append(who.groups, who.gid))
-	a.GidMappingsEnableSetgroups = true
+	a.Cloneflags |= unix.CLONE_NEWCGROUP // a runtime of containers finds its cgroup by the host's names
 	return a, nil
 }
 
-func mapping(k Kind, ids []int) []syscall.SysProcIDMap {
-	ids = append([]int{0}, ids...)
+// same maps ids to themselves.
+func same(ids ...int) (list []syscall.SysProcIDMap) {
 	slices.Sort(ids)
-	var list []syscall.SysProcIDMap
 	for _, id := range slices.Compact(ids) {
 		list = append(list, syscall.SysProcIDMap{ContainerID: id, HostID: id, Size: 1})
-	}
-	if k == Containers {
-		list = append(list, syscall.SysProcIDMap{ContainerID: containerIDs, HostID: containerIDs, Size: 1 << 16})
 	}
 	return list
 }
 
-// identity is who the enclave is when the walls stand, by the host's ids.
+// identity is who the enclave is when the walls stand.
 type identity struct {
 	uid, gid int
 	groups   []int
 }
 
-// identify makes the enclave nobody of the host's; of the group that a file
-// that is let in is for; or, if there is no such group, its owner, then without
-// the powers of one. Containers need root.
+// identify makes an enclave for modules nobody of the host's; of the group that
+// a file that is let in is for; or, if there is no such group, its owner, then
+// without the powers of one.
 func identify(p Profile) (identity, error) {
-	if p.Kind == Containers {
-		return identity{}, nil
-	}
 	who := identity{uid: nobody, gid: nobody}
 	for _, path := range p.Let {
-		info, err := stat(path)
+		info, err := os.Stat(path)
 		if err != nil {
 			return who, err
 		}

@@ -13,10 +13,8 @@
 package walls
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -40,8 +38,8 @@ type Profile struct {
 	Kind Kind `json:"kind"`
 	// Let are files of the host that are at the same path inside, for reading and
 	// writing: the device or directory by which the platform quotes. Of a socket
-	// it lets connect. They are opened with the caller's own powers over them, if
-	// need be as their owner.
+	// it lets connect. The enclave is then of their group, or their owner, if they
+	// are not for everybody.
 	Let []string `json:"let,omitempty"`
 	// Show are files and directories of the host that are at the same path
 	// inside, read-only: container runtimes. Of Containers only, which always
@@ -63,25 +61,6 @@ func (p Profile) check() error {
 		}
 	}
 	return nil
-}
-
-// argument is how a profile travels: as the last argument of the process.
-const argument = "--walls="
-
-func (p Profile) argument() string {
-	b, _ := json.Marshal(p)
-	return argument + string(b)
-}
-
-func given(args []string) (p Profile, err error) {
-	text, ok := strings.CutPrefix(args[len(args)-1], argument)
-	if !ok {
-		return p, errors.New("this process was not started with walls")
-	}
-	if err := json.Unmarshal([]byte(text), &p); err != nil {
-		return p, err
-	}
-	return p, p.check()
 }
 
 // Wall is one wall that stands, and what was found when it was tried.
@@ -135,12 +114,3 @@ const (
 	landlock   = "landlock"
 	seccomp    = "seccomp"
 )
-
-// modes are what the files that are let in are.
-func stat(path string) (os.FileInfo, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("what is let in must be there: %w", err)
-	}
-	return info, nil
-}

@@ -126,3 +126,18 @@ func TestExplore(t *testing.T) {
 		fmt.Printf("%q %q\n", name, cell{Profile: Profile{Kind: Modules}, told: []string{fmt.Sprintf("processors=%d", runtime.GOMAXPROCS(0))}, input: bytes.Clone(nil)}.ends(t, name))
 	}
 }
+
+// All walls stand here, and say so.
+func TestTry(t *testing.T) {
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, walls := range map[Kind]int{Modules: len(steps), Containers: len(steps) - 1} {
+		s, err := Try(t.Context(), path, Profile{Kind: kind})
+		t.Log(s)
+		if err != nil || len(s.Walls) != walls {
+			t.Errorf("%s: %d walls: %v", kind, len(s.Walls), err)
+		}
+	}
+}
