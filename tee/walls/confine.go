@@ -63,7 +63,7 @@ const threadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLON
 // a pipe, and compiles WebAssembly.
 var modulesCalls = []string{
 	// files that are open, and those of scratch
-	"close", "fallocate", "fchmod", "fchmodat", "fcntl", "fdatasync", "flock", "fstat", "fsync", "ftruncate", "getdents64",
+	"close", "fallocate", "fchmod", "fchmodat", "fchmodat2", "fcntl", "fdatasync", "flock", "fstat", "fsync", "ftruncate", "getdents64",
 	"lseek", "mkdirat", "newfstatat", "openat", "pread64", "pwrite64", "read", "readlinkat", "readv",
 	"renameat", "renameat2", "statx", "unlinkat", "write", "writev",
 	"epoll_create1", "epoll_ctl", "epoll_pwait", "eventfd2", "pipe2", "ppoll",

@@ -203,12 +203,12 @@ var (
 	capData   [2]unix.CapUserData
 )
 
-// containerPowers are what a runtime of containers needs of its capabilities,
-// each found by leaving it out. All are over what is in the user namespace.
+// containerPowers are what the enclave and its runtimes of containers need,
+// each found by leaving it out; the last two are for runc. All are over what is
+// in its own namespaces, so over nothing of the host's.
 var containerPowers = []uintptr{
-	unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_KILL, unix.CAP_MKNOD,
-	unix.CAP_NET_ADMIN, unix.CAP_SETGID, unix.CAP_SETPCAP, unix.CAP_SETUID, unix.CAP_SYS_ADMIN, unix.CAP_SYS_CHROOT,
-	unix.CAP_SYS_PTRACE, unix.CAP_SYS_RESOURCE, unix.CAP_SETFCAP,
+	unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_SETGID, unix.CAP_SETUID, unix.CAP_SYS_ADMIN,
+	unix.CAP_SYS_CHROOT, unix.CAP_SYS_PTRACE,
 }
 
 // powers takes the capabilities, on every thread, and makes the process who it

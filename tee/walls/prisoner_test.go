@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/container"
+	"github.com/prytany/prytany/task"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,8 +31,36 @@ import (
 // do, which walls to leave out, and what the test tells it of the host.
 const prisonerName = "prisoner"
 
+// Other names of the test binary.
+const (
+	plainName     = "plain"     // a chore without walls
+	parentName    = "parent"    // one that starts a prisoner and is killed
+	forbiddenName = "forbidden" // one that may make no namespaces
+)
+
 func init() {
-	if os.Args[0] != prisonerName {
+	switch os.Args[0] {
+	case prisonerName:
+	case plainName:
+		fmt.Println(word(prisoner(os.Args[1])))
+		os.Exit(0)
+	case parentName:
+		cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{prisonerName, "for ever", ""}}
+		_, _ = cmd.StdinPipe()
+		_, _ = cmd.StdoutPipe()
+		err := Start(cmd, Profile{Kind: Kind(os.Args[1])})
+		if err != nil {
+			fmt.Println(word(err))
+			os.Exit(1)
+		}
+		fmt.Println(cmd.Process.Pid)
+		select {}
+	case forbiddenName:
+		_ = os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0)
+		cmd := &exec.Cmd{Path: "/proc/self/exe"}
+		fmt.Println(task.CodeOf(Start(cmd, Profile{Kind: Modules})))
+		os.Exit(0)
+	default:
 		return
 	}
 	build := slices.DeleteFunc(slices.Clone(steps), func(s step) bool { return s.name == os.Args[2] })
@@ -98,6 +128,15 @@ func text(s string) uintptr {
 
 var kept [][]byte
 
+// write opens a file, and leaves it as it is.
+func write(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 func read(path string) error {
 	b, err := os.ReadFile(path)
 	if err == nil && len(b) == 0 {
@@ -125,27 +164,24 @@ func fork(flags uintptr) error {
 
 // attempts return nil if they got what they wanted.
 var attempts = map[string]func() error{
-	"read /etc/passwd":        func() error { return read("/etc/passwd") },
-	"read a secret":           func() error { return read(told("secret")) },
-	"read /proc/self/environ": func() error { return read("/proc/self/environ") },
-	"read /proc/1/mem":        func() error { f, err := os.Open("/proc/1/mem"); _ = f; return err },
-	"read the host's process": func() error { return read("/proc/" + told("pid") + "/environ") },
-	"read a disk":             func() error { return read("/dev/vda") },
-	"list /":                  func() error { _, err := os.ReadDir("/"); return err },
-	"list above /":            func() error { _, err := os.ReadDir("/../../.."); return err },
-	"list /root":              func() error { _, err := os.ReadDir("/root"); return err },
-	"write into /":            func() error { return os.WriteFile("/x", []byte("x"), 0o600) },
-	"write a secret":          func() error { return os.WriteFile(told("secret"), []byte("x"), 0o600) },
-	"write the host's cgroup": func() error {
-		f, err := os.OpenFile("/sys/fs/cgroup/memory/../memory/cgroup.procs", os.O_WRONLY, 0)
-		_ = f
-		return err
-	},
-	"write a kernel's setting": func() error {
-		f, err := os.OpenFile("/proc/sys/kernel/core_pattern", os.O_WRONLY, 0)
-		_ = f
-		return err
-	},
+	"read /etc/passwd":            func() error { return read("/etc/passwd") },
+	"read a secret":               func() error { return read(told("secret")) },
+	"read /proc/self/environ":     func() error { return read("/proc/self/environ") },
+	"write /proc/1/mem":           func() error { return write("/proc/1/mem") },
+	"read the host's process":     func() error { return read("/proc/" + told("pid") + "/environ") },
+	"read a disk":                 func() error { return read("/dev/vda") },
+	"list /":                      func() error { _, err := os.ReadDir("/"); return err },
+	"list above /":                func() error { _, err := os.ReadDir("/../../.."); return err },
+	"list /root":                  func() error { _, err := os.ReadDir("/root"); return err },
+	"write into /":                func() error { return os.WriteFile("/x", []byte("x"), 0o600) },
+	"write a secret":              func() error { return os.WriteFile(told("secret"), []byte("x"), 0o600) },
+	"write above the cgroup":      func() error { return os.Mkdir("/sys/fs/cgroup/memory/../x", 0o700) },
+	"write a cgroup of the host":  func() error { return write("/sys/fs/cgroup/devices/cgroup.procs") },
+	"mount /proc":                 func() error { return unix.Mount("proc", Scratch, "proc", 0, "") },
+	"mount /sys":                  func() error { return unix.Mount("sysfs", Scratch, "sysfs", 0, "") },
+	"make /usr writable":          func() error { return unix.Mount("", "/usr", "", unix.MS_REMOUNT|unix.MS_BIND, "") },
+	"write a program of the host": func() error { return write("/usr/bin/env") },
+	"write a kernel's setting":    func() error { return write("/proc/sys/kernel/core_pattern") },
 	"fill the memory": func() error {
 		f, err := os.Create(Scratch + "/x")
 		if err != nil {
@@ -220,7 +256,6 @@ var attempts = map[string]func() error{
 	"read a process":           func() error { return unixVM(unix.SYS_PROCESS_VM_READV) },
 	"write a process":          func() error { return unixVM(unix.SYS_PROCESS_VM_WRITEV) },
 	"a process's limits":       func() error { return unix.Prlimit(toldInt("pid"), unix.RLIMIT_NOFILE, nil, &unix.Rlimit{}) },
-	"its parent":               func() error { return unix.Kill(unix.Getppid(), 0) },
 	"run a program":            func() error { return unix.Exec("/bin/sh", []string{"sh", "-c", ":"}, nil) },
 	"run memory":               runMemory,
 	"a process":                func() error { return fork(0) },
@@ -354,8 +389,9 @@ func runModule(w *sandbox.Wasm, code []byte) error {
 
 // chores are what an enclave has to do, with all walls.
 var chores = map[string]func() error{
-	"nothing": func() error { return nil },
-	"wait":    func() error { _, err := io.Copy(io.Discard, os.Stdin); return err },
+	"nothing":      func() error { return nil },
+	"say and wait": func() error { fmt.Println("here"); time.Sleep(time.Hour); return nil },
+	"for ever":     func() error { time.Sleep(time.Hour); return nil },
 	"modules": func() error {
 		w, err := sandbox.NewWasm(context.Background())
 		if err != nil {
@@ -482,23 +518,24 @@ var chores = map[string]func() error{
 			Image: img, Digest: told("digest"), Inputs: []sandbox.File{{Name: "input", Data: []byte("hello")}},
 			Limits: sandbox.Limits{Gas: sandbox.MaxGas, MemoryBytes: 256 << 20, OutputBytes: 1 << 20, LogBytes: 4096, Wall: time.Minute},
 		})
+		if err == nil && (res.Outcome != sandbox.OK || len(res.Outputs) != 1 || string(res.Outputs[0].Data) != "HELLO" || res.After != sandbox.EmptyState) {
+			err = fmt.Errorf("%v: %s %s %v", res.Outcome, res.Reason, res.Log, res.Outputs)
+		}
+		return err
+	},
+	"open what is let in": func() error {
+		f, err := os.OpenFile(told("let"), os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return err
 		}
-		if res.Outcome != sandbox.OK || len(res.Outputs) != 1 || string(res.Outputs[0].Data) != "HELLO" || res.After != sandbox.EmptyState {
-			return fmt.Errorf("%v: %s %s %v", res.Outcome, res.Reason, res.Log, res.Outputs)
-		}
-		return nil
+		return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_EX), f.Close())
 	},
-	"quote": func() error {
-		for p := range strings.SplitSeq(told("let"), ",") {
-			f, err := os.OpenFile(p, os.O_RDWR, 0)
-			if err != nil {
-				return err
-			}
-			f.Close()
+	"ask a device": func() error {
+		f, err := os.OpenFile(told("let"), os.O_RDWR, 0)
+		if err != nil {
+			return err
 		}
-		return nil
+		return call(unix.SYS_IOCTL, f.Fd(), 0x5452) // FIOASYNC, without an argument
 	},
 	"ask a socket": func() error {
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -19,8 +20,8 @@ const (
 )
 
 // Scratch is the one directory that the enclave can write to, but for what is
-// let in.
-const Scratch = "/tmp"
+// let in. It is where os.TempDir is.
+const Scratch = "/scratch"
 
 // system is where programs of Containers have their libraries.
 var system = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"}
@@ -68,7 +69,8 @@ func (b *builder) root() (string, error) {
 	}
 	list = append(list, shown{Path: Scratch, Dir: true, Tree: scratch})
 	if b.Kind == Containers {
-		if err := errors.Join(os.Mkdir("run", 0o755), os.Mkdir("proc", 0o555)); err != nil {
+		// The keeper mounts onto /run, and runsc onto /tmp.
+		if err := errors.Join(os.Mkdir("run", 0o755), os.Mkdir("tmp", 0o755), os.Mkdir("proc", 0o555)); err != nil {
 			return "", err
 		}
 		// While the old one is in sight, or the kernel refuses.
@@ -96,22 +98,28 @@ func (b *builder) root() (string, error) {
 			return "", fmt.Errorf("joining the cgroup: %w", err)
 		}
 	}
+	if err := os.Setenv("TMPDIR", Scratch); err != nil {
+		return "", err
+	}
 	return b.rooted(list)
 }
 
-// take gets hold of what the profile shows of the old root.
+// take gets hold of what the profile shows of the old root. What it has got
+// hold of is in the list, after an error too.
 func take(p Profile) (list []shown, err error) {
 	add := func(path string, write bool) error {
-		s, err := taken(path, write)
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		list = append(list, s)
-		return nil
+		one, err := taken(path, path, write)
+		list = append(list, one...)
+		return err
 	}
 	for _, path := range p.Let {
 		if err := add(path, true); err != nil {
-			return nil, err
+			return list, err
+		}
+	}
+	for _, path := range p.Show {
+		if err := add(path, false); err != nil {
+			return list, err
 		}
 	}
 	if p.Kind == Modules {
@@ -119,39 +127,39 @@ func take(p Profile) (list []shown, err error) {
 	}
 	for _, path := range devices {
 		if err := add(path, true); err != nil {
-			return nil, err
-		}
-	}
-	for _, path := range p.Show {
-		if err := add(path, false); err != nil {
-			return nil, err
+			return list, err
 		}
 	}
 	for _, path := range system {
 		if err := add(path, false); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+			return list, err
 		}
 	}
 	return list, nil
 }
 
-// taken gets hold of one file or directory, which cannot be written to or give
-// powers, unless it may.
-func taken(path string, write bool) (s shown, err error) {
+// taken gets hold of one file or directory, for a place in the new root. It
+// cannot be written to there, nor give powers, unless it may.
+func taken(path, at string, write bool) ([]shown, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return s, err
+		return nil, err
 	}
-	s = shown{Path: path, Dir: info.IsDir()}
+	s := shown{Path: at, Dir: info.IsDir()}
 	if info.Mode()&fs.ModeSymlink != 0 {
-		s.Link, err = os.Readlink(path)
-		return s, err
+		if s.Link, err = os.Readlink(path); err != nil {
+			return nil, err
+		}
+		return []shown{s}, nil
 	}
-	if s.Tree, err = unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE); err != nil || write {
-		return s, err
+	if s.Tree, err = unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if write {
+		return []shown{s}, nil
 	}
 	ro := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
-	return s, unix.MountSetattr(s.Tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, ro)
+	return []shown{s}, unix.MountSetattr(s.Tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, ro)
 }
 
 // put gives a file its place below the working directory.
@@ -206,7 +214,7 @@ func (b *builder) rooted(list []shown) (string, error) {
 		}
 	}
 	if b.Kind == Containers {
-		want["run"], want["proc"] = true, true
+		want["run"], want["tmp"], want["proc"] = true, true, true
 	}
 	names, err := os.ReadDir("/")
 	if err != nil {
@@ -221,7 +229,7 @@ func (b *builder) rooted(list []shown) (string, error) {
 		return "", fmt.Errorf("it is not read-only: %v", err)
 	}
 	is := fmt.Sprintf("empty, read-only; %s of %d MiB in memory", Scratch, scratchBytes>>20)
-	for _, p := range b.Let {
+	for _, p := range append(slices.Clone(b.Let), b.Show...) {
 		is += "; " + p
 	}
 	if b.Kind == Containers {

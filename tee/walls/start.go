@@ -128,7 +128,16 @@ func lend(cmd *exec.Cmd, o *order) (after func(), err error) {
 		return nil, err
 	}
 	cmd.Path = fmt.Sprintf("/proc/self/fd/%d", lent(fd, cmd.Path))
-	if o.Shown, err = take(o.Profile); err != nil {
+	show := func(list []shown, err error) error {
+		for _, s := range list {
+			if s.Link == "" {
+				s.Tree = lent(s.Tree, s.Path)
+			}
+			o.Shown = append(o.Shown, s)
+		}
+		return err
+	}
+	if err := show(take(o.Profile)); err != nil {
 		return nil, err
 	}
 	group, err := container.Delegate(nobody, nobody)
@@ -136,37 +145,31 @@ func lend(cmd *exec.Cmd, o *order) (after func(), err error) {
 		return nil, err
 	}
 	after = func() { _ = group.Remove() }
-	show := func(dir, at string, write bool) {
-		s, e := taken(dir, write)
-		err = errors.Join(err, e)
-		s.Path = at
-		o.Shown = append(o.Shown, s)
-	}
+	defer func() {
+		if err != nil {
+			after()
+		}
+	}()
 	for dir, at := range group.Mounts {
-		show(dir, at, true)
+		if err := show(taken(dir, at, true)); err != nil {
+			return nil, err
+		}
 		if group.Enclave == "" {
 			o.Join = append(o.Join, at+"/cgroup.procs")
 		}
 	}
 	for dir, at := range group.Show {
-		show(dir, at, false)
-	}
-	if err != nil {
-		after()
-		return nil, err
+		if err := show(taken(dir, at, false)); err != nil {
+			return nil, err
+		}
 	}
 	if group.Enclave != "" {
-		if fd, err = unix.Open(group.Enclave, unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
-			after()
+		fd, err := unix.Open(group.Enclave, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
 			return nil, err
 		}
 		lent(fd, group.Enclave)
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, fd
-	}
-	for i, s := range o.Shown {
-		if s.Link == "" {
-			o.Shown[i].Tree = lent(s.Tree, s.Path)
-		}
 	}
 	return after, nil
 }

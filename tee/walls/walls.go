@@ -27,9 +27,11 @@ type Kind string
 const (
 	// Modules is for WebAssembly, and Python on it: nothing but memory is needed.
 	Modules Kind = "modules"
-	// Containers is for a runtime of containers, which needs processes, mounts and
-	// capabilities in namespaces of its own. An engine behind a socket (docker) is
-	// one too; but who has that socket commands the engine, and no wall holds him.
+	// Containers is for an OCI runtime, which needs processes, mounts and powers
+	// in namespaces of its own. Only root can start it.
+	//
+	// There is no profile for docker: who has its socket commands an engine that is
+	// outside of all walls. It is for the simulated tier only.
 	Containers Kind = "containers"
 )
 
@@ -38,8 +40,8 @@ type Profile struct {
 	Kind Kind `json:"kind"`
 	// Let are files of the host that are at the same path inside, for reading and
 	// writing: the device or directory by which the platform quotes. Of a socket
-	// it lets connect. The enclave is then of their group, or their owner, if they
-	// are not for everybody.
+	// it lets connect. An enclave for modules is of their group then, or their
+	// owner, if they are not for everybody; with Containers they must be.
 	Let []string `json:"let,omitempty"`
 	// Show are files and directories of the host that are at the same path
 	// inside, read-only: container runtimes. Of Containers only, which always
