@@ -159,7 +159,9 @@ func Delegate(uid, gid int) (*Delegated, error) {
 	}
 	if g.v2 && err == nil {
 		d.Enclave = filepath.Join(g.dir(""), "enclave")
-		err = errors.Join(os.WriteFile(filepath.Join(g.dir(""), "cgroup.subtree_control"), []byte("+"+strings.Join(needed, " +")), 0), os.Mkdir(d.Enclave, 0o755))
+		control := filepath.Join(g.dir(""), "cgroup.subtree_control")
+		err = errors.Join(os.WriteFile(control, []byte("+"+strings.Join(needed, " +")), 0), os.Mkdir(d.Enclave, 0o755))
+		_ = os.WriteFile(control, []byte("+io"), 0) // only counts
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("giving a cgroup away: %w", err), d.Remove())

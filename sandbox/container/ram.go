@@ -34,7 +34,7 @@ func newRAM(bytes, files uint64, runnable bool) (*ram, error) {
 	}
 	defer unix.Close(fsfd)
 	if err := unix.FsconfigSetFlag(fsfd, "noswap"); err != nil && !noSwap() {
-		return nil, errors.New("this kernel may swap files in memory to a disk (it is older than 6.4), and the machine has swap. Next: swapoff -a")
+		return nil, errors.New("this kernel may swap files in memory to a disk (it is older than 6.4, or this is a user namespace), and the machine has swap. Next: swapoff -a")
 	}
 	for key, value := range map[string]string{
 		"size": strconv.FormatUint(bytes, 10), "nr_inodes": strconv.FormatUint(files+1, 10), "mode": "0755",

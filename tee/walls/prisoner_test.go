@@ -191,7 +191,8 @@ var attempts = map[string]func() error{
 	},
 	"an inherited directory": func() error {
 		for fd := 3; fd < 1024; fd++ {
-			if _, err := unix.Openat(fd, "etc/passwd", unix.O_RDONLY, 0); err == nil {
+			var st unix.Stat_t
+			if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
 				return nil
 			}
 		}
@@ -303,7 +304,14 @@ var attempts = map[string]func() error{
 		allow := unix.SockFilter{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW}
 		return call(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, ptr(&unix.SockFprog{Len: 1, Filter: &allow}))
 	},
-	"what the machine is": func() error { var u unix.Utsname; return unix.Uname(&u) },
+	"learn the host's name": func() error {
+		var u unix.Utsname
+		err := unix.Uname(&u)
+		if err == nil && unix.ByteSliceToString(u.Nodename[:]) != told("name") {
+			err = unix.ENODATA
+		}
+		return err
+	},
 }
 
 func unixVM(nr uintptr) error {

@@ -144,10 +144,9 @@ func lend(cmd *exec.Cmd, o *order) (after func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	after = func() { _ = group.Remove() }
 	defer func() {
 		if err != nil {
-			after()
+			_ = group.Remove()
 		}
 	}()
 	for dir, at := range group.Mounts {
@@ -171,7 +170,7 @@ func lend(cmd *exec.Cmd, o *order) (after func(), err error) {
 		lent(fd, group.Enclave)
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, fd
 	}
-	return after, nil
+	return func() { _ = group.Remove() }, nil
 }
 
 // foreign finds a variable that is not one of the settings.

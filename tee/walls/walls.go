@@ -1,5 +1,5 @@
 // Package walls builds the walls of the operating system around an enclave
-// process that is not in a machine of its own (spec §9.1.5).
+// process that is not in a machine of its own (spec §9.1.11).
 //
 // They are for the day on which a guest breaks out of its engine and runs as
 // native code in the enclave. It then finds no file, no network, no other
@@ -98,7 +98,7 @@ func missing(wall string, err error) *task.Error {
 // remedies say what to do about a wall that does not stand.
 var remedies = map[string]string{
 	namespaces: "start it as root, or let users make namespaces: sysctl -w user.max_user_namespaces=10000, kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu); in a container, allow clone and mount in its profile",
-	root:       "in a container, show it an unmasked /proc and allow mount and pivot_root in its profile; what is let in must exist",
+	root:       "what is let in or shown must exist; for who is not root, let users make namespaces (Ubuntu: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0); in a container, show it an unmasked /proc and allow mount and pivot_root in its profile",
 	landlock:   "a kernel of 6.2 or later, with landlock in /sys/kernel/security/lsm (start it with lsm=landlock,…)",
 	seccomp:    "a kernel with CONFIG_SECCOMP_FILTER, on amd64 or arm64",
 	leftovers:  "build it with CGO_ENABLED=0, and let the node start it, which gives it a pipe and nothing else",
