@@ -129,8 +129,10 @@ func (b *builder) namespaces() (string, error) {
 		return "", errors.New("it is not the first process of its own")
 	}
 	var err error
-	if b.who, err = identify(b.Profile); err != nil {
-		return "", err
+	if b.Kind == Modules { // otherwise it was started as who it is
+		if b.who, err = identify(b.Profile); err != nil {
+			return "", err
+		}
 	}
 	for _, file := range []string{"uid_map", "gid_map"} {
 		text, err := os.ReadFile("/proc/self/" + file)

@@ -23,6 +23,7 @@ import (
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee/tpm"
 	"golang.org/x/sys/unix"
 )
 
@@ -544,6 +545,21 @@ var chores = map[string]func() error{
 			return err
 		}
 		return call(unix.SYS_IOCTL, f.Fd(), 0x5452) // FIOASYNC, without an argument
+	},
+	"quote by a TPM": func() error {
+		b, err := hex.DecodeString(told("quoter"))
+		if err != nil {
+			return err
+		}
+		q, err := task.Decode[tpm.Quoter](b, 64<<10)
+		if err != nil {
+			return err
+		}
+		quote, err := q.Quote(task.Hash{2})
+		if err == nil && len(quote) == 0 {
+			err = errors.New("no quote")
+		}
+		return err
 	},
 	"ask a socket": func() error {
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)

@@ -203,9 +203,16 @@ func attributes(p Profile) (*syscall.SysProcAttr, error) {
 	case p.Kind == Containers && os.Geteuid() != 0:
 		return nil, errors.New("only root can give away the ids and the cgroup that containers need")
 	case p.Kind == Containers:
+		who, err := identify(p)
+		if err != nil {
+			return nil, err
+		}
 		ids := append(one(0, nobody), syscall.SysProcIDMap{ContainerID: containerIDs, HostID: containerIDs, Size: 1 << 16})
-		a.UidMappings, a.GidMappings, a.GidMappingsEnableSetgroups = ids, ids, true
+		a.UidMappings, a.GidMappings, a.GidMappingsEnableSetgroups = ids, append(slices.Clone(ids), same(who.groups...)...), true
 		a.Credential = &syscall.Credential{}
+		for _, g := range who.groups {
+			a.Credential.Groups = append(a.Credential.Groups, uint32(g))
+		}
 		return a, nil
 	case os.Geteuid() != 0:
 		a.UidMappings, a.GidMappings = one(0, os.Geteuid()), one(0, os.Getegid())
@@ -235,9 +242,9 @@ type identity struct {
 	groups   []int
 }
 
-// identify makes an enclave for modules nobody of the host's; of the group that
-// a file that is let in is for; or, if there is no such group, its owner, then
-// without the powers of one.
+// identify makes an enclave nobody of the host's; of the group that a file that
+// is let in is for; or, if there is no such group, its owner, then without the
+// powers of one, which is for modules only.
 func identify(p Profile) (identity, error) {
 	who := identity{uid: nobody, gid: nobody}
 	for _, path := range p.Let {
@@ -252,8 +259,10 @@ func identify(p Profile) (identity, error) {
 		}
 		switch {
 		case st.Mode&need == need:
-		case st.Mode>>3&need == need:
+		case st.Mode>>3&need == need && (st.Gid != 0 || p.Kind == Modules):
 			who.groups = append(who.groups, int(st.Gid))
+		case p.Kind == Containers:
+			return who, fmt.Errorf("%s is neither for everybody nor for a group that is not root's, and an enclave for containers can be no user of the host", path)
 		case who.uid == nobody || who.uid == int(st.Uid):
 			who.uid = int(st.Uid)
 		default:

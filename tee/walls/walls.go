@@ -40,8 +40,8 @@ type Profile struct {
 	Kind Kind `json:"kind"`
 	// Let are files of the host that are at the same path inside, for reading and
 	// writing: the device or directory by which the platform quotes. Of a socket
-	// it lets connect. An enclave for modules is of their group then, or their
-	// owner, if they are not for everybody; with Containers they must be.
+	// it lets connect. If they are not for everybody, the enclave is of their group
+	// then, or for modules their owner.
 	Let []string `json:"let,omitempty"`
 	// Show are files and directories of the host that are at the same path
 	// inside, read-only: container runtimes. Of Containers only, which always
