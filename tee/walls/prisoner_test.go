@@ -396,6 +396,8 @@ func runModule(w *sandbox.Wasm, code []byte) error {
 	return err
 }
 
+var spun int
+
 // chores are what an enclave has to do, with all walls.
 var chores = map[string]func() error{
 	"nothing":      func() error { return nil },
@@ -460,7 +462,8 @@ var chores = map[string]func() error{
 	"preemption": func() error {
 		stop := time.After(50 * time.Millisecond)
 		go func() {
-			for {
+			for { // without a call in which it could be stopped
+				spun++
 			}
 		}()
 		<-stop

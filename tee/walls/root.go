@@ -40,6 +40,7 @@ type shown struct {
 // root makes an empty file system in memory the root, read-only, with
 // a directory for scratch and with what the profile lets in, and nothing else.
 func (b *builder) root() (string, error) {
+	unix.Umask(0o022)
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return "", fmt.Errorf("making mounts private: %w", err)
 	}
@@ -112,14 +113,12 @@ func take(p Profile) (list []shown, err error) {
 		list = append(list, one...)
 		return err
 	}
-	for _, path := range p.Let {
-		if err := add(path, true); err != nil {
+	for _, path := range append(slices.Clone(p.Let), p.Show...) {
+		if err := add(path, slices.Contains(p.Let, path)); err != nil {
 			return list, err
 		}
-	}
-	for _, path := range p.Show {
-		if err := add(path, false); err != nil {
-			return list, err
+		if list[len(list)-1].Link != "" {
+			return list, fmt.Errorf("%s is a link: what it leads to has to be named", path)
 		}
 	}
 	if p.Kind == Modules {

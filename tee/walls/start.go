@@ -76,7 +76,7 @@ func Start(cmd *exec.Cmd, p Profile) error {
 		return missing(namespaces, err)
 	}
 	cmd.Dir, cmd.SysProcAttr = "/", a
-	o, after := order{Profile: p}, func() {}
+	o, after, program := order{Profile: p}, func() {}, cmd.Path
 	if p.Kind == Containers {
 		if after, err = lend(cmd, &o); err != nil {
 			return missing(root, err)
@@ -101,10 +101,12 @@ func Start(cmd *exec.Cmd, p Profile) error {
 		}
 	}()
 	switch err := <-started; {
+	case err == nil:
+		return nil
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
 		return missing(namespaces, err)
-	default:
-		return err
+	default: // also a program that others may not execute, which it is with Containers
+		return fmt.Errorf("starting %s: %w", program, err)
 	}
 }
 

@@ -331,6 +331,16 @@ func TestLetIn(t *testing.T) {
 			t.Errorf("%s, %s of %v: %s, want %s", c.chore, c.what, c.let, is, c.want)
 		}
 	}
+	// What the parent's files are like by default is nothing to the new root.
+	mask := unix.Umask(0o077)
+	is := cell{Profile: Profile{Kind: Modules, Let: []string{dir + "/group"}}, told: []string{"let=" + dir + "/group"}}.ends(t, "open what is let in")
+	unix.Umask(mask)
+	if is != "done" {
+		t.Errorf("with a strict umask: %s", is)
+	}
+	if err := os.Symlink("zero", dir+"/link"); err != nil {
+		t.Fatal(err)
+	}
 	for what, p := range map[string]Profile{
 		"no kind":      {},
 		"not there":    {Kind: Modules, Let: []string{dir + "/none"}},
@@ -338,6 +348,7 @@ func TestLetIn(t *testing.T) {
 		"all":          {Kind: Containers, Show: []string{"/"}},
 		"not clean":    {Kind: Modules, Let: []string{"/dev/../dev/zero"}},
 		"shown":        {Kind: Modules, Show: []string{"/usr"}},
+		"a link":       {Kind: Containers, Show: []string{dir + "/link"}},
 		"two owners":   {Kind: Modules, Let: []string{lock, dir + "/other"}},
 		"not there, 2": {Kind: Containers, Show: []string{dir + "/none"}},
 	} {
@@ -360,19 +371,15 @@ func TestEveryNamespaceIsLookedAt(t *testing.T) {
 			t.Fatal(err)
 		}
 		change(cmd)
-		in, _ := cmd.StdinPipe()
-		defer in.Close()
-		out, err := cmd.StdoutPipe()
-		if cmd.Stdout != nil && err != nil {
-			said, _ := cmd.CombinedOutput()
-			return string(said)
+		if _, err := cmd.StdinPipe(); err != nil {
+			t.Fatal(err)
 		}
-		if err := cmd.Start(); err != nil {
+		var said strings.Builder
+		cmd.Stdout = &said
+		if err := cmd.Run(); err != nil {
 			return err.Error()
 		}
-		said, _ := io.ReadAll(out)
-		_ = cmd.Wait()
-		return strings.TrimSpace(string(said))
+		return strings.TrimSpace(said.String())
 	}
 	if is := run(func(*exec.Cmd) {}); is != "done" {
 		t.Error(is)
