@@ -120,7 +120,7 @@ func function() task.Function {
 		Owner: addr("bob"), Code: task.Blob{CID: "bafy-code", Size: 10},
 		Manifest: task.Manifest{
 			Name: "sum", Version: "1", Runtime: task.RuntimeWasm, Royalty: task.PRY,
-			Limits: task.Limits{Gas: 1e9, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 1000},
+			Limits: task.Limits{Gas: 1e7, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 1000},
 		},
 	}
 }

@@ -149,6 +149,39 @@ func TestKilledExecutorIsReplaced(t *testing.T) {
 	}
 }
 
+// The first executor's enclave is out of time: the next one's turn comes at once,
+// and the first pays nothing. If all are, the task ends without a result.
+func TestOutOfTimeIsTheNextOnesTurn(t *testing.T) {
+	for _, all := range []bool{false, true} {
+		c := newCluster(t, 4, 10, 13, Embedded, 100)
+		c.oneWay = 1
+		c.run(func() bool { return c.theCase().Phase == ledger.Attesting })
+		first := c.theCase().View.Executor
+		c.slow = map[task.NodeID]bool{first: true}
+		for _, p := range c.order {
+			c.slow[p.id] = all || p.id == first
+		}
+		if !c.run(c.closed) {
+			c.dump()
+			t.Fatal("not settled")
+		}
+		k := c.theCase()
+		want := ledger.Completed
+		if all {
+			want = ledger.ExecutorsFailed
+		}
+		if k.Settlement.Outcome != want || k.Passed[0].Executor != first || !all && (len(k.Passed) != 1 || k.View.Executor == first) || len(k.Slashes) > 0 {
+			c.dump()
+			t.Errorf("settled as %s, passed over %v", k.Settlement.Outcome, k.Passed)
+		}
+		for _, p := range k.Passed {
+			if p.Why != ledger.RanOutOfTime || p.Slashed > 0 {
+				t.Errorf("passed over: %s, slashed %s", p.Why, p.Slashed)
+			}
+		}
+	}
+}
+
 // Reveals are unsigned: what opens no commitment is nobody's word, whoever
 // sends it and however early.
 func TestForgedRevealsAreIgnored(t *testing.T) {
@@ -175,7 +208,7 @@ func TestForgedRevealsAreIgnored(t *testing.T) {
 // made anew for late members can arrive before what it replaces.
 func TestReorderingCostsNobodyItsTurn(t *testing.T) {
 	for seed := range seeds(60) {
-		c := newCluster(t, seed, 10, 13, Embedded, 25)
+		c := newCluster(t, seed, 10, 20, Embedded, 25) // of 13 seats some draws are too few
 		c.oneWay, c.jitter = 1, 30
 		k := c.settled(t)
 		if len(k.Passed) != 0 || k.Attempt != 0 || c.now > 1000 {

@@ -228,10 +228,8 @@ func (b *Block) publish(from task.Address, p task.Publish) error {
 	if err := p.Function.Check(); err != nil {
 		return task.Refuse("function-malformed", "%v", err)
 	}
-	wall := b.Params.Blocks(p.Function.Manifest.Limits.WallMillis)
-	if window := b.Params.window(wall); window >= b.Params.UnbondBlocks {
-		return task.Refuse("wall-too-long", "a run of %d blocks, tried by %d executors, and its disputes take %d blocks; a bond is held for %d", wall, b.Params.MaxViews, window, b.Params.UnbondBlocks).
-			WithNext("shorten limits.wall")
+	if err := b.Params.CheckFunction(p.Function); err != nil {
+		return err
 	}
 	id := p.Function.ID()
 	f, known := load[FunctionRecord](b.state, join(keyFunction, id[:]))
@@ -291,8 +289,8 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if !known {
 		return refuse("no-function", "function %s is not published here", p.Function.Short())
 	}
-	if !p.Policy.Meets(f.Function.Manifest) {
-		return refuse("policy-weak", "the function's owner releases its key under a stricter policy than the task's, and would look silent")
+	if err := CheckRequest(p, f.Function.Manifest); err != nil {
+		return Escrow{}, f, err.WithMoney("nothing is locked; the account still holds %s", acct.Balance)
 	}
 	ref := b.Params.Reference
 	if docker := f.Function.Manifest.Runtime == task.RuntimeDocker; docker && ref.Docker.IsZero() {
@@ -329,6 +327,32 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 		return refuse("function-bond-low", "the function's free bond is %s; this task needs %s of it, in case Bob releases no key", f.Bond, bob)
 	}
 	return Escrow{Alice: alice, Bob: bob}, f, nil
+}
+
+// CheckRequest says whether a function takes what a task asks of it, and a task
+// what the function is (spec §10.1). Nil if so.
+func CheckRequest(t task.Task, m task.Manifest) *task.Error {
+	switch lacks, ok := t.Policy.Accepts(m); {
+	case !t.Policy.Meets(m):
+		return task.Refuse("policy-weak", "the function's owner releases its key under a stricter policy than the task's, and would look silent")
+	case len(t.Args) > 0 && !m.TaskArgs:
+		return task.Refuse("args-refused", "the function %.80q takes no arguments of a task, and this one brings %d", m.Name, len(t.Args)).WithNext("leave out what follows --")
+	case m.Runtime == task.RuntimeDocker && t.Policy.MinTier > task.TierSimulated:
+		return task.Refuse("docker-tier", "the task wants %s evidence; a function of the runtime docker is run by an engine of the host's, whatever the evidence says", t.Policy.MinTier).
+			WithNext("--tier simulated, with nothing secret")
+	case !ok:
+		return task.Refuse("weakness-unaccepted", "%s, and the task's policy does not accept it", weaknesses[lacks]).WithNext("--accept %s", lacks)
+	case t.GasLimit < m.Limits.GasLeast:
+		return task.Refuse("gas-low", "the function is paid for at least %d gas a run; the task offers %d at most", m.Limits.GasLeast, t.GasLimit).
+			WithNext("--gas %d", m.Limits.GasLeast)
+	}
+	return nil
+}
+
+// weaknesses say what Alice has to accept.
+var weaknesses = map[string]string{
+	task.WeakDocker: "the function is run by an engine of the host's, which handles code, input and output in the clear",
+	task.WeakExact:  "the function's gas stands on the chain to the last unit, and its code can write into that what it has read",
 }
 
 // locks is what a task locks of Alice's money, and what of it is for gas. It is
@@ -457,8 +481,11 @@ func (c *Case) Admit(n task.Node, p attest.Profile, stake task.Amount, k task.Cl
 	return Member{Node: n, Profile: p, Stake: stake, Claim: k, Beta: won.Output(), Seats: won.Seats()}, nil
 }
 
-// FoundSilent is why an executor was passed over by a skip.
-const FoundSilent = "its committee found it silent"
+// Why an executor was passed over: by a skip, or by its own enclave's word.
+const (
+	FoundSilent  = "its committee found it silent"
+	RanOutOfTime = "its enclave ran out of time"
+)
 
 // skip passes over a silent executor on the word of n−f seats.
 func (b *Block) skip(t task.Skip) error {
@@ -475,7 +502,7 @@ func (b *Block) skip(t task.Skip) error {
 	if err := c.CheckSkip(t); err != nil {
 		return err
 	}
-	b.passOver(c, FoundSilent, true)
+	b.passSilent(c, FoundSilent)
 	return nil
 }
 
@@ -554,6 +581,10 @@ func (b *Block) result(s task.SignedResult) error {
 	}
 	if err := c.CheckResult(s); err != nil {
 		return err
+	}
+	if s.Result.Outcome == task.OutOfTime {
+		b.passOver(c, Pass{Why: RanOutOfTime, Result: &s})
+		return nil
 	}
 	was := c.Deadline
 	c.View.Result, c.View.ResultAt = &s, b.Height

@@ -215,7 +215,7 @@ func (b *Block) expire(c *Case) {
 	case c.Phase == Releasing && !c.Released(task.Bob):
 		b.settle(c, BobSilent)
 	case c.Phase == Running:
-		b.passOver(c, "no result in time", true)
+		b.passSilent(c, "no result in time")
 	case c.Phase == Reviewing && b.Height < c.roundEnd(task.PostRun) && !c.View.Post.Faulty:
 		b.extend(c, task.PostRun, c.roundEnd(task.PostRun))
 	case c.Phase == Reviewing:
@@ -293,17 +293,20 @@ func (b *Block) startView(c *Case, number uint32, was uint64) {
 }
 
 // passOver takes the task from an executor and gives it to the next ticket
-// (spec §10.2). A silent one is slashed a little.
-func (b *Block) passOver(c *Case, why string, silent bool) {
+// (spec §6.4): p is why, and what it cost.
+func (b *Block) passOver(c *Case, p Pass) {
 	was := c.Deadline
 	b.endRound(c, c.PreRound())
-	p := Pass{View: c.View.Number, Executor: c.View.Executor, Height: b.Height, Why: why, Attempt: c.Attempt, Pre: c.View.Pre}
-	if silent {
-		p.Slashed = b.slashSilent(c, c.View.Executor)
-	}
+	p.View, p.Executor, p.Height, p.Attempt, p.Pre = c.View.Number, c.View.Executor, b.Height, c.Attempt, c.View.Pre
 	c.Passed = append(c.Passed, p)
-	c.note(b.Height, fmt.Sprintf("executor %s passed over: %s", c.View.Executor.Short(), why))
+	c.note(b.Height, fmt.Sprintf("executor %s passed over: %s", p.Executor.Short(), p.Why))
 	b.startView(c, c.View.Number+1, was)
+}
+
+// passSilent passes over an executor that showed or brought nothing, and slashes
+// it a little.
+func (b *Block) passSilent(c *Case, why string) {
+	b.passOver(c, Pass{Why: why, Slashed: b.slashSilent(c, c.View.Executor)})
 }
 
 // slashSilent takes a share of what the executor has at stake: half is burned,

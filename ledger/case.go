@@ -110,6 +110,8 @@ type Pass struct {
 	Slashed  task.Amount `cbor:"5,keyasint" json:"slashed"` // for its silence
 	Attempt  uint32      `cbor:"6,keyasint" json:"attempt"`
 	Pre      Round       `cbor:"7,keyasint" json:"pre"` // what was said of its evidence
+	// Result is the word of its enclave that it ran out of time, if that is why.
+	Result *task.SignedResult `cbor:"8,keyasint,omitempty" json:"result,omitempty"`
 }
 
 // Escrow is the money that the case holds while it is open; a closed case
@@ -417,8 +419,21 @@ func (c *Case) CheckResult(s task.SignedResult) error {
 	if err := c.checkBlame(r); err != nil {
 		return err
 	}
-	if !r.Outcome.Known() || r.Gas > c.Task.GasLimit || len(s.CID) > 256 || r.Size > task.MaxBlob {
-		return task.Refuse("result-malformed", "unknown outcome, more gas than the limit, or a bad output reference")
+	if !r.Outcome.Known() || len(s.CID) > 256 || r.Size > task.MaxBlob {
+		return task.Refuse("result-malformed", "unknown outcome, or a bad output reference")
+	}
+	return c.checkShown(s)
+}
+
+// checkShown refuses a result that shows more of the run than money needs
+// (spec §9.8): the function's code could have written into it what it has read.
+func (c *Case) checkShown(s task.SignedResult) error {
+	r, m := s.Result, c.Function.Manifest
+	if r.Gas != m.Shown(c.Task, r.Outcome, r.Gas) {
+		return task.Refuse("result-fine", "%d gas: a run that is %s shows one of %d", r.Gas, r.Outcome, m.GasSteps(m.RunGas(c.Task)))
+	}
+	if r.Outcome == task.OutOfTime && (r.Output != task.Hash{} || r.Size != 0 || s.CID != "") {
+		return task.Refuse("result-fine", "a run that is out of time has no output: it is run again, and each would show something")
 	}
 	return nil
 }

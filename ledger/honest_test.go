@@ -246,7 +246,7 @@ func TestOutputIsWhereTheExecutorSays(t *testing.T) {
 	c := w.c()
 	pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
 	own := w.signed(task.Result{
-		Task: w.id, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK,
+		Task: w.id, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK, Gas: 500_000,
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest(),
 	})
 	elsewhere := own

@@ -51,16 +51,16 @@ func TestOutcomes(t *testing.T) {
 			w.judge(task.PostRun, everyone(task.OK))
 			return w
 		}, Completed, "1 PRY", "2 PRY", "0.5 PRY", "3 PRY"},
-		{"function error", func(t *testing.T) *world {
-			w := ran(t, task.FunctionError, 250_000)
+		{"failed", func(t *testing.T) *world {
+			w := ran(t, task.RunFailed, 250_000)
 			w.judge(task.PostRun, everyone(task.OK))
 			return w
 		}, FunctionFailed, "1 PRY", "2 PRY", "0 PRY", "3.5 PRY"},
-		{"gas exhausted", func(t *testing.T) *world {
-			w := ran(t, task.GasExhausted, 1_000_000)
+		{"failed at the limit", func(t *testing.T) *world {
+			w := ran(t, task.RunFailed, 600_000)
 			w.judge(task.PostRun, everyone(task.OK))
 			return w
-		}, GasExhausted, "4 PRY", "2 PRY", "0 PRY", "0.5 PRY"},
+		}, FunctionFailed, "4 PRY", "2 PRY", "0 PRY", "0.5 PRY"},
 		{"alice's key opens nothing", func(t *testing.T) *world {
 			w := ran(t, task.BadInputKey, 0)
 			w.judge(task.PostRun, everyone(task.OK))

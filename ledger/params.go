@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"math/bits"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/task"
@@ -31,6 +32,10 @@ type Params struct {
 	SilentSlashPPM uint64           `cbor:"18,keyasint" json:"silent_slash_ppm"` // of the bond of a silent executor
 	Reference      attest.Reference `cbor:"19,keyasint" json:"reference"`
 	Economics
+	// What every honest machine can do at the least, in a millisecond: run so much
+	// gas, and get so many bytes of code ready (spec §3.5.2).
+	GasFloor  uint64 `cbor:"36,keyasint" json:"gas_floor"`
+	CodeFloor uint64 `cbor:"37,keyasint" json:"code_floor"`
 }
 
 const million = 1_000_000
@@ -38,12 +43,12 @@ const million = 1_000_000
 // Embedded are the parameters of a network in one process: 25 ms blocks.
 func Embedded(chain string) Params {
 	return Params{
-		Chain: chain, IntervalMillis: 25, EpochBlocks: 40, UnbondBlocks: 40_000,
+		Chain: chain, IntervalMillis: 25, EpochBlocks: 40, UnbondBlocks: 200_000,
 		ClaimBlocks: 2, CommitBlocks: 6, AttestBlocks: 120, ReleaseBlocks: 200, RunGraceBlocks: 200, ReviewBlocks: 200,
 		MaxAttempts: 5, MaxViews: 5, MaxOpen: 1024,
 		MinBond: 100 * task.PRY, TxFee: 100, PostingFee: 40_000,
 		FixedPPM: 100_000, SilentSlashPPM: 10_000,
-		Economics: Default(20_000),
+		Economics: Default(20_000), GasFloor: 100_000, CodeFloor: 500,
 	}
 }
 
@@ -57,6 +62,7 @@ func (p Params) Check() error {
 		{"commit_blocks", p.CommitBlocks}, {"attest_blocks", p.AttestBlocks}, {"release_blocks", p.ReleaseBlocks},
 		{"run_grace_blocks", p.RunGraceBlocks}, {"review_blocks", p.ReviewBlocks}, {"max_attempts", uint64(p.MaxAttempts)},
 		{"max_views", uint64(p.MaxViews)}, {"max_open", p.MaxOpen}, {"min_bond", uint64(p.MinBond)},
+		{"gas_floor", p.GasFloor}, {"code_floor", p.CodeFloor},
 	} {
 		if n.value == 0 || n.value > 1<<40 {
 			return fmt.Errorf("genesis: %s is %d, want 1 to 2^40", n.name, n.value)
@@ -94,6 +100,30 @@ func (p Params) window(run uint64) uint64 {
 	view := 2*(p.AttestBlocks+p.CommitBlocks) + p.ReleaseBlocks + run + p.RunGraceBlocks
 	return activationEpochs*p.EpochBlocks + p.ClaimBlocks + uint64(p.MaxViews)*view + p.ReviewBlocks + p.DisputeBlocks
 }
+
+// CheckFunction refuses a function that would be run in too little time, or in
+// too much (spec §3.5). Too little: an honest machine at the floors must always
+// come to the gas limit before the wall limit, which is the machine's affair and
+// pays nobody (ADR 0030). Too much: a bond must outlast what it answers for.
+func (p Params) CheckFunction(f task.Function) error {
+	l, size := f.Manifest.Limits, f.Code.Size
+	if f.Manifest.Image != nil {
+		size += f.Manifest.Image.Blob.Size
+	}
+	need, wraps := bits.Add64(ceil(l.Gas, p.GasFloor), ceil(size, p.CodeFloor), 0)
+	if wraps > 0 || l.WallMillis < need {
+		return task.Refuse("wall-short", "%d gas and %d bytes of code can take an honest machine %d ms; the wall limit is %d ms, and executors would work for nothing", l.Gas, size, need, l.WallMillis).
+			WithNext("raise limits.wall to %dms, or lower limits.gas", need)
+	}
+	wall := p.Blocks(l.WallMillis)
+	if window := p.window(wall); window >= p.UnbondBlocks {
+		return task.Refuse("wall-too-long", "a run of %d blocks, tried by %d executors, and its disputes take %d blocks; a bond is held for %d", wall, p.MaxViews, window, p.UnbondBlocks).
+			WithNext("shorten limits.wall")
+	}
+	return nil
+}
+
+func ceil(a, b uint64) uint64 { return a/b + min(1, a%b) }
 
 // Blocks turns milliseconds into heights by the nominal interval, rounded up.
 func (p Params) Blocks(millis uint64) uint64 {

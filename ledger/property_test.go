@@ -70,7 +70,11 @@ func (w *world) stride() {
 	case Releasing:
 		_, _ = w.release(task.Alice), w.release(task.Bob)
 	case Running:
-		_ = w.result(task.RunOK, 5)
+		if w.salt%5 == 0 {
+			_ = w.result(task.OutOfTime, 5)
+		} else {
+			_ = w.result(task.RunOK, 5)
+		}
 	case Reviewing:
 		if len(c.View.Post.Commitments) == 0 {
 			w.judge(task.PostRun, everyone(task.OK))

@@ -73,12 +73,13 @@ type FunctionRecord struct {
 	Function task.Function `cbor:"1,keyasint" json:"function"`
 	Bond     task.Amount   `cbor:"2,keyasint" json:"bond"` // free of any open task's lock
 	Height   uint64        `cbor:"3,keyasint" json:"height"`
-	// Counts are its tasks by outcome.
+	// Counts are its tasks by outcome; of those that failed, some are ShortOfGas.
 	Counts map[Outcome]uint64 `cbor:"4,keyasint" json:"counts"`
 }
 
 // Success is the share of a function's runs that ended well, in parts per
-// million of those whose end says something about it, and their number.
+// million of those whose end says something about it, and their number. One that
+// was short of gas says nothing.
 func (f FunctionRecord) Success() (ppm, runs uint64) {
 	good := f.Counts[Completed]
 	runs = good + f.Counts[FunctionFailed] + f.Counts[BobSilent]
@@ -112,9 +113,18 @@ func (b *Block) logNode(id task.NodeID, t task.TaskID, cause Cause, lost task.Am
 	b.logChange(task.Hash(id), Change{Height: b.Height, Task: t, Cause: string(cause), Lost: lost})
 }
 
+// ShortOfGas is how a record counts a failure that may be Alice's doing: she gave
+// the run less gas than the function's own limit, and all of it may have been
+// used. So nobody spoils a record by small limits (spec §10.9).
+const ShortOfGas Outcome = "short-of-gas"
+
 // logFunction counts a task of a function by its outcome.
 func (b *Block) logFunction(c *Case, o Outcome) {
 	id := c.Task.Function
+	m := c.Function.Manifest
+	if limit := m.RunGas(c.Task); o == FunctionFailed && limit < m.Limits.Gas && c.View.Result.Result.Gas == limit {
+		o = ShortOfGas
+	}
 	key := join(keyFunction, id[:])
 	f, _ := load[FunctionRecord](b.state, key)
 	if f.Counts == nil {

@@ -224,7 +224,7 @@ func (w *world) commitRow(from string) task.Body {
 func (w *world) resultRow(with map[string]string) task.Body {
 	c := w.c()
 	pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
-	r := task.Result{Task: w.id, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK, Gas: number(with, "gas", 1), PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest()}
+	r := task.Result{Task: w.id, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK, Gas: number(with, "gas", 500_000), PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest()}
 	s := w.signed(r)
 	if _, forged := with["forged"]; forged {
 		s.Signature[0]++

@@ -252,7 +252,7 @@ func (b *Block) endFaulty(c *Case, r task.Round) {
 		b.settle(c, BadEnclave)
 	default:
 		b.condemn(c, r, BadEvidence)
-		b.passOver(c, "its evidence was faulty", false)
+		b.passOver(c, Pass{Why: "its evidence was faulty"})
 	}
 }
 
@@ -482,7 +482,7 @@ func (b *Block) attestUp(c *Case) {
 	case b.Height < c.roundEnd(r) && !round.Faulty:
 		b.extend(c, r, c.roundEnd(r))
 	case len(round.Evidence) == 0:
-		b.passOver(c, "it showed no evidence in time", true)
+		b.passSilent(c, "it showed no evidence in time")
 	case b.appraise(c, r, round.Evidence) == task.Fault:
 		if round.ClosedAt == 0 { // an executor can explain a canary only after that
 			b.closeCommits(c, r)

@@ -277,8 +277,10 @@ func (j *job) execute(a committee.RequestKeys) error {
 
 // bring brings a result to Alice and the chain. It has no output if she named
 // nobody whom it could be encrypted to: a result that blames her all the same.
+// One that is out of time is none for her: the next executor runs the task again.
 func (j *job) bring(result task.SignedResult, output []byte) error {
-	if len(output) > 0 {
+	late := result.Result.Outcome == task.OutOfTime
+	if len(output) > 0 && !late {
 		blob, err := j.r.w.Blobs.Put(j.ctx, output)
 		if err != nil {
 			return err
@@ -286,10 +288,13 @@ func (j *job) bring(result task.SignedResult, output []byte) error {
 		result.CID = blob.CID
 	}
 	result = result.PlacedBy(j.r.w.Peer)
-	// Alice hears it at once; the chain gets it anyway.
-	j.r.w.wg.Go(func() {
-		_ = j.r.w.Net.Send(j.ctx, j.of.Task.Endpoint.Addr, task.ProtoResult, task.Encode(result))
-	})
+	if late {
+		j.r.w.Log.Warn("the run was out of time: the next executor's turn", "task", j.r.id.Short(), "wall_ms", j.of.Function.Manifest.Limits.WallMillis)
+	} else {
+		j.r.w.wg.Go(func() { // Alice hears it at once; the chain gets it anyway
+			_ = j.r.w.Net.Send(j.ctx, j.of.Task.Endpoint.Addr, task.ProtoResult, task.Encode(result))
+		})
+	}
 	j.r.post(func(s *Session) { s.Ran(result) })
 	return nil
 }

@@ -220,3 +220,33 @@ func TestABlobIsWaitedFor(t *testing.T) {
 		t.Errorf("when it is over: %d tries, %v", tries, err)
 	}
 }
+
+// post is what a node sends and stores.
+type post struct {
+	nobody
+	store
+	sent, put chan string
+}
+
+func (p post) Send(_ context.Context, _, proto string, _ []byte) error { p.sent <- proto; return nil }
+func (p post) Put(_ context.Context, b []byte) (task.Blob, error) {
+	p.put <- string(b)
+	return task.Blob{CID: "put"}, nil
+}
+
+// A run that was out of time goes to the chain alone, without an output: the chain
+// would refuse one, and pass over this node as silent.
+func TestOutOfTimeBringsNoOutput(t *testing.T) {
+	for o, things := range map[task.Outcome]int{task.RunOK: 1, task.OutOfTime: 0} {
+		p := post{sent: make(chan string, 2), put: make(chan string, 2)}
+		r := &runner{w: New(Config{Blobs: p, Net: p, Peer: anyKey, Log: slog.New(slog.DiscardHandler)}), ctx: t.Context(), inputs: make(chan func(*Session), 1)}
+		j := &job{r: r, ctx: t.Context(), of: &ledger.Case{}}
+		if err := j.bring(task.SignedResult{Result: task.Result{Outcome: o}}, []byte("output")); err != nil {
+			t.Fatal(err)
+		}
+		r.w.wg.Wait()
+		if len(p.sent) != things || len(p.put) != things || len(r.inputs) != 1 {
+			t.Errorf("%s: sent %d, stored %d, told the session %d", o, len(p.sent), len(p.put), len(r.inputs))
+		}
+	}
+}

@@ -176,10 +176,11 @@ func (c *Client) AnswerRelease(ctx context.Context, from task.Key, raw []byte) (
 	return r.keeper.Answer(ctx, from, raw)
 }
 
-// HearResult takes a result that an executor sends directly.
+// HearResult takes a result that an executor sends directly. One that is out of
+// time is none: the next executor runs the task again.
 func (c *Client) HearResult(_ task.Key, raw []byte) {
 	s, err := task.Decode[task.SignedResult](raw, task.MaxMessage)
-	if err != nil {
+	if err != nil || s.Result.Outcome == task.OutOfTime {
 		return
 	}
 	if r := c.run(s.Result.Task); r != nil {

@@ -112,3 +112,20 @@ func TestOutputIsLookedForWhereTheExecutorSays(t *testing.T) {
 		t.Errorf("placed by the executor: asked for %v", n.asked)
 	}
 }
+
+// An executor whose enclave is out of time has no result for Alice: she waits for
+// the next one's.
+func TestOutOfTimeIsNoResult(t *testing.T) {
+	id := task.TaskID{1}
+	r := &Run{direct: make(chan task.SignedResult, 4)}
+	c := &Client{runs: map[task.TaskID]*Run{id: r}}
+	for o, heard := range map[task.Outcome]int{task.OutOfTime: 0, task.RunOK: 1} {
+		c.HearResult(task.Key{}, task.Encode(task.SignedResult{Result: task.Result{Task: id, Outcome: o}}))
+		if len(r.direct) != heard {
+			t.Errorf("%s: %d results are taken", o, len(r.direct))
+		}
+		for len(r.direct) > 0 {
+			<-r.direct
+		}
+	}
+}

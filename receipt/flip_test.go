@@ -107,6 +107,8 @@ var onlyTheChain = map[string]string{
 	"Case.View.Pre.ClosedAt":          "likewise",
 	"Case.View.ResultAt":              "likewise",
 	"Case.Passed[].Pre.ClosedAt":      "likewise",
+	"Case.Passed[].Height":            "likewise, of one that is not the last",
+	"Case.Passed[].Pre.Reveals":       "who has not spoken when the view ends had time left, and nothing follows from it; a quorum must have",
 	"Case.View.Canary.Round.Accuser":  "who accused it has no part in anything",
 	"Case.View.Canary.Round.ClosedAt": "likewise",
 	"Case.View.Post.ClosedAt":         "likewise",
@@ -158,7 +160,7 @@ func init() {
 		"Economics.AccusationBond", "Economics.BadEvidencePPM", "Economics.Bonus", "Economics.CheckCost", "Economics.DetectPPM",
 		"Economics.DisputeBlocks", "Economics.EquivocationPPM", "Economics.FalseAlarm", "Economics.FaultPPM", "Economics.JailBlocks",
 		"Economics.JailMisses", "Economics.Miss", "Economics.NoReveal", "Economics.Committee", "Economics.SeatFee",
-		"AttestBlocks", "ClaimBlocks", "CommitBlocks", "EpochBlocks", "IntervalMillis", "MaxAttempts", "MaxOpen", "MaxViews", "MinBond", "PostingFee",
+		"AttestBlocks", "ClaimBlocks", "CodeFloor", "CommitBlocks", "GasFloor", "EpochBlocks", "IntervalMillis", "MaxAttempts", "MaxOpen", "MaxViews", "MinBond", "PostingFee",
 		"Reference.Measurements", "Reference.MinTCB", "Reference.Revoked",
 		"Reference.TPM.Activators", "Reference.TPM.Threshold", "Reference.TPM.PCRs", "Reference.TPM.MinFirmware",
 		"Reference.SNP.Products", "Reference.SNP.MinTCB",
@@ -309,11 +311,38 @@ func TestConsistentLies(t *testing.T) {
 		{"gas over the limit, signed", "result", func(w *world, c *ledger.Case) {
 			s := c.View.Result
 			s.Result.Gas = c.Task.GasLimit + 1
-			s.Signature = task.Sign(keyOf("enclave 2"), s.Result.Hash())
+			s.Signature = task.Sign(keyOf("enclave 3"), s.Result.Hash())
 			settled(c, ledger.Completed)
 		}},
+		{"more of the gas than a step, signed", "result", func(w *world, c *ledger.Case) {
+			s := c.View.Result
+			s.Result.Gas++
+			s.Signature = task.Sign(keyOf("enclave 3"), s.Result.Hash())
+			*s = s.PlacedBy(w.nodes[s.Result.Node].peer)
+			settled(c, ledger.Completed)
+		}},
+		{"who ran out of time is said to have been silent", "executor", func(_ *world, c *ledger.Case) {
+			c.Passed[2].Why = "no result in time"
+		}},
+		{"nobody's enclave says so", "executor", func(_ *world, c *ledger.Case) { c.Passed[2].Result = nil }},
+		{"it pays for it", "executor", func(_ *world, c *ledger.Case) { c.Passed[2].Slashed = 1 }},
+		{"an enclave's good result is said to be out of time", "executor", func(w *world, c *ledger.Case) {
+			s := c.Passed[2].Result
+			s.Result.Outcome, s.Result.Gas = task.RunOK, 1_000_000
+			s.Signature = task.Sign(keyOf("enclave 2"), s.Result.Hash())
+			*s = s.PlacedBy(w.nodes[s.Result.Node].peer)
+		}},
+		{"an enclave that nobody found good ran out of time", "executor", func(_ *world, c *ledger.Case) {
+			p := &c.Passed[2].Pre
+			p.Commitments, p.Reveals = p.Commitments[:1], p.Reveals[:1]
+		}},
+		{"arguments that the function does not take", "task", func(_ *world, c *ledger.Case) {
+			c.Function.Manifest.TaskArgs = false
+			c.Task.Function = c.Function.ID()
+		}},
+		{"too little time for the gas", "task", func(_ *world, c *ledger.Case) { c.Params.GasFloor = 1 }},
 		{"Alice is said to be silent, before her time was up", "settlement", func(_ *world, c *ledger.Case) {
-			c.View = ledger.View{Number: 2, Executor: c.View.Executor, StartedAt: c.View.StartedAt, Pre: c.View.Pre, Canary: c.View.Canary}
+			c.View = ledger.View{Number: 3, Executor: c.View.Executor, StartedAt: c.View.StartedAt, Pre: c.View.Pre, Canary: c.View.Canary}
 			settled(c, ledger.AliceSilent)
 		}},
 		{"a member twice", "committee", func(_ *world, c *ledger.Case) { c.Members = append(c.Members, c.Members[0]) }},
@@ -341,7 +370,7 @@ func TestConsistentLies(t *testing.T) {
 		}},
 
 		{"a false OK cost nothing", "slashes", func(_ *world, c *ledger.Case) {
-			c.Slashes = slices.DeleteFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.FalseOK && s.View == 2 })
+			c.Slashes = slices.DeleteFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.FalseOK && s.View == 3 })
 		}},
 		{"a missing reveal cost nothing", "slashes", func(_ *world, c *ledger.Case) {
 			c.Slashes = slices.DeleteFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.NoReveal })
@@ -352,7 +381,7 @@ func TestConsistentLies(t *testing.T) {
 		{"a node pays twice", "slashes", func(_ *world, c *ledger.Case) { c.Slashes = append(c.Slashes, c.Slashes[len(c.Slashes)-1]) }},
 		{"who looked pays", "slashes", func(_ *world, c *ledger.Case) {
 			s := *first(c, ledger.FalseOK)
-			s.Height, s.View, s.Round, s.Node, s.Rewards = c.Settlement.Height, 2, task.PostRun, c.View.Post.Reveals[0].Node, nil
+			s.Height, s.View, s.Round, s.Node, s.Rewards = c.Settlement.Height, 3, task.PostRun, c.View.Post.Reveals[0].Node, nil
 			c.Slashes = append(c.Slashes, s)
 		}},
 		{"a node pays too much", "slashes", func(_ *world, c *ledger.Case) {
@@ -367,7 +396,7 @@ func TestConsistentLies(t *testing.T) {
 		{"the reward is another's", "slashes", func(_ *world, c *ledger.Case) { first(c, ledger.BadEvidence).Rewards[0].To = address("carol") }},
 		{"the good executor pays for its evidence", "slashes", func(_ *world, c *ledger.Case) {
 			s := *first(c, ledger.BadEvidence)
-			s.Height, s.View, s.Round, s.Node, s.Rewards = c.View.ResultAt, 2, task.Recheck, c.View.Executor, nil
+			s.Height, s.View, s.Round, s.Node, s.Rewards = c.View.ResultAt, 3, task.Recheck, c.View.Executor, nil
 			c.Slashes = append(c.Slashes, s)
 		}},
 	} {

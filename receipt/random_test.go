@@ -90,7 +90,7 @@ func (w *world) wander(r *rand.Rand) {
 		case c.Phase == ledger.Releasing && !one(3):
 			w.release(task.Role(1 + r.IntN(2)))
 		case c.Phase == ledger.Running && !one(5):
-			w.result(task.Outcome(1+r.IntN(8)), 9)
+			w.result(task.Outcome(1+r.IntN(5)), 9)
 		case c.Phase == ledger.Reviewing && one(12):
 			w.twoResults()
 		case c.Phase == ledger.Reviewing && one(4) && c.View.Post.ClosedAt == 0:

@@ -48,9 +48,15 @@ func TestEveryEndVerifies(t *testing.T) {
 	}{
 		{"ok after much   ", "ooooo o oo o o oo ooo", ledger.Completed, completed},
 		{"ok at once      ", "ooooo - oo o o oo o-o", ledger.Completed, run(task.RunOK, 9)},
-		{"function error  ", "ooooo - oo o o oo o-o", ledger.FunctionFailed, run(task.FunctionError, 9)},
-		{"memory exceeded ", "ooooo - oo o o oo o-o", ledger.FunctionFailed, run(task.MemoryExceeded, 9)},
-		{"gas exhausted   ", "ooooo - oo o o oo o-o", ledger.GasExhausted, run(task.GasExhausted, 1_000_000)},
+		{"failed          ", "ooooo - oo o o oo o-o", ledger.FunctionFailed, run(task.RunFailed, 9)},
+		{"failed, all gas ", "ooooo - oo o o oo o-o", ledger.FunctionFailed, run(task.RunFailed, 1_000_000)},
+		{"out of time once", "ooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
+			return attesting(t).ran(task.OutOfTime, 9).ran(task.RunOK, 9).judge(task.PostRun)
+		}},
+		{"out of time ever", "ooooo - oo o - -- o-o", ledger.ExecutorsFailed, func(t testing.TB) *world {
+			w := attesting(t)
+			return w.to(func(w *world) *world { return w.ran(task.OutOfTime, 9) })
+		}},
 		{"wrong input key ", "ooooo - oo o o oo o-o", ledger.AliceSilent, run(task.BadInputKey, 0)},
 		{"wrong code key  ", "ooooo - oo o o oo o-o", ledger.BobSilent, run(task.BadCodeKey, 0)},
 		{"canary, all look", "ooooo o oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
@@ -200,7 +206,7 @@ func TestEveryEndVerifies(t *testing.T) {
 }
 
 var ends = []ledger.Outcome{
-	ledger.Completed, ledger.FunctionFailed, ledger.GasExhausted, ledger.AliceSilent, ledger.BobSilent, ledger.ExecutorsFailed,
+	ledger.Completed, ledger.FunctionFailed, ledger.AliceSilent, ledger.BobSilent, ledger.ExecutorsFailed,
 	ledger.DirtyExit, ledger.NoCommittee, ledger.ExitSilent, ledger.BadEnclave, ledger.ForgedResult,
 }
 

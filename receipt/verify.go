@@ -121,10 +121,13 @@ func (e *exam) stateProof() finding {
 // task: what was posted is well-formed, and names this function and chain.
 func (e *exam) task() finding {
 	c := e.c
-	for _, err := range []error{c.Params.Check(), c.Task.Check(), c.Function.Check()} {
-		if err != nil {
+	for _, check := range []func() error{c.Params.Check, c.Task.Check, c.Function.Check, func() error { return c.Params.CheckFunction(c.Function) }} {
+		if err := check(); err != nil { // each rests on those before it
 			return fails("%v", err)
 		}
+	}
+	if err := ledger.CheckRequest(c.Task, c.Function.Manifest); err != nil {
+		return fails("%v", err)
 	}
 	switch id := c.Function.ID(); {
 	case c.Task.Function != id:
@@ -132,7 +135,10 @@ func (e *exam) task() finding {
 	case c.Task.Chain != c.Params.Chain:
 		return fails("the task is for chain %q, the rules are of %q", c.Task.Chain, c.Params.Chain)
 	}
-	return holds("task %s asks for function %s (%s %s) on chain %s, and both are well-formed",
+	for _, w := range c.Function.Manifest.Weaknesses() {
+		e.caveat("The function has a weakness that the task's policy accepts: %s.", w)
+	}
+	return holds("task %s asks for function %s (%s %s) on chain %s; both are well-formed, and fit",
 		c.ID().Short(), c.Task.Function.Short(), c.Function.Manifest.Name, c.Function.Manifest.Version, c.Task.Chain)
 }
 
@@ -344,7 +350,21 @@ func passedRightly(c *ledger.Case, p ledger.Pass) error {
 	case p.View == c.View.Number && !bytes.Equal(task.Encode(p.Pre), task.Encode(c.View.Pre)):
 		return fmt.Errorf("two different records of its round")
 	}
-	return nil
+	return outOfTime(was, p)
+}
+
+// outOfTime: who is said to have run out of time has its enclave's word for it,
+// and paid nothing (spec §6.4.4).
+func outOfTime(was *ledger.Case, p ledger.Pass) error {
+	switch said := p.Why == ledger.RanOutOfTime; {
+	case said != (p.Result != nil):
+		return fmt.Errorf("that an enclave ran out of time is said by the chain alone, or by the enclave alone")
+	case !said:
+		return nil
+	case p.Result.Result.Outcome != task.OutOfTime || p.Slashed > 0 || p.Pre.Faulty != "" || !believed(was):
+		return fmt.Errorf("its enclave, which had to be found good and pay nothing, is said to have run out of time")
+	}
+	return was.CheckResult(*p.Result)
 }
 
 // releases: the owners' keys went to this view's enclave (spec §8.2). What is

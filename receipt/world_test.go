@@ -98,8 +98,8 @@ func newWorld(t testing.TB, args ...string) *world {
 	f := task.Function{
 		Owner: address("bob"), Code: task.Blob{CID: "code", Size: 10},
 		Manifest: task.Manifest{
-			Name: "sum", Version: "1", Description: "adds up", Runtime: task.RuntimeWasm, Args: []string{"-v"}, Royalty: task.PRY / 2,
-			Limits: task.Limits{Gas: 1e9, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 1000},
+			Name: "sum", Version: "1", Description: "adds up", Runtime: task.RuntimeWasm, Args: []string{"-v"}, TaskArgs: true, Royalty: task.PRY / 2,
+			Limits: task.Limits{Gas: 1e7, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 1000},
 		},
 		Broker: task.Endpoint{Addr: "/memory/broker", Account: address("bob")},
 	}
@@ -392,11 +392,15 @@ func (w *world) result(o task.Outcome, gas uint64) *world {
 	}
 	r := task.Result{
 		InputKey: keys[task.Alice], CodeKey: keys[task.Bob],
-		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: o, Gas: gas, ExitCode: 2, Output: task.Hash{7}, Size: 99,
+		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: o, Gas: c.Function.Manifest.Shown(c.Task, o, gas), Output: task.Hash{7}, Size: 99,
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence),
 	}
+	cid := "out"
+	if o == task.OutOfTime {
+		r.Output, r.Size, cid = task.Hash{}, 0, ""
+	}
 	sig := task.Sign(keyOf(fmt.Sprint("enclave ", c.View.Number)), r.Hash())
-	s := task.SignedResult{Result: r, Signature: sig, CID: "out"}.PlacedBy(w.nodes[r.Node].peer)
+	s := task.SignedResult{Result: r, Signature: sig, CID: cid}.PlacedBy(w.nodes[r.Node].peer)
 	w.must("carol", task.Body{Result: &s})
 	return w
 }
@@ -408,20 +412,21 @@ func numerous(t testing.TB) *world {
 		for w.c().Attempt == 0 {
 			w.next()
 		}
-		if w.elect(); len(w.c().Members) >= 7 {
+		if w.elect(); len(w.c().Members) >= 8 {
 			return w
 		}
 	}
 }
 
 // completed is a whole story, with something in every field: no committee at
-// first; then an executor that is accused of its evidence, and one that is
-// silent; then one that fools two of its verifiers with a canary, and does it.
+// first; then an executor that is accused of its evidence, one that is silent, and
+// one that runs out of time; then one that fools two of its verifiers with a canary, and does it.
 func completed(t testing.TB) *world {
 	w := numerous(t)
 	w.say(task.OK).dirty(func(w *world) *world { return w.judge(task.PreRun) })
 	w.accuseExecutor(w.c().Shown(task.PreRun)).nextView()
 	w.show(task.PreRun).skip()
+	w.ran(task.OutOfTime, 0)
 	w.canary(task.OK, silent)
 	return w.ran(task.RunOK, 250_000).judge(task.PostRun).wait(ledger.Closed)
 }

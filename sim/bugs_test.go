@@ -155,7 +155,13 @@ var bugs = []bug{
 	return`, 20, "work is paid by the table",
 	},
 	{
-		"a run without end", "ledger/block.go", `		b.passOver(c, "no result in time", true)
+		"lost time is the function's failure", "ledger/apply.go", `if s.Result.Outcome == task.OutOfTime {`, `if s.Result.Outcome == 0 {`, 100, "lost time is no result|a function is blamed for its own|receipts verify",
+	},
+	{
+		"lost time is slashed", "ledger/apply.go", `Pass{Why: RanOutOfTime, Result: &s}`, `Pass{Why: RanOutOfTime, Result: &s, Slashed: b.slashSilent(c, c.View.Executor)}`, 100, "lost time costs nothing|receipts verify",
+	},
+	{
+		"a run without end", "ledger/block.go", `		b.passSilent(c, "no result in time")
 `, `		b.extend(c, task.PreRun, b.Height+100)
 `, 200, "every task ends",
 	},

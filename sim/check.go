@@ -23,11 +23,18 @@ type facts struct {
 	left     map[attemptNode]uint32 // the latest view that an honest node has gone to
 	jailed   map[task.NodeID]uint64 // in which block, the last time
 	slashes  map[task.TaskID]int    // already looked at
+	late     map[turn]task.NodeID   // whose enclave has said that it was out of time
 }
 
 type goneKey struct {
 	attemptNode
 	view uint32
+}
+
+// turn is one executor's.
+type turn struct {
+	id            task.TaskID
+	attempt, view uint32
 }
 
 type attemptNode struct {
@@ -58,6 +65,7 @@ func (f *facts) init() {
 	f.settled, f.members, f.canaries = map[task.TaskID][]byte{}, map[attemptKey][]byte{}, map[task.NodeID]bool{}
 	f.closed, f.bad, f.gone = map[task.Ballot][]byte{}, map[task.Hash]bool{}, map[goneKey]bool{}
 	f.left, f.jailed, f.slashes = map[attemptNode]uint32{}, map[task.NodeID]uint64{}, map[task.TaskID]int{}
+	f.late = map[turn]task.NodeID{}
 }
 
 func (f *facts) enclave(e *enclave) {
@@ -97,6 +105,7 @@ func (w *world) checkBlock(events []ledger.Event, txs int) {
 			w.checkSlashes(c)
 			w.checkAmounts(c)
 			w.checkCalm(c)
+			w.checkTime(c)
 		}
 	}
 	w.noteStakes()

@@ -204,7 +204,7 @@ func (w *econWorld) machine(k *econWorker) econNode {
 func (w *econWorld) publish(owner ed25519.PrivateKey) {
 	f := task.Function{Owner: task.PublicKey(owner), Code: task.Blob{CID: "code", Size: 1}, Manifest: task.Manifest{
 		Name: "f", Version: "1", Runtime: task.RuntimeWasm,
-		Limits: task.Limits{Gas: 1e9, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 1000},
+		Limits: task.Limits{Gas: 1e7, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 1000},
 	}}
 	w.fn = f.ID()
 	w.must(owner, task.Body{Publish: &task.Publish{Function: f, Bond: 1000 * task.PRY}})
@@ -554,6 +554,7 @@ func (w *econWorld) run(c *ledger.Case) {
 		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK,
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence),
 	}
+	r.Gas = c.Function.Manifest.Shown(c.Task, r.Outcome, 0)
 	for _, o := range c.View.Releases {
 		if o.Role == task.Alice {
 			r.InputKey = o.Hash()

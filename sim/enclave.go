@@ -220,8 +220,17 @@ func (s *session) take(r task.Release) {
 	})
 }
 
+// stopped says whether the host keeps its enclave from running until the wall
+// limit is over: a liar always, and an honest machine that is starved sometimes.
+func (s *session) stopped() bool {
+	if s.liar != nil && s.liar.kind == stopper {
+		return true
+	}
+	return s.w.now < s.w.net.heals && s.w.chance(0.05)
+}
+
 func (s *session) result(e *enclave) {
-	outcome, gas := task.RunOK, uint64(s.w.between(1, 1_000_000))
+	outcome, used := task.RunOK, uint64(s.w.between(1, 1_000_000))
 	for _, j := range s.w.jobs {
 		if j.id == s.id {
 			outcome = j.outcome
@@ -229,15 +238,22 @@ func (s *session) result(e *enclave) {
 	}
 	switch { // nothing ran
 	case strings.HasPrefix(string(e.input.Sealed), wrongKey):
-		outcome, gas = task.BadInputKey, 0
+		outcome = task.BadInputKey
 	case strings.HasPrefix(string(e.code.Sealed), wrongKey):
-		outcome, gas = task.BadCodeKey, 0
+		outcome = task.BadCodeKey
+	case s.stopped():
+		outcome = task.OutOfTime
+		s.w.facts.late[turn{s.id, e.context.Attempt, e.context.View}] = s.worker.id
 	}
+	c, cid := s.s.Case(), "out"
 	r := task.Result{
-		Task: s.id, Attempt: e.context.Attempt, View: e.context.View, Node: s.worker.id, Outcome: outcome, Gas: gas, Output: task.Hash{7}, Size: 9,
+		Task: s.id, Attempt: e.context.Attempt, View: e.context.View, Node: s.worker.id, Outcome: outcome, Gas: c.Function.Manifest.Shown(c.Task, outcome, used), Output: task.Hash{7}, Size: 9,
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: e.input.Evidence, InputKey: e.input.Hash(), CodeKey: e.code.Hash(),
 	}
-	signed := task.SignedResult{Result: r, Signature: task.Sign(e.sign, r.Hash()), CID: "out"}.PlacedBy(s.worker.peer)
+	if outcome == task.OutOfTime {
+		r.Output, r.Size, cid = task.Hash{}, 0, ""
+	}
+	signed := task.SignedResult{Result: r, Signature: task.Sign(e.sign, r.Hash()), CID: cid}.PlacedBy(s.worker.peer)
 	s.w.say("%s has run task %s: %s", s.name, s.id.Short(), outcome)
 	if s.liar != nil {
 		s.liar.result(s, e, signed)

@@ -28,6 +28,7 @@ const (
 	fakeCanary  lie = "fake-canary"  // bad evidence, and then: it was a canary
 	dirtyExit   lie = "dirty-exit"   // leaves something behind
 	twoResults  lie = "two-results"  // signs two results
+	stopper     lie = "out-of-time"  // stops its enclave until the run is out of time
 	withholder  lie = "withheld-claim"
 	accuser     lie = "false-accuser" // accuses honest executors
 	junk        lie = "junk"          // transactions that nobody should believe
@@ -36,7 +37,7 @@ const (
 )
 
 // lies are those of liars who know nothing of each other.
-var lies = []lie{twoFaces, lazyOK, alwaysFault, coin, mute, hushed, copycat, twoTongues, silent, badEvidence, oldNonces, fakeCanary, dirtyExit, twoResults, withholder, accuser, junk}
+var lies = []lie{twoFaces, lazyOK, alwaysFault, coin, mute, hushed, copycat, twoTongues, silent, badEvidence, oldNonces, fakeCanary, dirtyExit, twoResults, stopper, withholder, accuser, junk}
 
 type liar struct {
 	w     *world

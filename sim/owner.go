@@ -145,7 +145,7 @@ func (w *world) function() task.Function {
 		Owner: task.PublicKey(w.bob.key), Code: task.Blob{CID: "code", Size: 10}, Broker: task.Endpoint{Addr: "bob"},
 		Manifest: task.Manifest{
 			Name: "f", Version: "1", Runtime: task.RuntimeWasm, Royalty: task.PRY / 2,
-			Limits: task.Limits{Gas: 1e9, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 500},
+			Limits: task.Limits{Gas: 1e7, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 500},
 		},
 	}
 }

@@ -46,7 +46,7 @@ func TestCalmAndHonest(t *testing.T) {
 			t.Errorf("seed %d: %s, slashes %v", r.Seed, r.Violation, r.Slashes)
 		}
 		for o := range r.Outcomes {
-			if o != "ok" && o != "function-error" && o != "gas-exhausted" && o != "no-committee" {
+			if o != "ok" && o != "failed" && o != "no-committee" {
 				t.Errorf("seed %d: %v", r.Seed, r.Outcomes)
 			}
 		}

@@ -10,19 +10,24 @@ import "math/bits"
 // gasSteps is how many values gas can have at most.
 const gasSteps = 8
 
-// GasSteps are the values that the gas of a run can be signed as, the most
-// first: the limit, and its halves, quarters and so on, each rounded up, down
-// to the first that is not above the manifest's least. The limit of a run is
-// [Manifest.RunGas].
+// GasSteps are the values that the gas of a run can be signed as, falling: the
+// limit, its half, quarter and so on, each rounded up, down to the least that the
+// manifest names, or to a 128th. The limit of a run, above 0, is [Manifest.RunGas].
 func (m Manifest) GasSteps(limit uint64) []uint64 {
+	least := min(m.Limits.GasLeast, limit)
 	steps := []uint64{limit}
-	for k := 1; k < gasSteps && steps[k-1] > m.Limits.GasLeast; k++ {
-		steps = append(steps, limit>>k+min(1, limit&(1<<k-1)))
+	for k := 1; k < gasSteps; k++ {
+		next := max(least, limit>>k+min(1, limit&(1<<k-1)))
+		if next == steps[k-1] {
+			break
+		}
+		steps = append(steps, next)
 	}
 	return steps
 }
 
-// ShownGas is what a run that used so much gas is signed as, and paid by.
+// ShownGas is what a run that used so much gas is signed as, and paid by: the
+// least step that is not below it.
 func (m Manifest) ShownGas(limit, used uint64) uint64 {
 	if m.Exact {
 		return min(used, limit)
@@ -34,6 +39,15 @@ func (m Manifest) ShownGas(limit, used uint64) uint64 {
 		}
 	}
 	return shown
+}
+
+// Shown is the gas that stands in a result with this outcome, of a run that used
+// so much: 0 if nobody is paid by gas for it, since then nobody needs to know.
+func (m Manifest) Shown(t Task, o Outcome, used uint64) uint64 {
+	if !o.Paid() {
+		return 0
+	}
+	return m.ShownGas(m.RunGas(t), used)
 }
 
 // RunGas is the gas limit of a run: the manifest's or the task's, the lesser.
@@ -81,10 +95,11 @@ type Channel struct {
 
 // Channels are all that the function's code can say to the chain by a run with
 // that gas limit (spec §9.8): what the outcome is, the gas, the size and the time.
+// One that is out of time shows nothing else, and is run again in the next view.
 func (m Manifest) Channels(limit uint64) []Channel {
 	gas := uint64(len(m.GasSteps(limit)))
 	if m.Exact {
-		gas = limit + 1
+		gas = max(limit, limit+1) // 0 counts too, as far as there is a number for it
 	}
 	var sizes, times uint64
 	for n, last := uint64(0), uint64(0); last < m.Limits.archive(); n = last + 1 {

@@ -115,7 +115,8 @@ type Limits struct {
 	OutputBytes uint64 `cbor:"3,keyasint" json:"output_bytes"`
 	WallMillis  uint64 `cbor:"4,keyasint" json:"wall_ms"`
 	// GasLeast is the least that a run shows of its gas; what used less is paid as
-	// if it had used that. 0: a 128th of the limit (spec §9.8).
+	// if it had used that, and a task offers at least so much. 0: a 128th of the
+	// run's limit (spec §9.8).
 	GasLeast uint64 `cbor:"5,keyasint" json:"gas_least"`
 }
 
@@ -211,14 +212,42 @@ func (m Manifest) Check() error {
 		return err
 	}
 	if m.Policy != nil {
-		if err := m.Policy.check(); err != nil {
+		if err := m.checkPolicy(); err != nil {
 			return fmt.Errorf("manifest: %w", err)
 		}
 	}
 	if err := m.Limits.check(); err != nil {
 		return err
 	}
-	return checkArgs(m.Args)
+	return m.checkArgs()
+}
+
+// checkArgs holds a manifest to its command line. A task's arguments come after
+// it, so where arguments say which program runs, Bob must have said it: with an
+// image's entrypoint, or a bare interpreter, Alice could choose a program that
+// hands her his code.
+func (m Manifest) checkArgs() error {
+	switch {
+	case m.Runtime != RuntimeWasm && len(m.Args) == 0:
+		return fmt.Errorf("manifest: args: runtime %s needs the whole command, or a task's arguments would be it", m.Runtime)
+	case m.Runtime == RuntimePython && (m.Args[0] == "" || m.Args[0][0] == '-'):
+		return fmt.Errorf("manifest: args: the first is the script, such as /code/main.py, and not %.40q", m.Args[0])
+	}
+	if err := checkArgs(m.Args); err != nil {
+		return fmt.Errorf("manifest: args: %w", err)
+	}
+	return nil
+}
+
+func (m Manifest) checkPolicy() error {
+	switch p := m.Policy; {
+	case len(p.Accept) > 0:
+		return fmt.Errorf("policy: it is Alice who accepts a function's weaknesses, and not its manifest")
+	case m.Runtime == RuntimeDocker && p.MinTier > TierSimulated:
+		return fmt.Errorf("policy: runtime docker is for the tier simulated only: its engine is the host's")
+	default:
+		return p.check()
+	}
 }
 
 func (l Limits) check() error {
@@ -238,6 +267,9 @@ func (l Limits) check() error {
 		if x.have > x.max {
 			return fmt.Errorf("manifest: limits.%s is over its maximum, %s", x.name, x.words)
 		}
+	}
+	if l.GasLeast > l.Gas {
+		return fmt.Errorf("manifest: limits.gas_least is %d, more than limits.gas", l.GasLeast)
 	}
 	return nil
 }

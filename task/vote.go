@@ -202,6 +202,9 @@ func (o Outcome) String() string {
 	return "unknown outcome"
 }
 
+// Paid says whether the executor of a run that ended so is paid by its gas.
+func (o Outcome) Paid() bool { return o == RunOK || o == RunFailed }
+
 // Known says whether the outcome is one of those above.
 func (o Outcome) Known() bool { return o >= RunOK && o <= BadCodeKey }
 
@@ -213,7 +216,7 @@ type Result struct {
 	Node      NodeID  `cbor:"4,keyasint" json:"node"`
 	Outcome   Outcome `cbor:"5,keyasint" json:"outcome"`
 	Output    Hash    `cbor:"6,keyasint" json:"output"` // SHA-256 of the age file for Alice: the outputs, the log, what the run was like
-	Gas       uint64  `cbor:"7,keyasint" json:"gas"`    // rounded up (spec §9.8)
+	Gas       uint64  `cbor:"7,keyasint" json:"gas"`    // rounded up (spec §9.8); 0 if it is not paid for
 	PreState  Hash    `cbor:"8,keyasint" json:"pre_state"`
 	PostState Hash    `cbor:"9,keyasint" json:"post_state"`
 	Evidence  Hash    `cbor:"10,keyasint" json:"evidence"`  // the pre-run evidence that names the signing key

@@ -261,10 +261,15 @@ func (c *cast) nonces() (all []task.Hash) {
 	return all
 }
 
-func (c *cast) result(k *ledger.Case, who int, evidence task.Hash) task.SignedResult {
+func (c *cast) result(k *ledger.Case, who int, evidence task.Hash, o task.Outcome) task.SignedResult {
 	r := task.Result{
-		Task: c.id, Attempt: k.Attempt, View: k.View.Number, Node: c.workers[who].id, Outcome: task.RunOK,
+		Task: c.id, Attempt: k.Attempt, View: k.View.Number, Node: c.workers[who].id, Outcome: o,
 		Evidence: evidence, PreState: attest.EmptyState, PostState: attest.EmptyState,
 	}
-	return task.SignedResult{Result: r, Signature: task.Sign(c.enclave, r.Hash()), CID: "o"}.PlacedBy(c.workers[who].peer)
+	r.Gas = k.Function.Manifest.Shown(k.Task, o, 0)
+	cid := "o"
+	if o == task.OutOfTime {
+		cid = ""
+	}
+	return task.SignedResult{Result: r, Signature: task.Sign(c.enclave, r.Hash()), CID: cid}.PlacedBy(c.workers[who].peer)
 }

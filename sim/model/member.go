@@ -327,7 +327,7 @@ func (a answer) give(l *live) committee.Event {
 		proof, _ := m.cast.born.Prove(attest.CanaryInput(context))
 		return committee.Unveiled{Ballot: a.ballot, Canary: &task.Canary{Proof: proof, Genuine: m.evidence(k, l.of.self, again, false)}}
 	default:
-		return committee.Ran{Result: m.cast.result(k, l.of.self, a.digest)}
+		return committee.Ran{Result: m.cast.result(k, l.of.self, a.digest, task.RunOK)}
 	}
 }
 

@@ -33,8 +33,10 @@ func settlement(name string, views uint32, height uint64, faultyExit bool) Scena
 		}
 	}
 	if !faultyExit {
-		sc.goals["passed over by its committee"] = func(m *model, w *world) bool {
-			return slices.ContainsFunc(m.chain[w.chain].c.Passed, func(p ledger.Pass) bool { return p.Why == ledger.FoundSilent })
+		for what, why := range map[string]string{"passed over by its committee": ledger.FoundSilent, "passed over by its own enclave": ledger.RanOutOfTime} {
+			sc.goals[what] = func(m *model, w *world) bool {
+				return slices.ContainsFunc(m.chain[w.chain].c.Passed, func(p ledger.Pass) bool { return p.Why == why })
+			}
 		}
 	}
 	return sc
@@ -94,8 +96,10 @@ func offers(m *model, chain int32, faultyExit bool) (all []int32) {
 				offer(key, fmt.Sprintf("release of %s, view %d", role, k.View.Number), task.Body{Release: &task.Release{Task: m.cast.id, View: k.View.Number, Role: role, Evidence: digest, Sealed: []byte{1}}})
 			}
 		}
-		result := m.cast.result(k, who, digest)
-		offer(who, fmt.Sprintf("result, view %d", k.View.Number), task.Body{Result: &result})
+		for _, o := range []task.Outcome{task.RunOK, task.OutOfTime} {
+			result := m.cast.result(k, who, digest, o)
+			offer(who, fmt.Sprintf("result, view %d: %s", k.View.Number, o), task.Body{Result: &result})
+		}
 		skip := task.Skip{Task: m.cast.id, View: k.View.Number + 1}
 		for _, w := range m.cast.workers {
 			v := task.Vote{Task: m.cast.id, View: skip.View, Stage: task.PassOver, Node: w.id}

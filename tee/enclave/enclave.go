@@ -235,7 +235,7 @@ func (e *enclave) run(q tee.Run) (tee.Response, error) {
 	if err != nil {
 		return tee.Response{}, err
 	}
-	res.Outcome, res.Gas = outcome, ran.Gas
+	res.Outcome = outcome
 	output, err := seal.Encrypt(e.begin.Task.Recipient, archive)
 	if err != nil {
 		// A result that nobody can be given is Alice's fault: she named nobody.
@@ -243,7 +243,12 @@ func (e *enclave) run(q tee.Run) (tee.Response, error) {
 	}
 	_, _, e.blamed = res.Blames()
 	e.state, res.PostState = ran.After, ran.After
-	res.Output, res.Size = task.Hash(sha256.Sum256(output)), uint64(len(output))
+	res.Gas = e.begin.Function.Manifest.Shown(e.begin.Task, res.Outcome, ran.Gas)
+	if res.Outcome == task.OutOfTime {
+		output = nil // the next executor runs it again, and each would show something (spec §9.8)
+	} else {
+		res.Output, res.Size = task.Hash(sha256.Sum256(output)), uint64(len(output))
+	}
 	if !e.blamed {
 		e.input, e.code = nil, nil
 	}
