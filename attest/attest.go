@@ -117,6 +117,7 @@ type Expected struct {
 	Keys    *Keys       // at the exit: the keys of the pre-run evidence
 	State   task.Hash   // the empty writable space
 	OCI     bool        // whether the function runs in a container that an OCI runtime starts
+	Docker  bool        // whether an engine of the host's runs it (spec §9.6.8)
 	Runtime *task.Hash  // at the exit: the container runtime of the pre-run evidence
 	Boots   *uint64     // at the exit: the machine's starts in the pre-run evidence, if it counts them
 	Now     int64       // Unix seconds, the chain's (spec §7.4.2)
@@ -200,7 +201,10 @@ func Appraise(e Evidence, want Expected, policy task.Policy, ref Reference) Appr
 		return fault(err.Code, "%s", err.What)
 	}
 	measurements := policy.Measurements
-	if len(measurements) == 0 {
+	switch {
+	case want.Docker:
+		measurements = []task.Hash{ref.Docker}
+	case len(measurements) == 0:
 		measurements = ref.Measurements
 	}
 	fault := func(reason, format string, args ...any) Appraisal {

@@ -21,8 +21,8 @@ type Reference struct {
 	TDX            TDXReference   `cbor:"8,keyasint" json:"tdx"`
 	Nitro          NitroReference `cbor:"9,keyasint" json:"nitro"`
 	// Docker is the one program that runs docker functions, by simulated evidence;
-	// zero: none does. It is no accepted program unless a task names it, for the
-	// engine beside it sees the plaintext.
+	// zero: none does. It is accepted for nothing else, for the engine beside it
+	// sees the plaintext.
 	Docker   task.Hash   `cbor:"10,keyasint" json:"docker"`
 	Runtimes []task.Hash `cbor:"11,keyasint" json:"runtimes"` // accepted OCI runtimes, each with all that it loads
 }

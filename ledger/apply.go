@@ -293,12 +293,10 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 		return Escrow{}, f, err.WithMoney("nothing is locked; the account still holds %s", acct.Balance)
 	}
 	ref := b.Params.Reference
-	if docker := f.Function.Manifest.Runtime == task.RuntimeDocker; docker && ref.Docker.IsZero() {
+	if f.Function.Manifest.Runtime == task.RuntimeDocker && ref.Docker.IsZero() {
 		return refuse("no-docker", "no enclave that this chain knows runs docker functions")
-	} else if docker && !slices.Contains(p.Policy.Measurements, ref.Docker) {
-		return refuse("docker-unnamed", "the Docker engine beside the enclave sees all of a docker function's data; the task's policy does not name %s, the program that shows it", ref.Docker)
 	}
-	if asked, ok := machines(p.Policy, f.Function.Manifest); !ok || !ref.Serves(asked) {
+	if asked, ok := machines(p.Policy, f.Function.Manifest, ref); !ok || !ref.Serves(asked) {
 		return refuse("policy-unmeetable", "no enclave that this chain knows meets the task's kinds, measurements and TCB floor")
 	}
 	if f.Function.Manifest.Runtime == task.RuntimeOCI && len(b.Params.Reference.Runtimes) == 0 {
@@ -341,7 +339,7 @@ func CheckRequest(t task.Task, m task.Manifest) *task.Error {
 		return task.Refuse("docker-tier", "the task wants %s evidence; a function of the runtime docker is run by an engine of the host's, whatever the evidence says", t.Policy.MinTier).
 			WithNext("--tier simulated, with nothing secret")
 	case !ok:
-		return task.Refuse("weakness-unaccepted", "%s, and the task's policy does not accept it", weaknesses[lacks]).WithNext("--accept %s", lacks)
+		return task.Refuse("weakness-unaccepted", "%s, and the task's policy does not accept it", Weakness(lacks)).WithNext("--accept %s", lacks)
 	case t.GasLimit < m.Limits.GasLeast:
 		return task.Refuse("gas-low", "the function is paid for at least %d gas a run; the task offers %d at most", m.Limits.GasLeast, t.GasLimit).
 			WithNext("--gas %d", m.Limits.GasLeast)
@@ -349,10 +347,12 @@ func CheckRequest(t task.Task, m task.Manifest) *task.Error {
 	return nil
 }
 
-// weaknesses say what Alice has to accept.
-var weaknesses = map[string]string{
-	task.WeakDocker: "the function is run by an engine of the host's, which handles code, input and output in the clear",
-	task.WeakExact:  "the function's gas stands on the chain to the last unit, and its code can write into that what it has read",
+// Weakness says what it is that Alice has to accept.
+func Weakness(name string) string {
+	if name == task.WeakDocker {
+		return "the function is run by an engine of the host's, which handles code, input and output in the clear"
+	}
+	return "the function's gas stands on the chain to the last unit, and its code can write into that what it has read"
 }
 
 // locks is what a task locks of Alice's money, and what of it is for gas. It is
@@ -451,20 +451,21 @@ func (b *Block) claims(set []task.Claim) error {
 // Suits says whether a node's machine is what the task's policy asks for: only
 // then it draws.
 func (c *Case) Suits(n task.Node, p attest.Profile) error {
-	asked, _ := machines(c.Task.Policy, c.Function.Manifest) // Post has refused what is not ok
+	asked, _ := machines(c.Task.Policy, c.Function.Manifest, c.Params.Reference) // Post has refused what is not ok
 	return p.Meets(n.TEE, asked, c.Params.Reference)
 }
 
 // machines is what a task's policy asks of nodes' machines, and whether any can
 // be that. A node's profile shows the program of its other functions. That of
-// docker functions is one for the whole chain, which the policy has named, and
-// it quotes by the simulated platform alone.
-func machines(p task.Policy, m task.Manifest) (asked task.Policy, ok bool) {
+// docker functions is one for the whole chain, and it quotes by the simulated
+// platform alone.
+func machines(p task.Policy, m task.Manifest, ref attest.Reference) (asked task.Policy, ok bool) {
 	if m.Runtime != task.RuntimeDocker {
 		return p, true
 	}
-	p.Measurements = nil
-	return p.And(task.Policy{Kinds: []string{string(attest.Simulated)}})
+	asked, ok = p.And(task.Policy{Kinds: []string{string(attest.Simulated)}, Measurements: []task.Hash{ref.Docker}})
+	asked.Measurements = nil
+	return asked, ok
 }
 
 // Admit verifies that a node may claim and has won its seats in the present

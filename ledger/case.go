@@ -385,7 +385,7 @@ func (c *Case) Expected(r task.Round, view uint32, executor task.Node) attest.Ex
 			CanaryPPM: c.Params.CanaryPPM,
 		},
 		Chip: executor.TEE.Identity, Kind: executor.TEE.Kind, State: attest.EmptyState, Now: c.SeededTime,
-		OCI: c.Function.Manifest.Runtime == task.RuntimeOCI,
+		OCI: c.Function.Manifest.Runtime == task.RuntimeOCI, Docker: c.Function.Manifest.Runtime == task.RuntimeDocker,
 	}
 	if r == task.PostRun {
 		e.Nonces = []task.Hash{c.View.ExitNonce}

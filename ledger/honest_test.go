@@ -297,8 +297,8 @@ func TestNoPolicyIsATrap(t *testing.T) {
 	}
 }
 
-// A docker function is run by a program of its own, which a task must name, by
-// nodes with simulated TEEs; then no honest evidence is faulty (spec §9.6.8).
+// A docker function is run by a program of its own, which counts for nothing else,
+// by nodes with simulated TEEs, for a task that accepts that (spec §9.6.8).
 func TestDockerFunctions(t *testing.T) {
 	docker := task.Hash{44}
 	world := func(program task.Hash) *world {
@@ -318,14 +318,13 @@ func TestDockerFunctions(t *testing.T) {
 		change func(*task.Policy)
 		code   string
 	}{
-		"it names nothing":         {func(*task.Policy) {}, "docker-unnamed"},
-		"it names another program": {func(p *task.Policy) { p.Measurements = []task.Hash{measurement} }, "docker-unnamed"},
-		"it wants other kinds": {func(p *task.Policy) {
-			p.Measurements, p.Kinds = []task.Hash{docker}, []string{string(attest.Nitro)}
-		}, "policy-unmeetable"},
-		"it wants more than simulated evidence": {func(p *task.Policy) { p.Measurements, p.MinTier = []task.Hash{docker}, task.TierMeasured }, "policy-unmeetable"},
+		"it accepts nothing":                    {func(p *task.Policy) { p.Accept = nil }, "weakness-unaccepted"},
+		"it wants another program":              {func(p *task.Policy) { p.Measurements = []task.Hash{measurement} }, "policy-unmeetable"},
+		"it wants other kinds":                  {func(p *task.Policy) { p.Kinds = []string{string(attest.Nitro)} }, "policy-unmeetable"},
+		"it wants more than simulated evidence": {func(p *task.Policy) { p.MinTier = task.TierMeasured }, "docker-tier"},
 	} {
 		tk := w.task()
+		tk.Policy.Accept = []string{task.WeakDocker}
 		row.change(&tk.Policy)
 		if err := w.send("alice", task.Body{Post: &tk}); task.CodeOf(err) != row.code {
 			t.Errorf("%s: %v, want %s", name, err, row.code)
@@ -333,13 +332,13 @@ func TestDockerFunctions(t *testing.T) {
 	}
 	none := world(task.Hash{})
 	tk := none.task()
-	tk.Policy.Measurements = []task.Hash{{}}
+	tk.Policy.Accept = []string{task.WeakDocker}
 	if err := none.send("alice", task.Body{Post: &tk}); task.CodeOf(err) != "no-docker" {
 		t.Errorf("a chain without docker functions: %v", err)
 	}
 
 	tk = w.task()
-	tk.Policy.Measurements = []task.Hash{docker}
+	tk.Policy.Accept = []string{task.WeakDocker}
 	w.id = tk.ID()
 	w.must("alice", task.Body{Post: &tk})
 	w.next()
@@ -351,7 +350,7 @@ func TestDockerFunctions(t *testing.T) {
 		return c.Appraise(task.PreRun, task.Encode(p.Quote(c.Expected(task.PreRun, c.View.Number, k.node).Context, enclaveKeys(), w.nonces(task.PreRun), attest.EmptyState)))
 	}
 	if a := appraise(docker); a.Verdict != task.OK {
-		t.Errorf("the program that is named: %s %s", a.Reason, a.Detail)
+		t.Errorf("the program of docker functions: %s %s", a.Reason, a.Detail)
 	}
 	if a := appraise(measurement); a.Reason != attest.WrongMeasurement {
 		t.Errorf("the program of other functions: %s %s", a.Verdict, a.Reason)

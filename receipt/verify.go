@@ -136,7 +136,7 @@ func (e *exam) task() finding {
 		return fails("the task is for chain %q, the rules are of %q", c.Task.Chain, c.Params.Chain)
 	}
 	for _, w := range c.Function.Manifest.Weaknesses() {
-		e.caveat("The function has a weakness that the task's policy accepts: %s.", w)
+		e.caveat("Alice has accepted a weakness (%s): %s.", w, ledger.Weakness(w))
 	}
 	return holds("task %s asks for function %s (%s %s) on chain %s; both are well-formed, and fit",
 		c.ID().Short(), c.Task.Function.Short(), c.Function.Manifest.Name, c.Function.Manifest.Version, c.Task.Chain)
@@ -361,7 +361,7 @@ func outOfTime(was *ledger.Case, p ledger.Pass) error {
 		return fmt.Errorf("that an enclave ran out of time is said by the chain alone, or by the enclave alone")
 	case !said:
 		return nil
-	case p.Result.Result.Outcome != task.OutOfTime || p.Slashed > 0 || p.Pre.Faulty != "" || !believed(was):
+	case p.Result.Result.Outcome != task.OutOfTime || p.Slashed > 0 || p.Pre.Faulty || !believed(was):
 		return fmt.Errorf("its enclave, which had to be found good and pay nothing, is said to have run out of time")
 	}
 	return was.CheckResult(*p.Result)

@@ -85,7 +85,7 @@ func TestNothingInTheClear(t *testing.T) {
 		t.Fatal("the marker is not in the code: this test could not fail")
 	}
 	limits := small
-	limits.Gas = 20_000_000_000
+	limits.Gas, limits.WallMillis = 20_000_000_000, 240_000
 	r, err := w.alice.Post(t.Context(), w.job(w.publish("secretive", code, limits), inputMarker()))
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestNodeProcessNeverHoldsTheSecrets(t *testing.T) {
 	}
 	write("pass", []byte("pw"))
 	write("f/function.wasm", secretive(t))
-	write("f/prytany.yaml", []byte("{name: secretive, version: 1, runtime: wasm, limits: {gas: 20G, memory: 32MiB, output: 1MiB, wall: 60s}}"))
+	write("f/prytany.yaml", []byte("{name: secretive, version: 1, runtime: wasm, log: true, limits: {gas: 20G, memory: 32MiB, output: 1MiB, wall: 240s}}"))
 	write("in", []byte(inputMarker()))
 
 	port, err := freePort()

@@ -159,14 +159,13 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	if err != nil {
 		return err
 	}
-	policy := task.Policy{MinTier: task.TierSimulated}
-	if o.runtime == task.RuntimeDocker {
-		policy.Measurements = []task.Hash{n.params.Reference.Docker}
+	for _, w := range f.Manifest.Weaknesses() {
+		line.warn("Alice accepts what protects her less, as run --accept %s does: %s", w, ledger.Weakness(w))
 	}
 	line.start()
 	r, err := alice.Post(ctx, owner.Job{
 		Function: f.ID(), Input: input, Args: j.args, GasLimit: f.Manifest.Limits.Gas, GasPrice: defaultGasPrice,
-		Fee: defaultFee, Seats: task.DefaultSeats, MinSeats: defaultMinSeats, Policy: policy,
+		Fee: defaultFee, Seats: task.DefaultSeats, MinSeats: defaultMinSeats, Policy: task.Policy{MinTier: task.TierSimulated, Accept: f.Manifest.Weaknesses()},
 	})
 	if err != nil {
 		return err

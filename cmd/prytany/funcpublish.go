@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -22,11 +23,17 @@ func (a *app) funcPublish(ctx context.Context, dir, bond string, force bool) err
 	if err != nil {
 		return err
 	}
+	if m := src.manifest; m.Log && !m.Public {
+		a.say("%s the log is on, and the code is private: whoever runs %s reads what it writes to its standard error, such as tracebacks (log: in the manifest)", a.paint(amber, "warning:"), m.Name)
+	}
 	keys, s, err := a.signIn(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	if err := lasts(ctx, s, src); err != nil {
+		return err
+	}
 	ctx, stop := s.whileUp(ctx)
 	defer stop()
 	home, err := a.userHome()
@@ -66,6 +73,24 @@ func (a *app) funcPublish(ctx context.Context, dir, bond string, force bool) err
 		a.say("%s this machine will not know the content again: %v", a.paint(amber, "warning:"), err)
 	}
 	return a.print(map[string]any{"function": f.ID(), "code": f.Code, "bond": amount, "added": known}, f.ID().String()+"\n")
+}
+
+// lasts refuses a function that the chain would refuse for its wall limit, before
+// anything is encrypted and brought to a broker.
+func lasts(ctx context.Context, s *session, src source) error {
+	params, err := s.chain.Params(ctx)
+	if err != nil {
+		return err
+	}
+	f := task.Function{Manifest: src.manifest, Code: task.Blob{Size: uint64(len(src.code))}}
+	if i := f.Manifest.Image; i != nil {
+		f.Manifest.Image = &task.Image{Digest: i.Digest, Blob: task.Blob{Size: uint64(len(src.image))}}
+	}
+	var e *task.Error
+	if err := params.CheckFunction(f); errors.As(err, &e) {
+		return e.WithMoney("nothing was locked")
+	}
+	return nil
 }
 
 // contents is a directory that remembers what code each function of this user

@@ -54,6 +54,9 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 	if err != nil {
 		return err
 	}
+	if len(args) > 0 && !p.manifest.TaskArgs {
+		return task.Refuse("args-refused", "%s takes no arguments of a task; task_args: true in %s lets it", p.manifest.Name, p.path)
+	}
 	blob, err := readInputs(p.manifest, inputs)
 	if err != nil {
 		return err

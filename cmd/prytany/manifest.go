@@ -32,6 +32,10 @@ type manifestFile struct {
 	Image       *imageFile `json:"image"`
 	Arch        string     `json:"arch"`
 	Args        []string   `json:"args"`
+	TaskArgs    bool       `json:"task_args"`
+	Public      bool       `json:"public"`
+	Log         *bool      `json:"log"` // default: as public
+	Metering    string     `json:"metering"`
 	Inputs      []portFile `json:"inputs"`
 	Outputs     []portFile `json:"outputs"`
 	Limits      limitsFile `json:"limits"`
@@ -54,10 +58,11 @@ type portFile struct {
 }
 
 type limitsFile struct {
-	Gas    string `json:"gas"`
-	Memory string `json:"memory"`
-	Output string `json:"output"`
-	Wall   string `json:"wall"`
+	Gas      string `json:"gas"`
+	GasLeast string `json:"gas_least"`
+	Memory   string `json:"memory"`
+	Output   string `json:"output"`
+	Wall     string `json:"wall"`
 }
 
 //go:embed manifest.schema.json
@@ -97,7 +102,16 @@ func parseManifest(raw []byte) (task.Manifest, manifestFile, error) {
 	if err != nil {
 		return bad(err)
 	}
-	m := task.Manifest{Name: f.Name, Version: f.Version, Description: f.Description, Runtime: f.Runtime, Arch: f.Arch, Args: f.Args}
+	m := task.Manifest{
+		Name: f.Name, Version: f.Version, Description: f.Description, Runtime: f.Runtime, Arch: f.Arch, Args: f.Args,
+		TaskArgs: f.TaskArgs, Public: f.Public, Log: f.Public, Exact: f.Metering == "exact",
+	}
+	if f.Log != nil {
+		m.Log = *f.Log
+	}
+	if err := checkCommand(d, m, f.Image != nil); err != nil {
+		return bad(err)
+	}
 	if m.Arch == "" && (m.Runtime == task.RuntimeOCI || m.Runtime == task.RuntimeDocker) {
 		m.Arch = runtime.GOARCH
 	}
@@ -114,7 +128,7 @@ func parseManifest(raw []byte) (task.Manifest, manifestFile, error) {
 		return bad(err)
 	}
 	if f.Policy != nil {
-		p, err := f.Policy.read(task.Hash{})
+		p, err := f.Policy.read()
 		if err != nil {
 			return bad(fmt.Errorf("%s: %w", d.where("policy"), err))
 		}
@@ -128,6 +142,20 @@ func parseManifest(raw []byte) (task.Manifest, manifestFile, error) {
 	return m, f, nil
 }
 
+// checkCommand says where in the file the command line is wrong. A container's may
+// come from its image, which is looked at later.
+func checkCommand(d *document, m task.Manifest, image bool) error {
+	switch python := m.Runtime == task.RuntimePython; {
+	case len(m.Args) == 0 && python:
+		return fmt.Errorf("%s: python needs args: the script, such as [/code/main.py]", d.where("runtime"))
+	case len(m.Args) == 0 && m.Runtime != task.RuntimeWasm && !image:
+		return fmt.Errorf("%s: %s without an image needs args: the whole command", d.where("runtime"), m.Runtime)
+	case python && strings.HasPrefix(m.Args[0], "-"):
+		return fmt.Errorf("%s: %q is no script: python runs a file, such as /code/main.py", d.where("args.0"), m.Args[0])
+	}
+	return nil
+}
+
 func (f limitsFile) read(d *document) (l task.Limits, err error) {
 	for _, q := range []struct {
 		field, text string
@@ -135,6 +163,14 @@ func (f limitsFile) read(d *document) (l task.Limits, err error) {
 	}{{"gas", f.Gas, &l.Gas}, {"memory", f.Memory, &l.MemoryBytes}, {"output", f.Output, &l.OutputBytes}} {
 		if *q.to, err = parseQuantity(q.text); err != nil {
 			return l, fmt.Errorf("%s: %w", d.where("limits."+q.field), err)
+		}
+	}
+	if f.GasLeast != "" {
+		if l.GasLeast, err = parseQuantity(f.GasLeast); err == nil && l.GasLeast > l.Gas {
+			err = fmt.Errorf("%s is more than limits.gas, %s", f.GasLeast, f.Gas)
+		}
+		if err != nil {
+			return l, fmt.Errorf("%s: %w", d.where("limits.gas_least"), err)
 		}
 	}
 	wall, err := time.ParseDuration(f.Wall)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -63,6 +64,7 @@ limits:
   wall: 1m30s
 policy: {tier: measured, kinds: [tpm, sev-snp], max_kind_share: 0.67}
 royalty: 0.25
+args: [/code/main.py]
 `
 
 // YAML may be written as people do: numbers as numbers, which stay as written.
@@ -80,6 +82,37 @@ func TestManifestInYAML(t *testing.T) {
 	}
 	if len(m.Inputs) != 2 || m.Inputs[0].MaxBytes != 4<<20 || !m.Inputs[1].Optional || m.Outputs[0].Name != "out.png" {
 		t.Errorf("%+v %+v", m.Inputs, m.Outputs)
+	}
+}
+
+// What Bob decides about his function: what he leaves out keeps most to himself.
+func TestManifestDecisions(t *testing.T) {
+	image := "image: {file: i.tar}\nruntime: oci"
+	for _, row := range []struct {
+		name, add string
+		want      task.Manifest // of the fields that count here
+	}{
+		{"nothing said", "", task.Manifest{}},
+		{"arguments of tasks", "task_args: true", task.Manifest{TaskArgs: true}},
+		{"public code has its log", "public: true", task.Manifest{Public: true, Log: true}},
+		{"or not", "public: true\nlog: false", task.Manifest{Public: true}},
+		{"private code with a log", "log: true", task.Manifest{Log: true}},
+		{"exact", "metering: exact", task.Manifest{Exact: true}},
+		{"coarse", "metering: coarse", task.Manifest{}},
+	} {
+		m, _, err := parseManifest([]byte("name: f\nversion: 1\nruntime: wasm\nlimits: {gas: 1G, memory: 1MiB, output: 1MiB, wall: 60s}\n" + row.add))
+		got := task.Manifest{TaskArgs: m.TaskArgs, Public: m.Public, Log: m.Log, Exact: m.Exact}
+		if err != nil || !reflect.DeepEqual(got, row.want) {
+			t.Errorf("%s: %+v, %v", row.name, got, err)
+		}
+	}
+	m, _, err := parseManifest([]byte(strings.Replace(yamlManifest, "gas: 20G", "gas: 20G\n  gas_least: 1G", 1)))
+	if err != nil || m.Limits.GasLeast != 1e9 {
+		t.Errorf("%+v, %v", m.Limits, err)
+	}
+	// A container's command may be its image's, which is read later.
+	if _, _, err := parseManifest([]byte(strings.NewReplacer("args: [/code/main.py]", "", `image: {file: "cache:python.wasm"}`, "", "runtime: python", image).Replace(yamlManifest))); err != nil {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -112,6 +145,12 @@ func TestManifestErrorsHaveAPlace(t *testing.T) {
 		"comments alone":    {"# name: f\n", "", "", "line 1, column 1: the file says nothing"},
 		"seconds as such":   {yamlManifest, "wall: 1m30s", "wall: 90", "line 18, column 9: limits.wall: \"90\" is no time such as \"60s\""},
 		"an input twice":    {yamlManifest, "name: note", "name: photo.png", "line 10, column 11: inputs.1.name: \"photo.png\" is the name of inputs.0 already"},
+		"too much at least": {yamlManifest, "  gas: 20G", "  gas_least: 21G\n  gas: 20G", "line 15, column 14: limits.gas_least: 21G is more than limits.gas, 20G"},
+		"no such metering":  {yamlManifest, "royalty: 0.25", "metering: fine", "line 20, column 11: metering: value must be one of"},
+		"a log is a choice": {yamlManifest, "royalty: 0.25", "log: some", "line 20, column 6: log: got string, want boolean"},
+		"no script":         {yamlManifest, "args: [/code/main.py]\n", "", "line 4, column 10: runtime: python needs args"},
+		"python -c":         {yamlManifest, "/code/main.py", "-c", "line 21, column 8: args.0: \"-c\" is no script"},
+		"no command":        {strings.Replace(yamlManifest, "args: [/code/main.py]", "", 1), "python\nimage: {file: \"cache:python.wasm\"}", "oci\n", "line 4, column 10: runtime: oci without an image needs args"},
 		"several at a time": {yamlManifest, "name: f", "nam: f", "line 2, column 1: there is no field \"nam\""},
 	} {
 		_, _, err := parseManifest([]byte(strings.Replace(c.text, c.old, c.new, 1)))

@@ -23,14 +23,13 @@ func (t *policyText) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&t.Tier, "tier", task.TierSimulated.String(), "the least protection to accept: simulated, measured or hardware-confidential")
 	f.StringSliceVar(&t.Kinds, "kind", nil, "accepted kinds of evidence, such as sev-snp,tdx (default: all of the tier)")
-	f.StringSliceVar(&t.Measurements, "measurement", nil, "accepted measurements of the enclave, in hex, or the word docker: the chain's program of docker functions (default: the chain's)")
+	f.StringSliceVar(&t.Measurements, "measurement", nil, "accepted measurements of the enclave, in hex (default: the chain's)")
 	f.StringVar(&t.MinTCB, "min-tcb", "", "the least TCB of the enclave's platform, on top of the chain's")
 	f.StringVar(&t.MaxKindShare, "max-kind-share", "", "the most of a verdict's quorum that verifiers with one kind of TEE can make up, such as 0.67 (default: no limit)")
 }
 
-// read turns it into a policy; the error begins with the field's name. docker is
-// the chain's program of docker functions, if the chain is known and has one.
-func (t policyText) read(docker task.Hash) (p task.Policy, err error) {
+// read turns it into a policy; the error begins with the field's name.
+func (t policyText) read() (p task.Policy, err error) {
 	for _, tier := range []task.Tier{task.TierSimulated, task.TierMeasured, task.TierConfidential} {
 		if tier.String() == t.Tier || t.Tier == "" && p.MinTier == 0 {
 			p.MinTier = tier
@@ -46,14 +45,9 @@ func (t policyText) read(docker task.Hash) (p task.Policy, err error) {
 	}
 	p.Kinds = t.Kinds
 	for _, text := range t.Measurements {
-		m := docker
-		switch {
-		case text == task.RuntimeDocker && docker.IsZero():
-			return p, fmt.Errorf("measurement: there is no program of docker functions to name here")
-		case text != task.RuntimeDocker:
-			if err := m.UnmarshalText([]byte(text)); err != nil {
-				return p, fmt.Errorf("measurement: %q: %w", text, err)
-			}
+		var m task.Hash
+		if err := m.UnmarshalText([]byte(text)); err != nil {
+			return p, fmt.Errorf("measurement: %q: %w", text, err)
 		}
 		p.Measurements = append(p.Measurements, m)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -89,9 +90,42 @@ func (a *app) funcShow(ctx context.Context, name string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "function %s\n  %s %s: %s\n  by %s, royalty %s, free bond %s\n  record: %s\n  %s\n",
 		id, m.Name, m.Version, m.Description, f.Function.Owner, m.Royalty, f.Bond, counted(f.Counts), successWords(f))
+	params, err := s.chain.Params(ctx)
+	if err != nil {
+		return err
+	}
+	shows, all := capacity(m)
+	b.WriteString("  " + capacityWords(shows, all, params.MaxViews) + "\n")
+	for _, w := range m.Weaknesses() {
+		fmt.Fprintf(&b, "  weakness %s: %s\n", w, ledger.Weakness(w))
+	}
 	changes(&b, log)
 	ppm, runs := f.Success()
-	return a.print(map[string]any{"function": f, "log": log, "success_ppm": ppm, "runs": runs}, b.String())
+	return a.print(map[string]any{"function": f, "log": log, "success_ppm": ppm, "runs": runs, "channels": shows, "bits": all}, b.String())
+}
+
+// channel is what one thing that is public of a run can carry.
+type channel struct {
+	task.Channel
+	Bits float64 `json:"bits"`
+}
+
+// capacity is what a function's code can say to the chain by one run with all its
+// gas (spec §9.8).
+func capacity(m task.Manifest) (list []channel, all float64) {
+	for _, c := range m.Channels(m.Limits.Gas) {
+		bits := math.Log2(float64(c.Values))
+		list, all = append(list, channel{c, bits}), all+bits
+	}
+	return list, all
+}
+
+func capacityWords(list []channel, all float64, views uint32) string {
+	var parts []string
+	for _, c := range list {
+		parts = append(parts, fmt.Sprintf("%s %.1f", c.Name, c.Bits))
+	}
+	return fmt.Sprintf("of Alice's data a run can tell the chain %.1f bits at most (%s), and %.1f more if it is out of time and run again", all, strings.Join(parts, ", "), math.Log2(float64(views)))
 }
 
 func counted[K ~string](counts map[K]uint64) string {

@@ -19,6 +19,7 @@ type runOptions struct {
 	gas, price, fee string
 	seats, minSeats uint32
 	policy          policyText
+	accept          []string
 	minSuccess      float64
 }
 
@@ -46,6 +47,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.Uint32Var(&o.seats, "seats", task.DefaultSeats, "expected seats on the committee")
 	f.Uint32Var(&o.minSeats, "min-seats", defaultMinSeats, "the least that will do")
 	o.policy.flags(c)
+	acceptFlag(c, &o.accept)
 	f.Float64Var(&o.minSuccess, "min-success", 0, "refuse a function of whose finished runs a smaller share ended well, 0 to 1")
 	return c
 }
@@ -56,9 +58,8 @@ func (o *runOptions) placeFlags(c *cobra.Command) {
 	c.Flags().StringVar(&o.receipt, "receipt", "", "where to write the receipt (default: beside the output)")
 }
 
-// job is the task that the flags ask for. docker is the chain's program of docker
-// functions, if it has one.
-func (o runOptions) job(f ledger.FunctionRecord, docker task.Hash, args []string) (owner.Job, error) {
+// job is the task that the flags ask for.
+func (o runOptions) job(f ledger.FunctionRecord, args []string) (owner.Job, error) {
 	j := owner.Job{Function: f.Function.ID(), Args: args, Seats: o.seats, MinSeats: o.minSeats, GasLimit: f.Function.Manifest.Limits.Gas}
 	var err error
 	if o.gas != "" {
@@ -74,7 +75,7 @@ func (o runOptions) job(f ledger.FunctionRecord, docker task.Hash, args []string
 	if j.Fee, err = task.ParseAmount(o.fee); err != nil {
 		return j, usage("--fee: %v", err)
 	}
-	if j.Policy, err = o.policy.read(docker); err != nil {
+	if j.Policy, err = o.policy.read(); err != nil {
 		return j, usage("--%v", err)
 	}
 	if bobs := f.Function.Manifest.Policy; bobs != nil {
@@ -84,12 +85,25 @@ func (o runOptions) job(f ledger.FunctionRecord, docker task.Hash, args []string
 		}
 		j.Policy = both
 	}
-	if f.Function.Manifest.Runtime == task.RuntimeDocker && !slices.Contains(j.Policy.Measurements, docker) {
-		return j, task.Refuse("docker-unnamed", "the Docker engine beside the enclave would see all of your data; name the program that shows it, if you take that").
-			WithMoney("nothing was locked").WithNext("prytany run … --measurement docker")
+	j.Policy.Accept = o.accept
+	if err := ledger.CheckRequest(task.Task{Args: j.Args, GasLimit: j.GasLimit, Policy: j.Policy}, f.Function.Manifest); err != nil {
+		return j, err.WithMoney("nothing was locked")
 	}
 	j.Input, err = readInputs(f.Function.Manifest, o.inputs)
 	return j, err
+}
+
+// acceptFlag takes the weaknesses that Alice accepts.
+func acceptFlag(c *cobra.Command, to *[]string) {
+	c.Flags().StringSliceVar(to, "accept", nil, "accept functions that protect less: "+strings.Join(task.Weaknesses, ", "))
+	c.PreRunE = func(*cobra.Command, []string) error {
+		for i, w := range *to {
+			if !slices.Contains(task.Weaknesses, w) || slices.Contains((*to)[:i], w) {
+				return usage("--accept: %q is none of %s, or given twice", w, strings.Join(task.Weaknesses, ", "))
+			}
+		}
+		return nil
+	}
 }
 
 // runnable refuses a function that no worker can run, before money moves. There
@@ -130,11 +144,7 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	params, err := s.chain.Params(ctx)
-	if err != nil {
-		return err
-	}
-	job, err := o.job(f, params.Reference.Docker, args[1:])
+	job, err := o.job(f, args[1:])
 	if err != nil {
 		return err
 	}

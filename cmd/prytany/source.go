@@ -46,10 +46,16 @@ func readPlan(dir string) (p plan, err error) {
 	if p.manifest, p.file, err = parseManifest(raw); err != nil {
 		return p, inFile(err, p.path)
 	}
-	if i := p.manifest.Image; i == nil || i.Digest != "" {
+	if i := p.manifest.Image; i == nil || i.Digest != "" && !p.bare() {
 		err = p.check(p.manifest)
 	}
 	return p, err
+}
+
+// bare says whether the command is to be had from the image.
+func (p plan) bare() bool {
+	m := p.manifest
+	return m.Image != nil && len(m.Args) == 0 && (m.Runtime == task.RuntimeOCI || m.Runtime == task.RuntimeDocker)
 }
 
 func (p plan) check(m task.Manifest) error {
@@ -93,6 +99,15 @@ func (a *app) load(ctx context.Context, p plan) (s source, err error) {
 			WithNext("fetch or build the image again, or put its digest into %s", p.path)
 	}
 	s.manifest.Image.Digest = digest
+	if p.bare() { // by value: what runs must not be for an image, or Alice, to say
+		if s.manifest.Args, err = image.Command(s.image, digest); err != nil {
+			return s, task.Refuse("image-invalid", "%s: %v", f.Image.File, err)
+		}
+		if len(s.manifest.Args) == 0 {
+			return s, task.Refuse("manifest-invalid", "%s names no args, and the image neither Entrypoint nor Cmd: nothing says what runs", p.path).WithNext("prytany func schema")
+		}
+		a.say("the command is the image's, since %s names none; args: %q", p.path, s.manifest.Args)
+	}
 	return s, p.check(s.manifest)
 }
 

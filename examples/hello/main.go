@@ -10,13 +10,13 @@ import (
 
 func main() {
 	name, err := os.ReadFile("/in/input")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	if err == nil {
+		greeting := fmt.Sprintf("Hello, %s!\n", bytes.TrimSpace(name))
+		err = os.WriteFile("/out/greeting.txt", []byte(greeting), 0o600)
 	}
-	greeting := fmt.Sprintf("Hello, %s!\n", bytes.TrimSpace(name))
-	if err := os.WriteFile("/out/greeting.txt", []byte(greeting), 0o600); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)                                   // for you
+		_ = os.WriteFile("/out/error.txt", []byte(err.Error()), 0o600) // for Alice
 		os.Exit(1)
 	}
 }

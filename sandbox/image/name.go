@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"slices"
 )
 
 // Digest is the name of the image in a tar of an OCI image layout: of the one
@@ -31,6 +32,21 @@ func Digest(layout []byte) (string, error) {
 		return named(raw)
 	}
 	return "", errors.New("not an OCI image layout: it has no index.json. `docker save` of version 25 or later writes one, and so does `skopeo copy … oci-archive:FILE`")
+}
+
+// Command is what an image starts if nobody says otherwise: its Entrypoint and Cmd.
+// It is empty if the image names neither.
+func Command(layout []byte, digest string) ([]string, error) {
+	b, err := readLayout(layout)
+	if err != nil {
+		return nil, err
+	}
+	m, err := b.manifest(digest)
+	if err != nil {
+		return nil, err
+	}
+	c, err := b.config(m)
+	return slices.Concat(c.Config.Entrypoint, c.Config.Cmd), err
 }
 
 func named(index []byte) (string, error) {

@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 )
 
@@ -15,6 +16,9 @@ func TestDigest(t *testing.T) {
 	if got, err := Digest(layout); err != nil || got != digest {
 		t.Errorf("%s, %v; want %s", got, err, digest)
 	}
+	if got, err := Command(layout, digest); err != nil || !slices.Equal(got, []string{"/bin/true"}) {
+		t.Errorf("its command: %q, %v", got, err)
+	}
 	for name, bad := range map[string][]byte{
 		"nothing":     nil,
 		"no tar":      bytes.Repeat([]byte("x"), 600),
@@ -23,6 +27,9 @@ func TestDigest(t *testing.T) {
 	} {
 		if got, err := Digest(bad); err == nil {
 			t.Errorf("%s: %s", name, got)
+		}
+		if got, err := Command(bad, digest); err == nil && name != "other index" { // which it does not look at
+			t.Errorf("%s: the command %q", name, got)
 		}
 	}
 }

@@ -48,4 +48,9 @@ def main():
         f.write(png.write([row.translate(table) for row in rows]))
 
 
-main()
+try:
+    main()
+except ValueError as e:
+    with open("/out/error.txt", "w") as f:  # for Alice, who does not get the traceback
+        f.write(str(e))
+    raise
