@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -443,7 +444,11 @@ func Ended(c *ledger.Case) error {
 			back += p.Amount
 		}
 	}
-	e := task.Refuse("task-"+string(s.Outcome), "%s", sentence[s.Outcome])
+	words := sentence[s.Outcome]
+	if late := slices.DeleteFunc(slices.Clone(c.Passed), func(p ledger.Pass) bool { return p.Result == nil }); s.Outcome == ledger.ExecutorsFailed && len(late) > 0 {
+		words += fmt.Sprintf("; %d of %d ran out of time, which the function's wall limit gives them", len(late), len(c.Passed))
+	}
+	e := task.Refuse("task-"+string(s.Outcome), "%s", words)
 	e.Fault = string(s.Fault)
 	return e.WithMoney("%s came back to Alice, who had %s in escrow", back, c.Escrow.Alice).
 		WithNext("prytany task why %s", c.ID())

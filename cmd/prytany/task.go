@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
@@ -213,8 +214,11 @@ func explainCase(c *ledger.Case, height uint64) string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	for _, p := range c.Passed {
 		line("executor %s was passed over at block %d: %s", p.Executor.Short(), p.Height, p.Why)
-		if p.Slashed > 0 {
+		switch {
+		case p.Slashed > 0:
 			line("  it lost %s of its bond for that", p.Slashed)
+		case p.Result != nil:
+			line("  the wall limit, %s, was over: that is the machine's affair. It was paid nothing, lost nothing, and no record changed", wall(c))
 		}
 	}
 	for _, f := range receipt.Faults(c) {
@@ -265,6 +269,10 @@ func faultyWords(f receipt.Fault) string {
 		kind = "a canary, faulty on purpose"
 	}
 	return fmt.Sprintf("the %s evidence of %s was %s", f.Round, f.Executor.Short(), kind)
+}
+
+func wall(c *ledger.Case) time.Duration {
+	return time.Duration(c.Function.Manifest.Limits.WallMillis) * time.Millisecond
 }
 
 // causeWords say why a node lost money.

@@ -192,6 +192,9 @@ func (l *timeline) told(c *ledger.Case, n *network) {
 	}
 	for _, p := range c.Passed {
 		tell("%s lost its turn: %s", nodes[p.Executor], p.Why)
+		if p.Result != nil {
+			tell("  and nothing else: time is the machine's affair")
+		}
 	}
 	for _, s := range c.Slashes {
 		rest := s.Amount
