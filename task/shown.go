@@ -74,6 +74,10 @@ func ShownSize(n uint64) uint64 {
 // is beside them.
 func (l Limits) archive() uint64 { return min(l.OutputBytes+8<<20, MaxArchive) }
 
+// afterMillis is what an enclave needs at most, in milliseconds, to wipe and to
+// pack what a function has left when its time is over.
+const afterMillis = 10_000
+
 // leastMillis is the least time that is shown of a run, in milliseconds.
 const leastMillis = 10
 
@@ -106,7 +110,7 @@ func (m Manifest) Channels(limit uint64) []Channel {
 		last = ShownSize(n)
 		sizes++
 	}
-	for n, last := uint64(0), uint64(0); last < m.Limits.WallMillis; n = last + 1 {
+	for n, last := uint64(0), uint64(0); last < m.Limits.WallMillis+afterMillis; n = last + 1 {
 		last = ShownMillis(n)
 		times++
 	}

@@ -165,7 +165,7 @@ func TestChannelsHoldAllThatIsShown(t *testing.T) {
 			sizes[ShownSize(n)] = true
 		}
 		sizes[ShownSize(limits.archive())] = true
-		for took := range limits.WallMillis + 1 {
+		for took := range limits.WallMillis + afterMillis + 1 {
 			times[ShownMillis(took)] = true
 		}
 		have := m.Channels(limits.Gas)
@@ -192,7 +192,7 @@ func TestChannelTable(t *testing.T) {
 		"outcome": math.Log2(6), // ok, error, gas, memory, output, wall
 		"gas":     math.Log2(20e9),
 		"size":    math.Log2(float64(m.Limits.archive())),
-		"time":    math.Log2(240_000 / 25), // in blocks
+		"time":    math.Log2(240_000 / 25), // in blocks of 25 ms
 	}
 	var table strings.Builder
 	fmt.Fprintf(&table, "\n%-10s %8s %8s\n", "observable", "before", "now")

@@ -38,6 +38,9 @@ func TestDemoByDocker(t *testing.T) {
 		if err != nil || !strings.Contains(string(out), "out.png is bit for bit what the function gives") {
 			t.Fatalf("%v\n%s", err, out)
 		}
+		if !strings.Contains(string(out), "as run --accept docker does: the function is run by an engine of the host's") {
+			t.Errorf("what Alice accepts is not said:\n%s", out)
+		}
 		if out, err := exec.Command(prytany, "verify", filepath.Join(dir, "receipt.cbor")).CombinedOutput(); err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}
