@@ -118,7 +118,7 @@ func TestExitWaitsForItsNonce(t *testing.T) {
 func TestContainersNeedAnAcceptedRuntime(t *testing.T) {
 	w := newWorld(t, 9)
 	f := w.function()
-	f.Manifest.Runtime = task.RuntimeOCI
+	f.Manifest.Runtime, f.Manifest.Arch = task.RuntimeOCI, "amd64"
 	w.fn = f.ID()
 	w.must("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}})
 	tk := w.task()
@@ -127,6 +127,7 @@ func TestContainersNeedAnAcceptedRuntime(t *testing.T) {
 	}
 
 	w = newWorld(t, 9)
+	w.post()
 	w.elect()
 	p, _ := w.platform()
 	c := w.c()
