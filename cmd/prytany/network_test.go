@@ -291,7 +291,7 @@ if err := os.WriteFile("/out/out.txt", append([]byte("hello "), in...), 0o600); 
 func TestKilledExecutor(t *testing.T) {
 	skipInShort(t)
 	limits := small
-	limits.Gas, limits.WallMillis = 20_000_000_000, 240_000
+	limits.Gas, limits.WallMillis = 8_000_000_000, 90_000
 	w := newTown(t, networkOptions{})
 	f := w.publish("slow", goFunction(t, slow), limits)
 	for name, kill := range map[string]func(*worker){
