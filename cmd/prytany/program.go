@@ -120,25 +120,12 @@ func findProgram(ctx context.Context, name string, say func(string, ...any)) (*t
 }
 
 // sourceRoot is where this module's source is: where this program was built
-// from, if that is still there, or around the working directory.
+// from, if that is still there. Not the working directory, in which anything
+// may lie; and a build with -trimpath, as releases are, knows of none.
 func sourceRoot() (string, bool) {
-	if _, file, _, ok := runtime.Caller(0); ok && filepath.IsAbs(file) {
-		if root := filepath.Dir(filepath.Dir(filepath.Dir(file))); isSource(root) {
-			return root, true
-		}
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", false
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		if isSource(dir) {
-			return dir, true
-		}
-		if dir == filepath.Dir(dir) {
-			return "", false
-		}
-	}
+	_, file, _, ok := runtime.Caller(0)
+	root := filepath.Dir(filepath.Dir(filepath.Dir(file)))
+	return root, ok && filepath.IsAbs(file) && isSource(root)
 }
 
 func isSource(root string) bool {
