@@ -111,7 +111,11 @@ func TestMeasurementIsOfTheEnclaveAlone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer os.WriteFile(file, was, 0o644)
+			t.Cleanup(func() {
+				if err := os.WriteFile(file, was, 0o644); err != nil {
+					t.Error(err)
+				}
+			})
 			changed := bytes.Replace(was, []byte(row.old), []byte(row.new), 1)
 			if bytes.Equal(changed, was) {
 				t.Fatalf("%q does not stand in %s", row.old, row.file)
