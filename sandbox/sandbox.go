@@ -123,11 +123,13 @@ const (
 	MemoryExceeded                    // failed after it was denied more memory
 	OutputExceeded                    // wrote more, or more files, than allowed
 	WallExceeded                      // took too long
+	Killed                            // ended by SIGKILL, and not by this package: nobody can say by whom
 )
 
 var outcomes = [...]string{
 	OK: "ok", FunctionError: "function error", GasExhausted: "gas exhausted",
 	MemoryExceeded: "memory exceeded", OutputExceeded: "output exceeded", WallExceeded: "wall time exceeded",
+	Killed: "killed",
 }
 
 func (o Outcome) String() string {
@@ -144,6 +146,7 @@ type Result struct {
 	Gas      uint64    // used, at most Limits.Gas; exactly that if GasExhausted
 	Outputs  []File    // sorted by name, and none unless OK
 	Log      []byte    // at most Limits.LogBytes
+	Message  string    // of a run that failed: what it wrote to /out/error.txt, at most MaxMessage bytes
 	Reason   string    // for Alice, in words; empty if OK
 	Before   task.Hash // StateDigest of the writable state when the run began
 	After    task.Hash // and when all was wiped

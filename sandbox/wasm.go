@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/prytany/prytany/sandbox/gas"
 	"github.com/prytany/prytany/task"
@@ -148,6 +149,14 @@ func (w *Wasm) release(ctx context.Context, m *module) {
 }
 
 func (w *Wasm) compile(ctx context.Context, m *module, code []byte) (err error) {
+	defer func() { // in the engine, or in what is before it
+		if r := recover(); r != nil {
+			err = errors.New("the engine cannot compile the module")
+			if e, ok := r.(error); ok && fromSystem(e) {
+				err = &denied{e}
+			}
+		}
+	}()
 	m.info, err = gas.Instrument(code)
 	if err != nil {
 		return err
@@ -163,16 +172,24 @@ func (w *Wasm) compile(ctx context.Context, m *module, code []byte) (err error) 
 			return errors.New("the module calls the host but has no memory")
 		}
 	}
-	defer func() {
-		if r := recover(); r != nil {
-			err = errors.New("the engine cannot compile the module")
-		}
-	}()
 	m.compiled, err = w.runtime.CompileModule(ctx, m.info.Code)
+	if fromSystem(err) {
+		return &denied{err}
+	}
 	if err != nil {
 		return errors.New("not a valid module: " + firstLine(err))
 	}
 	return nil
+}
+
+// denied is what the system refused to the engine: no fault of the module.
+type denied struct{ error }
+
+// fromSystem says whether an error is the operating system's. A module causes
+// none: it is memory for machine code that it does not give.
+func fromSystem(err error) bool {
+	var e syscall.Errno
+	return errors.As(err, &e)
 }
 
 // Run runs a job to its end. It returns an error only if the job could not be
@@ -203,6 +220,9 @@ func (w *Wasm) Run(ctx context.Context, job Job) (Result, error) {
 		return nothing, nil
 	}
 	defer w.release(ctx, m)
+	if no := (*denied)(nil); errors.As(m.err, &no) {
+		return Result{}, fmt.Errorf("no memory for the module's code: %w", no.error)
+	}
 	if m.err != nil {
 		nothing.Reason = m.err.Error()
 		return nothing, nil
@@ -262,6 +282,8 @@ func (w *Wasm) start(parent, wall context.Context, m *module, job *Job, script [
 	result.Log = r.log.bytes()
 	if result.Outcome == OK {
 		result.Outputs = r.files.take()
+	} else {
+		result.Message = r.files.message()
 	}
 	r.files.wipe()
 	result.After = StateDigest(r.files.out.below(""))
