@@ -296,13 +296,27 @@ func (g *group) memory() (uint64, error) {
 	return number(filepath.Join(g.dir("memory"), "memory.usage_in_bytes"))
 }
 
-// oomKills is how many processes were killed since there was no memory left.
-func (g *group) oomKills() (uint64, error) {
-	if g.v2 {
-		return keyed(filepath.Join(g.dir(""), "memory.events"), "oom_kill")
+// oom is how many processes of the cgroup the kernel killed for memory, and whether
+// the cgroup was at its own limit. If not, it was a limit above it, or the
+// machine, that had none left, and that is not the job's doing.
+func (g *group) oom() (kills uint64, own bool, err error) {
+	if g.v2 { // an event counts for the cgroup whose limit it is, and for those above
+		events := filepath.Join(g.dir(""), "memory.events")
+		kills, err1 := keyed(events, "oom_kill")
+		limit, err2 := keyed(events, "oom")
+		return kills, limit > 0, errors.Join(err1, err2)
 	}
-	return keyed(filepath.Join(g.dir("memory"), "memory.oom_control"), "oom_kill")
+	// Version 1 counts who was killed, and not for whose limit; and its failcnt
+	// stays 0 in some kernels. That nothing was left shows in the most that was held.
+	kills, err1 := keyed(filepath.Join(g.dir("memory"), "memory.oom_control"), "oom_kill")
+	most, err2 := number(filepath.Join(g.dir("memory"), "memory.max_usage_in_bytes"))
+	limit, err3 := number(filepath.Join(g.dir("memory"), "memory.limit_in_bytes"))
+	return kills, most+charged >= limit, errors.Join(err1, err2, err3)
 }
+
+// charged is what the kernel takes at a time for a processor, in bytes: a cgroup
+// that is denied a page may be so far from its limit.
+const charged = 64 << 12
 
 // written is the bytes that the cgroup wrote to block devices, 0 where the
 // kernel does not count them.

@@ -305,15 +305,17 @@ type process struct {
 // the image does not say.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+// NothingToStart is said of a job without arguments. The image's Entrypoint and Cmd
+// are not looked at: a manifest fixes them, by value, when it is published, or who
+// adds arguments to it would replace them.
+const NothingToStart = "nothing to start: the manifest has no arguments"
+
 // newProcess checks what the image and the job say about the program to start,
 // so that the runtime has nothing left to complain about. why is for Bob.
 func newProcess(rootfs *os.Root, c image.Config, args []string) (p process, why string) {
 	p.args = args
-	if len(args) == 0 {
-		p.args = append(append([]string{}, c.Entrypoint...), c.Cmd...)
-	}
 	if len(p.args) == 0 || p.args[0] == "" {
-		return p, "nothing to start: the manifest has no arguments, and the image neither Entrypoint nor Cmd"
+		return p, NothingToStart
 	}
 	paths := searchPath
 	p.env = c.Env

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prytany/prytany/sandbox"
@@ -18,6 +19,7 @@ type run struct {
 	*box
 	group   *group
 	kept    *kept
+	begun   time.Time
 	meter   Meter
 	limits  sandbox.Limits
 	stopped sandbox.Outcome // why, if it was
@@ -37,7 +39,7 @@ func (r *Runtime) execute(parent, ctx context.Context, b *box, job *sandbox.Job,
 
 	log := &log{limit: job.Limits.LogBytes}
 	cmd := &exec.Cmd{Stdout: drop{}, Stderr: log}
-	u := &run{box: b, group: g, limits: job.Limits}
+	u := &run{box: b, group: g, limits: job.Limits, begun: time.Now(), meter: Meter{cpus: r.config.CPUs, gap: longestGap}}
 	if u.kept, err = startKeeper(cmd, order{Cgroup: g.procs(), Argv: r.engine.command()}, r.program, b); err != nil {
 		return err
 	}
@@ -46,7 +48,7 @@ func (r *Runtime) execute(parent, ctx context.Context, b *box, job *sandbox.Job,
 	if err := first(watchErr, parent.Err()); err != nil {
 		return err
 	}
-	usage, gas, err := u.total()
+	usage, own, err := u.total()
 	if err != nil {
 		return err
 	}
@@ -56,7 +58,7 @@ func (r *Runtime) execute(parent, ctx context.Context, b *box, job *sandbox.Job,
 	if usage.DiskWrites != 0 {
 		return fmt.Errorf("the run wrote %d bytes to a disk, though all it has is in memory", usage.DiskWrites)
 	}
-	result.Gas, result.Log = min(gas, job.Limits.Gas), log.bytes
+	result.Gas, result.Log = min(u.meter.Gas(), job.Limits.Gas), log.bytes
 	if began, why := b.began(); !began && u.stopped == 0 && usage.OOMKills == 0 {
 		result.Log = nil
 		if refusal := r.engine.refusal; refusal != "" && strings.Contains(why, refusal) {
@@ -65,7 +67,13 @@ func (r *Runtime) execute(parent, ctx context.Context, b *box, job *sandbox.Job,
 		}
 		return fmt.Errorf("%s did not start the container: %s", r.engine.name, strings.TrimSpace(why+" "+string(log.bytes)))
 	}
-	return u.judge(result, gas, usage.OOMKills)
+	if err := u.judge(result, usage.OOMKills, own); err != nil {
+		return err
+	}
+	if result.Outcome != sandbox.OK {
+		result.Message = sandbox.FileMessage(b.out.root.FS())
+	}
+	return nil
 }
 
 // watch counts gas until the run ends, and ends it when it has used too much or
@@ -73,7 +81,6 @@ func (r *Runtime) execute(parent, ctx context.Context, b *box, job *sandbox.Job,
 func (u *run) watch(ctx context.Context) error {
 	t := time.NewTicker(tick)
 	defer t.Stop()
-	last := time.Now()
 	for {
 		select {
 		case <-u.kept.done:
@@ -83,7 +90,7 @@ func (u *run) watch(ctx context.Context) error {
 			return nil
 		case <-t.C:
 		}
-		now := time.Now()
+		at := time.Since(u.begun)
 		memory, err1 := u.group.memory()
 		cpu, err2 := u.group.cpu()
 		full, err3 := u.out.full()
@@ -91,9 +98,8 @@ func (u *run) watch(ctx context.Context) error {
 			u.kept.kill()
 			return err
 		}
-		u.meter.Held(memory, now.Sub(last))
-		last = now
-		if u.meter.Gas(cpu) > u.limits.Gas {
+		u.meter.Read(at, cpu, memory)
+		if u.meter.Gas() > u.limits.Gas {
 			u.stop(sandbox.GasExhausted, "")
 			return nil
 		}
@@ -109,18 +115,27 @@ func (u *run) stop(why sandbox.Outcome, reason string) {
 	u.kept.kill()
 }
 
-// total reads what the run has used, when it is over.
-func (u *run) total() (Usage, uint64, error) {
+// total reads what the run has used, when it is over, and whether it was at its own
+// limit of memory.
+func (u *run) total() (usage Usage, own bool, err error) {
+	at := time.Since(u.begun)
 	cpu, err1 := u.group.cpu()
 	written, err2 := u.group.written()
-	oom, err3 := u.group.oomKills()
-	usage := Usage{CPU: cpu, MemoryGas: u.meter.memory, DiskWrites: written, OOMKills: oom}
-	return usage, u.meter.Gas(cpu), errors.Join(err1, err2, err3)
+	kills, own, err3 := u.group.oom()
+	u.meter.Read(at, cpu, 0)
+	usage = Usage{CPU: u.meter.cpu, MemoryGas: u.meter.memory, DiskWrites: written, OOMKills: kills}
+	return usage, own, errors.Join(err1, err2, err3)
 }
 
-// judge says how a run that began has ended (spec §9.3).
-func (u *run) judge(result *sandbox.Result, gas, oom uint64) error {
-	code, why := u.exit()
+// sigkill is the exit code of a function that was ended by SIGKILL, and of one that
+// says so itself: a runtime does not tell them apart.
+const sigkill = 128 + uint32(unix.SIGKILL)
+
+// judge says how a run that began has ended (spec §9.3), given how many of its
+// processes were killed for memory, and whether it was at its own limit. What the
+// machine did is an error.
+func (u *run) judge(result *sandbox.Result, kills uint64, own bool) error {
+	code, signalled, why := exit(u.kept.err)
 	outputs, err := u.take(u.limits.OutputBytes)
 	var taken *errTaken
 	if err != nil && !errors.As(err, &taken) {
@@ -131,17 +146,23 @@ func (u *run) judge(result *sandbox.Result, gas, oom uint64) error {
 		result.Outcome, result.Reason = taken.outcome, taken.reason
 	case u.stopped == sandbox.OutputExceeded:
 		result.Outcome, result.Reason = u.stopped, u.reason
-	case gas > u.limits.Gas || u.stopped == sandbox.GasExhausted:
+	case u.meter.Gas() > u.limits.Gas || u.stopped == sandbox.GasExhausted:
 		result.Outcome, result.Gas = sandbox.GasExhausted, u.limits.Gas
 		result.Reason = fmt.Sprintf("the function was stopped when it had used all %d gas", u.limits.Gas)
 	case u.stopped != 0:
 		result.Outcome, result.Reason = u.stopped, u.reason
+	case kills > 0 && !own:
+		return errors.New("the machine had too little memory: a process of the job was killed below the job's own limit")
+	case signalled && kills == 0: // the runtime itself, which no function can reach
+		return fmt.Errorf("the runtime was killed: %w", u.kept.err)
 	case code == 0 && taken == nil:
 		result.Outcome, result.Outputs = sandbox.OK, outputs
 	case code == 0:
 		result.Outcome, result.Reason = taken.outcome, taken.reason
-	case oom > 0:
+	case kills > 0:
 		result.Outcome, result.Reason = sandbox.MemoryExceeded, why+", after it was denied more memory"
+	case code == sigkill:
+		result.Outcome, result.Reason = sandbox.Killed, why+", and nobody can say whose it was"
 	default:
 		result.Outcome, result.Reason = sandbox.FunctionError, why
 	}
@@ -151,26 +172,28 @@ func (u *run) judge(result *sandbox.Result, gas, oom uint64) error {
 	return nil
 }
 
-// exit is the exit code, that of the runtime: 128 and a signal's number if the
-// function was killed by it.
-func (u *run) exit() (code uint32, why string) {
-	var e *exec.ExitError
-	if u.kept.err == nil {
-		return 0, ""
+// exit reads how a process ended, given the error of waiting for it: its exit code,
+// 128 and the number if a signal ended it. For a container's process its runtime
+// says the same by its own exit code.
+func exit(ended error) (code uint32, signalled bool, why string) {
+	if ended == nil {
+		return 0, false, ""
 	}
 	code = 1
-	if errors.As(u.kept.err, &e) {
-		if c := e.ExitCode(); c >= 0 {
-			code = uint32(c)
+	var e *exec.ExitError
+	if errors.As(ended, &e) {
+		status, ok := e.Sys().(syscall.WaitStatus)
+		if signalled = ok && status.Signaled(); signalled {
+			code = 128 + uint32(status.Signal())
 		} else {
-			code = 128 + uint32(unix.SIGKILL)
+			code = uint32(e.ExitCode())
 		}
 	}
 	why = fmt.Sprintf("the function ended with exit code %d", code)
 	if code > 128 && code < 160 {
 		why = fmt.Sprintf("the function ended with exit code %d, which may be the signal %s", code, unix.SignalName(unix.Signal(code-128)))
 	}
-	return code, why
+	return code, signalled, why
 }
 
 // began says whether the runtime came so far as to make the container. If not,

@@ -249,11 +249,11 @@ func TestHostileImages(t *testing.T) {
 			"/proc/self/fd/7": "not one of the image", "/proc/self/fd/7/../../..": "shortest form", "/../../proc/self": "shortest form",
 			"/w": "no directory", "/dev": "not one of the image", "relative": "absolute",
 		} {
-			img, digest, err := image.Build(bytes.NewReader(layer(reg("guest", string(program)), sym("w", "/proc/self/fd/7"))), image.Config{Cmd: []string{"/guest", "nothing"}, WorkingDir: dir})
+			img, digest, err := image.Build(bytes.NewReader(layer(reg("guest", string(program)), sym("w", "/proc/self/fd/7"))), image.Config{WorkingDir: dir})
 			if err != nil {
 				t.Fatal(err)
 			}
-			res := mustRun(t, r, sandbox.Job{Image: img, Digest: digest, Limits: limits})
+			res := mustRun(t, r, sandbox.Job{Image: img, Digest: digest, Args: []string{"/guest", "nothing"}, Limits: limits})
 			x.Check(t, dir)
 			if res.Outcome != sandbox.FunctionError || !strings.Contains(res.Reason, want) {
 				t.Errorf("working directory %s: %v: %s", dir, res.Outcome, res.Reason)

@@ -46,7 +46,9 @@ type Report struct {
 	Outcome sandbox.Outcome // why there are no outputs, or 0
 	Reason  string
 	Log     []byte
-	OOM     bool // something was killed for memory
+	Killed  bool   // by SIGKILL
+	OOM     bool   // something was killed for memory, at the container's own limit
+	Message string // of a function that failed
 	Outputs []sized
 	Before  task.Hash
 	After   task.Hash
@@ -155,19 +157,20 @@ func (b inner) run(stdin io.Reader, stdout io.Writer) (rep Report, err error) {
 		rep.Outcome, rep.Reason = sandbox.FunctionError, "the function cannot be started: "+err.Error()
 		return rep, send(stdout, rep)
 	}
-	u := run{kept: &kept{}}
-	u.kept.err = cmd.Wait()
+	ended := cmd.Wait()
 	_ = unix.Kill(-1, unix.SIGKILL) // all but this process
 	for {                           // until none is left
 		if _, err := unix.Wait4(-1, nil, 0, nil); err != nil && err != unix.EINTR {
 			break
 		}
 	}
-	rep.Exit, rep.Reason = u.exit()
-	rep.Log = log.bytes
-	for _, file := range []string{"/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"} {
-		n, err := keyed(file, "oom_kill")
-		rep.OOM = rep.OOM || err == nil && n > 0
+	var signalled bool
+	rep.Exit, signalled, rep.Reason = exit(ended)
+	rep.Killed = signalled && rep.Exit == sigkill
+	rep.Log, rep.Message = log.bytes, sandbox.FileMessage(b.out.root.FS())
+	for _, g := range []group{{v2: true, dirs: map[string]string{"": "/sys/fs/cgroup"}}, {dirs: map[string]string{"memory": "/sys/fs/cgroup/memory"}}} {
+		kills, own, err := g.oom()
+		rep.OOM = rep.OOM || err == nil && kills > 0 && own
 	}
 	outputs, err := (&box{out: b.out}).take(m.Limits.OutputBytes)
 	var taken *errTaken

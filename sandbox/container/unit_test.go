@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,32 +85,92 @@ func TestSeccomp(t *testing.T) {
 func TestMeter(t *testing.T) {
 	var m Meter
 	for range 100 {
-		m.Held(1<<20, 10*time.Millisecond) // a MiB for a second
+		m.held(1<<20, 10*time.Millisecond) // a MiB for a second
 	}
-	if got := m.Gas(0); got != 1000*GasPerMiBMillisecond {
+	if got := m.Gas(); got != 1000*GasPerMiBMillisecond {
 		t.Errorf("%d gas for a MiB·s", got)
 	}
-	if got := m.Gas(3 * time.Millisecond); got != 1000*GasPerMiBMillisecond+3000*GasPerMicrosecond {
+	m.cpu = 3 * time.Millisecond
+	if got := m.Gas(); got != 1000*GasPerMiBMillisecond+3000*GasPerMicrosecond {
 		t.Errorf("%d gas", got)
 	}
 	// However it is cut, nothing is lost but less than a KiB·µs at a time.
 	var a, b Meter
-	a.Held(7<<10, 999*time.Microsecond)
+	a.held(7<<10, 999*time.Microsecond)
 	for range 999 {
-		b.Held(7<<10, time.Microsecond)
+		b.held(7<<10, time.Microsecond)
 	}
 	if a != b {
 		t.Errorf("%+v, in pieces %+v", a, b)
 	}
-	m.Held(math.MaxUint64, math.MaxInt64)
-	m.Held(1<<20, time.Second)
-	if m.Gas(math.MaxInt64) != math.MaxUint64 {
+	m.held(math.MaxUint64, math.MaxInt64)
+	m.held(1<<20, time.Second)
+	if m.Gas() != math.MaxUint64 {
 		t.Error("gas wrapped")
 	}
-	m = Meter{}
-	m.Held(1<<20, -time.Second)
-	if m.Gas(-1) != 0 {
-		t.Error("a clock that went back cost gas")
+	m = Meter{cpus: math.MaxUint64}
+	m.Read(-1, -1, 1<<20)
+	m.Read(math.MaxInt64, math.MaxInt64, 0)
+	m.Read(5, 3, 1<<20)
+	if m.cpu != math.MaxInt64 || m.memory != 0 {
+		t.Errorf("clocks that go back: %+v", m)
+	}
+}
+
+// What a host that preempts can make of a job's gas: nothing, as far as the kernel
+// or this process sees that it does. Each trace is of readings: ms since the start,
+// ms of processor time that the kernel counted, MiB held.
+func TestPreemptionCostsNoGas(t *testing.T) {
+	type readings [][3]int64
+	// every gives a reading each so many ms, with a share of the processor.
+	every := func(ms, until, share, mib int64) (list readings) {
+		for at := ms; at <= until; at += ms {
+			list = append(list, [3]int64{at, at * share / 100, mib})
+		}
+		return list
+	}
+	const mib = GasPerMiBMillisecond
+	const ms = 1000 * GasPerMicrosecond
+	for _, c := range []struct {
+		name  string
+		cpus  uint64
+		trace readings
+		gas   uint64
+	}{
+		{"alone", 1, every(10, 200, 100, 8), 200*ms + 200*8*mib},
+		{"with a tenth of a processor, for the same work", 1, every(10, 2000, 10, 8), 200*ms + 200*8*mib},
+		{"asleep, and holding memory", 1, every(10, 2000, 0, 8), 0},
+		{"two processors, of which it may have one", 1, every(10, 200, 200, 8), 200*ms + 200*8*mib},
+		{"two processors", 2, every(10, 200, 200, 8), 400*ms + 200*8*mib},
+		// A virtual processor that stood still: the guest's kernel counts that as the
+		// job's, for it had it then.
+		{"frozen for ten seconds", 1, readings{{10, 10, 8}, {10_010, 10_010, 8}, {10_020, 10_020, 8}}, 120*ms + 120*8*mib},
+		{"frozen, and the kernel knows", 1, readings{{10, 10, 8}, {10_010, 10, 8}, {10_020, 20, 8}}, 20*ms + 20*8*mib},
+		{"this process stopped, and the job not", 1, readings{{10, 10, 8}, {5000, 5000, 8}}, 110*ms + 110*8*mib},
+		{"a clock of the kernel's that hurries", 1, readings{{10, 1_000_000, 8}, {20, 2_000_000, 8}}, 20*ms + 20*8*mib},
+		{"read a moment late, and made up for", 1, readings{{10, 12, 8}, {20, 20, 8}}, 20*ms + 20*8*mib},
+		{"one that goes back", 1, readings{{10, 10, 8}, {20, 5, 8}, {30, 15, 8}}, 15*ms + 15*8*mib},
+	} {
+		m := Meter{cpus: c.cpus, gap: longestGap}
+		for _, r := range c.trace {
+			m.Read(time.Duration(r[0])*time.Millisecond, time.Duration(r[1])*time.Millisecond, uint64(r[2])<<20)
+		}
+		if m.Gas() != c.gas {
+			t.Errorf("%s: %d gas, want %d", c.name, m.Gas(), c.gas)
+		}
+	}
+	// Whatever the kernel says, gas is no more than what the time allows.
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 1000 {
+		m := Meter{cpus: 1 + rnd.Uint64N(4), gap: time.Duration(rnd.Int64N(2)) * longestGap}
+		var at time.Duration
+		for range 50 {
+			at += time.Duration(rnd.Int64N(int64(time.Second)))
+			m.Read(at, time.Duration(rnd.Int64N(int64(time.Minute))), 1<<20)
+		}
+		if most := uint64(at.Microseconds()) * (m.cpus*GasPerMicrosecond + GasPerMiBMillisecond/1000 + 1); m.Gas() > most {
+			t.Fatalf("%d gas in %s with %d processors", m.Gas(), at, m.cpus)
+		}
 	}
 }
 
@@ -124,6 +185,8 @@ func TestCgroupFiles(t *testing.T) {
 		"cpuacct.usage":                   "1234000\n",
 		"memory.usage_in_bytes":           "4096\n",
 		"memory.oom_control":              "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
+		"memory.max_usage_in_bytes":       "1048575\n",
+		"memory.limit_in_bytes":           "1048576\n",
 		"blkio.throttle.io_service_bytes": "8:0 Read 90\n8:0 Write 512\n8:0 Total 602\n8:16 Write 8\nTotal 611\n",
 		"cgroup.subtree_control":          "cpu io memory pids\n",
 		"memory.max":                      "", "memory.swap.max": "", "memory.oom.group": "", "cpu.max": "", "pids.max": "",
@@ -138,10 +201,10 @@ func TestCgroupFiles(t *testing.T) {
 	} {
 		cpu, err1 := g.cpu()
 		memory, err2 := g.memory()
-		oom, err3 := g.oomKills()
+		oom, own, err3 := g.oom()
 		written, err4 := g.written()
-		if cpu != 1234*time.Microsecond || memory != 4096 || oom != 2 || written != 520 {
-			t.Errorf("v2 %v: %v %d %d %d, %v %v %v %v", g.v2, cpu, memory, oom, written, err1, err2, err3, err4)
+		if cpu != 1234*time.Microsecond || memory != 4096 || oom != 2 || !own || written != 520 {
+			t.Errorf("v2 %v: %v %d %d %v %d, %v %v %v %v", g.v2, cpu, memory, oom, own, written, err1, err2, err3, err4)
 		}
 	}
 	if d, err := delegated(filepath.Join(dir)); d != dir || err != nil {

@@ -78,6 +78,7 @@ const initPath = ".prytany-init"
 const (
 	initMemory    = 64 << 20
 	initProcesses = 32
+	processors    = 1                      // that a job may keep busy
 	dockerTick    = 100 * time.Millisecond // each reading costs the daemon a request
 )
 
@@ -201,13 +202,10 @@ func (d *Docker) Run(parent context.Context, job sandbox.Job) (sandbox.Result, e
 		return sandbox.Result{}, err
 	}
 	p := l.process
-	if len(job.Args) > 0 {
-		p.args = job.Args
-	}
+	p.args = job.Args
 	if l.why != "" || len(p.args) == 0 {
-		nothing.Reason = l.why
-		if l.why == "" {
-			nothing.Reason = "nothing to start: the manifest has no arguments, and the image neither Entrypoint nor Cmd"
+		if nothing.Reason = l.why; l.why == "" {
+			nothing.Reason = container.NothingToStart
 		}
 		return nothing, nil
 	}
@@ -248,7 +246,6 @@ func (d *Docker) load(ctx context.Context, job *sandbox.Job) (loaded, error) {
 		return loaded{}, err
 	}
 	l := loaded{tag: name}
-	l.process.args = append(append([]string{}, c.Entrypoint...), c.Cmd...)
 	l.process.env = c.Env
 	if l.process.dir = c.WorkingDir; l.process.dir == "" {
 		l.process.dir = "/"
@@ -337,7 +334,7 @@ func (d *Docker) options(tag, seccomp string, p process, job *sandbox.Job) (o cl
 			"/tmp":  tmpfs(container.DefaultTmpBytes, container.TmpFiles, "noexec"),
 		},
 		Resources: api.Resources{
-			Memory: memory, MemorySwap: memory, NanoCPUs: 1e9, PidsLimit: &processes,
+			Memory: memory, MemorySwap: memory, NanoCPUs: processors * 1e9, PidsLimit: &processes,
 			Ulimits: []*api.Ulimit{
 				{Name: "core"}, {Name: "msgqueue"},
 				{Name: "nofile", Soft: 1024, Hard: 1024}, {Name: "memlock", Soft: 64 << 10, Hard: 64 << 10},
@@ -439,18 +436,14 @@ func (d *Docker) start(parent, ctx context.Context, tag string, p process, job *
 		rep, outputs, err = container.Converse(at.Conn, &stdout{r: at.Reader}, p.args, job, image.DefaultLimits)
 		talk <- err
 	}()
-	var m container.Meter
-	var cpu time.Duration
-	last := time.Now()
+	m := container.NewMeter(processors)
+	begun := time.Now()
 	read := func() error {
 		s, err := d.stats(context.WithoutCancel(ctx), id)
 		if err != nil {
 			return err
 		}
-		now := time.Now()
-		m.Held(s.memory, now.Sub(last))
-		last = now
-		cpu = max(cpu, s.cpu)
+		m.Read(time.Since(begun), s.cpu, s.memory)
 		return nil
 	}
 	var said error
@@ -479,13 +472,13 @@ func (d *Docker) start(parent, ctx context.Context, tag string, p process, job *
 			if err := read(); err != nil {
 				continue // it has just ended, and then the talk does
 			}
-			if m.Gas(cpu) > job.Limits.Gas {
+			if m.Gas() > job.Limits.Gas {
 				stop(sandbox.GasExhausted, "")
 				talking = false
 			}
 		}
 	}
-	gas := m.Gas(cpu)
+	gas := m.Gas()
 	oom := rep.OOM || d.outOfMemory(context.WithoutCancel(ctx), id)
 	if result.Outcome == 0 {
 		if result, err = finish(rep, outputs, said, oom); err != nil {
@@ -513,7 +506,7 @@ func (d *Docker) start(parent, ctx context.Context, tag string, p process, job *
 
 // finish says what became of a function that nobody stopped.
 func finish(rep container.Report, outputs []sandbox.File, said error, oom bool) (sandbox.Result, error) {
-	r := sandbox.Result{ExitCode: rep.Exit, Log: rep.Log, Before: rep.Before, After: rep.After}
+	r := sandbox.Result{ExitCode: rep.Exit, Log: rep.Log, Before: rep.Before, After: rep.After, Message: sandbox.ReadMessage(strings.NewReader(rep.Message))}
 	switch {
 	case said != nil && oom:
 		return sandbox.Result{Outcome: sandbox.MemoryExceeded, Reason: "the function was ended after it was denied more memory"}, nil
@@ -527,9 +520,11 @@ func finish(rep container.Report, outputs []sandbox.File, said error, oom bool) 
 	case rep.Outcome != 0:
 		return r, fmt.Errorf("the container says it ended by %v, which is not for it to say", rep.Outcome)
 	case rep.Exit == 0:
-		r.Outcome, r.Outputs = sandbox.OK, outputs
+		r.Outcome, r.Outputs, r.Message = sandbox.OK, outputs, ""
 	case oom:
 		r.Outcome, r.Reason = sandbox.MemoryExceeded, rep.Reason+", after it was denied more memory"
+	case rep.Killed:
+		r.Outcome, r.Reason = sandbox.Killed, rep.Reason+", and nobody can say whose it was"
 	default:
 		r.Outcome, r.Reason = sandbox.FunctionError, rep.Reason
 	}

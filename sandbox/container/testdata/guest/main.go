@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -111,6 +112,31 @@ var modes = map[string]func(args []string){
 		}
 		time.Sleep(time.Duration(number(a[1])) * time.Millisecond)
 		sink = b[len(b)-1]
+	},
+	// work is hold, for so many milliseconds of the processor.
+	"work": func(a []string) {
+		b := make([]byte, number(a[0])<<20)
+		for i := range b {
+			b[i] = 1
+		}
+		var used syscall.Rusage
+		for done := int64(0); done < int64(number(a[1])); done = (used.Utime.Nano() + used.Stime.Nano()) / 1e6 {
+			for range 10000 {
+				sink++
+			}
+			check(syscall.Getrusage(syscall.RUSAGE_SELF, &used))
+		}
+		sink += b[len(b)-1]
+	},
+	// explain fails, and says why in a file.
+	"explain": func(a []string) {
+		write("/out/error.txt", []byte(a[0]))
+		os.Exit(number(a[1]))
+	},
+	// explain-by-link offers a file that is not its own.
+	"explain-by-link": func([]string) {
+		check(os.Symlink("/in/input", "/out/error.txt"))
+		os.Exit(1)
 	},
 	"memory-bomb": func([]string) {
 		var all [][]byte
