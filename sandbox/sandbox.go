@@ -6,7 +6,8 @@
 // It is the same for every runtime (spec §9.2). A function finds its input as
 // read-only files in /in and leaves its output as files in /out. It has
 // arguments, an exit code, and a standard error stream of which a bounded
-// part becomes a log for Alice. There is nothing else: no network, no other
+// part becomes a log, for Alice if its author says so. If it fails, it may say
+// why in /out/error.txt. There is nothing else: no network, no other
 // file, no environment, no standard input; what it writes to standard output
 // is dropped. A Job says what to run and within which Limits, and a Result
 // says what came of it. Whatever the function does, Run gives a Result that

@@ -4,8 +4,14 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/task"
@@ -87,14 +93,102 @@ func TestSparseInputs(t *testing.T) {
 	}
 }
 
+// An archive is what tar opens, in a size that says little; its report has one form,
+// and all of it comes back as it was.
+func TestArchive(t *testing.T) {
+	whole := Output{
+		Files: map[string][]byte{"a/b": []byte("x"), strings.Repeat("d/", 100) + "é": {}, "\xff\n=": []byte("odd")},
+		Log:   []byte("log"), Message: "my own words", Run: Report{"function-error", 3, 123_456, 45, "it <failed> \"so\"\n"},
+	}
+	for name, c := range map[string]struct {
+		out   Output
+		least uint64
+		size  int
+	}{
+		"whole":              {whole, 0, 16 << 10}, // for the long name
+		"nothing":            {Output{Files: map[string][]byte{}, Run: Report{Outcome: "ok"}}, 0, 4 << 10},
+		"an empty log":       {Output{Files: map[string][]byte{}, Log: []byte{}, Run: Report{Outcome: "ok"}}, 0, 4 << 10},
+		"just under":         {Output{Files: map[string][]byte{"a": make([]byte, 1536)}, Run: Report{Outcome: "ok"}}, 0, 4 << 10},
+		"just over":          {Output{Files: map[string][]byte{"a": make([]byte, 1537)}, Run: Report{Outcome: "ok"}}, 0, 16 << 10},
+		"of a size at least": {Output{Files: map[string][]byte{}, Run: Report{Outcome: "ok"}}, 64 << 10, 64 << 10},
+		"of an odd one":      {Output{Files: map[string][]byte{}, Run: Report{Outcome: "ok"}}, 5000, 16 << 10},
+	} {
+		packed, err := c.out.Pack(c.least)
+		if err != nil || len(packed) != c.size {
+			t.Errorf("%s: %d bytes, want %d, %v", name, len(packed), c.size, err)
+			continue
+		}
+		if got, err := Unpack(packed); err != nil || !reflect.DeepEqual(got, c.out) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	packed, _ := whole.Pack(0)
+	dir := t.TempDir()
+	cmd := exec.Command("tar", "x")
+	cmd.Dir, cmd.Stdin = dir, bytes.NewReader(packed)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("tar x: %v: %s", err, out)
+	}
+	for name, want := range map[string]string{
+		"out/a/b": "x", "log.txt": "log", "error.txt": "my own words",
+		"run.json": `{"outcome":"function-error","exit_code":3,"gas":123456,"ms":45,"reason":"it \u003cfailed\u003e \"so\"\n"}` + "\n",
+	} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	// Nothing that a function says of its failure changes the size.
+	for _, m := range []task.Manifest{{}, {Log: true}} {
+		worst := Output{Message: strings.Repeat("m", sandbox.MaxMessage), Run: Report{"function-error", 1<<32 - 1, 1<<64 - 1, 1<<64 - 1, strings.Repeat("\x01", 9999)}}
+		if m.Log {
+			worst.Log = make([]byte, MaxLog)
+		}
+		a, err1 := worst.Pack(ShownFailure(m))
+		b, err2 := Output{Run: Report{Outcome: "wrong-input-key"}}.Pack(ShownFailure(m))
+		if err := errors.Join(err1, err2); err != nil || len(a) != len(b) {
+			t.Errorf("log %v: %d and %d bytes, %v", m.Log, len(a), len(b), err)
+		}
+		if _, err := Unpack(a); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := (Output{Files: map[string][]byte{"a": make([]byte, task.MaxArchive)}}).Pack(0); !errors.Is(err, task.ErrTooLarge) {
+		t.Errorf("too much: %v", err)
+	}
+}
+
 func TestUnpackRefusesWhatPackNeverMakes(t *testing.T) {
-	good, err := Pack(sandbox.Result{Outputs: []sandbox.File{{Name: "a/b", Data: []byte("x")}}, Log: []byte("log"), Reason: "why"})
-	if err != nil {
+	good := `{"outcome":"ok","exit_code":0,"gas":1,"ms":2,"reason":""}` + "\n"
+	file := func(name, data string) []byte {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		_ = w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Size: int64(len(data))})
+		_, _ = w.Write([]byte(data))
+		_ = w.Close()
+		return b.Bytes()
+	}
+	if _, err := Unpack(file("run.json", good)); err != nil {
 		t.Fatal(err)
 	}
-	out, err := Unpack(good)
-	if err != nil || string(out.Files["a/b"]) != "x" || string(out.Log) != "log" || out.Reason != "why" {
-		t.Fatalf("%+v, %v", out, err)
+	for name, bad := range map[string]string{
+		"no report": "", "not JSON": "x", "a field more": strings.Replace(good, `"ms"`, `"x":1,"ms"`, 1), "a field less": strings.Replace(good, `"ms":2,`, "", 1),
+		"another order": strings.Replace(good, `"gas":1,"ms":2`, `"ms":2,"gas":1`, 1), "without its newline": strings.TrimSpace(good), "with a space": " " + good,
+		"a number in another form": strings.Replace(good, "1", "1.0", 1), "below zero": strings.Replace(good, "2", "-2", 1), "an outcome of its own": strings.Replace(good, "ok", "fine", 1),
+		"a code too large": strings.Replace(good, `"exit_code":0`, `"exit_code":4294967296`, 1), "a long reason": strings.Replace(good, `""`, `"`+strings.Repeat("x", MaxReason+1)+`"`, 1),
+		"capitals": strings.Replace(good, "gas", "GAS", 1), "twice": strings.Replace(good, `"gas":1`, `"gas":1,"gas":1`, 1), "no UTF-8": strings.Replace(good, `""`, "\"\xff\"", 1),
+		"much": strings.Repeat(" ", maxReport) + good,
+	} {
+		if out, err := Unpack(file("run.json", bad)); err == nil {
+			t.Errorf("%s: %+v", name, out)
+		}
+	}
+	for name, data := range map[string]string{"error.txt": "\xff", "log.txt": strings.Repeat("x", MaxLog+1), "reason.txt": "x"} {
+		if out, err := Unpack(append(file(name, data)[:512+(len(data)+511)/512*512], file("run.json", good)...)); err == nil {
+			t.Errorf("%s: %+v", name, out)
+		}
+	}
+	if out, err := Unpack(append(bytes.Clone(file("run.json", good)[:1024]), file("run.json", good)...)); err == nil {
+		t.Errorf("two reports: %+v", out)
 	}
 	for _, h := range []tar.Header{
 		{Name: "out/../../etc/passwd", Typeflag: tar.TypeReg}, {Name: "/etc/passwd", Typeflag: tar.TypeReg}, {Name: "out//etc/x", Typeflag: tar.TypeReg},
@@ -104,9 +198,26 @@ func TestUnpackRefusesWhatPackNeverMakes(t *testing.T) {
 		w := tar.NewWriter(&b)
 		_ = w.WriteHeader(&h)
 		_ = w.Close()
-		if _, err := Unpack(b.Bytes()); err == nil {
+		if _, err := Unpack(append(b.Bytes()[:512], file("run.json", good)...)); err == nil {
 			t.Errorf("%q was unpacked", h.Name)
 		}
+	}
+}
+
+// A message is a function's word, and may be anything.
+func TestMessages(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "sorry": "sorry", "a\xffb": "a\ufffdb", strings.Repeat("é", 3000): strings.Repeat("é", 2048),
+		"x" + strings.Repeat("é", 3000): "x" + strings.Repeat("é", 2047), strings.Repeat("a\xff", 3000): strings.Repeat("a\ufffd", 1024),
+	} {
+		if got := sandbox.ReadMessage(strings.NewReader(in)); got != want || !utf8.ValidString(got) {
+			t.Errorf("%.20q…: %d bytes, want %d", in, len(got), len(want))
+		}
+	}
+	m := task.Manifest{Outputs: []task.Port{{Name: "a"}}}
+	r := sandbox.Result{Outcome: sandbox.OK, Outputs: []sandbox.File{{Name: sandbox.MessageFile, Data: []byte("sorry")}}}
+	if CheckOutputs(m, &r); r.Outcome != sandbox.FunctionError || r.Message != "sorry" || len(r.Outputs) != 0 {
+		t.Errorf("%+v", r)
 	}
 }
 
@@ -129,10 +240,16 @@ func FuzzUnpackInputs(f *testing.F) {
 }
 
 func FuzzUnpack(f *testing.F) {
-	good, _ := Pack(sandbox.Result{Outputs: []sandbox.File{{Name: "a", Data: []byte("x")}}})
+	good, err := Output{Files: map[string][]byte{"a": []byte("x")}, Log: []byte("l"), Message: "m", Run: Report{Outcome: "ok"}}.Pack(0)
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Add(good)
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		out, err := Unpack(raw)
+		if err == nil && (!slices.Contains(Outcomes, out.Run.Outcome) || len(out.Log) > MaxLog || len(out.Message) > sandbox.MaxMessage || !utf8.ValidString(out.Message)) {
+			t.Fatalf("%+v", out)
+		}
 		for name := range out.Files {
 			if err == nil && (strings.HasPrefix(name, "/") || strings.Contains(name, "..") && !strings.Contains(name, "...") && strings.HasPrefix(name, "../")) {
 				t.Fatalf("name %q", name)

@@ -21,8 +21,10 @@ type finished struct {
 	Outcome ledger.Outcome `json:"outcome,omitempty"`
 	Files   []string       `json:"files"`
 	Receipt string         `json:"receipt,omitempty"`
-	Gas     uint64         `json:"gas,omitempty"`
+	Gas     uint64         `json:"gas,omitempty"` // that is paid
+	Run     *tee.Report    `json:"run,omitempty"` // this and what follows only Alice knows
 	Log     string         `json:"log,omitempty"`
+	Message string         `json:"message,omitempty"` // the function's own word on its failure
 	Reason  string         `json:"reason,omitempty"`
 }
 
@@ -182,7 +184,10 @@ func named(names []string) string {
 // is on the disk somewhere.
 func (a *app) deliver(o runOptions, archive []byte, f *finished) (unwritten []string, safe bool) {
 	out, err := tee.Unpack(archive)
-	f.Log, f.Reason = told(out.Log), told([]byte(out.Reason))
+	f.Log, f.Message, f.Reason = told(out.Log), told([]byte(out.Message)), told([]byte(out.Run.Reason))
+	if err == nil {
+		f.Run = &out.Run
+	}
 	if err == nil && len(out.Files) > 0 {
 		f.Files, err = writeOutput(o.output, out.Files)
 	}
@@ -238,8 +243,14 @@ func (a *app) tellResult(f *finished) {
 	if f.Log != "" {
 		a.say("the function's log:\n%s", f.Log)
 	}
+	if f.Message != "" {
+		a.say("the function's message:\n%s", f.Message)
+	}
 	if f.Reason != "" {
 		a.say("reason: %s", f.Reason)
+	}
+	if f.Run != nil {
+		a.say("for you alone: %s, exit code %d, %d gas, %d ms; paid as %d gas", f.Run.Outcome, f.Run.ExitCode, f.Run.Gas, f.Run.Millis, f.Gas)
 	}
 }
 

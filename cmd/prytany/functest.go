@@ -44,7 +44,9 @@ type tried struct {
 	Outcome  string   `json:"outcome"`
 	ExitCode uint32   `json:"exit_code"`
 	Gas      uint64   `json:"gas"`
+	ShownGas uint64   `json:"shown_gas"` // what the chain would see of it, and Alice pay
 	Reason   string   `json:"reason,omitempty"`
+	Message  string   `json:"message,omitempty"`
 	Log      string   `json:"log"`
 	Files    []string `json:"files"`
 }
@@ -99,11 +101,15 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 	if err != nil {
 		return task.Refuse("runtime-unavailable", "this machine cannot run it: %v", err).WithNext("prytany doctor")
 	}
-	a.say("%s after %d ms and %d of %d gas", r.Outcome, time.Since(begin).Milliseconds(), r.Gas, m.Limits.Gas)
+	shown := m.ShownGas(m.Limits.Gas, r.Gas)
+	a.say("%s after %d ms and %d of %d gas, which the chain would see as %d", r.Outcome, time.Since(begin).Milliseconds(), r.Gas, m.Limits.Gas, shown)
 	if len(r.Log) > 0 {
 		a.say("the function's log:\n%s", visible(r.Log))
 	}
-	t := tried{Outcome: r.Outcome.String(), ExitCode: r.ExitCode, Gas: r.Gas, Reason: r.Reason, Log: string(r.Log), Files: []string{}}
+	if r.Message != "" {
+		a.say("the function's message to Alice:\n%s", visible([]byte(r.Message)))
+	}
+	t := tried{Outcome: r.Outcome.String(), ExitCode: r.ExitCode, Gas: r.Gas, ShownGas: shown, Reason: r.Reason, Message: r.Message, Log: string(r.Log), Files: []string{}}
 	written := map[string][]byte{}
 	for _, f := range r.Outputs {
 		written[f.Name] = f.Data

@@ -207,7 +207,7 @@ func TestBadFunctions(t *testing.T) {
 		{"memory hog", goFunction(t, `var keep [][]byte; for { b := make([]byte, 1<<20); for i := range b { b[i] = 1 }; keep = append(keep, b); if len(keep) > 1<<20 { break } }`), want{ledger.FunctionFailed, "memory"}},
 		{"output bomb", goFunction(t, `f, _ := os.Create("/out/bomb"); b := make([]byte, 1<<16); for { if _, err := f.Write(b); err != nil { os.Exit(0) } }`), want{ledger.FunctionFailed, "output"}},
 		{"crash", goFunction(t, `panic("boom")`), want{ledger.FunctionFailed, "exit"}},
-		{"empty module", []byte{}, want{ledger.FunctionFailed, "module"}},
+		{"empty module", []byte{}, want{ledger.FunctionFailed, "failed"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f := w.publish(row.name, row.code, small)
@@ -224,8 +224,8 @@ func TestBadFunctions(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := c.Settlement
-			if s.Outcome != row.want.outcome || !strings.Contains(strings.ToLower(out.Reason), row.want.reason) {
-				t.Fatalf("ended as %s, reason %q; want %s, %q", s.Outcome, out.Reason, row.want.outcome, row.want.reason)
+			if s.Outcome != row.want.outcome || !strings.Contains(strings.ToLower(out.Run.Reason), row.want.reason) {
+				t.Fatalf("ended as %s, reason %q; want %s, %q", s.Outcome, out.Run.Reason, row.want.outcome, row.want.reason)
 			}
 			royalty := task.Amount(0)
 			if row.want.outcome == ledger.Completed {

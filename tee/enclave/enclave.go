@@ -14,9 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/prytany/prytany/attest"
-	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
@@ -29,7 +29,11 @@ import (
 // that it is given.
 func Serve(r io.Reader, w io.Writer, runtimes Runtimes) error {
 	harden()
-	e := enclave{runtimes: runtimes}
+	return serve(r, w, runtimes, system)
+}
+
+func serve(r io.Reader, w io.Writer, runtimes Runtimes, c clock) error {
+	e := enclave{runtimes: runtimes, clock: c}
 	for {
 		q, err := tee.ReadFrame[tee.Request](r)
 		if err == io.EOF {
@@ -62,6 +66,7 @@ func harden() {
 // enclave is the state of one task.
 type enclave struct {
 	runtimes Runtimes
+	clock    clock
 	begin    *tee.Begin
 	quoter   attest.Quoter
 	evidence attest.Evidence
@@ -213,7 +218,10 @@ func (e *enclave) take(r task.Release) error {
 // run decrypts, runs Bob's code on Alice's data, encrypts what came out to
 // Alice, and signs the result. If an owner's release opens nothing, it runs again
 // with another: the owner may have told the node another than the chain.
+//
+// What is shown of the run is coarse, the moment of the answer too (spec §9.8).
 func (e *enclave) run(q tee.Run) (tee.Response, error) {
+	began := e.clock.now()
 	if e.input == nil || e.code == nil {
 		return tee.Response{}, errors.New("both owners' releases come before the run")
 	}
@@ -225,35 +233,38 @@ func (e *enclave) run(q tee.Run) (tee.Response, error) {
 		Task: e.begin.Context.Task, Attempt: e.begin.Context.Attempt, View: e.begin.Context.View,
 		Node: e.begin.Context.Node, Evidence: e.input.shown, PreState: e.evidence.State, // what was judged, not what was quoted last
 	}
-	compiled := compiled{sealed: q.Compiled, platform: e.quoter}
-	ran, outcome, err := e.execute(q, &compiled)
+	m, compiled := e.begin.Function.Manifest, compiled{sealed: q.Compiled, platform: e.quoter}
+	ran, err := e.execute(q, &compiled)
 	if err != nil {
 		return tee.Response{}, err
 	}
 	e.ran = true
-	archive, err := archive(&ran, &outcome)
+	output, err := e.pack(m, &ran, e.clock.now().Sub(began))
 	if err != nil {
 		return tee.Response{}, err
 	}
-	res.Outcome = outcome
-	output, err := seal.Encrypt(e.begin.Task.Recipient, archive)
-	if err != nil {
-		// A result that nobody can be given is Alice's fault: she named nobody.
-		output, res.Outcome = nil, task.BadInputKey
-	}
+	res.Outcome, res.Gas = ran.outcome, m.Shown(e.begin.Task, ran.outcome, ran.Gas)
 	_, _, e.blamed = res.Blames()
 	e.state, res.PostState = ran.After, ran.After
-	res.Gas = e.begin.Function.Manifest.Shown(e.begin.Task, res.Outcome, ran.Gas)
-	if res.Outcome == task.OutOfTime {
-		output = nil // the next executor runs it again, and each would show something (spec §9.8)
-	} else {
+	if ran.outcome != task.OutOfTime { // the next executor runs it again, and each would show something
 		res.Output, res.Size = task.Hash(sha256.Sum256(output)), uint64(len(output))
 	}
 	if !e.blamed {
 		e.input, e.code = nil, nil
 	}
 	signed := task.SignedResult{Result: res, Signature: task.Sign(e.signKey, res.Hash())}
+	e.clock.until(began.Add(handOut(m, ran.outcome, e.clock.now().Sub(began))))
 	return tee.Response{Result: &signed, Output: output, Compiled: compiled.made}, nil
+}
+
+// handOut is when a result is handed out, after the run began (spec §9.5.7): one that
+// is out of time when its time is over, however it came to that.
+func handOut(m task.Manifest, o task.Outcome, took time.Duration) time.Duration {
+	ms := uint64((took + time.Millisecond - 1) / time.Millisecond)
+	if o == task.OutOfTime {
+		ms = max(ms, m.Limits.WallMillis)
+	}
+	return time.Duration(task.ShownMillis(ms)) * time.Millisecond
 }
 
 // exit proves what is left: the same enclave, an empty writable space, and a
@@ -268,13 +279,11 @@ func (e *enclave) exit(q tee.Exit) (tee.Response, error) {
 	return tee.Response{Evidence: task.Encode(ev)}, err
 }
 
-// archive packs a result, without its outputs if they are too long.
-func archive(ran *sandbox.Result, outcome *task.Outcome) ([]byte, error) {
-	packed, err := tee.Pack(*ran)
-	if err != nil || len(packed) <= task.MaxArchive {
-		return packed, err
-	}
-	clear(packed)
-	ran.Outputs, ran.Reason, *outcome = nil, "the output, with its names, is longer than a blob can be", task.RunFailed
-	return tee.Pack(*ran)
+// clock is what the enclave knows of time: its kernel's clock, which whoever runs
+// the machine can stop or hurry (spec §9.5.7).
+type clock struct {
+	now   func() time.Time
+	until func(time.Time) // waits
 }
+
+var system = clock{time.Now, func(t time.Time) { time.Sleep(time.Until(t)) }}

@@ -31,24 +31,37 @@ type stage struct {
 	code, input         []byte
 }
 
+// plain is a function that does nothing.
+var plain = task.Manifest{Runtime: "wasm", Limits: task.Limits{Gas: 1e6, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 60_000}}
+
 func newStage(t *testing.T) *stage { return newStageOf(t, Standard("")) }
 
 func newStageOf(t *testing.T, runtimes Runtimes) *stage {
+	return stageWith(t, runtimes, plain, noop, []byte("picture"), system)
+}
+
+// stageOf is a stage for a function of the test's own.
+func stageOf(t *testing.T, m task.Manifest, code, input []byte, c clock) *stage {
+	return stageWith(t, Standard(""), m, code, input, c)
+}
+
+func stageWith(t *testing.T, runtimes Runtimes, m task.Manifest, code, input []byte, c clock) *stage {
 	s := &stage{t: t, ended: make(chan error, 1)}
 	s.alice, _ = seal.NewIdentity()
 	s.bob, _ = seal.NewIdentity()
 	s.results, _ = seal.NewIdentity()
-	s.code, _ = seal.Encrypt(s.bob.Recipient(), noop)
-	s.input, _ = seal.Encrypt(s.alice.Recipient(), []byte("picture"))
-	f := task.Function{Code: task.BlobOf(s.code), Manifest: task.Manifest{Runtime: "wasm", Limits: task.Limits{Gas: 1e6, MemoryBytes: 1 << 20, OutputBytes: 1 << 20, WallMillis: 60_000}}}
-	tk := task.Task{Function: f.ID(), Input: task.BlobOf(s.input), Recipient: s.results.Recipient(), GasLimit: 1e6}
+	s.code, _ = seal.Encrypt(s.bob.Recipient(), code)
+	s.input, _ = seal.Encrypt(s.alice.Recipient(), input)
+	f := task.Function{Code: task.BlobOf(s.code), Manifest: m}
+	tk := task.Task{Function: f.ID(), Input: task.BlobOf(s.input), Recipient: s.results.Recipient(), GasLimit: m.Limits.Gas}
 	s.begin = tee.Begin{Task: tk, Function: f, Platform: tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: [32]byte{1}, Measurement: task.Hash{7}}}, Nonces: []task.Hash{{5}},
 		Context: attest.Context{Task: tk.ID(), Function: f.ID(), Node: task.NodeID{3}, Round: task.PreRun}}
 	qr, qw := io.Pipe()
 	ar, aw := io.Pipe()
 	s.in, s.out = qw, ar
 	go func() {
-		err := Serve(qr, aw, runtimes)
+		harden()
+		err := serve(qr, aw, runtimes, c)
 		_ = aw.CloseWithError(io.EOF)
 		s.ended <- err
 	}()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/seal"
@@ -92,17 +93,22 @@ func (s *stage) releaseBoth() {
 // A function may write as much as a blob holds, and then what it wrote is none
 // when it is packed and encrypted: that is no reason for its executor to pay.
 func TestOutputFitsIntoABlob(t *testing.T) {
-	ran := sandbox.Result{Outcome: sandbox.OK, Log: []byte("log"), Outputs: []sandbox.File{{Name: "a", Data: make([]byte, task.MaxBlob)}}}
-	outcome := task.RunOK
-	packed, err := archive(&ran, &outcome)
-	if err != nil || outcome != task.RunFailed {
-		t.Fatalf("%v, %v", outcome, err)
+	id := newIdentity(t)
+	e := enclave{begin: &tee.Begin{Task: task.Task{Recipient: id.Recipient()}}}
+	m := task.Manifest{Log: true}
+	ran := judged(m, sandbox.Result{Outcome: sandbox.OK, Log: []byte("log"), Outputs: []sandbox.File{{Name: "a", Data: make([]byte, task.MaxBlob)}}})
+	file, err := e.pack(m, &ran, time.Second)
+	if err != nil || ran.outcome != task.RunFailed {
+		t.Fatalf("%v, %v", ran.outcome, err)
 	}
-	if out, err := tee.Unpack(packed); err != nil || len(out.Files) != 0 || out.Reason == "" || string(out.Log) != "log" {
+	packed, err := id.Decrypt(file, task.MaxBlob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := tee.Unpack(packed); err != nil || len(out.Files) != 0 || out.Run.Outcome != "output-limit" || out.Run.Reason == "" || string(out.Log) != "log" {
 		t.Errorf("%v, %v", out, err)
 	}
-	file, err := seal.Encrypt(newIdentity(t).Recipient(), make([]byte, task.MaxArchive))
-	if err != nil || len(file) > task.MaxBlob {
+	if file, err := seal.Encrypt(id.Recipient(), make([]byte, task.MaxArchive)); err != nil || len(file) > task.MaxBlob {
 		t.Errorf("%d bytes, %v", len(file), err)
 	}
 }
