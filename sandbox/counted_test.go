@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -58,15 +57,14 @@ func newBare(t testing.TB, code []byte, counts bool) *bare {
 // run gives what the host saw, the exit code, and the time of the call alone.
 func (b *bare) run(t testing.TB, job Job) (r *run, exit uint32, d time.Duration) {
 	t.Helper()
-	r = &run{ctx: t.Context(), limit: MaxGas, used: b.spare, random: rand.NewChaCha8(seed(b.hash, &job, nil))}
-	r.log = log{run: r, limit: job.Limits.LogBytes}
-	r.files = newFiles(job.Limits.OutputBytes, r.chargeBytes)
+	r = newRun(t.Context(), b.hash, &job, nil)
+	r.limit, r.used = MaxGas, b.spare
 	if err := r.files.load(r.files.in, job.Inputs); err != nil {
 		t.Fatal(err)
 	}
 	mem := &memory{limit: job.Limits.MemoryBytes}
 	ctx := context.WithValue(t.Context(), runKey{}, r)
-	m, err := b.w.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, mem), b.compiled, r.config(&job))
+	m, err := b.w.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, mem), b.compiled, guestConfig())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,31 +1,43 @@
 package sandbox
 
 import (
-	"io"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
-
-	"github.com/tetratelabs/wazero/experimental/sys"
-	wasi "github.com/tetratelabs/wazero/sys"
+	"unicode/utf8"
 )
 
-// maxOpen is how many files and directories a guest may have open.
-const maxOpen = 1024
+// What a guest may hold beside its memory. In /out one byte and one file more
+// than allowed find room: what they are for is to show that it was too much.
+const (
+	maxOpen       = 1024    // files and directories open at once
+	maxDescriptor = 4096    // the largest number of one
+	maxListed     = 1 << 16 // entries that are kept for those who list directories
+)
 
 // files is all the guest can see: a tree in memory with the directories /in,
-// which nobody can write to, and /out, which holds at most limit bytes in at
-// most MaxFiles files and directories. Links do not exist.
+// which nobody can write to, and /out and /tmp, which hold so much and no more;
+// and what of it the guest has open. Links do not exist.
 type files struct {
-	sys.UnimplementedFS
-	root, in, out *node
-	limit         uint64
-	size          uint64 // bytes in /out, and in what was removed but is open
-	count         int    // files and directories below /out, likewise
-	open          int
-	inodes        uint64
-	exceeded      string // what there was too much of
-	charge        func(bytes int)
+	root, in, out, tmp *node
+	spaces             [2]*space // of /out and /tmp
+	inodes             uint64
+	charge             func(bytes int)
+	stamp              func() uint64
+
+	open   []*descriptor // by their numbers
+	opened int           // but for the standard streams
+	listed int           // entries that are kept for fd_readdir
+}
+
+// A space is what may be written to in one of the directories.
+type space struct {
+	device uint64
+	limit  uint64
+	size   uint64 // bytes in it, and in what was removed but is open
+	most   int
+	count  int // files and directories below, likewise
 }
 
 // A node is a file or a directory.
@@ -33,17 +45,26 @@ type node struct {
 	parent   *node // nil if it was removed
 	name     string
 	inode    uint64
+	space    *space           // nil if nobody can write to it
 	children map[string]*node // of a directory
 	data     []byte           // of a file
-	writable bool
 	open     int
+
+	accessed, modified, changed uint64 // nanoseconds since 1970; reading is no access
 }
 
-func newFiles(limit uint64, charge func(bytes int)) *files {
-	f := &files{limit: limit, charge: charge}
-	f.root = f.directory(nil, "", false)
-	f.in = f.directory(f.root, "in", false)
-	f.out = f.directory(f.root, "out", true)
+// newFiles makes the directories of the contract, with room for limit bytes in
+// /out and scratch bytes in /tmp.
+func newFiles(limit, scratch uint64, charge func(bytes int), stamp func() uint64) *files {
+	f := &files{charge: charge, stamp: stamp}
+	f.spaces = [2]*space{
+		{device: 2, limit: limit + 1, most: MaxFiles + 1},
+		{device: 3, limit: scratch, most: TmpFiles},
+	}
+	f.root = f.directory(nil, "", nil)
+	f.in = f.directory(f.root, "in", nil)
+	f.out = f.directory(f.root, "out", f.spaces[0])
+	f.tmp = f.directory(f.root, "tmp", f.spaces[1])
 	return f
 }
 
@@ -55,29 +76,30 @@ func (f *files) load(dir *node, files []File) error {
 		for _, name := range path[:len(path)-1] {
 			next := at.children[name]
 			if next == nil {
-				next = f.directory(at, name, false)
+				next = f.directory(at, name, nil)
 			}
 			if next.children == nil {
-				return &fs.PathError{Op: "input", Path: in.Name, Err: sys.ENOTDIR}
+				return fmt.Errorf("input %s: %w", in.Name, fs.ErrExist)
 			}
 			at = next
 		}
 		name := path[len(path)-1]
 		if at.children[name] != nil {
-			return &fs.PathError{Op: "input", Path: in.Name, Err: sys.EEXIST}
+			return fmt.Errorf("input %s: %w", in.Name, fs.ErrExist)
 		}
-		f.add(at, name, &node{data: in.Data})
+		f.add(at, name, &node{data: in.Data}, epoch)
 	}
 	return nil
 }
 
-func (f *files) directory(parent *node, name string, writable bool) *node {
-	return f.add(parent, name, &node{children: map[string]*node{}, writable: writable})
+func (f *files) directory(parent *node, name string, of *space) *node {
+	return f.add(parent, name, &node{children: map[string]*node{}, space: of}, epoch)
 }
 
-func (f *files) add(parent *node, name string, n *node) *node {
+func (f *files) add(parent *node, name string, n *node, at uint64) *node {
 	f.inodes++
 	n.parent, n.name, n.inode = parent, name, f.inodes
+	n.accessed, n.modified, n.changed = at, at, at
 	if parent != nil {
 		parent.children[name] = n
 	}
@@ -97,6 +119,9 @@ func (n *node) below(prefix string) (list []File) {
 	return list
 }
 
+// written is all that the guest has left: the writable state.
+func (f *files) written() []File { return append(f.out.below("out/"), f.tmp.below("tmp/")...) }
+
 // take hands over the files in /out, sorted by name.
 func (f *files) take() (outputs []File) {
 	for _, o := range f.out.below("") {
@@ -109,418 +134,505 @@ func (f *files) take() (outputs []File) {
 	return outputs
 }
 
-// wipe overwrites and removes what is in /out.
+// tooMuch says of what there is more in /out than allowed, when all is closed.
+func (f *files) tooMuch() string {
+	switch out := f.spaces[0]; {
+	case out.size == out.limit:
+		return "bytes"
+	case out.count == out.most:
+		return "files"
+	}
+	return ""
+}
+
+// closeAll closes what the guest has open, and with that forgets what it removed.
+func (f *files) closeAll() {
+	for fd := range f.open {
+		_ = f.close(uint64(fd))
+	}
+}
+
+// wipe overwrites and removes what is in /out and /tmp.
 func (f *files) wipe() {
-	for _, o := range f.out.below("") {
-		clear(o.Data)
+	f.closeAll()
+	for _, w := range f.written() {
+		clear(w.Data)
 	}
-	f.out.children = map[string]*node{}
+	for _, dir := range []*node{f.out, f.tmp} {
+		dir.children = map[string]*node{}
+	}
 }
 
-// find follows a path, which the engine has made relative to the root.
-func (f *files) find(path string) (*node, sys.Errno) {
-	parent, name, errno := f.split(path)
-	if errno != 0 || name == "" {
-		return parent, errno
-	}
-	n := parent.children[name]
-	if n == nil {
-		return nil, sys.ENOENT
-	}
-	if n.children == nil && strings.HasSuffix(path, "/") {
-		return nil, sys.ENOTDIR
-	}
-	return n, 0
+// A place is where a path leads to. There need not be anything.
+type place struct {
+	parent *node // nil if the path does not end in a name
+	name   string
+	node   *node // nil if there is nothing
 }
 
-// split follows a path up to its last element, which need not exist. The name
-// is empty if the path is the root.
-func (f *files) split(path string) (*node, string, sys.Errno) {
-	if len(path) > maxPath {
-		return nil, "", sys.ENAMETOOLONG
+// walk follows a path from a directory, and never above it.
+func (f *files) walk(dir *node, path string) (place, errno) {
+	switch {
+	case len(path) > maxPath:
+		return place{}, enametoolong
+	case path == "":
+		return place{}, enoent
+	case path[0] == '/':
+		return place{}, eperm
+	case strings.ContainsRune(path, 0): // no system has one, and no archive
+		return place{}, einval
+	case !utf8.ValidString(path):
+		return place{}, eilseq
 	}
-	at, last := f.root, ""
+	p := place{node: dir}
 	for name := range strings.SplitSeq(path, "/") {
-		if name == "" || name == "." {
-			continue
+		at := p.node
+		switch {
+		case at == nil:
+			return place{}, enoent
+		case at.children == nil:
+			return place{}, enotdir
+		case name == "": // a slash at the end, or one too many
+		case name == ".":
+			p = place{node: at}
+		case name == ".." && at == dir:
+			return place{}, eperm
+		case name == "..":
+			p = place{node: at.parent}
+		case len(name) > maxName:
+			return place{}, enametoolong
+		default:
+			p = place{parent: at, name: name, node: at.children[name]}
 		}
-		if name == ".." {
-			return nil, "", sys.EPERM
-		}
-		if strings.ContainsRune(name, 0) { // no system has one, and no archive
-			return nil, "", sys.EINVAL
-		}
-		if len(name) > maxName {
-			return nil, "", sys.ENAMETOOLONG
-		}
-		if last != "" {
-			next := at.children[last]
-			if next == nil {
-				return nil, "", sys.ENOENT
-			}
-			if next.children == nil {
-				return nil, "", sys.ENOTDIR
-			}
-			at = next
-		}
-		last = name
 	}
-	return at, last, 0
+	return p, success
+}
+
+// find follows a path to what there is.
+func (f *files) find(dir *node, path string) (*node, errno) {
+	p, e := f.walk(dir, path)
+	if e == success && p.node == nil {
+		e = enoent
+	}
+	return p.node, e
 }
 
 // create adds a file or directory, if there may be one more.
-func (f *files) create(parent *node, name string, n *node) (*node, sys.Errno) {
-	if !parent.writable {
-		return nil, sys.EROFS
+func (f *files) create(p place, n *node) (*node, errno) {
+	s := p.parent.space
+	switch {
+	case s == nil:
+		return nil, erofs
+	case p.parent != f.root && p.parent.parent == nil: // a directory that was removed
+		return nil, enoent
+	case s.count >= s.most:
+		return nil, enospc
 	}
-	if f.count >= MaxFiles {
-		f.exceeded = "files"
-		return nil, sys.EIO
-	}
-	f.count++
-	n.writable = true
-	return f.add(parent, name, n), 0
+	s.count++
+	n.space = s
+	f.touch(p.parent)
+	return f.add(p.parent, p.name, n, p.parent.modified), success
+}
+
+// touch notes that a node has another content now.
+func (f *files) touch(n *node) {
+	n.modified = f.stamp()
+	n.changed = n.modified
 }
 
 // remove takes a node out of the tree. Its content lives on while it is open.
 func (f *files) remove(n *node) {
 	delete(n.parent.children, n.name)
+	f.touch(n.parent)
+	n.changed = n.parent.modified
 	n.parent = nil
 	f.forget(n)
 }
 
 func (f *files) forget(n *node) {
-	if n.parent == nil && n.open == 0 && n != f.root {
-		f.count--
-		f.size -= uint64(len(n.data))
+	if n.parent == nil && n.open == 0 && n.space != nil {
+		n.space.count--
+		n.space.size -= uint64(len(n.data))
 		clear(n.data)
 		n.data = nil
+		n.space = nil
 	}
 }
 
-// resize makes a file longer or shorter, if there may be so many bytes. A
-// longer one is filled with zeros.
-func (f *files) resize(n *node, size int64) sys.Errno {
-	old := int64(len(n.data))
-	if size > old && uint64(size-old) > f.limit-f.size {
-		f.exceeded = "bytes"
-		return sys.EIO
+// resize makes a file longer or shorter, if there is room. A longer one is
+// filled with zeros.
+func (f *files) resize(n *node, size int64) errno {
+	s, old := n.space, int64(len(n.data))
+	if size > old && uint64(size-old) > s.limit-s.size {
+		return enospc
 	}
-	f.size += uint64(size - old)
+	s.size += uint64(size - old)
 	clear(n.data[min(size, old):])
 	// Room that is not used counts for nobody, so it is given back.
 	if size <= int64(cap(n.data)) && size >= int64(cap(n.data))/4 {
 		n.data = n.data[:size]
-		return 0
+		return success
 	}
 	f.charge(int(size))
-	grown := make([]byte, size, max(size, min(2*size, int64(f.limit))))
+	grown := make([]byte, size, max(size, min(2*size, int64(s.limit))))
 	copy(grown, n.data)
 	clear(n.data)
 	n.data = grown
-	return 0
+	return success
 }
 
 // The directories that are part of the contract stay where they are.
-func (f *files) movable(n *node) bool { return n.writable && n != f.out }
+func (f *files) movable(n *node) bool { return n.space != nil && n != f.out && n != f.tmp }
 
-func (f *files) OpenFile(path string, flag sys.Oflag, _ fs.FileMode) (sys.File, sys.Errno) {
-	const access = sys.O_RDONLY | sys.O_RDWR | sys.O_WRONLY
-	write := flag&access != sys.O_RDONLY
-	if f.open >= maxOpen {
-		return nil, sys.EAGAIN
-	}
-	n, errno := f.find(path)
+func (f *files) mkdir(dir *node, path string) errno {
+	p, e := f.walk(dir, strings.TrimRight(path, "/"))
 	switch {
-	case errno == sys.ENOENT && flag&sys.O_CREAT != 0:
-		parent, name, errno := f.split(path)
-		if errno != 0 {
-			return nil, errno
-		}
-		if strings.HasSuffix(path, "/") {
-			return nil, sys.EISDIR
-		}
-		if n, errno = f.create(parent, name, &node{}); errno != 0 {
-			return nil, errno
-		}
-	case errno != 0:
-		return nil, errno
-	case flag&sys.O_CREAT != 0 && flag&sys.O_EXCL != 0:
-		return nil, sys.EEXIST
-	case n.children != nil && (write || flag&(sys.O_CREAT|sys.O_TRUNC) != 0):
-		return nil, sys.EISDIR
-	case n.children == nil && flag&sys.O_DIRECTORY != 0:
-		return nil, sys.ENOTDIR
-	case !n.writable && (write || flag&sys.O_TRUNC != 0):
-		return nil, sys.EROFS
+	case e != success:
+		return e
+	case p.node != nil:
+		return eexist
 	}
-	if flag&sys.O_TRUNC != 0 {
-		if errno := f.resize(n, 0); errno != 0 {
-			return nil, errno
-		}
-	}
-	f.open++
-	n.open++
-	return &file{files: f, node: n, read: flag&access != sys.O_WRONLY, write: write, append: flag&sys.O_APPEND != 0}, 0
+	_, e = f.create(p, &node{children: map[string]*node{}})
+	return e
 }
 
-func (n *node) stat() wasi.Stat_t {
-	st := wasi.Stat_t{Dev: 1, Ino: n.inode, Nlink: 1, Size: int64(len(n.data)), Mode: 0o444, Atim: epoch, Mtim: epoch, Ctim: epoch}
-	if n.children != nil {
-		st.Mode = fs.ModeDir | 0o555
-	}
-	if n.writable {
-		st.Mode |= 0o200
-	}
-	return st
-}
-
-func (f *files) Stat(path string) (wasi.Stat_t, sys.Errno) {
-	n, errno := f.find(path)
-	if errno != 0 {
-		return wasi.Stat_t{}, errno
-	}
-	return n.stat(), 0
-}
-
-func (f *files) Lstat(path string) (wasi.Stat_t, sys.Errno) { return f.Stat(path) }
-
-func (f *files) Mkdir(path string, _ fs.FileMode) sys.Errno {
-	parent, name, errno := f.split(path)
+// unlink removes a file, or an empty directory.
+func (f *files) unlink(dir *node, path string, directory bool) errno {
+	p, e := f.walk(dir, path)
+	n := p.node
 	switch {
-	case errno != 0:
-		return errno
-	case name == "" || parent.children[name] != nil:
-		return sys.EEXIST
-	}
-	_, errno = f.create(parent, name, &node{children: map[string]*node{}})
-	return errno
-}
-
-func (f *files) Rmdir(path string) sys.Errno {
-	n, errno := f.find(path)
-	switch {
-	case errno != 0:
-		return errno
-	case n.children == nil:
-		return sys.ENOTDIR
+	case e != success:
+		return e
+	case n == nil:
+		return enoent
+	case p.parent == nil:
+		return einval
+	case directory && n.children == nil:
+		return enotdir
+	case !directory && n.children != nil:
+		return eisdir
 	case !f.movable(n):
-		return sys.EROFS
+		return erofs
 	case len(n.children) > 0:
-		return sys.ENOTEMPTY
+		return enotempty
 	}
 	f.remove(n)
-	return 0
+	return success
 }
 
-func (f *files) Unlink(path string) sys.Errno {
-	n, errno := f.find(path)
+func (f *files) rename(fromDir *node, from string, toDir *node, to string) errno {
+	p, e := f.walk(fromDir, from)
+	if e != success {
+		return e
+	}
+	n := p.node
+	if n == nil {
+		return enoent
+	}
+	if n.children != nil {
+		to = strings.TrimRight(to, "/")
+	}
+	q, e := f.walk(toDir, to)
 	switch {
-	case errno != 0:
-		return errno
-	case n.children != nil:
-		return sys.EISDIR
-	case !f.movable(n):
-		return sys.EROFS
+	case e != success:
+		return e
+	case p.parent == nil || q.parent == nil:
+		return einval
+	case !f.movable(n) || q.parent.space == nil:
+		return erofs
+	case q.parent.space != n.space:
+		return exdev
+	case q.parent.parent == nil:
+		return enoent
 	}
-	f.remove(n)
-	return 0
-}
-
-func (f *files) Rename(from, to string) sys.Errno {
-	n, errno := f.find(from)
-	if errno != 0 {
-		return errno
-	}
-	parent, name, errno := f.split(to)
-	switch {
-	case errno != 0:
-		return errno
-	case !f.movable(n) || name == "" || !parent.writable:
-		return sys.EROFS
-	case n.children == nil && strings.HasSuffix(to, "/"):
-		return sys.ENOTDIR
-	}
-	for p := parent; p != nil; p = p.parent {
-		if p == n {
-			return sys.EINVAL // into itself
+	for d := q.parent; d != nil; d = d.parent {
+		if d == n {
+			return einval // into itself
 		}
 	}
-	if old := parent.children[name]; old != nil {
+	if old := q.node; old != nil {
 		switch {
 		case old == n:
-			return 0
+			return success
 		case n.children != nil && old.children == nil:
-			return sys.ENOTDIR
+			return enotdir
 		case n.children == nil && old.children != nil:
-			return sys.EISDIR
+			return eisdir
 		case len(old.children) > 0:
-			return sys.ENOTEMPTY
+			return enotempty
 		}
 		f.remove(old)
 	}
 	delete(n.parent.children, n.name)
-	n.parent, n.name = parent, name
-	parent.children[name] = n
-	return 0
+	f.touch(n.parent)
+	n.parent, n.name = q.parent, q.name
+	q.parent.children[q.name] = n
+	f.touch(q.parent)
+	n.changed = q.parent.modified
+	return success
 }
 
-// Links are refused: a name means one thing.
-
-func (f *files) Link(_, _ string) sys.Errno          { return sys.EPERM }
-func (f *files) Symlink(_, _ string) sys.Errno       { return sys.EPERM }
-func (f *files) Readlink(string) (string, sys.Errno) { return "", sys.EINVAL }
-func (f *files) Chmod(string, fs.FileMode) sys.Errno { return sys.EPERM }
-func (f *files) Utimens(path string, _, _ int64) sys.Errno {
-	_, errno := f.find(path)
-	return errno // all times are the same
-}
-
-// A file is a node that a guest has open.
-type file struct {
-	sys.UnimplementedFile
-	files               *files
-	node                *node
-	read, write, append bool
-	closed              bool
-	at                  int64
-	list                []sys.Dirent // what of a directory has not been read yet
-	listed              bool
-}
-
-func (f *file) Dev() (uint64, sys.Errno)       { return 1, 0 }
-func (f *file) Ino() (wasi.Inode, sys.Errno)   { return f.node.inode, 0 }
-func (f *file) IsDir() (bool, sys.Errno)       { return f.node.children != nil, 0 }
-func (f *file) IsAppend() bool                 { return f.append }
-func (f *file) Stat() (wasi.Stat_t, sys.Errno) { return f.node.stat(), 0 }
-func (f *file) Utimens(int64, int64) sys.Errno { return 0 }
-func (f *file) SetAppend(enable bool) sys.Errno {
-	f.append = enable
-	return 0
-}
-
-func (f *file) Read(buf []byte) (int, sys.Errno) {
-	n, errno := f.Pread(buf, f.at)
-	f.at += int64(n)
-	return n, errno
-}
-
-func (f *file) Pread(buf []byte, off int64) (int, sys.Errno) {
-	switch {
-	case f.node.children != nil:
-		return 0, sys.EISDIR
-	case !f.read:
-		return 0, sys.EBADF
-	case off < 0:
-		return 0, sys.EINVAL
-	case off >= int64(len(f.node.data)):
-		return 0, 0
+func (n *node) device() uint64 {
+	if n.space == nil {
+		return 1
 	}
-	n := min(len(buf), len(f.node.data)-int(off))
-	f.files.charge(n)
-	return copy(buf, f.node.data[off:]), 0
+	return n.space.device
 }
 
-func (f *file) Write(buf []byte) (int, sys.Errno) {
-	if f.append {
-		f.at = int64(len(f.node.data))
+// A descriptor is what a guest has open: a node or, where that is nil, a
+// standard stream.
+type descriptor struct {
+	files       *files
+	node        *node
+	stream      func(b []byte) // takes what is written to a stream
+	preopen     bool
+	read, write bool
+	flags       uint16
+	at          int64
+	list        []entry // of a directory, as it was when it was read from the start
+}
+
+// An entry is a name in a directory.
+type entry struct {
+	name  string
+	inode uint64
+	kind  byte
+}
+
+// start opens what a guest finds open: the standard streams and the root.
+func (f *files) start(stdout, stderr func(b []byte)) {
+	f.open = []*descriptor{
+		{files: f, read: true},
+		{files: f, write: true, stream: stdout},
+		{files: f, write: true, stream: stderr},
+		{files: f, node: f.root, read: true, preopen: true},
 	}
-	n, errno := f.Pwrite(buf, f.at)
-	f.at += int64(n)
-	return n, errno
+	f.root.open++
+	f.opened = 1
 }
 
-func (f *file) Pwrite(buf []byte, off int64) (int, sys.Errno) {
+func (f *files) descriptor(fd uint64) (*descriptor, errno) {
+	if n := uint32(fd); int64(n) < int64(len(f.open)) && f.open[n] != nil {
+		return f.open[n], success
+	}
+	return nil, ebadf
+}
+
+// An opening is how a file is to be opened.
+type opening struct {
+	create, exclusive, truncate, directory bool
+	read, write                            bool
+	flags                                  uint16
+}
+
+// openAt opens, and gives the least number that is free.
+func (f *files) openAt(dir *node, path string, o opening) (uint32, errno) {
+	if f.opened >= maxOpen {
+		return 0, emfile
+	}
+	p, e := f.walk(dir, path)
+	n := p.node
 	switch {
-	case !f.write:
-		return 0, sys.EBADF
+	case e != success:
+		return 0, e
+	case n == nil && !o.create:
+		return 0, enoent
+	case n == nil:
+		if n, e = f.create(p, &node{}); e != success {
+			return 0, e
+		}
+	case o.create && o.exclusive:
+		return 0, eexist
+	case n.children != nil && (o.write || o.create || o.truncate):
+		return 0, eisdir
+	case n.children == nil && o.directory:
+		return 0, enotdir
+	case n.space == nil && (o.write || o.truncate):
+		return 0, erofs
+	}
+	d := &descriptor{files: f, node: n, read: o.read, write: o.write, flags: o.flags}
+	if o.truncate && len(n.data) > 0 {
+		if e := f.resize(n, 0); e != success {
+			return 0, e
+		}
+		f.touch(n)
+	}
+	n.open++
+	f.opened++
+	fd := slices.Index(f.open, nil)
+	if fd < 0 {
+		fd = len(f.open)
+		f.open = append(f.open, nil)
+	}
+	f.open[fd] = d
+	return uint32(fd), success
+}
+
+func (f *files) close(fd uint64) errno {
+	d, e := f.descriptor(fd)
+	if e != success {
+		return e
+	}
+	f.open[uint32(fd)] = nil
+	f.listed -= len(d.list)
+	if d.node != nil {
+		f.opened--
+		d.node.open--
+		f.forget(d.node)
+	}
+	return success
+}
+
+// renumber gives a descriptor another number, in place of what has that.
+func (f *files) renumber(from, to uint64) errno {
+	d, e := f.descriptor(from)
+	switch {
+	case e != success:
+		return e
+	case uint32(to) > maxDescriptor:
+		return ebadf
+	case uint32(from) == uint32(to):
+		return success
+	}
+	_ = f.close(to)
+	for len(f.open) <= int(uint32(to)) {
+		f.open = append(f.open, nil)
+	}
+	f.open[uint32(from)], f.open[uint32(to)] = nil, d
+	return success
+}
+
+// readDir notes what is in a directory, by name, so that it is the same each time.
+func (d *descriptor) readDir() errno {
+	n, f := d.node, d.files
+	f.listed += 2 + len(n.children) - len(d.list)
+	if d.list = nil; f.listed > maxListed {
+		f.listed -= 2 + len(n.children)
+		return emfile
+	}
+	up := n.parent
+	if up == nil {
+		up = n
+	}
+	d.list = append(make([]entry, 0, 2+len(n.children)), entry{".", n.inode, directory}, entry{"..", up.inode, directory})
+	for name, c := range n.children {
+		d.list = append(d.list, entry{name, c.inode, kindOf(c)})
+		f.charge(64 + len(name))
+	}
+	slices.SortFunc(d.list[2:], func(a, b entry) int { return strings.Compare(a.name, b.name) })
+	return success
+}
+
+// next reads on.
+func (d *descriptor) next(buf []byte) (int, errno) {
+	if d.node == nil {
+		if !d.read {
+			return 0, ebadf
+		}
+		return 0, success // nobody types
+	}
+	n, e := d.readAt(buf, d.at)
+	d.at += int64(n)
+	return n, e
+}
+
+func (d *descriptor) readAt(buf []byte, off int64) (int, errno) {
+	switch {
+	case d.node.children != nil:
+		return 0, eisdir
+	case !d.read:
+		return 0, ebadf
 	case off < 0:
-		return 0, sys.EINVAL
+		return 0, einval
+	case off >= int64(len(d.node.data)):
+		return 0, success
+	}
+	n := min(len(buf), len(d.node.data)-int(off))
+	d.files.charge(n)
+	return copy(buf, d.node.data[off:]), success
+}
+
+// append writes on.
+func (d *descriptor) append(buf []byte) (int, errno) {
+	if d.node == nil {
+		if !d.write {
+			return 0, ebadf
+		}
+		d.files.charge(len(buf))
+		d.stream(buf)
+		return len(buf), success
+	}
+	if d.flags&flagAppend != 0 {
+		d.at = int64(len(d.node.data))
+	}
+	n, e := d.writeAt(buf, d.at)
+	d.at += int64(n)
+	return n, e
+}
+
+// writeAt writes as much as there is room for.
+func (d *descriptor) writeAt(buf []byte, off int64) (int, errno) {
+	switch {
+	case !d.write:
+		return 0, ebadf
+	case off < 0:
+		return 0, einval
 	case len(buf) == 0:
-		return 0, 0
+		return 0, success
+	case off+int64(len(buf)) < 0:
+		return 0, efbig
 	}
-	f.files.charge(len(buf))
+	d.files.charge(len(buf))
+	n := d.node
 	end := off + int64(len(buf))
-	if end < off {
-		end = 1<<63 - 1
-	}
-	if end > int64(len(f.node.data)) {
-		if errno := f.files.resize(f.node, end); errno != 0 {
-			return 0, errno
+	if size := int64(len(n.data)); end > size {
+		end = min(end, size+int64(n.space.limit-n.space.size))
+		if end <= off {
+			return 0, enospc
+		}
+		if e := d.files.resize(n, max(end, size)); e != success {
+			return 0, e
 		}
 	}
-	return copy(f.node.data[off:], buf), 0
+	d.files.touch(n)
+	return copy(n.data[off:end], buf), success
 }
 
-func (f *file) Truncate(size int64) sys.Errno {
+// truncate makes a file as long as that.
+func (d *descriptor) truncate(size int64) errno {
+	e := d.files.resize(d.node, size)
+	if e == success {
+		d.files.touch(d.node)
+	}
+	return e
+}
+
+// Where to seek from.
+const (
+	seekStart = iota
+	seekCurrent
+	seekEnd
+)
+
+func (d *descriptor) seek(offset int64, whence uint32) (int64, errno) {
 	switch {
-	case !f.write:
-		return sys.EBADF
-	case size < 0:
-		return sys.EINVAL
-	}
-	return f.files.resize(f.node, size)
-}
-
-// go vet takes any Seek of an int64 for that of io.Seeker; the engine's has
-// its own kind of error.
-type offset = int64
-
-func (f *file) Seek(offset offset, whence int) (int64, sys.Errno) {
-	if f.node.children != nil {
-		if offset != 0 || whence != io.SeekStart {
-			return 0, sys.EINVAL
-		}
-		f.listed = false
-		return 0, 0
+	case d.node == nil:
+		return 0, espipe
+	case d.node.children != nil:
+		return 0, eisdir
 	}
 	switch whence {
-	case io.SeekStart:
-	case io.SeekCurrent:
-		offset += f.at
-	case io.SeekEnd:
-		offset += int64(len(f.node.data))
+	case seekStart:
+	case seekCurrent:
+		offset += d.at
+	case seekEnd:
+		offset += int64(len(d.node.data))
 	default:
-		return 0, sys.EINVAL
+		return 0, einval
 	}
 	if offset < 0 {
-		return 0, sys.EINVAL
+		return 0, einval
 	}
-	f.at = offset
-	return offset, 0
-}
-
-// Readdir lists a directory by name, so that it is the same each time.
-func (f *file) Readdir(n int) ([]sys.Dirent, sys.Errno) {
-	if f.node.children == nil {
-		return nil, sys.ENOTDIR
-	}
-	if !f.listed {
-		f.listed = true
-		f.list = nil
-		for name, c := range f.node.children {
-			f.list = append(f.list, sys.Dirent{Name: name, Ino: c.inode, Type: c.stat().Mode.Type()})
-			f.files.charge(64 + len(name))
-		}
-		slices.SortFunc(f.list, func(a, b sys.Dirent) int { return strings.Compare(a.Name, b.Name) })
-	}
-	if n <= 0 || n > len(f.list) {
-		n = len(f.list)
-	}
-	some := f.list[:n]
-	f.list = f.list[n:]
-	return some, 0
-}
-
-// Close may come twice: the engine closes a descriptor that is renumbered to
-// itself, and keeps it.
-func (f *file) Close() sys.Errno {
-	if f.closed {
-		return 0
-	}
-	f.closed = true
-	f.files.open--
-	f.node.open--
-	f.files.forget(f.node)
-	return 0
+	d.at = offset
+	return offset, success
 }

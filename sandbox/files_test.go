@@ -5,145 +5,172 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/tetratelabs/wazero/experimental/sys"
 	"pgregory.net/rapid"
 )
 
+// testFiles has room for limit bytes in /out and in /tmp.
+func testFiles(limit uint64) *files {
+	now := uint64(epoch)
+	f := newFiles(limit, limit, func(int) {}, func() uint64 { now++; return now })
+	f.start(func([]byte) {}, func([]byte) {})
+	return f
+}
+
 // Whatever a guest does to its files, the books are right: no more bytes and
-// files than allowed, and none left when all is closed and wiped.
+// files than there is room for, and none left when all is closed and wiped.
 func TestFilesRandomly(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const limit = 1000
-		f := newFiles(limit, func(n int) {
+		f := testFiles(limit)
+		f.charge = func(n int) {
 			if n < 0 {
 				t.Fatalf("charged for %d bytes", n)
 			}
-		})
+		}
 		if err := f.load(f.in, []File{{Name: "a/b", Data: []byte("input")}}); err != nil {
 			t.Fatal(err)
 		}
 		path := rapid.SampledFrom([]string{
-			".", "in", "out", "in/a", "in/a/b", "in/x", "out/a", "out/b", "out/b/", "out/c", "out/a/b", "out/a/c", "out/a/b/c", "out/../in", "out//a/./b", "x",
+			".", "in", "out", "tmp", "in/a", "in/a/b", "in/x", "out/a", "out/b", "out/b/", "out/c", "out/a/b", "out/a/c", "out/a/b/c",
+			"out/../in", "out//a/./b", "x", "tmp/a", "tmp/b", "tmp/a/b", "a", "b", "a/b", "..", "", "/out",
 		})
-		flags := rapid.Custom(func(t *rapid.T) sys.Oflag {
-			flag := rapid.SampledFrom([]sys.Oflag{sys.O_RDONLY, sys.O_RDWR, sys.O_WRONLY}).Draw(t, "access")
-			for _, more := range []sys.Oflag{sys.O_CREAT, sys.O_EXCL, sys.O_TRUNC, sys.O_APPEND, sys.O_DIRECTORY} {
-				if rapid.Bool().Draw(t, "flag") {
-					flag |= more
-				}
+		opened := rapid.Custom(func(t *rapid.T) opening {
+			flag := rapid.Bool()
+			return opening{
+				create: flag.Draw(t, "create"), exclusive: flag.Draw(t, "exclusive"), truncate: flag.Draw(t, "truncate"), directory: flag.Draw(t, "directory"),
+				read: flag.Draw(t, "read"), write: flag.Draw(t, "write"), flags: rapid.Uint16Range(0, flagsKnown).Draw(t, "flags"),
 			}
-			return flag
 		})
 		offset := rapid.OneOf(rapid.Int64Range(-1, 1200), rapid.Int64())
-		var open []sys.File
+		number := rapid.Uint64Range(0, 8)
+		// dir is one that is open, or the root.
+		dir := func() *node {
+			if d, e := f.descriptor(number.Draw(t, "from")); e == success && d.node != nil && d.node.children != nil {
+				return d.node
+			}
+			return f.root
+		}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			switch rapid.IntRange(0, 8).Draw(t, "step") {
 			case 0, 1:
-				if o, errno := f.OpenFile(path.Draw(t, "path"), flags.Draw(t, "flags"), 0); errno == 0 {
-					open = append(open, o)
-				}
+				_, _ = f.openAt(dir(), path.Draw(t, "path"), opened.Draw(t, "how"))
 			case 2:
-				_ = f.Mkdir(path.Draw(t, "path"), 0)
+				_ = f.mkdir(dir(), path.Draw(t, "path"))
 			case 3:
-				_ = f.Rename(path.Draw(t, "from"), path.Draw(t, "to"))
+				_ = f.rename(dir(), path.Draw(t, "from"), dir(), path.Draw(t, "to"))
 			case 4:
-				if f.Unlink(path.Draw(t, "path")) != 0 {
-					_ = f.Rmdir(path.Draw(t, "path"))
-				}
+				_ = f.unlink(dir(), path.Draw(t, "path"), rapid.Bool().Draw(t, "directory"))
 			default:
-				if len(open) == 0 {
+				fd := number.Draw(t, "open")
+				d, e := f.descriptor(fd)
+				if e != success {
 					continue
 				}
-				i := rapid.IntRange(0, len(open)-1).Draw(t, "open")
-				o, buf := open[i], make([]byte, rapid.IntRange(0, 300).Draw(t, "size"))
-				switch rapid.IntRange(0, 7).Draw(t, "what") {
+				buf := make([]byte, rapid.IntRange(0, 300).Draw(t, "size"))
+				what := rapid.IntRange(0, 8).Draw(t, "what")
+				if d.node == nil && what != 2 && what != 8 || d.node != nil && d.node.children == nil && what == 6 || what == 1 && !d.write {
+					continue // the calls look at this
+				}
+				switch what {
 				case 0:
-					o.Close()
-					open = append(open[:i], open[i+1:]...)
+					_ = f.close(fd)
 				case 1:
-					_ = o.Truncate(offset.Draw(t, "length"))
+					if size := offset.Draw(t, "length"); size >= 0 {
+						_ = d.truncate(size)
+					}
 				case 2:
-					_, _ = o.Seek(offset.Draw(t, "offset"), rapid.IntRange(0, 3).Draw(t, "whence"))
+					_, _ = d.seek(offset.Draw(t, "offset"), rapid.Uint32Range(0, 3).Draw(t, "whence"))
 				case 3:
-					_, _ = o.Pwrite(buf, offset.Draw(t, "offset"))
+					_, _ = d.writeAt(buf, offset.Draw(t, "offset"))
 				case 4:
-					_, _ = o.Pread(buf, offset.Draw(t, "offset"))
+					_, _ = d.readAt(buf, offset.Draw(t, "offset"))
 				case 5:
-					_, _ = o.Read(buf)
+					_, _ = d.next(buf)
 				case 6:
-					_, _ = o.Readdir(rapid.IntRange(-1, 3).Draw(t, "entries"))
+					_ = d.readDir()
+				case 7:
+					_ = f.renumber(fd, number.Draw(t, "to"))
 				default:
-					_, _ = o.Write(buf)
+					_, _ = d.append(buf)
 				}
 			}
-			check(t, f, open, limit)
+			check(t, f)
 		}
-		for _, o := range open {
-			o.Close()
-		}
-		check(t, f, nil, limit)
+		f.closeAll()
+		check(t, f)
 		if b := f.in.children["a"].children["b"]; b == nil || string(b.data) != "input" {
 			t.Fatal("the input is not what it was")
 		}
 		f.wipe()
-		if f.open != 0 || StateDigest(f.out.below("")) != EmptyState {
-			t.Fatalf("%d open, and %v", f.open, f.out.below(""))
+		if f.opened != 0 || f.listed != 0 || StateDigest(f.written()) != EmptyState {
+			t.Fatalf("%d open, %d listed, and %v", f.opened, f.listed, f.written())
 		}
 	})
 }
 
 // check counts again what files keeps count of.
-func check(t *rapid.T, f *files, open []sys.File, limit uint64) {
-	var bytes uint64
-	count := 0
+func check(t *rapid.T, f *files) {
+	bytes, count, opened, listed := map[*space]uint64{}, map[*space]int{}, 0, 0
 	seen := map[*node]bool{}
 	add := func(n *node) {
-		if !seen[n] && n.writable && n != f.out {
+		if !seen[n] && n.space != nil && n != f.out && n != f.tmp {
 			seen[n] = true
-			count++
-			bytes += uint64(len(n.data))
+			count[n.space]++
+			bytes[n.space] += uint64(len(n.data))
 		}
 	}
 	var walk func(n *node)
 	walk = func(n *node) {
 		for name, c := range n.children {
-			if c.parent != n || c.name != name {
+			if c.parent != n || c.name != name || n != f.root && c.space != n.space {
 				t.Fatalf("%q is not where it should be", name)
+			}
+			if c.modified < epoch || c.changed < c.modified {
+				t.Fatalf("%q was changed before it was", name)
 			}
 			add(c)
 			walk(c)
 		}
 	}
 	walk(f.root)
-	for _, o := range open {
-		add(o.(*file).node)
+	for _, d := range f.open {
+		if d != nil && d.node != nil {
+			add(d.node)
+			opened++
+			listed += len(d.list)
+		}
 	}
-	if bytes != f.size || count != f.count || f.open != len(open) {
-		t.Fatalf("%d bytes in %d files, %d open; counted %d, %d, %d", bytes, count, len(open), f.size, f.count, f.open)
+	if f.opened != opened || f.listed != listed {
+		t.Fatalf("%d open and %d listed; counted %d and %d", opened, listed, f.opened, f.listed)
 	}
-	if f.size > limit || f.count > MaxFiles {
-		t.Fatalf("%d bytes in %d files", f.size, f.count)
+	for _, s := range f.spaces {
+		if bytes[s] != s.size || count[s] != s.count {
+			t.Fatalf("%d bytes in %d files; counted %d, %d", bytes[s], count[s], s.size, s.count)
+		}
+		if s.size > s.limit || s.count > s.most {
+			t.Fatalf("%d bytes in %d files", s.size, s.count)
+		}
 	}
 }
 
 // What a file no longer holds takes no memory: the limit is on what there is.
 func TestTruncatedFilesGiveTheirMemoryBack(t *testing.T) {
 	const limit = 8 << 20
-	f := newFiles(limit, func(int) {})
+	f := testFiles(limit)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for i := range 64 {
-		o, errno := f.OpenFile(fmt.Sprintf("out/%d", i), sys.O_CREAT|sys.O_RDWR, 0)
-		if errno != 0 {
-			t.Fatal(errno)
+		fd, e := f.openAt(f.root, fmt.Sprintf("out/%d", i), opening{create: true, write: true})
+		if e != success {
+			t.Fatal(e)
 		}
 		for _, size := range []int64{limit, 0} {
-			if errno := o.Truncate(size); errno != 0 {
-				t.Fatal(errno)
+			if e := f.open[fd].truncate(size); e != success {
+				t.Fatal(e)
 			}
 		}
-		o.Close()
+		_ = f.close(uint64(fd))
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)

@@ -16,7 +16,7 @@ import (
 // A guest's message is what stands in its file at the end, and not what it was told
 // it could not write.
 func TestMessage(t *testing.T) {
-	f := newFiles(1<<20, func(int) {})
+	f := newFiles(1<<20, 0, func(int) {}, func() uint64 { return 0 })
 	if got := f.message(); got != "" {
 		t.Errorf("%q before there is one", got)
 	}

@@ -44,6 +44,25 @@ func script(t *testing.T, files ...File) []byte {
 	return layer
 }
 
+// fileTimes is how a person met the lack of them: importlib looks at a
+// directory's time before it looks into it.
+const fileTimes = `
+import os, sys
+open("/out/a", "w").write("x")
+os.utime("/out/a", (1e9, 1e9))
+assert os.stat("/out/a").st_mtime == 1e9, os.stat("/out/a").st_mtime
+sys.path.insert(0, "/out")
+try:
+    import made
+except ImportError:
+    pass
+open("/out/made.py", "w").write("v = 1")
+import made
+for f in "a", "made.py":
+    os.unlink("/out/" + f)
+import shutil; shutil.rmtree("/out/__pycache__")
+`
+
 var pythonLimits = Limits{Gas: 20e9, MemoryBytes: 256 << 20, OutputBytes: 1 << 20, LogBytes: 64 << 10}
 
 // Python runs as any function does: with the contract, repeatably, within its
@@ -93,6 +112,10 @@ print("to the log", file=sys.stderr)
 		outcome    Outcome
 		log        string
 	}{
+		{"sleeping", "import time\nt = time.monotonic()\ntime.sleep(1)\nassert 1 <= time.monotonic() - t < 1.01, t", OK, ""},
+		{"file times", fileTimes, OK, ""},
+		{"scratch space", "import tempfile\nf = tempfile.TemporaryFile()\nf.write(b'x')\nwith tempfile.TemporaryDirectory() as d: open(d + '/y', 'w').write('y')", OK, ""},
+		{"room there is not", "import os\nf = open('/out/x', 'wb')\ntry: os.ftruncate(f.fileno(), 1 << 40)\nexcept OSError as e: assert e.strerror == 'No space left on device', e\nos.unlink('/out/x')", OK, ""},
 		{"exception", `raise ValueError("no")`, FunctionError, "ValueError: no"},
 		{"exit code", `raise SystemExit(7)`, FunctionError, ""},
 		{"endless loop", `while True: pass`, GasExhausted, ""},

@@ -4,7 +4,8 @@
 // # The contract
 //
 // It is the same for every runtime (spec §9.2). A function finds its input as
-// read-only files in /in and leaves its output as files in /out. It has
+// read-only files in /in, leaves its output as files in /out, and has /tmp for
+// what is to be forgotten. It has
 // arguments, an exit code, and a standard error stream of which a bounded
 // part becomes a log, for Alice if its author says so. If it fails, it may say
 // why in /out/error.txt. There is nothing else: no network, no other
@@ -65,12 +66,14 @@ import (
 
 // What a job may ask for at most.
 const (
-	MaxFiles = 1024    // input files, and files and directories in /out
-	MaxArgs  = 1024    // arguments
-	MaxGas   = 1 << 62 // as a limit
-	maxArgs  = 1 << 20 // bytes of all arguments
-	maxPath  = 4096    // bytes of the path of a file
-	maxName  = 255     // bytes of each of its elements
+	MaxFiles = 1024     // input files, and files and directories in /out
+	TmpBytes = 64 << 20 // in /tmp, and no more than the memory that the job may have
+	TmpFiles = 4096     // files and directories in /tmp
+	MaxArgs  = 1024     // arguments
+	MaxGas   = 1 << 62  // as a limit
+	maxArgs  = 1 << 20  // bytes of all arguments
+	maxPath  = 4096     // bytes of the path of a file
+	maxName  = 255      // bytes of each of its elements
 )
 
 // Limits are what a run may use. Nothing is unlimited, except by Wall 0.

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,8 +14,6 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
-	"github.com/tetratelabs/wazero/experimental/sysfs"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 )
 
@@ -27,7 +24,6 @@ const maxCompiled = 8
 // goroutines at once.
 type Wasm struct {
 	runtime wazero.Runtime
-	wasi    map[string]api.FunctionDefinition
 
 	mu      sync.Mutex
 	modules map[task.Hash]*module
@@ -70,13 +66,7 @@ func NewWasmCached(ctx context.Context, dir string) (w *Wasm, err error) {
 		config = config.WithCompilationCache(cache)
 	}
 	w = &Wasm{runtime: wazero.NewRuntimeWithConfig(ctx, config), modules: map[task.Hash]*module{}}
-	host, err := wasi_snapshot_preview1.NewBuilder(w.runtime).Compile(experimental.WithFunctionListenerFactory(ctx, meter{}))
-	if err != nil {
-		return nil, errors.Join(err, w.Close(ctx))
-	}
-	w.wasi = host.ExportedFunctions()
-	_, err = w.runtime.InstantiateModule(ctx, host, wazero.NewModuleConfig().WithName(wasi_snapshot_preview1.ModuleName))
-	if err != nil {
+	if err := exportWASI(ctx, w.runtime); err != nil {
 		return nil, errors.Join(err, w.Close(ctx))
 	}
 	return w, nil
@@ -165,7 +155,7 @@ func (w *Wasm) compile(ctx context.Context, m *module, code []byte) (err error) 
 		return errors.New("the module has no function _start without parameters and results")
 	}
 	for _, im := range m.info.Imports {
-		if im.Module != wasi_snapshot_preview1.ModuleName || w.wasi[im.Name] == nil {
+		if im.Module != wasiModule || !isCall[im.Name] {
 			return fmt.Errorf("the module wants %q from %q, which does not exist here", im.Name, im.Module)
 		}
 		if !m.info.Memory {
@@ -249,27 +239,22 @@ func (j *Job) interpreter() (module []byte, script []File, err error) {
 }
 
 func (w *Wasm) start(parent, wall context.Context, m *module, job *Job, script []File) (Result, error) {
-	r := &run{ctx: wall, limit: job.Limits.Gas, random: rand.NewChaCha8(seed(m.hash, job, script))}
-	for _, a := range job.Args {
-		r.args += len(a) + 1
-	}
-	r.log = log{run: r, limit: job.Limits.LogBytes}
-	r.files = newFiles(min(job.Limits.OutputBytes, 1<<40), r.chargeBytes)
+	r := newRun(wall, m.hash, job, script)
 	if err := r.files.load(r.files.in, job.Inputs); err != nil {
 		return Result{}, err
 	}
 	if script != nil {
-		if err := r.files.load(r.files.directory(r.files.root, CodeDir, false), script); err != nil {
+		if err := r.files.load(r.files.directory(r.files.root, CodeDir, nil), script); err != nil {
 			return Result{Outcome: FunctionError, Before: EmptyState, After: EmptyState, Reason: err.Error()}, nil
 		}
 	}
 	mem := &memory{limit: job.Limits.MemoryBytes &^ (gas.PageSize - 1)}
-	result := Result{Before: StateDigest(r.files.out.below(""))}
+	result := Result{Before: StateDigest(r.files.written())}
 
 	// The engine must not see that the context ends: it would then look at
 	// it on every turn of a loop.
 	inner := context.WithValue(context.WithoutCancel(parent), runKey{}, r)
-	guest, err := w.runtime.InstantiateModule(experimental.WithMemoryAllocator(inner, mem), m.compiled, r.config(job))
+	guest, err := w.runtime.InstantiateModule(experimental.WithMemoryAllocator(inner, mem), m.compiled, guestConfig())
 	if mem.err != nil {
 		return Result{}, fmt.Errorf("no memory for the guest: %w", mem.err)
 	}
@@ -286,7 +271,7 @@ func (w *Wasm) start(parent, wall context.Context, m *module, job *Job, script [
 		result.Message = r.files.message()
 	}
 	r.files.wipe()
-	result.After = StateDigest(r.files.out.below(""))
+	result.After = StateDigest(r.files.written())
 	if err := mem.wipe(); err != nil {
 		return Result{}, fmt.Errorf("the guest's memory: %w", err)
 	}
@@ -296,19 +281,9 @@ func (w *Wasm) start(parent, wall context.Context, m *module, job *Job, script [
 	return result, nil
 }
 
-func (r *run) config(job *Job) wazero.ModuleConfig {
-	files := wazero.NewFSConfig().(sysfs.FSConfig).WithSysFSMount(r.files, "/")
-	return wazero.NewModuleConfig().
-		WithName("").
-		WithStartFunctions().
-		WithArgs(append([]string{"function"}, job.Args...)...).
-		WithStdout(drop{r}).
-		WithStderr(&r.log).
-		WithFSConfig(files).
-		WithRandSource(r).
-		WithWalltime(r.walltime, tick).
-		WithNanotime(r.nanotime, tick).
-		WithNanosleep(r.sleep)
+// guestConfig gives a guest nothing of the engine's own.
+func guestConfig() wazero.ModuleConfig {
+	return wazero.NewModuleConfig().WithName("").WithStartFunctions()
 }
 
 // call runs the guest until it returns, exits, traps or is stopped.
@@ -335,6 +310,7 @@ func (r *run) call(ctx context.Context, m *module, guest api.Module) error {
 
 // judge says how the run ended, given the error of its last call.
 func (r *run) judge(result *Result, guest api.Module, err error) {
+	r.files.closeAll()
 	used := r.used.Get()
 	result.Gas = min(used, r.limit)
 	var exit *sys.ExitError
@@ -349,10 +325,11 @@ func (r *run) judge(result *Result, guest api.Module, err error) {
 	case guest.ExportedGlobal(gas.Depth).Get() > gas.MaxDepth:
 		why = "the function crashed: its calls are nested too deep"
 	}
+	tooMuch := r.files.tooMuch()
 	switch {
-	case r.files.exceeded != "":
+	case tooMuch != "":
 		result.Outcome = OutputExceeded
-		result.Reason = fmt.Sprintf("the output has too many %s", r.files.exceeded)
+		result.Reason = "the output has too many " + tooMuch
 	case used > r.limit:
 		result.Outcome = GasExhausted
 		result.Reason = fmt.Sprintf("the function was stopped when it had used all %d gas", r.limit)

@@ -94,13 +94,10 @@ const (
 	defaultIDs   = 0x7000_0000
 	runtimeFiles = 4096 // those of the runtime and of the bundle, beside the image's
 	runtimeBytes = 32 << 20
-)
 
-// What a job may have beside its own limits, in every container.
-const (
-	DefaultProcesses = 128 // processes and threads
-	DefaultTmpBytes  = 64 << 20
-	TmpFiles         = 4096 // files and directories in /tmp
+	// DefaultProcesses is how many processes and threads a job may have, in every
+	// container.
+	DefaultProcesses = 128
 )
 
 func (c Config) withDefaults() Config {
@@ -117,7 +114,7 @@ func (c Config) withDefaults() Config {
 		c.CPUs = 1
 	}
 	if c.TmpBytes == 0 {
-		c.TmpBytes = DefaultTmpBytes
+		c.TmpBytes = sandbox.TmpBytes
 	}
 	if c.Image == (image.Limits{}) {
 		c.Image = image.DefaultLimits

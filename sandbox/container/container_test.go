@@ -147,6 +147,7 @@ func TestOutcomes(t *testing.T) {
 		{"spin", wall, sandbox.WallExceeded, "time was over"},
 		{"output-bomb", limits, sandbox.OutputExceeded, "too many bytes"},
 		{"sparse 1048577", limits, sandbox.OutputExceeded, "too many bytes"},
+		{"room", limits, sandbox.OK, ""},
 		{"sparse 1048576", limits, sandbox.OK, ""},
 		{"many-files 1025", limits, sandbox.OutputExceeded, "too many files"},
 		{"many-files 1024", limits, sandbox.OK, ""},

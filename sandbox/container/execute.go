@@ -93,18 +93,13 @@ func (u *run) watch(ctx context.Context) error {
 		at := time.Since(u.begun)
 		memory, err1 := u.group.memory()
 		cpu, err2 := u.group.cpu()
-		full, err3 := u.out.full()
-		if err := errors.Join(err1, err2, err3); err != nil {
+		if err := errors.Join(err1, err2); err != nil {
 			u.kept.kill()
 			return err
 		}
 		u.meter.Read(at, cpu, memory)
 		if u.meter.Gas() > u.limits.Gas {
 			u.stop(sandbox.GasExhausted, "")
-			return nil
-		}
-		if full != "" {
-			u.stop(sandbox.OutputExceeded, "the output has too many "+full)
 			return nil
 		}
 	}
@@ -144,8 +139,6 @@ func (u *run) judge(result *sandbox.Result, kills uint64, own bool) error {
 	switch {
 	case taken != nil && taken.outcome == sandbox.OutputExceeded:
 		result.Outcome, result.Reason = taken.outcome, taken.reason
-	case u.stopped == sandbox.OutputExceeded:
-		result.Outcome, result.Reason = u.stopped, u.reason
 	case u.meter.Gas() > u.limits.Gas || u.stopped == sandbox.GasExhausted:
 		result.Outcome, result.Gas = sandbox.GasExhausted, u.limits.Gas
 		result.Reason = fmt.Sprintf("the function was stopped when it had used all %d gas", u.limits.Gas)

@@ -111,7 +111,7 @@ func newBox(c Config, job *sandbox.Job) (*box, error) {
 		b.close()
 		return nil, err
 	}
-	if b.tmp, err = newRAM(c.TmpBytes, TmpFiles, false); err != nil {
+	if b.tmp, err = newRAM(c.TmpBytes, sandbox.TmpFiles, false); err != nil {
 		b.close()
 		return nil, err
 	}

@@ -331,14 +331,14 @@ func (d *Docker) options(tag, seccomp string, p process, job *sandbox.Job) (o cl
 			"/code": tmpfs(uint64(len(job.Code))*4+(16<<20), image.DefaultLimits.Files, "exec"),
 			"/in":   tmpfs(input, sandbox.MaxFiles*2, "noexec"),
 			"/out":  tmpfs((min(l.OutputBytes, 1<<40)/page+sandbox.MaxFiles+2)*page, sandbox.MaxFiles+1, "noexec"),
-			"/tmp":  tmpfs(container.DefaultTmpBytes, container.TmpFiles, "noexec"),
+			"/tmp":  tmpfs(sandbox.TmpBytes, sandbox.TmpFiles, "noexec"),
 		},
 		Resources: api.Resources{
 			Memory: memory, MemorySwap: memory, NanoCPUs: processors * 1e9, PidsLimit: &processes,
 			Ulimits: []*api.Ulimit{
 				{Name: "core"}, {Name: "msgqueue"},
 				{Name: "nofile", Soft: 1024, Hard: 1024}, {Name: "memlock", Soft: 64 << 10, Hard: 64 << 10},
-				{Name: "fsize", Soft: int64(max(l.OutputBytes, container.DefaultTmpBytes, uint64(len(job.Code))*4, input) + 1), Hard: int64(max(l.OutputBytes, container.DefaultTmpBytes, uint64(len(job.Code))*4, input) + 1)},
+				{Name: "fsize", Soft: int64(max(l.OutputBytes, sandbox.TmpBytes, uint64(len(job.Code))*4, input) + 1), Hard: int64(max(l.OutputBytes, sandbox.TmpBytes, uint64(len(job.Code))*4, input) + 1)},
 			},
 		},
 	}

@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -26,6 +27,7 @@ func main() {
 		"copy": copyAll, "files": files, "forbidden": forbidden, "world": world, "time": clocks, "sleep": sleep, "random": random,
 		"loop": loop, "hog": hog, "bomb": bomb, "flood": flood, "panic": doPanic, "exit": exit, "crash": crash, "recurse": recurse,
 		"names": names, "log": chatter, "open": openMany, "write": write,
+		"times": times, "scratch": scratch, "overreach": overreach,
 		"sieve": bench(sieve), "matmul": bench(matmul), "blur": bench(blur), "sha256": bench(sum), "sort": bench(sorting), "map": bench(mapping), "fib": bench(fib),
 	}[os.Args[1]]
 	if !ok {
@@ -346,6 +348,89 @@ func names([]string) error {
 		}
 	}
 	return nil
+}
+
+// times looks whether files have the times that they should have.
+func times([]string) error {
+	at := func(name string) time.Time {
+		info, err := os.Stat(name)
+		if err != nil {
+			panic(err)
+		}
+		return info.ModTime()
+	}
+	out, start := at("/out"), time.Now()
+	if err := os.WriteFile("/out/a", []byte("x"), 0o600); err != nil {
+		return err
+	}
+	made := at("/out/a")
+	if !made.After(start) || !made.Before(time.Now()) || !at("/out").After(out) {
+		return fmt.Errorf("made at %v, and /out changed at %v", made, at("/out"))
+	}
+	if err := os.Chtimes("/out/a", time.Unix(5, 0), time.Unix(1e9, 7)); err != nil || !at("/out/a").Equal(time.Unix(1e9, 7)) {
+		return fmt.Errorf("set to %v, %v", at("/out/a"), err)
+	}
+	out = at("/out")
+	f, err := os.OpenFile("/out/a", os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteString("y"); err != nil || !at("/out/a").After(made) || !at("/out").Equal(out) {
+		return fmt.Errorf("written at %v, /out at %v, %v", at("/out/a"), at("/out"), err)
+	}
+	if err := errors.Join(f.Close(), os.Remove("/out/a")); err != nil || !at("/out").After(out) {
+		return fmt.Errorf("removed at %v, %v", at("/out"), err)
+	}
+	return os.WriteFile("/out/done", nil, 0o600)
+}
+
+// scratch finds the place for temporary files, fills it, and goes on.
+func scratch([]string) error {
+	f, err := os.CreateTemp("", "x")
+	if err != nil {
+		return err
+	}
+	size := 0
+	for err == nil {
+		var n int
+		n, err = f.Write(make([]byte, 1<<20-1))
+		size += n
+	}
+	say("%s: %d bytes, then %v", filepath.Dir(f.Name()), size, errors.Is(err, syscall.ENOSPC))
+	if err := errors.Join(f.Truncate(0), f.Close(), os.Remove(f.Name())); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "y")
+	if err != nil {
+		return err
+	}
+	n := 1
+	for err = nil; err == nil; n++ {
+		err = os.WriteFile(fmt.Sprintf("%s/%d", dir, n), nil, 0o600)
+	}
+	say("%d files, then %v", n-2, errors.Is(err, syscall.ENOSPC))
+	say("move to /out: %v", errors.Is(os.Rename(dir+"/1", "/out/x"), syscall.Errno(75)))
+	return os.WriteFile("/out/done", nil, 0o600)
+}
+
+// overreach asks for more room than there is, in all ways, and takes no for an
+// answer, or not.
+func overreach(args []string) error {
+	f, err := os.Create("/out/x")
+	if err != nil {
+		return err
+	}
+	for _, size := range []int64{1 << 30, 1 << 50, 1<<63 - 1} {
+		err := f.Truncate(size)
+		say("truncate: %v", errors.Is(err, syscall.ENOSPC))
+		_, err = f.WriteAt([]byte("x"), size-1)
+		say("write far away: %v", errors.Is(err, syscall.ENOSPC))
+		if len(args) > 0 {
+			return err
+		}
+	}
+	_, err = f.Write([]byte("fine"))
+	return errors.Join(err, f.Close())
 }
 
 func openMany([]string) error {

@@ -4,9 +4,11 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -188,6 +190,23 @@ var modes = map[string]func(args []string){
 	},
 	"sparse": func(a []string) {
 		check(os.Truncate(created("/out/sparse"), int64(number(a[0]))))
+	},
+	// room asks for more than there is, and takes no for an answer.
+	"room": func(a []string) {
+		signal.Ignore(syscall.SIGXFSZ)
+		f, err := os.Create("/out/x")
+		check(err)
+		if err := f.Truncate(1 << 40); !errors.Is(err, syscall.EFBIG) {
+			check(fmt.Errorf("truncated: %v", err))
+		}
+		for err == nil {
+			_, err = f.Write(make([]byte, 1<<20))
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			check(fmt.Errorf("filled: %v", err))
+		}
+		time.Sleep(50 * time.Millisecond) // it is seen to be full, if anybody looks
+		check(f.Truncate(0))
 	},
 	"deep": func(a []string) {
 		for {
