@@ -49,7 +49,11 @@ type runKey struct{}
 // newRun is a run of a job that has not begun. Its input is yet to be loaded.
 func newRun(ctx context.Context, code task.Hash, job *Job, script []File) *run {
 	r := &run{ctx: ctx, limit: job.Limits.Gas, random: rand.NewChaCha8(seed(code, job, script))}
-	r.args = append([]string{program}, job.Args...)
+	args := job.Args
+	if script != nil {
+		args = pythonArgs(args)
+	}
+	r.args = append([]string{program}, args...)
 	r.log.limit = job.Limits.LogBytes
 	r.files = newFiles(min(job.Limits.OutputBytes, 1<<40), min(TmpBytes, job.Limits.MemoryBytes), r.chargeBytes, r.stamp)
 	r.files.start(func([]byte) {}, r.log.write)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -133,6 +134,165 @@ print("to the log", file=sys.stderr)
 		r := run(row.main)
 		if r.Outcome != row.outcome || !strings.Contains(string(r.Log), row.log) || len(r.Outputs) != 0 {
 			t.Errorf("%s: %s, %s\n%s", row.name, r.Outcome, r.Reason, r.Log)
+		}
+	}
+}
+
+// However a program fails, and however it tells of it: where, by which function
+// and why, but no line of the source, which is Bob's alone.
+func TestTracebacksHaveNoSource(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles an interpreter")
+	}
+	image, digest := interpreter(t)
+	w, err := NewWasm(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close(t.Context()) })
+	secret := func(source string) []byte { // on each line that is not empty
+		var b strings.Builder
+		for line := range strings.Lines(source) {
+			if line = strings.TrimRight(line, "\n"); line != "" {
+				line += " # SECRET"
+			}
+			b.WriteString(line + "\n")
+		}
+		return []byte(b.String())
+	}
+	more := []File{
+		{"helper.py", secret("def parse(b):\n    return int(b)\nclass Late:\n    def __del__(self): 1 / 0")},
+		{"broken.py", secret("x = 1\ndef f(:\n    pass")},
+		{"inside/__init__.py", nil},
+		{"inside/__main__.py", secret("import helper\nhelper.parse('x')")},
+		{"inside/odd.py", secret("return 1")},
+	}
+	const parse = `File "</code/helper.py>", line 2, in parse`
+	const value = "ValueError: invalid literal for int() with base 10: 'x'"
+	for _, row := range []struct {
+		name, main string
+		args       string
+		saw        []string
+	}{
+		{"in main", "def f():\n    raise KeyError('no')\nf()", "", []string{`File "</code/main.py>", line 3, in <module>`, `File "</code/main.py>", line 2, in f`, "KeyError: 'no'"}},
+		{"in a module", "import helper\nhelper.parse('x')", "", []string{parse, value}},
+		{"chained", "import helper\ntry:\n    helper.parse('x')\nexcept ValueError as e:\n    raise KeyError('no') from e", "", []string{parse, value, "direct cause", "KeyError: 'no'"}},
+		{"while handling", "import helper\ntry:\n    helper.parse('x')\nexcept ValueError:\n    helper.parse('y')", "", []string{parse, value, "During handling", "'y'"}},
+		{"a group", "import helper\ntry:\n    helper.parse('x')\nexcept ValueError as e:\n    raise ExceptionGroup('several', [e])", "", []string{parse, value, "several"}},
+		{"a module of no syntax", "import broken", "", []string{`File "</code/broken.py>", line 2`, "SyntaxError"}},
+		{"which is caught", "import traceback\ntry:\n    import broken\nexcept SyntaxError as e:\n    traceback.print_exc()\n    raise RuntimeError(repr(e), e.text, e.args)", "", []string{`File "</code/broken.py>", line 2`, "RuntimeError"}},
+		{"no syntax of another kind", "import inside.odd", "", []string{`File "</code/inside/odd.py>", line 1`, "'return' outside function"}},
+		{"main of no syntax", "if True:\npass", "", []string{`File "</code/main.py>", line 2`, "IndentationError"}},
+		{"main of no encoding", "# coding: nonsense\npass", "", []string{"SyntaxError"}},
+		{"print_exc", "import helper, traceback\ntry: helper.parse('x')\nexcept ValueError: traceback.print_exc()\ntraceback.print_stack()\nprint(traceback.format_stack())", "", []string{parse, value, `File "</code/main.py>", line 4, in <module>`}},
+		{"logging", "import helper, logging\ntry: helper.parse('x')\nexcept ValueError: logging.exception('so', stack_info=True)", "", []string{"ERROR:root:so", parse, value}},
+		{"a warning", "import warnings\ndef f():\n    warnings.warn('careful', stacklevel=2)\nf()\nx = '\\d'", "", []string{"</code/main.py>:4: UserWarning: careful", "</code/main.py>:5: SyntaxWarning"}},
+		{"a warning before there is a module for it", "x = 1 is 1", "", []string{"</code/main.py>:1: SyntaxWarning"}},
+		{"nobody to catch it", "import helper\nhelper.Late()", "", []string{"Exception ignored", `File "</code/helper.py>", line 4, in __del__`, "ZeroDivisionError"}},
+		{"the default hook", "import sys, helper\nsys.excepthook = sys.__excepthook__\nhelper.parse('x')", "", []string{parse, value}},
+		{"compiled by itself", "src = open('/code/helper.py').read()\nexec(compile(src, '/code/helper.py', 'exec'))\nparse('x')", "", []string{parse, value}},
+		{"run by its path", "import runpy\nrunpy.run_path('/code/helper.py')['parse']('x')", "", []string{parse, value}},
+		{"loaded by its path", "import importlib.util as u\ns = u.spec_from_file_location('h', '/code/helper.py')\nm = u.module_from_spec(s)\ns.loader.exec_module(m)\nm.parse('x')", "", []string{parse, value}},
+		{"from the cache of compiled modules", "import sys, shutil\nshutil.copy('/code/helper.py', '/tmp/other.py')\nsys.path.insert(0, '/tmp')\nimport other\ndel sys.modules['other']\nimport other\nassert other.__cached__\nother.parse('x')", "", []string{`File "</tmp/other.py>", line 2, in parse`, value}},
+		{"from an archive", "import sys, zipfile\nwith zipfile.ZipFile('/tmp/z.zip', 'w') as z: z.write('/code/helper.py', 'zipped.py')\nsys.path.insert(0, '/tmp/z.zip')\nimport zipped\nzipped.parse('x')", "", []string{`File "</tmp/z.zip/zipped.py>", line 2, in parse`, value}},
+		{"a module by its name", "", "-B -Wdefault -X utf8 -umtimeit import_sys;sys.path[0]='/code';import_helper;helper.parse('x')", []string{parse, value}},
+		{"a directory", "", "/code/inside", []string{"No module named 'helper'"}},
+		{"code", "", "-c import_helper;helper.parse('x')", []string{"No module named 'helper'"}},
+		{"after options", "import helper\nhelper.parse('x')", "-E -- /code/main.py", []string{parse, value}},
+	} {
+		args := strings.Fields(row.args)
+		if row.args == "" {
+			args = []string{"/code/main.py"}
+		}
+		for i := range args {
+			args[i] = strings.ReplaceAll(args[i], "_", " ")
+		}
+		r, err := w.Run(t.Context(), Job{
+			Image: image, Digest: digest, Code: script(t, append(more, File{"main.py", secret(row.main)})...), Args: args, Limits: pythonLimits,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, saw := range row.saw {
+			if !strings.Contains(string(r.Log), saw) {
+				t.Errorf("%s: no %s", row.name, saw)
+			}
+		}
+		if strings.Contains(string(r.Log), "SECRET") || t.Failed() {
+			t.Fatalf("%s: %v %s\n%s", row.name, r.Outcome, r.Reason, r.Log)
+		}
+	}
+}
+
+// What stands in front of a program changes nothing for it.
+func TestPythonStart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles an interpreter")
+	}
+	image, digest := interpreter(t)
+	w, err := NewWasm(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close(t.Context()) })
+	const saw = "import sys; print(sys.argv, sys.path[0], __name__, globals().get('__file__'), 'start' in globals(), sys.flags.optimize, __builtins__.__name__, file=sys.stderr)"
+	files := []File{
+		{"main.py", []byte(saw)}, {"sub/__init__.py", nil}, {"sub/__main__.py", []byte(saw)}, {"code.py", []byte(saw)},
+		{"exit.py", []byte("raise SystemExit(7)")}, {"bytes.py", []byte("\xef\xbb\xbf# coding: utf-8\nassert 'ä' == '\\xe4'")},
+		{"future.py", []byte("from __future__ import annotations\nexec(compile('def f(x: nothing): pass', 'x', 'exec'))\nassert f.__annotations__ == {'x': 'nothing'}\n" +
+			"exec(compile('def f(x: int): pass', 'x', 'exec', 0, True))\nassert f.__annotations__ == {'x': int}")},
+		{"pickle_it.py", []byte("import pickle\nclass C: pass\nassert type(pickle.loads(pickle.dumps(C()))) is C")},
+	}
+	for _, row := range []struct {
+		args []string
+		exit uint32
+		log  string
+	}{
+		{[]string{"/code/main.py", "-c", "--", "x"}, 0, "['/code/main.py', '-c', '--', 'x'] /code __main__ /code/main.py False 0 builtins\n"},
+		{[]string{"-O", "-W", "ignore", "--check-hash-based-pycs", "never", "/code/main.py"}, 0, "['/code/main.py'] /code __main__ /code/main.py False 1 builtins\n"},
+		{[]string{"-m", "timeit", "-n1", "-r1", "import sys; print(sys.argv[1:], sys.path[0], file=sys.stderr)"}, 0,
+			"['-n1', '-r1', 'import sys; print(sys.argv[1:], sys.path[0], file=sys.stderr)'] .\n"},
+		{[]string{"/code/sub", "a"}, 0, "['/code/sub', 'a'] /code/sub __main__ /code/sub/__main__.py False 0 builtins\n"},
+		{[]string{"-c", saw, "a"}, 0, "['-c', 'a']  __main__ None False 0 builtins\n"},
+		{[]string{"/code/exit.py"}, 7, ""},
+		{[]string{"/code/bytes.py"}, 0, ""},
+		{[]string{"/code/future.py"}, 0, ""},
+		{[]string{"/code/pickle_it.py"}, 0, ""},
+		{[]string{"/code/none.py"}, 2, "can't open file '/code/none.py': [Errno 44] No such file or directory: '/code/none.py'\n"},
+		{[]string{"-V"}, 0, ""}, // to standard output
+		{nil, 0, ""},
+		{[]string{"-"}, 0, ""},
+	} {
+		r, err := w.Run(t.Context(), Job{Image: image, Digest: digest, Code: script(t, files...), Args: row.args, Limits: pythonLimits})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.ExitCode != row.exit || (r.Outcome == OK) != (row.exit == 0) || string(r.Log) != row.log {
+			t.Errorf("%v: %v, exit code %d\n%s", row.args, r.Outcome, r.ExitCode, r.Log)
+		}
+	}
+}
+
+func TestPythonArgs(t *testing.T) {
+	s := pythonStart
+	for _, row := range []struct{ args, want []string }{
+		{nil, nil},
+		{[]string{"a.py", "-m", "x"}, []string{"-c", s, "file", "a.py", "-m", "x"}},
+		{[]string{"-bO", "a.py"}, []string{"-bO", "-c", s, "file", "a.py"}},
+		{[]string{"-m", "x", "y"}, []string{"-c", s, "-m", "x", "y"}},
+		{[]string{"-Omx", "y"}, []string{"-O", "-c", s, "-m", "x", "y"}},
+		{[]string{"-X", "-m", "a.py"}, []string{"-X", "-m", "-c", s, "file", "a.py"}},
+		{[]string{"-Xm", "-c", "1"}, []string{"-Xm", "-c", s, "-c", "1"}},
+		{[]string{"-OW", "a.py", "b.py"}, []string{"-OW", "a.py", "-c", s, "file", "b.py"}},
+		{[]string{"--", "-a.py"}, []string{"-c", s, "file", "-a.py"}},
+		{[]string{"-c"}, []string{"-c"}},
+		{[]string{"-O"}, []string{"-O"}},
+		{[]string{"-", "x"}, []string{"-", "x"}},
+		{[]string{"--version"}, []string{"--version"}},
+		{[]string{"-W"}, []string{"-W"}},
+	} {
+		if got := pythonArgs(row.args); !slices.Equal(got, row.want) {
+			t.Errorf("%q: %q", row.args, got)
 		}
 	}
 }
