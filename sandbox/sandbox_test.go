@@ -22,20 +22,22 @@ import (
 )
 
 // guestCode is testdata/guest, compiled.
-var guestCode = sync.OnceValues(func() ([]byte, error) {
+var guestCode = sync.OnceValues(func() ([]byte, error) { return compileGo("./testdata/guest") })
+
+func compileGo(pkg string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "guest")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "guest.wasm")
-	build := exec.Command("go", "build", "-trimpath", "-o", out, "./testdata/guest")
+	build := exec.Command("go", "build", "-trimpath", "-o", out, pkg)
 	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
 	if text, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, text)
 	}
 	return os.ReadFile(out)
-})
+}
 
 var sharedEngine = sync.OnceValues(func() (*Wasm, error) { return NewWasm(context.Background()) })
 
@@ -607,6 +609,46 @@ func large(n int) Job {
 		}
 	}
 	return small(b.String())
+}
+
+// A call takes of the stack what its frame can take, not what its code is long:
+// real programs nest as deep as their own limits let them.
+func TestDeepCalls(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles large programs")
+	}
+	// A thousand calls of a function with 12,000 stores that are never reached.
+	deep := small(`
+		memory 1
+		func f i32
+		  block
+		    local.get 0
+		    i32.eqz
+		    br_if 0
+		    local.get 0
+		    i32.const 1
+		    i32.sub
+		    call f
+		  end
+		  local.get 0
+		  i32.const -1
+		  i32.eq
+		  if
+		    ` + strings.Repeat("i32.const 0\ni32.const 7777\ni32.store\n", 12_000) + `
+		  end
+		func _start
+		  i32.const 1000
+		  call f`)
+	want(t, runJob(t, deep), OK, "")
+	code, err := compileGo("./testdata/deep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"xml", "5000"}, {"regexp", "1000"}, {"parser", "5000"}, {"json", "9999"}} {
+		job := Job{Code: code, Args: args, Limits: ample}
+		r := runJob(t, job)
+		want(t, r, OK, "")
+	}
 }
 
 // When the caller no longer wants the result, that is not the function's doing.

@@ -19,6 +19,9 @@ type body struct {
 	edits   []edit
 	calls   bool // calls functions that may call it
 	sized   bool // the price of an instruction depends on its operand
+	frame   int  // bytes of the stack that it is charged for, or 0
+	flow    *flow
+	block   arity // of the block type that was just read
 
 	targets []int // frames that the br_table just read leads to
 	last    [2]operation
@@ -34,8 +37,12 @@ type frame struct {
 	region int  // that pays for the instruction being read
 	arms   [2]int
 	out    int // the outermost frame that a branch from inside leads to
+	arity      // of a block
 	loop   int // 1 + the loop that this is, or in whose head this block was opened
 }
+
+// An arity is how many operands something takes and gives.
+type arity struct{ takes, gives int }
 
 // An operation is an instruction as far as it matters for what follows it.
 type operation struct {
@@ -63,10 +70,13 @@ const (
 
 func (m *module) readBody(t signature, content []byte) (*body, error) {
 	b := &body{module: m, reader: reader{b: content}, params: len(t.params), locals: len(t.params), results: t.results}
+	b.flow = m.newFlow(t.params)
 	b.readLocals()
 	b.first = b.at
-	b.frames = []frame{{op: opBlock}}
+	b.frames = []frame{{op: opBlock, arity: arity{0, len(t.results)}}}
 	b.regions = []uint64{uint64(b.locals - b.params)}
+	b.flow.step(stepGas, 0)
+	b.flow.check()
 	for len(b.frames) > 0 && b.err == nil {
 		b.instruction()
 	}
@@ -74,7 +84,24 @@ func (m *module) readBody(t signature, content []byte) (*body, error) {
 		b.fail("goes on after its end")
 	}
 	b.unfork(0)
+	b.measure()
 	return b, b.err
+}
+
+// measure says what the function is charged of the stack. One that calls none is
+// alone, below all that do, and may have a little for nothing.
+func (b *body) measure() {
+	const short = 512 // bytes of code that can take no more than that little
+	if b.err != nil || !b.calls && len(b.b) < short {
+		return
+	}
+	frame, ok := b.flow.frame(b.regions, &b.work)
+	if !ok {
+		b.fail("has so many locals, blocks and loops that its values cannot be counted")
+	}
+	if b.calls || frame > frameLeaf {
+		b.frame = min(frame, MaxDepth+1)
+	}
 }
 
 func (b *body) readLocals() {
@@ -82,14 +109,16 @@ func (b *body) readLocals() {
 	from := b.at
 	for range b.groups {
 		n := int64(b.locals) + int64(b.u32())
-		valueType(&b.reader)
+		kind := valueType(&b.reader)
 		if n > maxLocals {
 			b.fail("more than %d locals", maxLocals)
 		}
 		if b.err != nil {
 			return
 		}
-		b.locals = int(n)
+		for ; b.locals < int(n); b.locals++ {
+			b.flow.kinds = append(b.flow.kinds, kind)
+		}
 	}
 	b.written = b.b[from:b.at]
 }
@@ -100,6 +129,9 @@ func (b *body) top() *frame { return &b.frames[len(b.frames)-1] }
 func (b *body) edit(what action, at, skip, arg int) {
 	if !b.top().dead {
 		b.edits = append(b.edits, edit{what, at, skip, arg})
+		if what == checkHead || what == checkBack || what == size {
+			b.flow.check()
+		}
 	}
 }
 
@@ -108,6 +140,7 @@ func (b *body) region() int {
 	id := len(b.regions)
 	b.regions = append(b.regions, 0)
 	b.edits = append(b.edits, edit{what: charge, at: b.at, arg: id})
+	b.flow.step(stepGas, int32(id))
 	return id
 }
 
@@ -124,6 +157,9 @@ func (b *body) instruction() {
 		b.regions[f.region]++
 	}
 	b.watch(op)
+	if !b.top().dead {
+		b.trace(op, number, what, arg)
+	}
 	switch op {
 	case opBlock, opLoop, opIf:
 		b.open(op)
@@ -217,12 +253,13 @@ func (b *body) immediate(what immediate) (arg int) {
 			b.fail("refers to function %d, which nothing declares", f)
 		}
 	case indirect:
-		b.index("type", len(b.types))
+		arg = b.index("type", len(b.types))
 		b.index("table", len(b.tables))
+		return arg
 	case local:
 		return b.index("local", b.locals)
 	case global:
-		b.index("global", b.globals)
+		return b.index("global", b.globals)
 	case table:
 		b.index("table", len(b.tables))
 	case tables:
@@ -283,11 +320,16 @@ func (b *body) needMemory() {
 }
 
 func (b *body) blockType() {
+	b.block = arity{}
 	switch t := b.signed(33); {
 	case t >= int64(len(b.types)):
 		b.fail("type %d of %d", t, len(b.types))
+	case t >= 0:
+		b.block = arity{len(b.types[t].params), len(b.types[t].results)}
 	case t < 0 && (t < -0x40 || byte(t&0x7f) != typeEmpty && !isValue(byte(t&0x7f))):
 		b.fail("unknown block type %d", t)
+	case byte(t&0x7f) != typeEmpty:
+		b.block.gives = 1
 	}
 }
 
@@ -301,7 +343,8 @@ func (b *body) open(op byte) {
 		return
 	}
 	outer := b.top()
-	f := frame{op: op, region: outer.region, dead: outer.dead, out: len(b.frames)}
+	f := frame{op: op, region: outer.region, dead: outer.dead, out: len(b.frames), arity: b.block}
+	b.flow.enter(op, f.takes)
 	if !f.dead && op != opBlock {
 		f.region = b.region()
 		f.arms[0] = f.region
@@ -323,6 +366,7 @@ func (b *body) otherwise() {
 		return
 	}
 	f.split = true
+	b.flow.otherwise(f.takes, f.dead)
 	f.joined = f.joined || !f.dead
 	f.dead = b.frames[len(b.frames)-2].dead
 	if !f.dead {
@@ -335,6 +379,7 @@ func (b *body) close() {
 	n := len(b.frames) - 1
 	f := b.frames[n]
 	b.frames = b.frames[:n]
+	b.flow.leave(f.gives, f.dead)
 	if n == 0 || b.top().dead {
 		return
 	}

@@ -78,8 +78,7 @@ const (
 const (
 	bytesShift = 3        // bulk memory instructions: one for every 1<<3 bytes
 	gasPerPage = 8 << 10  // memory.grow
-	frameBytes = 128      // of the stack, for each call
-	MaxDepth   = 32 << 20 // bytes of stack that calls may take together
+	MaxDepth   = 40 << 20 // bytes of stack that calls may take together
 	PageSize   = 64 << 10 // bytes of a page of memory
 	Reserved   = "prytany:"
 )

@@ -633,7 +633,7 @@ func TestEndless(t *testing.T) {
 }
 
 func TestCallsNestToTheSameDepth(t *testing.T) {
-	g := start(t, counted(t, wat.Module(`
+	code := wat.Module(`
 		global i32 0
 		func f
 		  global.get 0
@@ -642,21 +642,22 @@ func TestCallsNestToTheSameDepth(t *testing.T) {
 		  global.set 0
 		  call f
 		func depth -> i32
-		  global.get 0`)))
+		  global.get 0`)
+	g := start(t, counted(t, code))
 	if _, _, err := g.run(1<<40, "f"); err == nil || !strings.Contains(err.Error(), "unreachable") {
 		t.Fatal(err)
 	}
 	if d := g.global(Depth).Get(); d <= MaxDepth {
 		t.Errorf("stopped with %d bytes of stack in use", d)
 	}
-	const body = 1 + 2 + 2 + 1 + 2 + 2 + 1 // no locals, the instructions and end
-	if d, _, err := g.run(1<<40, "depth"); err != nil || d[0] != MaxDepth/(frameBytes+body) {
-		t.Errorf("%d calls, want %d: %v", d, MaxDepth/(frameBytes+body), err)
+	frame := frames(t, code)[0]
+	if d, _, err := g.run(1<<40, "depth"); err != nil || d[0] != uint64(MaxDepth/frame) {
+		t.Errorf("%d calls, want %d: %v", d, MaxDepth/frame, err)
 	}
 }
 
-// A function that calls nothing is in no budget. Below the deepest call that
-// fits there is room for a large one, and one call more is a trap like any.
+// A function that calls nothing is free if it is small. A large one pays, and
+// where it does not fit that is a trap like any.
 func TestLargeFunctionBelowTheDeepestCall(t *testing.T) {
 	const values = 20_000 // that are all kept until the last is there
 	var leaf strings.Builder
@@ -667,7 +668,7 @@ func TestLargeFunctionBelowTheDeepestCall(t *testing.T) {
 	for i := range values {
 		fmt.Fprintf(&leaf, "local.get %d\ni32.xor\n", i+1)
 	}
-	g := start(t, counted(t, wat.Module(`
+	code := wat.Module(`
 		func f i32 -> i32
 		  local.get 0
 		  if i32
@@ -679,22 +680,47 @@ func TestLargeFunctionBelowTheDeepestCall(t *testing.T) {
 		    i32.const 7
 		    call leaf
 		  end
-		func leaf i32 -> i32 :`+strings.Repeat(" i32", values)+"\n"+leaf.String())))
-	const body = 1 + 2 + 2 + 2 + 2 + 1 + 2 + 1 + 2 + 2 + 1 + 1 // no locals, the instructions and end
-	const deepest = MaxDepth/(frameBytes+body) - 1
+		func leaf i32 -> i32 :` + strings.Repeat(" i32", values) + "\n" + leaf.String())
+	f := frames(t, code)
+	if f[1] < slotBytes*values {
+		t.Fatalf("a frame of %d bytes for %d values", f[1], values)
+	}
+	g := start(t, counted(t, code))
+	deepest := (MaxDepth-f[1])/f[0] - 1
 	var want uint32
 	for i := range uint32(values) {
 		want ^= 7 * (2*i + 3)
 	}
 	for range 2 {
-		if v, _, err := g.run(1<<40, "f", deepest); err != nil || uint32(v[0]) != want || g.global(Depth).Get() != 0 {
+		if v, _, err := g.run(1<<40, "f", uint64(deepest)); err != nil || uint32(v[0]) != want || g.global(Depth).Get() != 0 {
 			t.Fatalf("%d, want %d; %d bytes of stack still in use: %v", v, want, g.global(Depth).Get(), err)
 		}
-		_, _, err := g.run(1<<40, "f", deepest+1)
+		_, _, err := g.run(1<<40, "f", uint64(deepest+1))
 		if err == nil || !strings.Contains(err.Error(), "unreachable") || g.global(Depth).Get() <= MaxDepth {
 			t.Fatalf("stopped with %d bytes of stack in use: %v", g.global(Depth).Get(), err)
 		}
 	}
+}
+
+// frames are what the functions of a module are charged of the stack.
+func frames(t testing.TB, code []byte) (all []int) {
+	t.Helper()
+	m, err := parse(code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := reader{b: m.raw[secCode]}
+	for _, of := range m.functions[m.imported:] {
+		b, err := m.readBody(m.types[of], r.bytes(int(r.u32())))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.flow.skew {
+			t.Errorf("function %d takes operands that are not there", len(all))
+		}
+		all = append(all, b.frame)
+	}
+	return all
 }
 
 // A trap has paid for the rest of its region, and the stack is given back

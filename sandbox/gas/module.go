@@ -69,6 +69,9 @@ type module struct {
 	extra  [sections][]byte // entries to add
 	counts [sections]int    // of both
 	added  map[string]int   // the types among them
+
+	flow flow // of the function that is being read
+	work int  // that went into the measuring of frames
 }
 
 type export struct {

@@ -66,8 +66,8 @@ func (b *body) write() []byte {
 	c := b.writeLocals()
 	out := &c
 	b.charge(out, b.regions[0])
-	frame := int32(frameBytes + len(b.b))
-	if b.calls {
+	frame := int32(b.frame)
+	if frame > 0 {
 		b.check(out)
 		out.with(opGlobalGet, b.global(globalDepth))
 		out.i32(frame)
@@ -89,7 +89,7 @@ func (b *body) write() []byte {
 		}
 	}
 	out.op(b.b[at:]...)
-	if b.calls {
+	if frame > 0 {
 		out.with(opGlobalGet, b.global(globalDepth))
 		out.i32(frame)
 		out.op(opI32Sub)
@@ -124,7 +124,7 @@ func (b *body) apply(c *code, e edit) bool {
 			b.check(c)
 		}
 	case leave:
-		if !b.calls {
+		if b.frame == 0 {
 			return false
 		}
 		c.with(opBr, e.arg)
