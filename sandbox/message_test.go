@@ -10,7 +10,6 @@ import (
 
 	"github.com/prytany/prytany/sandbox/internal/wat"
 	"github.com/prytany/prytany/task"
-	"github.com/tetratelabs/wazero/experimental/sys"
 )
 
 // A guest's message is what stands in its file at the end, and not what it was told
@@ -20,32 +19,28 @@ func TestMessage(t *testing.T) {
 	if got := f.message(); got != "" {
 		t.Errorf("%q before there is one", got)
 	}
-	if errno := f.Mkdir("out/error.txt", 0); errno != 0 {
-		t.Fatal(errno)
+	if e := f.mkdir(f.root, "out/error.txt"); e != success {
+		t.Fatal(e)
 	}
 	if got := f.message(); got != "" {
 		t.Errorf("a directory says %q", got)
 	}
-	if errno := f.Rmdir("out/error.txt"); errno != 0 {
-		t.Fatal(errno)
+	if e := f.unlink(f.root, "out/error.txt", true); e != success {
+		t.Fatal(e)
 	}
-	w, errno := f.OpenFile("out/error.txt", sys.O_CREAT|sys.O_RDWR, 0)
-	if errno != 0 {
-		t.Fatal(errno)
+	f.start(nil, nil)
+	if _, e := f.openAt(f.root, "out/error.txt", opening{create: true, write: true}); e != success {
+		t.Fatal(e)
 	}
-	for _, text := range []string{"sorry", strings.Repeat("x", MaxMessage)} {
-		if _, errno := w.Pwrite([]byte(text), 0); errno != 0 {
-			t.Fatal(errno)
+	n := f.out.children[MessageFile]
+	for _, text := range []string{"sorry", strings.Repeat("x", MaxMessage), strings.Repeat("x", MaxMessage) + "more"} {
+		if e := f.resize(n, int64(len(text))); e != success {
+			t.Fatal(e)
 		}
-		if got := f.message(); got != text {
-			t.Errorf("%d bytes, want %d", len(got), len(text))
+		copy(n.data, text)
+		if got := f.message(); got != text[:min(len(text), MaxMessage)] {
+			t.Errorf("%d bytes of %d", len(got), len(text))
 		}
-	}
-	if _, errno := w.Pwrite([]byte("more"), MaxMessage); errno != 0 {
-		t.Fatal(errno)
-	}
-	if got := f.message(); len(got) != MaxMessage {
-		t.Errorf("%d bytes", len(got))
 	}
 }
 
