@@ -61,6 +61,20 @@ func (p Platform) Quoter() (attest.Quoter, error) {
 	return q, nil
 }
 
+// Needs are the files of the host's that the platform quotes by: no more is let
+// through the enclave's walls (spec §9.1.12).
+func (p Platform) Needs() []string {
+	switch {
+	case p.TPM != nil:
+		return p.TPM.Needs()
+	case p.VM != nil:
+		return p.VM.Needs()
+	case p.Kind == attest.Nitro:
+		return []string{nsm.Path}
+	}
+	return nil
+}
+
 // simulated derives keys as it quotes: from what its host has given it.
 type simulated struct {
 	attest.Quoter

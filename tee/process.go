@@ -7,11 +7,14 @@ import (
 	"io"
 	"os/exec"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee/walls"
 )
 
 // Enclave is the node's end of the pipe. Its methods wait for the enclave's
@@ -30,10 +33,15 @@ type Enclave struct {
 // without.
 var environment = []string{"GOGC=off", "GOMEMLIMIT=4GiB", "GOTRACEBACK=none"}
 
-// CheckEnvironment refuses any other: the Go runtime obeys words in there, and
-// its libraries look for places.
+// CheckEnvironment refuses any other, but for how many processors there are: the
+// Go runtime obeys words in there, and its libraries look for places.
 func CheckEnvironment(have []string) error {
 	for _, word := range have {
+		if n, ok := strings.CutPrefix(word, "GOMAXPROCS="); ok {
+			if _, err := strconv.ParseUint(n, 10, 16); err == nil {
+				continue
+			}
+		}
 		if !slices.Contains(environment, word) {
 			return fmt.Errorf("an enclave has no %q in its environment", word)
 		}
@@ -41,14 +49,11 @@ func CheckEnvironment(have []string) error {
 	return nil
 }
 
-// Start runs the program as a process of its own: the argument that it takes to
-// find something by (spec §9.1.6), an environment of constants, its own process
-// group, killed if this process dies. ctx bounds its life.
-func (p *Program) Start(ctx context.Context, args ...string) (*Enclave, error) {
-	cmd := &exec.Cmd{Path: p.Path(), Args: append([]string{p.name}, args...)}
-	cmd.Env = environment
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+// Start runs the program as a process of its own, within walls, or without any if
+// w is nil: with the argument that it takes to find something by (spec §9.1.6) and
+// an environment of constants, killed if this process dies. ctx bounds its life.
+func (p *Program) Start(ctx context.Context, w *walls.Profile, args ...string) (*Enclave, error) {
+	cmd := &exec.Cmd{Path: p.Path(), Args: append([]string{p.name}, args...), Env: environment}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -57,7 +62,14 @@ func (p *Program) Start(ctx context.Context, args ...string) (*Enclave, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	if w != nil {
+		err = walls.Start(cmd, *w)
+	} else {
+		cmd.Args, cmd.Dir = append(cmd.Args, walls.None), "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+		err = cmd.Start()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("enclave: %w", err)
 	}
 	e := &Enclave{cmd: cmd, in: in, out: out, done: make(chan struct{})}

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/prytany/prytany/task"
@@ -33,16 +35,9 @@ func TestProgramIsSealed(t *testing.T) {
 	if err := os.WriteFile(file, []byte("#!/bin/false"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	e, err := p.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	if _, err := e.in.Write([]byte("hello")); err != nil {
-		t.Fatal(err)
-	}
-	echo := make([]byte, 5)
-	if _, err := io.ReadFull(e.out, echo); err != nil || string(echo) != "hello" {
+	cat := exec.Command(p.Path())
+	cat.Stdin = strings.NewReader("hello")
+	if echo, err := cat.Output(); err != nil || string(echo) != "hello" {
 		t.Errorf("another program was started: %q, %v", echo, err)
 	}
 	for name, err := range map[string]error{
@@ -72,7 +67,7 @@ func TestProgramIsBounded(t *testing.T) {
 	}
 	if p, err := Load("empty", bytes.NewReader(nil)); err != nil {
 		t.Error(err)
-	} else if _, err := p.Start(t.Context()); err == nil {
+	} else if _, err := p.Start(t.Context(), nil); err == nil {
 		t.Error("nothing was started")
 	}
 }

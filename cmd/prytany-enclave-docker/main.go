@@ -3,8 +3,9 @@
 // function sees: so it is a program apart, with a measurement of its own, and
 // quotes by the simulated platform only (spec §9.6.8).
 //
-// Its argument, if there is one, is the engine's socket. It is the first process
-// of the engine's containers, too.
+// Its argument, if there is one, is the engine's socket. Who has that commands the
+// engine, and no walls would hold him: it has none. It is the first process of the
+// engine's containers, too.
 package main
 
 import (
@@ -16,12 +17,14 @@ import (
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/tee/enclave"
+	"github.com/prytany/prytany/tee/walls"
 )
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == container.InitArg {
 		os.Exit(container.InitMain(os.Stdin, os.Stdout))
 	}
+	enclave.Harden()
 	if tee.CheckEnvironment(os.Environ()) != nil || enclave.Serve(os.Stdin, os.Stdout, enclave.Runtimes{task.RuntimeDocker: {Simulated: true, Open: open}}) != nil {
 		os.Exit(1)
 	}
@@ -29,8 +32,8 @@ func main() {
 
 func open(ctx context.Context, _ task.Manifest) (enclave.Runner, func(), error) {
 	var c docker.Config
-	if len(os.Args) == 2 {
-		c.Socket = os.Args[1]
+	if args, _ := walls.Arguments(os.Args[1:]); len(args) == 1 {
+		c.Socket = args[0]
 	}
 	d, err := docker.New(ctx, c)
 	return d, func() { _ = d.Close() }, err

@@ -1,7 +1,8 @@
 // Command prytany-enclave is the enclave: the program that a worker starts for
 // each task, and that is measured. It speaks the protocol of package tee on
-// its standard input and output. Its one argument, if there is one, is the path of
-// the OCI runtime to start containers with, which its evidence then names.
+// its standard input and output, within walls of the operating system (package
+// walls). Its one argument, if there is one, is the path of the OCI runtime to
+// start containers with, which its evidence then names.
 //
 // What is linked in is trusted with everybody's plaintext. So it is a program
 // of its own, and linked.txt lists all of it; a test holds it to that list.
@@ -12,14 +13,34 @@ import (
 
 	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/tee/enclave"
+	"github.com/prytany/prytany/tee/walls"
 )
 
 func main() {
-	oci := ""
-	if len(os.Args) == 2 {
-		oci = os.Args[1]
-	}
-	if tee.CheckEnvironment(os.Environ()) != nil || enclave.Serve(os.Stdin, os.Stdout, enclave.Standard(oci)) != nil {
+	if err := serve(); err != nil {
+		_ = tee.WriteFrame(os.Stdout, tee.Response{Error: err.Error()}) // whoever asks first hears it
 		os.Exit(1)
 	}
+}
+
+func serve() error {
+	if err := tee.CheckEnvironment(os.Environ()); err != nil {
+		return err
+	}
+	args, walled := walls.Arguments(os.Args[1:])
+	if walled {
+		if _, err := walls.Enter(); err != nil {
+			return err
+		}
+	}
+	oci := ""
+	if len(args) == 1 {
+		oci = args[0]
+	}
+	runtimes := enclave.Standard(oci)
+	if !walled {
+		enclave.Harden()
+		runtimes = runtimes.Unwalled()
+	}
+	return enclave.Serve(os.Stdin, os.Stdout, runtimes)
 }

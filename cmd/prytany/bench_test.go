@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/tee/walls"
 )
 
 // noop is the smallest WASI module: a _start that returns.
@@ -84,21 +85,23 @@ func BenchmarkAtRest(b *testing.B) {
 	b.ReportMetric(100*float64(cpuTime()-used)/float64(time.Since(begin)), "%-of-a-core")
 }
 
-// BenchmarkEnclaveStart measures an enclave from nothing to its first answer,
-// beside a process that only echoes.
+// BenchmarkEnclaveStart measures an enclave from nothing to its first answer, with
+// and without walls, beside a process that only echoes.
 func BenchmarkEnclaveStart(b *testing.B) {
-	b.Run("enclave", func(b *testing.B) {
-		p, err := findProgram(b.Context(), enclaveProgram, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer p.Close()
-		for b.Loop() {
-			if err := answers(b.Context(), p); err != nil {
+	for name, w := range map[string]*walls.Profile{"enclave": {Kind: walls.Modules}, "unwalled": nil} {
+		b.Run(name, func(b *testing.B) {
+			p, err := findProgram(b.Context(), enclaveProgram, nil)
+			if err != nil {
 				b.Fatal(err)
 			}
-		}
-	})
+			defer p.Close()
+			for b.Loop() {
+				if err := answers(b.Context(), p, w); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 	b.Run("process", func(b *testing.B) {
 		for b.Loop() {
 			cat := exec.Command("cat")

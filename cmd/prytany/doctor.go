@@ -16,6 +16,7 @@ import (
 	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/tee/tpm"
 	"github.com/prytany/prytany/tee/tpm/swtpm"
+	"github.com/prytany/prytany/tee/walls"
 	"github.com/spf13/cobra"
 )
 
@@ -93,22 +94,47 @@ func (a *app) checkPrograms(ctx context.Context) (list []finding) {
 		}
 		f.OK, f.Said = true, fmt.Sprintf("%s, measurement %s", from, p.Measurement)
 		if f.Need {
+			within := checkWalls(ctx, p)
 			begin := time.Now()
-			if err := answers(ctx, p); err != nil {
+			w := &walls.Profile{Kind: walls.Modules}
+			if !within.OK {
+				w = nil
+			}
+			if err := answers(ctx, p, w); err != nil {
 				f.OK, f.Said = false, fmt.Sprintf("%s: %v", from, err)
 			} else {
 				f.Said += fmt.Sprintf(", answered in %d ms", time.Since(begin).Milliseconds())
 			}
+			list = append(list, f, within)
+		} else {
+			list = append(list, f)
 		}
 		_ = p.Close()
-		list = append(list, f)
 	}
 	return list
 }
 
+// checkWalls tries the walls around an enclave of this machine.
+func checkWalls(ctx context.Context, p *tee.Program) finding {
+	f := finding{What: "walls", OK: true}
+	s, err := walls.Try(ctx, p.Path(), walls.Profile{Kind: walls.Modules})
+	var names []string
+	for _, w := range s.Walls {
+		names = append(names, w.Name)
+	}
+	f.Said = "around each enclave: " + strings.Join(names, ", ")
+	if err != nil {
+		f.OK, f.Said = false, err.Error()+"; without walls an enclave makes simulated evidence only"
+		if e := (*task.Error)(nil); errors.As(err, &e) {
+			f.Said, f.Next = e.What+"; without walls an enclave makes simulated evidence only", e.Next
+		}
+	}
+	return f
+}
+
 // answers starts an enclave and asks it something, too early: it must say so.
-func answers(ctx context.Context, p *tee.Program) error {
-	e, err := p.Start(ctx)
+func answers(ctx context.Context, p *tee.Program, w *walls.Profile) error {
+	e, err := p.Start(ctx, w)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
+	"github.com/prytany/prytany/tee/walls"
 	"github.com/spf13/cobra"
 )
 
@@ -64,8 +65,10 @@ type platform struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 
+	unwalled error // why this machine's enclaves have no walls; nil: they have
+
 	mu    sync.Mutex
-	spare *tee.Enclave
+	spare map[room]*tee.Enclave // those that stand by
 	wg    sync.WaitGroup
 }
 
@@ -78,13 +81,16 @@ type ociRuntime struct {
 // openPlatform finds the enclave programs. It has no runtime for containers
 // before one is chosen.
 func openPlatform(ctx context.Context, oci []string, say func(string, ...any)) (p *platform, err error) {
-	p = &platform{oci: oci}
+	p = &platform{oci: oci, spare: map[room]*tee.Enclave{}}
 	if p.program, err = findProgram(ctx, enclaveProgram, say); err != nil {
 		return nil, err
 	}
 	// Whoever wants no Docker engine near may leave its program away.
 	if p.docker, err = findProgram(ctx, dockerProgram, say); err != nil && task.CodeOf(err) != enclaveMissing {
 		return nil, errors.Join(err, p.program.Close())
+	}
+	if _, p.unwalled = walls.Try(ctx, p.program.Path(), walls.Profile{Kind: walls.Modules}); p.unwalled != nil {
+		say("WARNING: enclaves have no walls of the operating system here, and can make simulated evidence only: %v", p.unwalled)
 	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p, nil
@@ -120,41 +126,59 @@ func (p *platform) choose(ctx context.Context, accepted func(task.Hash) bool) er
 	if p.chosen == nil && len(p.oci) > 0 {
 		return why
 	}
-	p.wg.Go(p.prepare)
+	p.wg.Go(func() { p.prepare(room{runtime: task.RuntimeWasm}) })
 	return nil
 }
 
-// finds is what an enclave program is told to find things by (spec §9.1.5).
-func (p *platform) finds(program *tee.Program) []string {
-	if socket := dockerSocket(); program == p.docker && socket != "" {
-		return []string{socket}
-	}
-	if program == p.program && p.chosen != nil {
-		return []string{p.chosen.path}
-	}
-	return nil
+// room is what an enclave is started for: the runtime of a function, and the files
+// by which its platform quotes.
+type room struct {
+	runtime string
+	needs   string // paths, each with a colon before it
 }
 
-// prepare starts the next enclave ahead of its task.
-func (p *platform) prepare() {
-	e, err := p.program.Start(p.ctx, p.finds(p.program)...)
+// open starts an enclave in a room: within walls that let through what its
+// platform needs and no more, and told where the program is that starts containers.
+func (p *platform) open(in room) (*tee.Enclave, error) {
+	w := &walls.Profile{Kind: walls.Modules, Let: strings.Split(in.needs, ":")[1:]}
+	var finds []string
+	switch {
+	case in.runtime == task.RuntimeDocker:
+		if socket := dockerSocket(); socket != "" {
+			finds = []string{socket}
+		}
+		return p.docker.Start(p.ctx, nil, finds...)
+	case in.runtime == task.RuntimeOCI && p.chosen == nil:
+		return nil, errors.New("this worker runs no containers")
+	case in.runtime == task.RuntimeOCI:
+		w.Kind, w.Show, finds = walls.Containers, []string{p.chosen.path}, []string{p.chosen.path}
+	}
+	if p.unwalled != nil {
+		w = nil
+	}
+	return p.program.Start(p.ctx, w, finds...)
+}
+
+// prepare starts the next enclave of a room ahead of its task.
+func (p *platform) prepare(in room) {
+	e, err := p.open(in)
 	if err != nil {
 		return // the task that needs it will say why
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.spare != nil && p.spare.Alive() || p.ctx.Err() != nil {
+	if s := p.spare[in]; s != nil && s.Alive() || p.ctx.Err() != nil {
 		e.Close()
 		return
 	}
-	p.spare = e
+	p.spare[in] = e
 }
 
-func (p *platform) take() *tee.Enclave {
+func (p *platform) take(in room) *tee.Enclave {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.spare
-	p.spare = nil
+	e := p.spare[in]
+	delete(p.spare, in)
 	if e != nil && !e.Alive() {
 		e.Close()
 		return nil
@@ -162,34 +186,40 @@ func (p *platform) take() *tee.Enclave {
 	return e
 }
 
-// start starts an enclave of a program, or takes the one that stands by.
-func (p *platform) start(program *tee.Program) (*tee.Enclave, error) {
-	if program != p.program {
-		return program.Start(p.ctx, p.finds(program)...)
+// start starts an enclave in a room, or takes the one that stands by there.
+func (p *platform) start(in room) (*tee.Enclave, error) {
+	if in.runtime != task.RuntimeDocker { // its program looks for the engine first, which may be gone
+		defer p.wg.Go(func() { p.prepare(in) })
 	}
-	defer p.wg.Go(p.prepare)
-	if e := p.take(); e != nil {
+	if e := p.take(in); e != nil {
 		return e, nil
 	}
-	return program.Start(p.ctx, p.finds(program)...)
+	return p.open(in)
 }
 
 // enclaves gives a worker its enclaves, which quote by its own platform. What
 // they compile is kept in a directory of its.
 func (p *platform) enclaves(by func(program task.Hash) tee.Platform, compiled string) func(context.Context, task.Function) (node.Enclave, error) {
 	return func(_ context.Context, f task.Function) (node.Enclave, error) {
-		program := p.program
-		if f.Manifest.Runtime == task.RuntimeDocker {
+		in, program := room{runtime: f.Manifest.Runtime}, p.program
+		switch in.runtime {
+		case task.RuntimeDocker:
 			program = p.docker
+		case task.RuntimePython:
+			in.runtime = task.RuntimeWasm // the same walls
 		}
 		if program == nil {
 			return nil, errors.New("this worker runs no docker functions")
 		}
-		e, err := p.start(program)
+		platform := by(program.Measurement)
+		for _, path := range platform.Needs() {
+			in.needs += ":" + path
+		}
+		e, err := p.start(in)
 		if err != nil {
 			return nil, err
 		}
-		return enclaveEdge{e, by(program.Measurement), keptFor(compiled, f.Manifest)}, nil
+		return enclaveEdge{e, platform, keptFor(compiled, f.Manifest)}, nil
 	}
 }
 
@@ -242,7 +272,9 @@ func (p *platform) known(params ledger.Params) error {
 func (p *platform) close() error {
 	p.stop()
 	p.wg.Wait()
-	if e := p.take(); e != nil {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.spare {
 		e.Close()
 	}
 	err := p.program.Close()

@@ -28,7 +28,6 @@ import (
 // its input, and returns when it should end. It runs functions by the runtimes
 // that it is given.
 func Serve(r io.Reader, w io.Writer, runtimes Runtimes) error {
-	harden()
 	return serve(r, w, runtimes, system)
 }
 
@@ -55,9 +54,10 @@ func serve(r io.Reader, w io.Writer, runtimes Runtimes, c clock) error {
 	}
 }
 
-// harden keeps what the enclave holds out of core files, debuggers and swap as
-// far as an ordinary process can. It is no protection from the machine's owner.
-func harden() {
+// Harden keeps what the enclave holds out of core files and debuggers as far as an
+// ordinary process can, where there are no walls. It is no protection from the
+// machine's owner.
+func Harden() {
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	_ = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})

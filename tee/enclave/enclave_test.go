@@ -60,7 +60,7 @@ func stageWith(t *testing.T, runtimes Runtimes, m task.Manifest, code, input []b
 	ar, aw := io.Pipe()
 	s.in, s.out = qw, ar
 	go func() {
-		harden()
+		Harden()
 		err := serve(qr, aw, runtimes, c)
 		_ = aw.CloseWithError(io.EOF)
 		s.ended <- err

@@ -48,7 +48,7 @@ func Open(path string) (*Device, error) {
 		t, err := linuxtpm.Open(path)
 		return &Device{tpm: t}, err
 	}
-	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := os.OpenFile(lockOf(path), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -255,6 +255,17 @@ type Quoter struct {
 	Endorsements []attest.Endorsement `cbor:"3,keyasint"`
 	Log          []attest.LogEntry    `cbor:"4,keyasint"`
 }
+
+// Needs are the files by which the TPM is reached.
+func (q Quoter) Needs() []string {
+	if _, err := os.Stat(lockOf(q.Path)); err == nil {
+		return []string{q.Path, lockOf(q.Path)}
+	}
+	return []string{q.Path}
+}
+
+// lockOf is the file that processes take turns by at a TPM's socket.
+func lockOf(socket string) string { return socket + ".lock" }
 
 // Kind is [attest.TPM].
 func (Quoter) Kind() attest.Kind { return attest.TPM }

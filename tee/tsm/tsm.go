@@ -48,6 +48,14 @@ type SNPCerts struct {
 	ASK  []byte `cbor:"2,keyasint"`
 }
 
+// Needs are the kernel's files by which reports are made and keys derived.
+func (q Quoter) Needs() []string {
+	if _, err := os.Stat(guestPath); err == nil {
+		return []string{kernelRoot, guestPath}
+	}
+	return []string{kernelRoot}
+}
+
 // Kind is SEV-SNP's or TDX's.
 func (q Quoter) Kind() attest.Kind { return q.Is }
 

@@ -36,6 +36,18 @@ type order struct {
 
 const argument = "--walls="
 
+// None is the last argument of a process that is started without walls.
+const None = argument + "none"
+
+// Arguments are those of an enclave program, without the one about its walls, and
+// whether it is to have any.
+func Arguments(args []string) (rest []string, walled bool) {
+	if n := len(args) - 1; n >= 0 && strings.HasPrefix(args[n], argument) {
+		return args[:n], args[n] != None
+	}
+	return args, true
+}
+
 func (o order) String() string {
 	b, _ := json.Marshal(o)
 	return argument + string(b)
@@ -76,7 +88,14 @@ func Start(cmd *exec.Cmd, p Profile) error {
 		return missing(namespaces, err)
 	}
 	cmd.Dir, cmd.SysProcAttr = "/", a
-	o, after, program := order{Profile: p}, func() {}, cmd.Path
+	// In its namespaces it is nobody who could find the program by the host's names.
+	program := cmd.Path
+	f, err := os.Open(program)
+	if err != nil {
+		return err
+	}
+	cmd.Path, cmd.ExtraFiles = "/proc/self/fd/3", []*os.File{f}
+	o, after := order{Profile: p}, func() {}
 	if p.Kind == Containers {
 		if after, err = lend(cmd, &o); err != nil {
 			return missing(root, err)
@@ -111,8 +130,8 @@ func Start(cmd *exec.Cmd, p Profile) error {
 }
 
 // lend gives an enclave for containers, which is no user of the host's and can
-// reach little of it, what it needs: its program and all that it is shown, by
-// descriptors, and a cgroup. after takes the cgroup back.
+// reach little of it, what it needs: all that it is shown, by descriptors, and a
+// cgroup. after takes the cgroup back.
 func lend(cmd *exec.Cmd, o *order) (after func(), err error) {
 	lent := func(fd int, name string) int {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, os.NewFile(uintptr(fd), name))
@@ -125,11 +144,6 @@ func lend(cmd *exec.Cmd, o *order) (after func(), err error) {
 			}
 		}
 	}()
-	fd, err := unix.Open(cmd.Path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	cmd.Path = fmt.Sprintf("/proc/self/fd/%d", lent(fd, cmd.Path))
 	show := func(list []shown, err error) error {
 		for _, s := range list {
 			if s.Link == "" {

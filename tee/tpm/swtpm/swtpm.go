@@ -6,6 +6,7 @@ package swtpm
 import (
 	"context"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -116,12 +117,22 @@ func Start(dir string) (*TPM, error) {
 	for range 500 {
 		if c, err := net.Dial("unix", t.Socket); err == nil { // it listens
 			_ = c.Close()
-			return t, nil
+			return t, t.share()
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	_ = t.Stop()
 	return nil, fmt.Errorf("swtpm: it does not come up")
+}
+
+// share lets in enclaves that are no user of this machine, whose walls let these
+// two files through. Nobody else gets as far: the directory is its owner's.
+func (t *TPM) share() error {
+	lock, err := os.Create(t.Socket + ".lock")
+	if err != nil {
+		return err
+	}
+	return errors.Join(lock.Chmod(0o666), lock.Close(), os.Chmod(t.Socket, 0o666))
 }
 
 // Stop is power off.
