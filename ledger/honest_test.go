@@ -116,9 +116,9 @@ func TestExitWaitsForItsNonce(t *testing.T) {
 // A function that needs a container runtime is judged by the chain's list, and
 // has no tasks on a chain that has none.
 func TestContainersNeedAnAcceptedRuntime(t *testing.T) {
-	w := newWorld(t, 9)
+	w := newWorld(t, 9, func(p *Params) { p.Reference.Runtimes = nil })
 	f := w.function()
-	f.Manifest.Runtime, f.Manifest.Arch = task.RuntimeOCI, "amd64"
+	f.Manifest.Runtime, f.Manifest.Arch, f.Manifest.Args = task.RuntimeOCI, "amd64", []string{"/f"}
 	w.fn = f.ID()
 	w.must("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}})
 	tk := w.task()

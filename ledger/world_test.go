@@ -72,7 +72,7 @@ func newWorld(t testing.TB, workers int, set ...func(*Params)) *world {
 		names: map[task.NodeID]string{}, val: vrf.NewKey(task.Hash{1}),
 	}
 	p := Embedded("test")
-	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}}
+	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}, Runtimes: []task.Hash{{55}}}
 	for _, f := range set {
 		f(&p)
 	}
