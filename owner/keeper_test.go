@@ -31,7 +31,7 @@ type request struct {
 	chips    map[task.NodeID]ed25519.PrivateKey
 }
 
-func newRequest(t *testing.T) *request {
+func newRequest(t *testing.T, change ...func(*ledger.Case)) *request {
 	q := &request{chips: map[task.NodeID]ed25519.PrivateKey{}}
 	f := task.Function{Manifest: task.Manifest{Name: "f", Runtime: task.RuntimeWasm}, Code: task.Blob{CID: "code", Size: 1}}
 	q.c = &ledger.Case{
@@ -39,11 +39,14 @@ func newRequest(t *testing.T) *request {
 		Function: f, Params: ledger.Embedded("c"), Seats: 20, TotalStake: 6, Beacon: task.Hash{1}, Phase: ledger.Attesting,
 	}
 	q.c.Params.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}}
+	for _, f := range change {
+		f(q.c)
+	}
 	for i := range 6 {
 		name := string(rune('a' + i))
 		sk := vrf.NewKey(task.H(task.TagSalt, []byte(name)))
 		chip := keyOf(name + " chip")
-		n := task.Node{Operator: task.PublicKey(keyOf(name)), VRF: task.Key(sk.Public()), Peer: task.PublicKey(keyOf(name + " peer")), Runtimes: []string{task.RuntimeWasm}, TEE: task.TEE{Kind: string(attest.Simulated), Identity: task.PublicKey(chip)}}
+		n := task.Node{Operator: task.PublicKey(keyOf(name)), VRF: task.Key(sk.Public()), Peer: task.PublicKey(keyOf(name + " peer")), Runtimes: []string{task.RuntimeWasm, task.RuntimeDocker}, TEE: task.TEE{Kind: string(attest.Simulated), Identity: task.PublicKey(chip)}}
 		won, ok := sortition.Win(sk, task.Hash(n.ID()), q.c.Seed(), q.c.Seats, 1, 6)
 		if !ok {
 			continue
@@ -181,6 +184,33 @@ func TestKeeperRefuses(t *testing.T) {
 }
 
 // One key, one enclave: the same answer for the same evidence, none for another.
+// A docker function is run by a program that the task names. An owner whose own
+// policy says nothing of programs releases to it; one that names another does not.
+func TestKeeperReleasesToTheProgramThatTheTaskNames(t *testing.T) {
+	docker := task.Hash{8}
+	q := newRequest(t, func(c *ledger.Case) {
+		c.Function.Manifest.Runtime = task.RuntimeDocker
+		c.Params.Reference.Docker, c.Task.Function, c.Task.Policy.Measurements = docker, c.Function.ID(), []task.Hash{docker}
+	})
+	q.quoteAs(func(p *attest.Platform) { p.Measurement = docker })
+	q.judge(task.OK)
+	for code, own := range map[string]task.Policy{
+		"":                           {MinTier: task.TierSimulated},
+		"evidence-wrong-measurement": {MinTier: task.TierSimulated, Measurements: []task.Hash{{7}}},
+	} {
+		if _, err := keeper(own).check(q.c, q.evidence, q.reveals); task.CodeOf(err) != code {
+			t.Errorf("an owner who accepts %v: %v, want %q", own.Measurements, err, code)
+		}
+	}
+	q = newRequest(t) // and of a task that names none, to no program but the chain's
+	q.c.Params.Reference.Docker = docker
+	q.quoteAs(func(p *attest.Platform) { p.Measurement = docker })
+	q.judge(task.OK)
+	if _, err := keeper(task.Policy{MinTier: task.TierSimulated}).check(q.c, q.evidence, q.reveals); task.CodeOf(err) != "evidence-wrong-measurement" {
+		t.Errorf("a task that names no program: %v", err)
+	}
+}
+
 func TestKeeperRemembersByTheChain(t *testing.T) {
 	q := newRequest(t)
 	first, err := keeper(task.Policy{}).Decide(q.c, q.evidence, q.reveals)
