@@ -22,6 +22,7 @@ type run struct {
 	begun   time.Time
 	meter   Meter
 	limits  sandbox.Limits
+	lost    bool            // by the runtime: its kernel was ended
 	stopped sandbox.Outcome // why, if it was
 	reason  string
 }
@@ -67,6 +68,7 @@ func (r *Runtime) execute(parent, ctx context.Context, b *box, job *sandbox.Job,
 		}
 		return fmt.Errorf("%s did not start the container: %s", r.engine.name, strings.TrimSpace(why+" "+string(log.bytes)))
 	}
+	u.lost = r.engine.lost != "" && strings.Contains(string(log.bytes), r.engine.lost)
 	if err := u.judge(result, usage.OOMKills, own); err != nil {
 		return err
 	}
@@ -126,6 +128,9 @@ func (u *run) total() (usage Usage, own bool, err error) {
 // says so itself: a runtime does not tell them apart.
 const sigkill = 128 + uint32(unix.SIGKILL)
 
+// lostCode is the exit code of a runtime that failed itself.
+const lostCode = 128
+
 // judge says how a run that began has ended (spec §9.3), given how many of its
 // processes were killed for memory, and whether it was at its own limit. What the
 // machine did is an error.
@@ -154,7 +159,7 @@ func (u *run) judge(result *sandbox.Result, kills uint64, own bool) error {
 		result.Outcome, result.Reason = taken.outcome, taken.reason
 	case kills > 0:
 		result.Outcome, result.Reason = sandbox.MemoryExceeded, why+", after it was denied more memory"
-	case code == sigkill:
+	case code == sigkill || u.lost && code == lostCode:
 		result.Outcome, result.Reason = sandbox.Killed, why+", and nobody can say whose it was"
 	default:
 		result.Outcome, result.Reason = sandbox.FunctionError, why

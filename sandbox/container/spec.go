@@ -23,6 +23,9 @@ type engine struct {
 	// refusal is what it says when it cannot start the program, which may not be
 	// for the image's user, and says so before it says that there is a container.
 	refusal string
+	// lost is what it says when the kernel that it brings was ended before the
+	// program began: to a function that says the same, that is nothing to gain.
+	lost string
 }
 
 // engines are those that are known, by the name of the program.
@@ -34,6 +37,7 @@ var engines = map[string]engine{
 		},
 		after:  []string{"--pid-file=" + pidFile},
 		kernel: true, memory: 96 << 20, processes: 512,
+		lost: `urpc method "containerManager.StartRoot" failed: EOF`,
 	},
 	"crun": {
 		before: []string{"--root=" + stateDir, "--cgroup-manager=disabled", "--log=file:" + logFile, "--log-format=json"},
