@@ -25,7 +25,8 @@ const (
 
 // When a value counts.
 const (
-	enough = 10 // values at once find registers on every machine
+	enough = 14 // values at once find registers on every machine
+	pinned = 2  // registers that some instructions want beside their operands
 	brief  = 8  // steps: what is used up within so many keeps its register
 )
 
@@ -136,6 +137,10 @@ func (f *flow) slot(kind byte, index int32) int32 {
 func (f *flow) step(what stepKind, arg int32) {
 	f.steps = append(f.steps, step{what, int32(len(f.operands)), arg})
 }
+
+// tight is an instruction that wants certain registers, and puts aside what is
+// in them.
+func (f *flow) tight() { f.temps += pinned }
 
 func (f *flow) push(n int, slot int32) {
 	for range n {
@@ -656,6 +661,9 @@ func (w *walk) call(at int32) {
 // value behind it than before.
 func (w *walk) meet(differ set, at int32) {
 	*w.work += 2 * w.words
+	for i, word := range w.live {
+		w.crossed[i] |= word
+	}
 	for i, word := range differ {
 		for word &= w.live[i]; word != 0; word &= word - 1 {
 			slot := int32(i<<6 + bits.TrailingZeros64(word))

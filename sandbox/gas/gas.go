@@ -35,9 +35,10 @@
 // # The call stack
 //
 // How deep calls can nest would otherwise be the engine's secret, and differ
-// with the processor. So every call of a function that itself calls takes its
-// frame off a budget: 128 bytes and the size of its body, out of MaxDepth.
-// The engine's own limit lies well above, for all code that compilers emit.
+// with the processor. So every call of a function that itself calls, or that
+// is large, takes its frame off a budget, MaxDepth: as many bytes as the values
+// can take that it may have to put aside. They are counted from above, so that
+// the engine's own limit is never met first; see frame.go.
 //
 // # What is trusted
 //
@@ -78,7 +79,7 @@ const (
 const (
 	bytesShift = 3        // bulk memory instructions: one for every 1<<3 bytes
 	gasPerPage = 8 << 10  // memory.grow
-	MaxDepth   = 40 << 20 // bytes of stack that calls may take together
+	MaxDepth   = 45 << 20 // bytes of stack that calls may take together
 	PageSize   = 64 << 10 // bytes of a page of memory
 	Reserved   = "prytany:"
 )

@@ -64,6 +64,9 @@ func (b *body) traceOther(op byte, number int, what immediate) {
 		f.call(a.takes, a.gives) // a call to the engine's helpers
 		return
 	}
+	if op >= 0x6d && op <= 0x70 || op >= 0x74 && op <= 0x78 || op >= 0x7f && op <= 0x82 || op >= 0x86 && op <= 0x8a {
+		f.tight() // division, shifts
+	}
 	at := f.pop(a.takes)
 	if what == address || what == addressLane {
 		f.memory(at)

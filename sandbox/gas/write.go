@@ -53,7 +53,7 @@ func (m *module) check(c *code) {
 	c.stopIf()
 }
 
-// write gives the function with its charges and checks. One that calls others
+// write gives the function with its charges and checks. One that has a frame
 // also takes its frame from the stack, and gives it back at its one end:
 //
 //	used += cost of the first region; check

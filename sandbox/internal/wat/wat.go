@@ -61,6 +61,7 @@ var others = map[string][]byte{
 	"unreachable": {0x00}, "nop": {0x01}, "else": {0x05}, "end": {0x0b}, "return": {0x0f}, "drop": {0x1a}, "select": {0x1b},
 	"memory.size": {0x3f, 0}, "memory.grow": {0x40, 0}, "ref.null": {0xd0, 0x70}, "ref.is_null": {0xd1},
 	"memory.copy": {0xfc, 10, 0, 0}, "memory.fill": {0xfc, 11, 0},
+	"v128.store": {0xfd, 11, 0, 0}, "i8x16.add": {0xfd, 0x6e}, "i32x4.mul": {0xfd, 0xb5, 1},
 }
 
 // indexed are the instructions with a number, or two.
