@@ -54,7 +54,7 @@ import "fmt"
 
 // Version counts the changes of what the rewriter makes of a module. What was
 // compiled of one is good for no other (spec §9.2.7).
-const Version = 1
+const Version = 2
 
 // Limits on modules. Those that browsers have are theirs.
 const (
