@@ -53,8 +53,12 @@ func fitWith(godebug, release, want string, info *debug.BuildInfo) error {
 	return nil
 }
 
-// checkFit comes before every command that judges. A demo is one process, with a
-// chain that ends with it: it has nobody to differ from, and runs with any Go 1.26.
+// judgesForOthers are the commands whose verdicts are a chain's, or cost a bond.
+var judgesForOthers = []string{"devnet", "node"}
+
+// checkFit comes before every command that judges. Who judges for himself alone, as
+// an owner or a reader of receipts does, is told that he could find something else
+// than others by another release of Go. Who judges for others does not begin.
 func (a *app) checkFit(c *cobra.Command) error {
 	for c.Parent() != nil && c.Parent().Parent() != nil {
 		c = c.Parent()
@@ -63,7 +67,7 @@ func (a *app) checkFit(c *cobra.Command) error {
 		return nil
 	}
 	err := fit()
-	if c.Name() == "demo" && task.CodeOf(err) == goDiffers {
+	if task.CodeOf(err) == goDiffers && !slices.Contains(judgesForOthers, c.Name()) {
 		a.say("note: %v", err)
 		return nil
 	}
@@ -72,7 +76,7 @@ func (a *app) checkFit(c *cobra.Command) error {
 
 // checkBuild is doctor's word on the same.
 func checkBuild() finding {
-	f := finding{What: "this build", Need: true, Said: runtime.Version() + ", GODEBUG not set: it judges evidence as all others do"}
+	f := finding{What: "this build", Said: runtime.Version() + ", GODEBUG not set: it judges evidence as all others do"}
 	err := fit()
 	if e, ok := err.(*task.Error); ok { //nolint:errorlint // it is made just above
 		f.Said, f.Next = e.What, e.Next
