@@ -201,10 +201,12 @@ func Appraise(e Evidence, want Expected, policy task.Policy, ref Reference) Appr
 		return fault(err.Code, "%s", err.What)
 	}
 	measurements := policy.Measurements
-	switch {
-	case want.Docker:
+	switch named := len(measurements) > 0; {
+	case want.Docker && (!named || slices.Contains(measurements, ref.Docker)):
 		measurements = []task.Hash{ref.Docker}
-	case len(measurements) == 0:
+	case want.Docker:
+		measurements = nil // whoever names others wants no docker function
+	case !named:
 		measurements = ref.Measurements
 	}
 	fault := func(reason, format string, args ...any) Appraisal {

@@ -308,7 +308,7 @@ func TestDockerFunctions(t *testing.T) {
 			p.Reference.Kinds = []attest.Kind{attest.Nitro}
 		})
 		f := w.function()
-		f.Manifest.Runtime, f.Manifest.Arch = task.RuntimeDocker, "any"
+		f.Manifest.Runtime, f.Manifest.Arch, f.Manifest.Args = task.RuntimeDocker, "any", []string{"/f"}
 		f.Manifest.Image = &task.Image{Digest: "sha256:" + strings.Repeat("0", 64), Blob: task.Blob{CID: "image", Size: 10}}
 		w.fn = f.ID()
 		w.must("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}})

@@ -183,34 +183,34 @@ func TestKeeperRefuses(t *testing.T) {
 	}
 }
 
-// One key, one enclave: the same answer for the same evidence, none for another.
-// A docker function is run by a program that the task names. An owner whose own
-// policy says nothing of programs releases to it; one that names another does not.
-func TestKeeperReleasesToTheProgramThatTheTaskNames(t *testing.T) {
+// A docker function is run by a program of its own. An owner whose own policy says
+// nothing of programs releases to it; one that names another does not; and none
+// releases to it for another function.
+func TestKeeperReleasesToTheProgramOfDockerFunctions(t *testing.T) {
 	docker := task.Hash{8}
-	q := newRequest(t, func(c *ledger.Case) {
-		c.Function.Manifest.Runtime = task.RuntimeDocker
-		c.Params.Reference.Docker, c.Task.Function, c.Task.Policy.Measurements = docker, c.Function.ID(), []task.Hash{docker}
-	})
-	q.quoteAs(func(p *attest.Platform) { p.Measurement = docker })
-	q.judge(task.OK)
-	for code, own := range map[string]task.Policy{
-		"":                           {MinTier: task.TierSimulated},
-		"evidence-wrong-measurement": {MinTier: task.TierSimulated, Measurements: []task.Hash{{7}}},
+	for _, row := range []struct {
+		runtime string
+		own     []task.Hash
+		code    string
+	}{
+		{task.RuntimeDocker, nil, ""},
+		{task.RuntimeDocker, []task.Hash{{7}, docker}, ""},
+		{task.RuntimeDocker, []task.Hash{{7}}, "evidence-wrong-measurement"},
+		{task.RuntimeWasm, nil, "evidence-wrong-measurement"},
 	} {
-		if _, err := keeper(own).check(q.c, q.evidence, q.reveals); task.CodeOf(err) != code {
-			t.Errorf("an owner who accepts %v: %v, want %q", own.Measurements, err, code)
+		q := newRequest(t, func(c *ledger.Case) {
+			c.Function.Manifest.Runtime = row.runtime
+			c.Params.Reference.Docker, c.Task.Function = docker, c.Function.ID()
+		})
+		q.quoteAs(func(p *attest.Platform) { p.Measurement = docker })
+		q.judge(task.OK)
+		if _, err := keeper(task.Policy{MinTier: task.TierSimulated, Measurements: row.own}).check(q.c, q.evidence, q.reveals); task.CodeOf(err) != row.code {
+			t.Errorf("%s, an owner who accepts %v: %v, want %q", row.runtime, row.own, err, row.code)
 		}
-	}
-	q = newRequest(t) // and of a task that names none, to no program but the chain's
-	q.c.Params.Reference.Docker = docker
-	q.quoteAs(func(p *attest.Platform) { p.Measurement = docker })
-	q.judge(task.OK)
-	if _, err := keeper(task.Policy{MinTier: task.TierSimulated}).check(q.c, q.evidence, q.reveals); task.CodeOf(err) != "evidence-wrong-measurement" {
-		t.Errorf("a task that names no program: %v", err)
 	}
 }
 
+// One key, one enclave: the same answer for the same evidence, none for another.
 func TestKeeperRemembersByTheChain(t *testing.T) {
 	q := newRequest(t)
 	first, err := keeper(task.Policy{}).Decide(q.c, q.evidence, q.reveals)

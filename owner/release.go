@@ -190,11 +190,7 @@ func (k *Keeper) check(c *ledger.Case, evidence []byte, reveals []task.Reveal) (
 	for _, m := range c.Members {
 		want.Nonces = append(want.Nonces, attest.Nonce(m.Beta, m.Claim.Node))
 	}
-	own := k.Policy
-	if len(own.Measurements) == 0 {
-		own.Measurements = c.Task.Policy.Measurements // it names none, so the task's count: docker's, too (spec §9.6.8)
-	}
-	for _, p := range []task.Policy{c.Task.Policy, own} {
+	for _, p := range []task.Policy{c.Task.Policy, k.Policy} {
 		if a := attest.Appraise(ev, want, p, c.Params.Reference); a.Verdict != task.OK {
 			return ev, task.Refuse("evidence-"+a.Reason, "%s", a.Detail)
 		}

@@ -161,7 +161,7 @@ func init() {
 		"Economics.DisputeBlocks", "Economics.EquivocationPPM", "Economics.FalseAlarm", "Economics.FaultPPM", "Economics.JailBlocks",
 		"Economics.JailMisses", "Economics.Miss", "Economics.NoReveal", "Economics.Committee", "Economics.SeatFee",
 		"AttestBlocks", "ClaimBlocks", "CodeFloor", "CommitBlocks", "GasFloor", "EpochBlocks", "IntervalMillis", "MaxAttempts", "MaxOpen", "MaxViews", "MinBond", "PostingFee",
-		"Reference.Measurements", "Reference.MinTCB", "Reference.Revoked",
+		"Reference.Measurements", "Reference.Docker", "Reference.MinTCB", "Reference.Revoked",
 		"Reference.TPM.Activators", "Reference.TPM.Threshold", "Reference.TPM.PCRs", "Reference.TPM.MinFirmware",
 		"Reference.SNP.Products", "Reference.SNP.MinTCB",
 		"Reference.TDX.MinEvaluation", "Reference.TDX.MaxAgeSeconds", "Reference.TDX.Statuses",

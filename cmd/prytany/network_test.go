@@ -401,7 +401,7 @@ func enclavePIDs(t testing.TB) (pids []int) {
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
 		args, err := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if err != nil || string(args) != enclaveProgram+"\x00" {
+		if err != nil || !bytes.HasPrefix(args, []byte(enclaveProgram+"\x00")) {
 			continue
 		}
 		stat, _ := os.ReadFile(filepath.Join(dir, "stat"))

@@ -86,7 +86,7 @@ func TestHundredTasksLeaveNothing(t *testing.T) {
 	home, tmp := t.TempDir(), t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	w := newTown(t, networkOptions{home: home, oci: []string{k.Name()}})
-	m := task.Manifest{Name: "secretive", Version: "1", Runtime: task.RuntimeOCI, Arch: runtime.GOARCH, Args: []string{"/f"}, Royalty: task.PRY / 100, Limits: small}
+	m := task.Manifest{Name: "secretive", Version: "1", Runtime: task.RuntimeOCI, Arch: runtime.GOARCH, Args: []string{"/f"}, Royalty: task.PRY / 100, Limits: small, Log: true}
 	f, err := publish(t.Context(), w.bob.host, w.client, w.bob.blobs, w.bobs, publication{
 		source: source{code: secretiveRoot(t, secret), manifest: m}, bond: 1000 * task.PRY,
 		broker: task.Endpoint{Addr: w.broker.host.Addr(), Account: task.PublicKey(w.keeper.keys.Account())},
