@@ -13,7 +13,7 @@ import (
 // A secret is what a teller reads of Alice's, and says by all that it can.
 type secret20 struct {
 	Loops uint32 // 0: without end
-	Size  uint32 // bytes of a file, at most tellerMost
+	Size  uint32 // bytes of a file, at most 2 MiB less 4,096
 	Exit  uint32
 	Files uint32 // at most 32; the last one has the bytes
 	Log   uint32 // bytes, likewise
@@ -26,8 +26,6 @@ func (s secret20) bytes() []byte {
 	}
 	return b
 }
-
-const tellerMost = 2<<20 - 4096
 
 // teller is a WASI module that loops, logs, writes files and exits as its input says.
 var teller = func() []byte {

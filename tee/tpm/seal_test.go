@@ -107,7 +107,7 @@ func TestSealingKeyIsOfTheTPMThatQuotes(t *testing.T) {
 			}
 			to, err := net.Dial("unix", q.Path)
 			if err == nil {
-				err = relay(from, to, spoil.Load())
+				_ = relay(from, to, spoil.Load()) // who asked finds out
 				to.Close()
 			}
 			from.Close()

@@ -158,7 +158,7 @@ func fork(flags uintptr) error {
 		return e
 	}
 	if r == 0 {
-		unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+		_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 	}
 	return nil
 }
@@ -325,7 +325,7 @@ func unixVM(nr uintptr) error {
 func clone3(a *[8]uint64) error {
 	r, _, e := unix.RawSyscall(unix.SYS_CLONE3, ptr(a), 64, 0)
 	if e == 0 && r == 0 {
-		unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+		_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 	}
 	if e != 0 {
 		return e

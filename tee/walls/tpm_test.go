@@ -29,7 +29,7 @@ func TestTPMInside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Stop()
+	defer func() { _ = s.Stop() }()
 	d, err := tpm.Open(s.Socket)
 	if err != nil {
 		t.Fatal(err)
