@@ -25,7 +25,7 @@ func main() {
 		os.Exit(container.InitMain(os.Stdin, os.Stdout))
 	}
 	enclave.Harden()
-	if tee.CheckEnvironment(os.Environ()) != nil || enclave.Serve(os.Stdin, os.Stdout, enclave.Runtimes{task.RuntimeDocker: {Simulated: true, Open: open}}) != nil {
+	if tee.CheckEnvironment(os.Environ()) != nil || enclave.Serve(os.Stdin, os.Stdout, enclave.Runtimes{task.RuntimeDocker: {Simulated: true, Open: open}}, nil) != nil {
 		os.Exit(1)
 	}
 }

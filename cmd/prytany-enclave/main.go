@@ -28,19 +28,19 @@ func serve() error {
 		return err
 	}
 	args, walled := walls.Arguments(os.Args[1:])
+	var within *walls.Profile
 	if walled {
-		if _, err := walls.Enter(); err != nil {
+		standing, err := walls.Enter()
+		if err != nil {
 			return err
 		}
+		within = &standing.Profile
+	} else {
+		enclave.Harden()
 	}
 	oci := ""
 	if len(args) == 1 {
 		oci = args[0]
 	}
-	runtimes := enclave.Standard(oci)
-	if !walled {
-		enclave.Harden()
-		runtimes = runtimes.Unwalled()
-	}
-	return enclave.Serve(os.Stdin, os.Stdout, runtimes)
+	return enclave.Serve(os.Stdin, os.Stdout, enclave.Standard(oci), within)
 }

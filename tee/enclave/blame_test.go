@@ -22,7 +22,7 @@ const asEnclave = "as-enclave"
 
 func init() {
 	if len(os.Args) == 2 && os.Args[1] == asEnclave {
-		if Serve(os.Stdin, os.Stdout, Standard("")) != nil {
+		if Serve(os.Stdin, os.Stdout, Standard(""), nil) != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)

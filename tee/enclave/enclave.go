@@ -14,25 +14,27 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
+	"github.com/prytany/prytany/tee/walls"
 	"github.com/prytany/prytany/vrf"
 	"golang.org/x/sys/unix"
 )
 
 // Serve is the enclave process: it answers requests until Exit or the end of
 // its input, and returns when it should end. It runs functions by the runtimes
-// that it is given.
-func Serve(r io.Reader, w io.Writer, runtimes Runtimes) error {
-	return serve(r, w, runtimes, system)
+// that it is given, within walls of a profile; nil: there are no walls.
+func Serve(r io.Reader, w io.Writer, runtimes Runtimes, within *walls.Profile) error {
+	return serve(r, w, runtimes, within, system)
 }
 
-func serve(r io.Reader, w io.Writer, runtimes Runtimes, c clock) error {
-	e := enclave{runtimes: runtimes, clock: c}
+func serve(r io.Reader, w io.Writer, runtimes Runtimes, within *walls.Profile, c clock) error {
+	e := enclave{runtimes: runtimes, within: within, clock: c}
 	for {
 		q, err := tee.ReadFrame[tee.Request](r)
 		if err == io.EOF {
@@ -66,6 +68,7 @@ func Harden() {
 // enclave is the state of one task.
 type enclave struct {
 	runtimes Runtimes
+	within   *walls.Profile
 	clock    clock
 	begin    *tee.Begin
 	quoter   attest.Quoter
@@ -136,6 +139,9 @@ func (e *enclave) start(b *tee.Begin) (tee.Response, error) {
 	if err := e.runtimes.quotes(b.Platform.Kind); err != nil {
 		return tee.Response{}, err
 	}
+	if err := e.walled(b); err != nil {
+		return tee.Response{}, err
+	}
 	runtime, err := e.runtimes.digest(b.Function.Manifest.Runtime)
 	if err != nil {
 		return tee.Response{}, err
@@ -159,6 +165,29 @@ func (e *enclave) start(b *tee.Begin) (tee.Response, error) {
 	e.begin, e.evidence.Keys, e.evidence.Runtime = b, keys, runtime
 	e.canary = attest.CanaryDue(e.vrfKey.Output(attest.CanaryInput(b.Context)), b.Context.CanaryPPM)
 	return e.quote(b.Nonces)
+}
+
+// walled holds the walls to what the task needs. Whoever starts this process says
+// which ones to build; what they let through would be his choice, too, if it were
+// not looked at here (spec §9.1.12).
+func (e *enclave) walled(b *tee.Begin) error {
+	if e.within == nil {
+		if b.Platform.Kind != attest.Simulated {
+			return fmt.Errorf("this enclave has no walls, and a function that breaks out would have the machine before it: it quotes by a simulated TEE only, not by %s", b.Platform.Kind)
+		}
+		return nil
+	}
+	runtime := b.Function.Manifest.Runtime
+	if want := e.runtimes[runtime].Walls; e.within.Kind != want {
+		return fmt.Errorf("%s functions want walls for %s; these are for %s", runtime, want, e.within.Kind)
+	}
+	needs := b.Platform.Needs()
+	for _, path := range e.within.Let {
+		if !slices.Contains(needs, path) {
+			return fmt.Errorf("the walls let %s through, which %s evidence is not made by", path, b.Platform.Kind)
+		}
+	}
+	return nil
 }
 
 // quote makes the pre-run evidence over the verifiers' nonces; in a canary,

@@ -61,7 +61,7 @@ func stageWith(t *testing.T, runtimes Runtimes, m task.Manifest, code, input []b
 	s.in, s.out = qw, ar
 	go func() {
 		Harden()
-		err := serve(qr, aw, runtimes, c)
+		err := serve(qr, aw, runtimes, nil, c)
 		_ = aw.CloseWithError(io.EOF)
 		s.ended <- err
 	}()

@@ -8,6 +8,7 @@ import (
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee/walls"
 )
 
 // A Runner runs jobs by one technology (spec §9.3).
@@ -26,6 +27,8 @@ type Runtime struct {
 	// enclave, or could. A program that has such a runtime quotes by the simulated
 	// platform and no other.
 	Simulated bool
+	// Walls are those that it runs within, where there are any.
+	Walls walls.Kind
 
 	compiles bool // a public module of the image's, which takes seconds
 }
@@ -34,20 +37,20 @@ type Runtime struct {
 type Runtimes map[string]Runtime
 
 // Standard are the runtimes that keep the plaintext in the enclave. oci is the
-// path of the OCI runtime that starts containers, if there is one. It is opened
-// here and now, before walls hide it; who chose it does not matter, for the
-// evidence says what it is.
+// path of the OCI runtime that starts containers, if there is one. Who chose it
+// does not matter, for the evidence says what it is.
 func Standard(oci string) Runtimes {
 	rs := Runtimes{
-		task.RuntimeWasm: {Open: func(ctx context.Context, _ task.Manifest) (Runner, func(), error) {
+		task.RuntimeWasm: {Walls: walls.Modules, Open: func(ctx context.Context, _ task.Manifest) (Runner, func(), error) {
 			w, err := sandbox.NewWasm(ctx)
 			return w, func() { _ = w.Close(ctx) }, err
 		}},
-		task.RuntimePython: {compiles: true},
+		task.RuntimePython: {Walls: walls.Modules, compiles: true},
 	}
 	if oci != "" {
 		p, err := container.Open(oci)
 		rs[task.RuntimeOCI] = Runtime{
+			Walls: walls.Containers,
 			Digest: func() (task.Hash, error) {
 				if err != nil {
 					return task.Hash{}, err
@@ -64,18 +67,6 @@ func Standard(oci string) Runtimes {
 		}
 	}
 	return rs
-}
-
-// Unwalled are the same in a process without walls, where a function that breaks
-// out of its engine has the machine before it: then only simulated evidence is
-// made, which says that nothing is protected.
-func (rs Runtimes) Unwalled() Runtimes {
-	unwalled := Runtimes{}
-	for name, r := range rs {
-		r.Simulated = true
-		unwalled[name] = r
-	}
-	return unwalled
 }
 
 // quotes says whether a program with these runtimes may quote by a kind.
