@@ -31,6 +31,9 @@ type run struct {
 // returns, no process of it is left, nor its cgroup. The run is stopped when ctx
 // ends, and came to nothing if parent has.
 func (r *Runtime) execute(parent, ctx context.Context, b *box, job *sandbox.Job, result *sandbox.Result) (err error) {
+	if err := roomy(); err != nil {
+		return err
+	}
 	const most = 1 << 50 // bytes; more cannot be written into a cgroup
 	g, err := newGroup(min(job.Limits.MemoryBytes, most)+r.engine.memory, r.config.Processes+r.engine.processes, r.config.CPUs)
 	if err != nil {
@@ -209,6 +212,35 @@ func (b *box) began() (bool, string) {
 	word := make([]byte, most)
 	n, _ := f.Read(word)
 	return false, string(word[:n])
+}
+
+// least are limits of a process that a job inherits from this one, and that its
+// configuration does not set. With less it would fail, and its function be blamed
+// for what the machine has refused.
+var least = []struct {
+	what string
+	id   int
+	n    uint64
+}{
+	{"address space", unix.RLIMIT_AS, unix.RLIM_INFINITY},
+	{"data", unix.RLIMIT_DATA, unix.RLIM_INFINITY},
+	{"processor time", unix.RLIMIT_CPU, unix.RLIM_INFINITY},
+	{"stack", unix.RLIMIT_STACK, 8 << 20},
+	{"processes", unix.RLIMIT_NPROC, 1024},
+}
+
+// roomy says whether this process has no narrower limits than a job may need.
+func roomy() error {
+	for _, l := range least {
+		var have unix.Rlimit
+		if err := unix.Getrlimit(l.id, &have); err != nil {
+			return err
+		}
+		if have.Cur < l.n {
+			return fmt.Errorf("this process is limited to %d of %s, and so would be the job. Next: start the worker without such a limit (ulimit, LimitAS= and the like)", have.Cur, l.what)
+		}
+	}
+	return nil
 }
 
 func first(errs ...error) error {

@@ -375,7 +375,7 @@ func TestHardenedParent(t *testing.T) {
 	}
 	each(t, func(t *testing.T, r *Runtime) {
 		cmd := exec.Command("/proc/self/exe", "-test.run=^TestHardenedParent$")
-		cmd.Env = append(os.Environ(), "PRYTANY_TEST_HARDENED="+r.program.Path())
+		cmd.Env = append(os.Environ(), "PRYTANY_TEST_HARDENED="+r.program.Path()) // there is no HOME to find it by
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%v: %s", err, out)
 		}
