@@ -137,7 +137,7 @@ func restore(aead cipher.AEAD, sealed []byte, dir string) bool {
 // if there is none, or it is too long.
 func save(aead cipher.AEAD, dir string) (sealed []byte) {
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || d.IsDir() || strings.HasSuffix(path, ".tmp") { // the engine is still at it
 			return err
 		}
 		data, err := os.ReadFile(path)

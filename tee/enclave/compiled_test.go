@@ -6,6 +6,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -204,6 +205,30 @@ func TestCompiledCodeIsBounded(t *testing.T) {
 		if (&compiled{platform: q}).aead(task.Hash{}) != nil {
 			t.Errorf("%s: a key", name)
 		}
+	}
+}
+
+// A compilation that a run did not wait for goes on: half of what it writes is not
+// kept. The next enclave would take it for what there is to have, use nothing of it,
+// and keep nothing better.
+func TestHalfOfAModuleIsNotKept(t *testing.T) {
+	dir := t.TempDir()
+	whole := filepath.Join(dir, compile(t, exits(0)).Path)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(whole), 0o700), os.WriteFile(whole+".123.tmp", []byte("half"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if save(zeroKey(t), dir) != nil {
+		t.Error("half of it was kept")
+	}
+	if err := os.WriteFile(whole, []byte("whole"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	to := t.TempDir()
+	if !restore(zeroKey(t), save(zeroKey(t), dir), to) {
+		t.Fatal("nothing was kept")
+	}
+	if raw, err := os.ReadFile(filepath.Join(to, compile(t, exits(0)).Path)); string(raw) != "whole" {
+		t.Errorf("%q, %v", raw, err)
 	}
 }
 
