@@ -82,6 +82,13 @@ func TestAppraise(t *testing.T) {
 		{"swapped program", WrongMeasurement, func(s *scene) { s.platform.Measurement = task.Hash{8}; s.quote() }},
 		{"program not on the task's list", WrongMeasurement, func(s *scene) { s.policy.Measurements = []task.Hash{{8}} }},
 		{"program on the task's list only", "", func(s *scene) { s.policy.Measurements = []task.Hash{{7}}; s.ref.Measurements = nil }},
+		{"of docker functions, by their program", "", func(s *scene) { s.want.Docker, s.ref.Docker = true, task.Hash{7}; s.ref.Measurements = nil }},
+		{"of docker functions, by the other program", WrongMeasurement, func(s *scene) { s.want.Docker, s.ref.Docker = true, task.Hash{8} }},
+		{"of other functions, by the program of docker's", WrongMeasurement, func(s *scene) { s.ref.Docker, s.ref.Measurements = task.Hash{7}, nil }},
+		{"of docker functions, which no program runs", WrongMeasurement, func(s *scene) {
+			s.want.Docker, s.platform.Measurement = true, task.Hash{}
+			s.quote()
+		}},
 		{"short key", BadKeys, func(s *scene) { s.ev.Keys.Seal = s.ev.Keys.Seal[1:]; s.quote() }},
 		{"keys changed at the exit", KeysChanged, func(s *scene) { k := s.ev.Keys; k.Sign = task.Key{9}; s.want.Keys = &k }},
 		{"dirty state", DirtyState, func(s *scene) { s.ev.State = task.Hash{1}; s.quote() }},
