@@ -68,14 +68,16 @@ func (b *bare) run(t testing.TB, job Job) (r *run, exit uint32, d time.Duration)
 	if err != nil {
 		t.Fatal(err)
 	}
+	entry := "_start"
 	if b.counts {
+		entry = gas.Run
 		r.used = m.ExportedGlobal(gas.Used).(api.MutableGlobal)
 		m.ExportedGlobal(gas.Limit).(api.MutableGlobal).Set(MaxGas)
 	} else {
 		r.used.Set(0)
 	}
 	start := time.Now()
-	_, err = m.ExportedFunction("_start").Call(ctx)
+	_, err = m.ExportedFunction(entry).Call(ctx)
 	d = time.Since(start)
 	var e *sys.ExitError
 	if errors.As(err, &e) {

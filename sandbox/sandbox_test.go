@@ -644,7 +644,7 @@ func TestDeepCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"xml", "3000"}, {"regexp", "1000"}, {"parser", "5000"}, {"json", "9999"}} {
+	for _, args := range [][]string{{"xml", "5000"}, {"regexp", "1000"}, {"parser", "5000"}, {"json", "9999"}} {
 		job := Job{Code: code, Args: args, Limits: ample}
 		r := runJob(t, job)
 		want(t, r, OK, "")

@@ -297,7 +297,7 @@ func (r *run) call(ctx context.Context, m *module, guest api.Module) error {
 		limit.Set(0)
 	})
 	defer stop()
-	for _, f := range []string{gas.Start, "_start"} {
+	for _, f := range []string{gas.Start, gas.Run} {
 		if f == gas.Start && !m.info.Start {
 			continue
 		}

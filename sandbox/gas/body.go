@@ -91,17 +91,20 @@ func (m *module) readBody(t signature, content []byte) (*body, error) {
 // measure says what the function is charged of the stack. One that calls none is
 // alone, below all that do, and may have a little for nothing.
 func (b *body) measure() {
-	const short = 512 // bytes of code that can take no more than that little
-	if b.err != nil || !b.calls && len(b.b) < short {
+	if b.err != nil {
 		return
 	}
 	frame, ok := b.flow.frame(b.regions, &b.work)
 	if !ok {
 		b.fail("has so many locals, blocks and loops that its values cannot be counted")
 	}
-	if b.calls || frame > frameLeaf {
-		b.frame = min(frame, MaxDepth+1)
+	if frame > maxFrame {
+		b.fail("may take %d bytes of the stack, more than %d", frame, maxFrame)
 	}
+	if b.calls || frame > frameLeaf {
+		b.frame = frame
+	}
+	b.largest = max(b.largest, frame)
 }
 
 func (b *body) readLocals() {

@@ -33,7 +33,7 @@ func (s *shape) locate(n int, kind string) (all []int) {
 // module has the parameter count down, from so many that nobody arrives.
 func (s *shape) module() []byte {
 	return wat.Module("memory 1\nglobal i32 7\nglobal i64 7\nfunc f i32 : " + strings.Join(s.locals, " ") + "\n" + s.String() +
-		"func leaf\nnop\nfunc two i64 -> i64\nlocal.get 0\nfunc many" + strings.Repeat(" i64", 300) + " -> i64\nlocal.get 7\n")
+		"func _start\ni32.const -1\ncall f\nfunc leaf\nnop\nfunc two i64 -> i64\nlocal.get 0\nfunc many" + strings.Repeat(" i64", 300) + " -> i64\nlocal.get 7\n")
 }
 
 func (s *shape) recurse() { s.say("local.get 0\ni32.const 1\ni32.sub\ncall f") }
@@ -113,6 +113,14 @@ func shapes() map[string]*shape {
 			s.recurse()
 		})
 	}
+	add("a very large frame", func(s *shape) {
+		l := s.locate(15_000, "i64")
+		for i := range l {
+			s.combine("i64.mul", l[i/2], l[i], l[i])
+		}
+		s.recurse()
+		s.use("i64", l)
+	})
 	add("deep operands", func(s *shape) {
 		for i := range 2000 {
 			s.say("i64.const %d\nglobal.get 1\ni64.mul", i)
@@ -249,7 +257,7 @@ func TestOurLimitComesFirst(t *testing.T) {
 		code := s.module()
 		frame := frames(t, code)[0]
 		g := start(t, counted(t, code))
-		_, _, err := g.run(1<<60, "f", 1<<31)
+		_, _, err := g.run(1<<60, Run)
 		if err == nil || g.global(Depth).Get() <= MaxDepth || strings.Contains(err.Error(), "stack overflow") {
 			t.Errorf("%s: %d bytes a call: stopped with %d: %v", name, frame, g.global(Depth).Get(), firstLineOf(err))
 		}

@@ -100,7 +100,7 @@ func compareAll(t *testing.T, code []byte) {
 		return
 	}
 	for name, def := range w.last[1].ExportedFunctionDefinitions() {
-		if name == Start {
+		if name == Start || name == Run {
 			continue
 		}
 		args := []uint64{}

@@ -54,7 +54,7 @@ import "fmt"
 
 // Version counts the changes of what the rewriter makes of a module. What was
 // compiled of one is good for no other (spec §9.2.7).
-const Version = 2
+const Version = 3
 
 // Limits on modules. Those that browsers have are theirs.
 const (
@@ -73,13 +73,14 @@ const (
 	maxLocals       = 50_000
 	maxValues       = 1_000 // parameters, or results
 	maxNesting      = 1 << 16
+	maxFrame        = 2 << 20 // bytes of the stack that one call may take
 )
 
 // Costs beyond one for each instruction.
 const (
 	bytesShift = 3        // bulk memory instructions: one for every 1<<3 bytes
 	gasPerPage = 8 << 10  // memory.grow
-	MaxDepth   = 45 << 20 // bytes of stack that calls may take together
+	MaxDepth   = 77 << 20 // bytes of stack that calls may take together
 	PageSize   = 64 << 10 // bytes of a page of memory
 	Reserved   = "prytany:"
 )
@@ -92,6 +93,7 @@ const (
 	Depth  = Reserved + "depth"  // mutable i32: bytes of stack in use; above MaxDepth after a trap for want of more
 	Denied = Reserved + "denied" // mutable i32: not 0 once a memory.grow has failed
 	Start  = Reserved + "start"  // function: the module's start function, if it has one, which is no longer run by itself
+	Run    = Reserved + "run"    // function: the module's _start, if it is an Entry, with as long a stack as MaxDepth says
 )
 
 // A Module is one that counts.
@@ -132,11 +134,17 @@ func Instrument(code []byte) (*Module, error) {
 		Memory:   m.memories > 0,
 		MinPages: m.min,
 		MaxPages: m.max,
+		Entry:    m.hasEntry(),
 		Start:    m.start >= 0,
 	}
-	if e, ok := m.exports["_start"]; ok && e.kind == kindFunction {
-		t := m.signature(e.index)
-		out.Entry = len(t.params) == 0 && len(t.results) == 0
-	}
 	return out, nil
+}
+
+func (m *module) hasEntry() bool {
+	e, ok := m.exports["_start"]
+	if !ok || e.kind != kindFunction {
+		return false
+	}
+	t := m.signature(e.index)
+	return len(t.params) == 0 && len(t.results) == 0
 }

@@ -824,6 +824,7 @@ func TestRefused(t *testing.T) {
 		{"a million entries in four bytes", after("f", 11, 3, 0xc0, 0x84, 0x3d), "more than"},
 		{"bodies missing", []byte("\x00asm\x01\x00\x00\x00\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00"), "1 functions but 0 bodies"},
 		{"a start function that is not there", []byte("\x00asm\x01\x00\x00\x00\x08\x01\x00"), "start function"},
+		{"a frame of 2 MiB and more", largeFrame(50_000, 3), "of the stack, more than 2097152"},
 		{"nested too deep", function(strings.Repeat("block\n", maxNesting) + strings.Repeat("end\n", maxNesting)), "nested"},
 	} {
 		_, err := Instrument(c.code)
@@ -831,6 +832,23 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
 	}
+}
+
+// largeFrame is a module of a function with as many locals, all set before each
+// of some calls and wanted after it.
+func largeFrame(locals, calls int) []byte {
+	var b strings.Builder
+	b.WriteString("func leaf\nfunc f v128 :" + strings.Repeat(" v128", locals-1) + "\n")
+	for range calls {
+		for i := 1; i < locals; i++ {
+			fmt.Fprintf(&b, "local.get 0\nlocal.set %d\n", i)
+		}
+		b.WriteString("call leaf\n")
+		for i := 1; i < locals; i++ {
+			fmt.Fprintf(&b, "local.get %d\ndrop\n", i)
+		}
+	}
+	return wat.Module(b.String())
 }
 
 func TestModule(t *testing.T) {

@@ -72,6 +72,10 @@ type module struct {
 
 	flow flow // of the function that is being read
 	work int  // that went into the measuring of frames
+
+	largest int // frame, in bytes
+	helpers int // functions that are added
+	digger  int // index of one of them, or 0
 }
 
 type export struct {

@@ -184,8 +184,7 @@ func (m *module) addType(params, results []byte) int {
 func (m *module) write(bodies []byte) []byte {
 	m.raw[secCode] = bodies
 	if m.memories > 0 {
-		m.add(secFunction, appendU32(nil, uint32(m.addType([]byte{typeI32}, []byte{typeI32}))))
-		m.add(secCode, appendSized(nil, m.growFunction()))
+		m.helper([]byte{typeI32}, []byte{typeI32}, m.growFunction()) // the first: see apply
 	}
 	m.raw[secTable] = m.writeTables()
 	for i, g := range globals {
@@ -193,7 +192,10 @@ func (m *module) write(bodies []byte) []byte {
 		m.export(g.name, kindGlobal, m.global(i))
 	}
 	if m.start >= 0 {
-		m.export(Start, kindFunction, m.start)
+		m.export(Start, kindFunction, m.entrance(m.start))
+	}
+	if e := m.exports["_start"]; m.hasEntry() {
+		m.export(Run, kindFunction, m.entrance(e.index))
 	}
 	out := []byte(header)
 	for _, id := range written {
