@@ -68,6 +68,11 @@ func guest(t testing.TB, args ...string) Job {
 
 func small(text string) Job { return Job{Code: wat.Module(text), Limits: ample} }
 
+// steers is a function f that calls itself with a frame of 16 KB, by which the
+// engine's stack would have its last size too early.
+var steers = "global i64 7\nfunc f\n" + strings.Repeat("i64.const 3\nglobal.get 0\ni64.mul\n", 2000) + "call f\n" +
+	strings.Repeat("i64.add\n", 1999) + "global.set 0\n"
+
 func runJob(t testing.TB, job Job) Result {
 	t.Helper()
 	r, err := engine(t).Run(t.Context(), job)
@@ -132,6 +137,8 @@ func TestOutcomes(t *testing.T) {
 		{"a float too large", small("func _start\n f64.const 1e30\n i32.trunc_f64_s\n drop"), FunctionError, 0, "integer overflow"},
 		{"data out of bounds", small("memory 1\ndata 65535 xx\nfunc _start"), FunctionError, 0, "cannot be started"},
 		{"endless recursion", small("func _start\n call _start"), FunctionError, 0, "nested too deep"},
+		{"endless recursion that steers the engine's stack", small(steers + "func _start\ncall f"), FunctionError, 0, "nested too deep"},
+		{"the same in a start function", small(steers + "func s\ncall f\nfunc _start\nstart s"), FunctionError, 0, "nested too deep"},
 		{"a start function that traps", small("func _start\nfunc s\n unreachable\nstart s"), FunctionError, 0, "unreachable"},
 		{"an endless loop", small("func _start\n loop\n br 0\n end"), GasExhausted, 0, "had used all"},
 		{"an endless start function", small("func _start\nfunc s\n loop\n br 0\n end\nstart s"), GasExhausted, 0, "had used all"},

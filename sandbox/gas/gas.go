@@ -38,7 +38,9 @@
 // with the processor. So every call of a function that itself calls, or that
 // is large, takes its frame off a budget, MaxDepth: as many bytes as the values
 // can take that it may have to put aside. They are counted from above, so that
-// the engine's own limit is never met first; see frame.go.
+// the engine's own limit is never met first; see frame.go. That limit depends on
+// how the engine's stack came to be as long as it is, so the module is entered by
+// functions that see to it: Start and Run; see stack.go.
 //
 // # What is trusted
 //

@@ -8,9 +8,8 @@ import (
 	"github.com/prytany/prytany/sandbox/internal/wat"
 )
 
-// What the rewriter of a version makes of the modules of TestCounts, and
-// of one with an entry and a large frame. Where that
-// changes, the version does.
+// What the rewriter of a version makes of the modules of TestCounts, and of one
+// with an entry and a large frame. Where that changes, the version does.
 func TestVersion(t *testing.T) {
 	d := sha256.New()
 	for _, c := range counts {
