@@ -564,7 +564,7 @@ func (b *Block) released(c *Case) {
 	}
 	was := c.Deadline
 	c.Phase = Running
-	c.Deadline = b.Height + b.Params.Blocks(c.Function.Manifest.Limits.WallMillis) + b.Params.RunGraceBlocks
+	c.Deadline = b.Height + b.Params.Blocks(c.Function.Manifest.LateMillis()) + b.Params.RunGraceBlocks
 	b.saveCase(c, was, "both keys are released: the result is due by block %d", c.Deadline)
 }
 

@@ -115,7 +115,7 @@ func (p Params) CheckFunction(f task.Function) error {
 		return task.Refuse("wall-short", "%d gas and %d bytes of code can take an honest machine %d ms; the wall limit is %d ms, and executors would work for nothing", l.Gas, size, need, l.WallMillis).
 			WithNext("raise limits.wall to %dms, or lower limits.gas", need)
 	}
-	wall := p.Blocks(l.WallMillis)
+	wall := p.Blocks(f.Manifest.LateMillis())
 	if window := p.window(wall); window >= p.UnbondBlocks {
 		return task.Refuse("wall-too-long", "a run of %d blocks, tried by %d executors, and its disputes take %d blocks; a bond is held for %d", wall, p.MaxViews, window, p.UnbondBlocks).
 			WithNext("shorten limits.wall")

@@ -326,3 +326,30 @@ func TestStarvedRunsSpoilNoRecord(t *testing.T) {
 		}
 	}
 }
+
+// An enclave holds its result back (spec §9.5.7). The chain waits for that as well, or
+// it would slash the executor of a run that took most of its time, or all of it.
+func TestAResultIsNotHeldBackPastItsDeadline(t *testing.T) {
+	for _, wall := range []uint64{10_000, 21_000, 90_000, 170_000, 240_000, 800_000} {
+		w, err := published(t, func(m *task.Manifest) { m.Limits.WallMillis = wall }, func(*task.Task) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.elect()
+		w.judge(task.PreRun, everyone(task.OK))
+		w.keysOut()
+		c := w.c()
+		if c.Phase != Running {
+			t.Fatalf("phase %s", c.Phase)
+		}
+		m := c.Function.Manifest
+		for _, took := range []uint64{0, wall / 2, wall * 3 / 4, wall, wall + 900} {
+			for _, o := range []task.Outcome{task.RunOK, task.RunFailed, task.OutOfTime} {
+				handed := w.block.Height + w.block.Params.Blocks(m.ShownMillis(o, took))
+				if handed+w.block.Params.RunGraceBlocks > c.Deadline {
+					t.Errorf("wall %d ms: a run of %d ms, %s, is handed out at block %d; its executor is passed over at %d, with no grace", wall, took, o, handed, c.Deadline)
+				}
+			}
+		}
+	}
+}

@@ -81,13 +81,36 @@ const afterMillis = 10_000
 // leastMillis is the least time that is shown of a run, in milliseconds.
 const leastMillis = 10
 
-// ShownMillis is when a run that took so many milliseconds hands out its
-// result: after 10 ms, or the next power of two times that.
-func ShownMillis(took uint64) uint64 {
-	if took <= leastMillis {
-		return leastMillis
+// lateMillis is the least time, in milliseconds, that is shown of a run beyond its
+// wall limit: to end it, to wipe and to pack.
+const lateMillis = 1000
+
+// LateMillis is when a run that is out of time hands its result out, in
+// milliseconds after it began, on a machine that is not slow to wipe it. By then
+// any other run has, so the chain waits so long for each (spec §6.2).
+func (m Manifest) LateMillis() uint64 { return m.Limits.WallMillis + lateMillis }
+
+// ShownMillis is when a run that took so many milliseconds hands out its result:
+// after 10 ms times a power of two, as long as that is before [Manifest.LateMillis];
+// else so long after the wall limit, or a second times a power of two. Metered
+// exactly, it is at once; but all that are out of time take the same.
+func (m Manifest) ShownMillis(o Outcome, took uint64) uint64 {
+	if m.Exact && o != OutOfTime {
+		return took
 	}
-	return leastMillis << bits.Len64((took-1)/leastMillis)
+	if shown := doubled(leastMillis, took); o != OutOfTime && shown < m.LateMillis() {
+		return shown
+	}
+	wall := m.Limits.WallMillis
+	return wall + doubled(lateMillis, max(took, wall)-wall)
+}
+
+// doubled is the least of least·2ᵏ that is not below n.
+func doubled(least, n uint64) uint64 {
+	if n <= least {
+		return least
+	}
+	return least << bits.Len64((n-1)/least)
 }
 
 // Channel is one thing that is public about a run, and how many values it can
@@ -105,14 +128,19 @@ func (m Manifest) Channels(limit uint64) []Channel {
 	if m.Exact {
 		gas = max(limit, limit+1) // 0 counts too, as far as there is a number for it
 	}
-	var sizes, times uint64
+	most := m.Limits.WallMillis + afterMillis
+	times := most + 1 // of exact metering: each millisecond, and 0
+	if !m.Exact {
+		times = 0
+		for n, last := uint64(0), uint64(0); last < most; n = last + 1 {
+			last = m.ShownMillis(RunOK, n)
+			times++
+		}
+	}
+	sizes := uint64(0)
 	for n, last := uint64(0), uint64(0); last < m.Limits.archive(); n = last + 1 {
 		last = ShownSize(n)
 		sizes++
-	}
-	for n, last := uint64(0), uint64(0); last < m.Limits.WallMillis+afterMillis; n = last + 1 {
-		last = ShownMillis(n)
-		times++
 	}
 	return []Channel{{"outcome", 3}, {"gas", gas}, {"size", sizes}, {"time", times}}
 }

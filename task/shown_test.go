@@ -135,15 +135,32 @@ func TestSizesAreShownInPowersOfFour(t *testing.T) {
 }
 
 func TestTimesAreShownInPowersOfTwo(t *testing.T) {
-	for took, want := range map[uint64]uint64{0: 10, 1: 10, 10: 10, 11: 20, 20: 20, 21: 40, 40: 40, 41: 80, 1000: 1280, 24 * 3600 * 1000: 10 << 24} {
-		if got := ShownMillis(took); got != want {
-			t.Errorf("%d ms are shown as %d, want %d", took, got, want)
+	for _, row := range []struct{ wall, took, shown, late uint64 }{
+		{240_000, 0, 10, 241_000}, {240_000, 10, 10, 241_000}, {240_000, 11, 20, 241_000}, {240_000, 20, 20, 241_000}, {240_000, 1000, 1280, 241_000},
+		{240_000, 163_840, 163_840, 241_000}, {240_000, 163_841, 241_000, 241_000}, {240_000, 241_000, 241_000, 241_000},
+		{240_000, 241_001, 242_000, 242_000}, {240_000, 242_001, 244_000, 244_000}, {240_000, 244_001, 248_000, 248_000},
+		{15, 9, 10, 1015}, {15, 12, 20, 1015}, {15, 641, 1015, 1015},
+		{20_000, 20_000, 20_480, 21_000}, {20_000, 20_481, 21_000, 21_000},
+		{24 * 3600 * 1000, 24*3600*1000 + 1, 24*3600*1000 + 1000, 24*3600*1000 + 1000},
+	} {
+		m := Manifest{Limits: Limits{WallMillis: row.wall}}
+		if a, b := m.ShownMillis(RunOK, row.took), m.ShownMillis(OutOfTime, row.took); a != row.shown || b != row.late {
+			t.Errorf("wall %d ms: %d ms are shown as %d, out of time as %d; want %d and %d", row.wall, row.took, a, b, row.shown, row.late)
+		}
+		m.Exact = true
+		if a, b := m.ShownMillis(RunFailed, row.took), m.ShownMillis(OutOfTime, row.took); a != row.took || b != row.late {
+			t.Errorf("exact, wall %d ms: %d ms are shown as %d, out of time as %d", row.wall, row.took, a, b)
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		took := rapid.Uint64Range(0, 24*3600*1000).Draw(t, "took")
-		if got := ShownMillis(took); got < took || got > 10 && got/2 >= took {
-			t.Fatalf("%d ms are shown as %d", took, got)
+		m := Manifest{Limits: Limits{WallMillis: rapid.Uint64Range(1, 24*3600*1000).Draw(t, "wall")}}
+		took := rapid.Uint64Range(0, m.Limits.WallMillis).Draw(t, "took")
+		got := m.ShownMillis(RunOK, took)
+		if got < took || got > m.LateMillis() || got > 10 && got != m.LateMillis() && got/2 >= took {
+			t.Fatalf("wall %d ms: %d ms are shown as %d", m.Limits.WallMillis, took, got)
+		}
+		if again := m.ShownMillis(RunOK, got); again != got {
+			t.Fatalf("%d ms are shown as %d", got, again)
 		}
 	})
 }
@@ -166,7 +183,7 @@ func TestChannelsHoldAllThatIsShown(t *testing.T) {
 		}
 		sizes[ShownSize(limits.archive())] = true
 		for took := range limits.WallMillis + afterMillis + 1 {
-			times[ShownMillis(took)] = true
+			times[m.ShownMillis(RunOK, took)] = true
 		}
 		have := m.Channels(limits.Gas)
 		for i, seen := range []int{len([]Outcome{RunOK, RunFailed, OutOfTime}), len(gas), len(sizes), len(times)} {
@@ -176,8 +193,8 @@ func TestChannelsHoldAllThatIsShown(t *testing.T) {
 		}
 	}
 	m := Manifest{Limits: Limits{Gas: 1000, OutputBytes: 1, WallMillis: 1}, Exact: true}
-	if c := m.Channels(1000); c[1].Values != 1001 {
-		t.Errorf("exact gas: %+v", c)
+	if c := m.Channels(1000); c[1].Values != 1001 || c[3].Values != 10_002 {
+		t.Errorf("exact gas and time: %+v", c)
 	}
 	if c := m.Channels(math.MaxUint64); c[1].Values != math.MaxUint64 {
 		t.Errorf("exact gas without a limit: %+v", c)

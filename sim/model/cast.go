@@ -67,7 +67,7 @@ func tryCast(try byte, set func(*ledger.Params)) *cast {
 	c.params = ledger.Embedded(chainID)
 	p := &c.params
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{9}}}
-	p.CanaryPPM, p.IntervalMillis = 0, 1000
+	p.CanaryPPM, p.IntervalMillis = 0, 2000 // one block for a run, and to hear that it is late
 	p.ClaimBlocks, p.CommitBlocks, p.AttestBlocks, p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks = 1, 1, 3, 2, 1, 2
 	p.MaxAttempts, p.MaxViews = 1, 3
 	set(p)

@@ -236,14 +236,17 @@ func TestOutOfTimeIsOneMoment(t *testing.T) {
 	m := tellerManifest
 	m.Limits.Gas, m.Limits.WallMillis = 1<<62, 15
 	got, _ := tell(t, m, secret20{})
-	if got.outcome != task.OutOfTime || got.handed < 20*time.Millisecond {
+	if got.outcome != task.OutOfTime || got.handed != 1015*time.Millisecond {
 		t.Errorf("%+v", got)
 	}
 	for took, want := range map[time.Duration]time.Duration{0: 10, 10 * time.Millisecond: 10, 10*time.Millisecond + 1: 20, 39 * time.Millisecond: 40} {
-		late := max(want, 20) * time.Millisecond
-		if a, b := handOut(m, task.RunOK, took), handOut(m, task.OutOfTime, took); a != want*time.Millisecond || b != late {
+		if a, b := handOut(m, task.RunOK, took), handOut(m, task.OutOfTime, took); a != want*time.Millisecond || b != 1015*time.Millisecond {
 			t.Errorf("after %s: %s, out of time %s", took, a, b)
 		}
+	}
+	m.Exact = true // a run that ends is handed out at the next millisecond
+	if a, b := handOut(m, task.RunFailed, 12_000_001), handOut(m, task.OutOfTime, 12_000_001); a != 13*time.Millisecond || b != 1015*time.Millisecond {
+		t.Errorf("exact: %s, out of time %s", a, b)
 	}
 	if e := judged(m, sandbox.Result{Outcome: sandbox.Killed, ExitCode: 137, Log: []byte("x"), Message: "x"}); e.outcome != task.OutOfTime {
 		t.Errorf("killed: %v", e.outcome)

@@ -290,10 +290,7 @@ func (e *enclave) run(q tee.Run) (tee.Response, error) {
 // is out of time when its time is over, however it came to that.
 func handOut(m task.Manifest, o task.Outcome, took time.Duration) time.Duration {
 	ms := uint64((took + time.Millisecond - 1) / time.Millisecond)
-	if o == task.OutOfTime {
-		ms = max(ms, m.Limits.WallMillis)
-	}
-	return time.Duration(task.ShownMillis(ms)) * time.Millisecond
+	return time.Duration(m.ShownMillis(o, ms)) * time.Millisecond
 }
 
 // exit proves what is left: the same enclave, an empty writable space, and a
