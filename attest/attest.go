@@ -176,6 +176,22 @@ func fault(reason, format string, args ...any) Appraisal {
 // sealKeySize is an MLKEM768-X25519 public key's, in bytes.
 const sealKeySize = 1216
 
+// programs are those that evidence may be of: the chain's, or its one for docker
+// functions; of these a policy may take fewer, and adds none. A task's policy is
+// Alice's word alone, and Bob releases his key by the verdict that it leads to.
+func programs(want Expected, policy task.Policy, ref Reference) []task.Hash {
+	list := ref.Measurements
+	if want.Docker {
+		list = nil
+		if !ref.Docker.IsZero() { // no program is not one of measurement zero
+			list = []task.Hash{ref.Docker}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(m task.Hash) bool {
+		return len(policy.Measurements) > 0 && !slices.Contains(policy.Measurements, m)
+	})
+}
+
 // Appraise judges evidence (spec §7.4).
 func Appraise(e Evidence, want Expected, policy task.Policy, ref Reference) Appraisal {
 	tier, known := e.Kind.Tier()
@@ -200,15 +216,6 @@ func Appraise(e Evidence, want Expected, policy task.Policy, ref Reference) Appr
 	if err != nil {
 		return fault(err.Code, "%s", err.What)
 	}
-	measurements := policy.Measurements
-	switch named := len(measurements) > 0; {
-	case want.Docker && (!named || slices.Contains(measurements, ref.Docker)):
-		measurements = []task.Hash{ref.Docker}
-	case want.Docker:
-		measurements = nil // whoever names others wants no docker function
-	case !named:
-		measurements = ref.Measurements
-	}
 	fault := func(reason, format string, args ...any) Appraisal {
 		a := fault(reason, format, args...)
 		a.Claims = c
@@ -225,7 +232,7 @@ func Appraise(e Evidence, want Expected, policy task.Policy, ref Reference) Appr
 		return fault(DebugEnclave, "the enclave runs in debug mode: its owner can read it")
 	case !kinds[e.Kind].reaches(c.TCB, policy.MinTCB):
 		return fault(StaleTCB, "TCB %#x is below %#x, the task's floor", c.TCB, policy.MinTCB)
-	case !slices.Contains(measurements, c.Measurement):
+	case !slices.Contains(programs(want, policy, ref), c.Measurement):
 		return fault(WrongMeasurement, "measurement %s is not a reference value", c.Measurement.Short())
 	case want.OCI && !slices.Contains(ref.Runtimes, e.Runtime):
 		return fault(WrongRuntime, "container runtime %s is not a reference value", e.Runtime.Short())

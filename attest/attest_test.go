@@ -81,7 +81,11 @@ func TestAppraise(t *testing.T) {
 		{"old TCB by the task's policy", StaleTCB, func(s *scene) { s.policy.MinTCB = 4 }},
 		{"swapped program", WrongMeasurement, func(s *scene) { s.platform.Measurement = task.Hash{8}; s.quote() }},
 		{"program not on the task's list", WrongMeasurement, func(s *scene) { s.policy.Measurements = []task.Hash{{8}} }},
-		{"program on the task's list only", "", func(s *scene) { s.policy.Measurements = []task.Hash{{7}}; s.ref.Measurements = nil }},
+		{"program on the task's list only", WrongMeasurement, func(s *scene) {
+			s.policy.Measurements, s.platform.Measurement = []task.Hash{{7}, {8}}, task.Hash{8}
+			s.quote()
+		}},
+		{"program on both lists", "", func(s *scene) { s.policy.Measurements = []task.Hash{{7}, {8}} }},
 		{"of docker functions, by their program", "", func(s *scene) { s.want.Docker, s.ref.Docker = true, task.Hash{7}; s.ref.Measurements = nil }},
 		{"of docker functions, by the other program", WrongMeasurement, func(s *scene) { s.want.Docker, s.ref.Docker = true, task.Hash{8} }},
 		{"of other functions, by the program of docker's", WrongMeasurement, func(s *scene) { s.ref.Docker, s.ref.Measurements = task.Hash{7}, nil }},

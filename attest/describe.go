@@ -100,10 +100,7 @@ func (d *description) quote(e Evidence, want Expected, policy task.Policy, ref R
 	d.row("chip", given(known, want.Chip.String()), c.Chip.String(), c.Chip == want.Chip)
 	d.row("debug mode", "off", onOff(c.Debug), !c.Debug)
 	d.row("TCB", given(policy.MinTCB > 0, fmt.Sprintf("%#x or later", policy.MinTCB)), fmt.Sprintf("%#x", c.TCB), kinds[e.Kind].reaches(c.TCB, policy.MinTCB))
-	list := policy.Measurements
-	if len(list) == 0 {
-		list = ref.Measurements
-	}
+	list := programs(want, policy, ref)
 	d.row("measurement", given(known, hashes(list)), c.Measurement.String(), slices.Contains(list, c.Measurement))
 	return c, nil
 }

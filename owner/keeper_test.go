@@ -210,6 +210,26 @@ func TestKeeperReleasesToTheProgramOfDockerFunctions(t *testing.T) {
 	}
 }
 
+// Alice names a program of her own beside the chain's, executes her own task with it,
+// and would read Bob's code. Her policy is her word alone.
+func TestNoTaskNamesAProgramForBob(t *testing.T) {
+	hers := task.Hash{66}
+	q := newRequest(t, func(c *ledger.Case) { c.Task.Policy.Measurements = []task.Hash{{7}, hers} })
+	q.quoteAs(func(p *attest.Platform) { p.Measurement = hers })
+	q.judge(task.OK)
+	if _, err := keeper(task.Policy{MinTier: task.TierSimulated}).check(q.c, q.evidence, q.reveals); task.CodeOf(err) != "evidence-wrong-measurement" {
+		t.Errorf("Bob's broker: %v", err)
+	}
+	if a := q.c.Appraise(task.PreRun, q.evidence); a.Reason != attest.WrongMeasurement {
+		t.Errorf("the chain: %+v", a)
+	}
+	q.quoteAs(func(*attest.Platform) {}) // and the chain's own is good for both
+	q.judge(task.OK)
+	if _, err := keeper(task.Policy{MinTier: task.TierSimulated}).check(q.c, q.evidence, q.reveals); err != nil {
+		t.Error(err)
+	}
+}
+
 // One key, one enclave: the same answer for the same evidence, none for another.
 func TestKeeperRemembersByTheChain(t *testing.T) {
 	q := newRequest(t)
