@@ -352,7 +352,7 @@ func Weakness(name string) string {
 	if name == task.WeakDocker {
 		return "the function is run by an engine of the host's, which handles code, input and output in the clear"
 	}
-	return "the function's gas stands on the chain to the last unit, and its code can write into that what it has read"
+	return "the function's gas stands on the chain to the last unit, its result comes to the millisecond, and its code can write into both what it has read"
 }
 
 // locks is what a task locks of Alice's money, and what of it is for gas. It is

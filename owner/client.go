@@ -455,7 +455,7 @@ func Ended(c *ledger.Case) error {
 }
 
 var sentence = map[ledger.Outcome]string{
-	ledger.FunctionFailed:  "the function failed; how, stands in Alice's result",
+	ledger.FunctionFailed:  "the function failed; how, Alice alone was told",
 	ledger.AliceSilent:     "Alice released no key that opens the input in time",
 	ledger.BobSilent:       "Bob released no key that opens the code in time",
 	ledger.ExecutorsFailed: "no executor brought a result",

@@ -28,7 +28,7 @@ type Policy struct {
 // specification says. Her policy names it, or her task is refused.
 const (
 	WeakDocker = "docker"         // an engine of the host's runs it: simulated tier only (spec §9.6.8)
-	WeakExact  = "exact-metering" // its gas can carry what it read (spec §9.8)
+	WeakExact  = "exact-metering" // its gas and its time can carry what it read (spec §9.8)
 )
 
 // Weaknesses are all that a policy can accept.
