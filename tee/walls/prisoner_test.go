@@ -527,7 +527,7 @@ var chores = map[string]func() error{
 			return err
 		}
 		res, err := r.Run(context.Background(), sandbox.Job{
-			Image: img, Digest: told("digest"), Inputs: []sandbox.File{{Name: "input", Data: []byte("hello")}},
+			Image: img, Digest: told("digest"), Args: []string{"/guest"}, Inputs: []sandbox.File{{Name: "input", Data: []byte("hello")}},
 			Limits: sandbox.Limits{Gas: sandbox.MaxGas, MemoryBytes: 256 << 20, OutputBytes: 1 << 20, LogBytes: 4096, Wall: time.Minute},
 		})
 		if err == nil && (res.Outcome != sandbox.OK || len(res.Outputs) != 1 || string(res.Outputs[0].Data) != "HELLO" || res.After != sandbox.EmptyState) {
