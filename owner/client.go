@@ -446,7 +446,7 @@ func Ended(c *ledger.Case) error {
 	}
 	words := sentence[s.Outcome]
 	if late := slices.DeleteFunc(slices.Clone(c.Passed), func(p ledger.Pass) bool { return p.Result == nil }); s.Outcome == ledger.ExecutorsFailed && len(late) > 0 {
-		words += fmt.Sprintf("; %d of %d ran out of time, which the function's wall limit gives them", len(late), len(c.Passed))
+		words += fmt.Sprintf("; %d of %d ran out of the time that the function's wall limit gives them", len(late), len(c.Passed))
 	}
 	e := task.Refuse("task-"+string(s.Outcome), "%s", words)
 	e.Fault = string(s.Fault)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
@@ -94,6 +95,7 @@ func (a *app) funcShow(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	b.WriteString("  " + gasWords(m) + "\n")
 	shows, all := capacity(m)
 	b.WriteString("  " + capacityWords(shows, all, params.MaxViews) + "\n")
 	for _, w := range m.Weaknesses() {
@@ -102,6 +104,20 @@ func (a *app) funcShow(ctx context.Context, name string) error {
 	changes(&b, log)
 	ppm, runs := f.Success()
 	return a.print(map[string]any{"function": f, "log": log, "success_ppm": ppm, "runs": runs, "channels": shows, "bits": all}, b.String())
+}
+
+// gasWords are what a run with all the function's gas is paid for: what it uses is
+// the function's affair, what it costs is Alice's.
+func gasWords(m task.Manifest) string {
+	least, most := m.ShownGas(m.Limits.Gas, 0), m.Limits.Gas
+	costs := func(gas uint64) string {
+		if cost, ok := task.GasCost(gas, defaultGasPrice); ok {
+			return cost.String()
+		}
+		return "more than there is"
+	}
+	return fmt.Sprintf("a run is paid for %d to %d gas, at the usual price %s to %s; wall limit %s",
+		least, most, costs(least), costs(most), time.Duration(m.Limits.WallMillis)*time.Millisecond)
 }
 
 // channel is what one thing that is public of a run can carry.
