@@ -170,6 +170,14 @@ type place struct {
 	node   *node // nil if there is nothing
 }
 
+// What the host looks at for a guest is charged as so many bytes: at 100,000 gas a
+// millisecond, which every chain's machines can do (spec §3.5.2), it must never take
+// longer than its gas.
+const (
+	stepBytes  = 128  // one name of a path
+	entryBytes = 1024 // one entry of a directory, to list and to sort
+)
+
 // walk follows a path from a directory, and never above it.
 func (f *files) walk(dir *node, path string) (place, errno) {
 	switch {
@@ -187,6 +195,7 @@ func (f *files) walk(dir *node, path string) (place, errno) {
 	p := place{node: dir}
 	for name := range strings.SplitSeq(path, "/") {
 		at := p.node
+		f.charge(stepBytes)
 		switch {
 		case at == nil:
 			return place{}, enoent
@@ -517,7 +526,7 @@ func (d *descriptor) readDir() errno {
 	d.list = append(make([]entry, 0, 2+len(n.children)), entry{".", n.inode, directory}, entry{"..", up.inode, directory})
 	for name, c := range n.children {
 		d.list = append(d.list, entry{name, c.inode, kindOf(c)})
-		f.charge(64 + len(name))
+		f.charge(entryBytes)
 	}
 	slices.SortFunc(d.list[2:], func(a, b entry) int { return strings.Compare(a.name, b.name) })
 	return success

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -178,4 +179,31 @@ func TestTruncatedFilesGiveTheirMemoryBack(t *testing.T) {
 		t.Errorf("%d MiB are held for nothing", held>>20)
 	}
 	runtime.KeepAlive(f)
+}
+
+// A path of many names and a directory of many entries take time, and so gas: at a
+// thousand for the call alone an honest machine would be out of time before the
+// function is out of gas, and have worked for nothing (spec §3.5.2).
+func TestLookingCostsGas(t *testing.T) {
+	charged := 0
+	f := newFiles(1<<20, 1<<20, func(n int) { charged += n }, func() uint64 { return 1 })
+	for path, names := range map[string]int{"tmp": 1, "tmp/": 2, "tmp/../tmp": 3, strings.Repeat("./", 2000) + "tmp": 2001, "in/none/x": 3} {
+		charged = 0
+		_, _ = f.walk(f.root, path)
+		if charged != names*stepBytes {
+			t.Errorf("%.20s…: charged as %d bytes, want %d names of %d", path, charged, names, stepBytes)
+		}
+	}
+	for i := range 1000 {
+		if e := f.mkdir(f.tmp, fmt.Sprint(i)); e != success {
+			t.Fatal(e)
+		}
+	}
+	for range 2 { // also when it is read again from the start
+		charged = 0
+		d := &descriptor{files: f, node: f.tmp}
+		if e := d.readDir(); e != success || charged != 1000*entryBytes {
+			t.Errorf("a listing of 1000 entries: %v, charged as %d bytes", e, charged)
+		}
+	}
 }
