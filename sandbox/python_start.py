@@ -1,4 +1,4 @@
-# What runs before Bob's program, in its place (spec §9.2.9). Python shows the
+# What runs before Bob's program, in its place (spec §9.2.11). Python shows the
 # lines of a source file in tracebacks and warnings wherever it finds a file of
 # the name that the code was compiled under. So code is compiled under a name
 # that no file has, in brackets, as Python itself has it for what is no file.
