@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/chain"
@@ -54,9 +55,8 @@ var (
 	_ owner.Chain = chainEdge{}
 )
 
-// platform starts the enclaves of this process, one for each task. One of them
-// stands by, started and without any key, since starting takes longer than an
-// agreement.
+// platform starts the enclaves of this process, one for each task. Some stand by,
+// started and without any key, since starting takes longer than an agreement.
 type platform struct {
 	program *tee.Program // of all functions but docker's
 	docker  *tee.Program // of docker functions; nil: they are not run here
@@ -67,9 +67,10 @@ type platform struct {
 
 	unwalled error // why this machine's enclaves have no walls; nil: they have
 
-	mu    sync.Mutex
-	spare map[room]*tee.Enclave // those that stand by
-	wg    sync.WaitGroup
+	mu     sync.Mutex
+	spare  map[room][]*tee.Enclave // those that stand by
+	coming map[room]int            // those that are being started
+	wg     sync.WaitGroup
 }
 
 // ociRuntime is an OCI runtime of this machine.
@@ -81,7 +82,7 @@ type ociRuntime struct {
 // openPlatform finds the enclave programs. It has no runtime for containers
 // before one is chosen.
 func openPlatform(ctx context.Context, oci []string, say func(string, ...any)) (p *platform, err error) {
-	p = &platform{oci: oci, spare: map[room]*tee.Enclave{}}
+	p = &platform{oci: oci, spare: map[room][]*tee.Enclave{}, coming: map[room]int{}}
 	if p.program, err = findProgram(ctx, enclaveProgram, say); err != nil {
 		return nil, err
 	}
@@ -159,37 +160,57 @@ func (p *platform) open(in room) (*tee.Enclave, error) {
 	return p.program.Start(p.ctx, w, finds...)
 }
 
-// prepare starts the next enclave of a room ahead of its task.
+// spares is how many enclaves stand by in a room: a committee that is split for a
+// moment starts more than one.
+const spares = 2
+
+// breath is how long a task has the processors to itself before the next enclave is
+// started: most are over by then.
+const breath = 500 * time.Millisecond
+
+// prepare starts the next enclaves of a room ahead of their tasks.
 func (p *platform) prepare(in room) {
-	e, err := p.open(in)
-	if err != nil {
-		return // the task that needs it will say why
-	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if s := p.spare[in]; s != nil && s.Alive() || p.ctx.Err() != nil {
-		e.Close()
-		return
+	missing := spares - len(p.spare[in]) - p.coming[in]
+	p.coming[in] += max(missing, 0)
+	p.mu.Unlock()
+	for range missing {
+		e, err := p.open(in)
+		p.mu.Lock()
+		p.coming[in]--
+		if err == nil && p.ctx.Err() == nil {
+			p.spare[in] = append(p.spare[in], e)
+		} else if err == nil {
+			e.Close()
+		} // else the task that needs it will say why
+		p.mu.Unlock()
 	}
-	p.spare[in] = e
 }
 
 func (p *platform) take(in room) *tee.Enclave {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.spare[in]
-	delete(p.spare, in)
-	if e != nil && !e.Alive() {
+	for len(p.spare[in]) > 0 {
+		e := p.spare[in][0]
+		p.spare[in] = p.spare[in][1:]
+		if e.Alive() {
+			return e
+		}
 		e.Close()
-		return nil
 	}
-	return e
+	return nil
 }
 
 // start starts an enclave in a room, or takes the one that stands by there.
 func (p *platform) start(in room) (*tee.Enclave, error) {
 	if in.runtime != task.RuntimeDocker { // its program looks for the engine first, which may be gone
-		defer p.wg.Go(func() { p.prepare(in) })
+		defer p.wg.Go(func() {
+			select {
+			case <-time.After(breath):
+				p.prepare(in)
+			case <-p.ctx.Done():
+			}
+		})
 	}
 	if e := p.take(in); e != nil {
 		return e, nil
@@ -274,8 +295,10 @@ func (p *platform) close() error {
 	p.wg.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, e := range p.spare {
-		e.Close()
+	for _, list := range p.spare {
+		for _, e := range list {
+			e.Close()
+		}
 	}
 	err := p.program.Close()
 	if p.docker != nil {
