@@ -44,7 +44,6 @@ const (
 	TagChip         Tag = "chip"
 	TagCommitment   Tag = "commitment"
 	TagCommittee    Tag = "committee"
-	TagCompiled     Tag = "compiled"
 	TagDeposit      Tag = "deposit"
 	TagEvidence     Tag = "evidence"
 	TagExitNonce    Tag = "exit-nonce"

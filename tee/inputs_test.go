@@ -59,8 +59,7 @@ func TestEveryInputIsAccountedFor(t *testing.T) {
 	}
 }
 
-// A host cannot say two platforms, of which one would quote and another derive
-// keys, nor one of another kind.
+// A host cannot say two platforms, nor one of another kind.
 func TestOnePlatform(t *testing.T) {
 	sim, hardware := &Simulated{Measurement: [32]byte{7}}, &vmQuoter
 	for name, p := range map[string]Platform{
@@ -79,22 +78,12 @@ func TestOnePlatform(t *testing.T) {
 			t.Errorf("%s: %T", name, q)
 		}
 	}
-	for kind, derives := range map[attest.Kind]bool{attest.Simulated: true, attest.TPM: true, attest.SEVSNP: true, attest.Nitro: false} {
-		p := Platform{Kind: kind}
-		switch kind {
-		case attest.Simulated:
-			p.Simulated = sim
-		case attest.TPM:
-			p.TPM = &tpmQuoter
-		case attest.SEVSNP:
-			p.VM = hardware
-		}
-		q, err := p.Quoter()
-		if err != nil || q.Kind() != kind {
+	for kind, p := range map[attest.Kind]Platform{
+		attest.Simulated: {Simulated: sim}, attest.TPM: {TPM: &tpmQuoter}, attest.SEVSNP: {VM: hardware}, attest.Nitro: {},
+	} {
+		p.Kind = kind
+		if q, err := p.Quoter(); err != nil || q.Kind() != kind {
 			t.Errorf("%s: %v", kind, err)
-		}
-		if _, ok := q.(Sealer); ok != derives {
-			t.Errorf("%s derives keys: %t", kind, ok)
 		}
 	}
 }
@@ -103,27 +92,6 @@ var (
 	vmQuoter  = tsm.Quoter{Is: attest.SEVSNP}
 	tpmQuoter = tpm.Quoter{Path: tpm.DefaultPath}
 )
-
-// A simulated key is of the chip, the program and the label.
-func TestSimulatedSealingKey(t *testing.T) {
-	key := func(s Simulated, label byte) string {
-		q, err := Platform{Kind: attest.Simulated, Simulated: &s}.Quoter()
-		if err != nil {
-			t.Fatal(err)
-		}
-		k, err := q.(Sealer).SealingKey([32]byte{label})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return k.String()
-	}
-	again := key(Simulated{}, 1)
-	seen := []string{again, key(Simulated{ChipSeed: [32]byte{1}}, 1), key(Simulated{Measurement: [32]byte{1}}, 1), key(Simulated{}, 2)}
-	slices.Sort(seen)
-	if len(slices.Compact(seen)) != 4 || key(Simulated{}, 1) != again {
-		t.Error(seen)
-	}
-}
 
 // An enclave does not start in an environment that is not the one given to it:
 // the Go runtime obeys words in there.

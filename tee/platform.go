@@ -28,21 +28,13 @@ type Simulated struct {
 	Measurement task.Hash `cbor:"2,keyasint"` // of the Program that the host started as enclave
 }
 
-// Sealer is a [attest.Quoter] that can derive keys, too. Another program, or
-// another machine, is never given the same; a host is, if it may make the
-// platform what it likes (spec §12.3.8).
-type Sealer interface {
-	SealingKey(label task.Hash) (task.Hash, error)
-}
-
-// Quoter is what quotes by the platform, and what derives keys if that is a
-// [Sealer]: they cannot be of two platforms. Nothing may be said of another kind.
+// Quoter is what quotes by the platform. Nothing may be said of another kind.
 func (p Platform) Quoter() (attest.Quoter, error) {
 	var q attest.Quoter
 	said := 0
 	if p.Simulated != nil {
 		said++
-		q = simulated{attest.Platform{Chip: ed25519.NewKeyFromSeed(p.Simulated.ChipSeed[:]), Measurement: p.Simulated.Measurement}.Quoter(), *p.Simulated}
+		q = attest.Platform{Chip: ed25519.NewKeyFromSeed(p.Simulated.ChipSeed[:]), Measurement: p.Simulated.Measurement}.Quoter()
 	}
 	if p.TPM != nil {
 		said++
@@ -73,15 +65,4 @@ func (p Platform) Needs() []string {
 		return []string{nsm.Path}
 	}
 	return nil
-}
-
-// simulated derives keys as it quotes: from what its host has given it.
-type simulated struct {
-	attest.Quoter
-	Simulated
-}
-
-// SealingKey is one that calls itself simulated: the host knows it.
-func (s simulated) SealingKey(label task.Hash) (task.Hash, error) {
-	return task.H(task.TagCompiled, []byte(attest.Simulated), s.ChipSeed[:], s.Measurement[:], label[:]), nil
 }

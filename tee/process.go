@@ -133,18 +133,25 @@ func (e *Enclave) Release(r task.Release) error {
 	return err
 }
 
-// Run hands the blobs in, the image in the clear, and what an earlier enclave
-// has compiled. It returns the signed result, the output, encrypted to Alice, and
-// what this enclave has compiled, if that is to be kept.
-func (e *Enclave) Run(q Run) (r task.SignedResult, output, compiled []byte, err error) {
+// Run hands the blobs in, the image in the clear, and that compiled. It returns
+// the signed result and the output, encrypted to Alice, and nothing else of what a
+// function may have made the enclave say.
+func (e *Enclave) Run(q Run) (r task.SignedResult, output []byte, err error) {
 	a, err := e.call(Request{Run: &q})
 	if err != nil {
-		return r, nil, nil, err
+		return r, nil, err
 	}
 	if a.Result == nil {
-		return r, nil, nil, errors.New("enclave: no result in its answer")
+		return r, nil, errors.New("enclave: no result in its answer")
 	}
-	return *a.Result, a.Output, a.Compiled, nil
+	return *a.Result, a.Output, nil
+}
+
+// Compile has an enclave that has begun nothing compile a public module; the
+// enclave ends.
+func (e *Enclave) Compile(module []byte) ([]byte, error) {
+	a, err := e.call(Request{Compile: &Compile{Module: module}})
+	return a.Compiled, err
 }
 
 // Exit returns the exit evidence; the enclave ends.

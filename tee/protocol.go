@@ -34,6 +34,13 @@ type Request struct {
 	Exit    *Exit         `cbor:"4,keyasint,omitempty"`
 	Quote   *Quote        `cbor:"5,keyasint,omitempty"`
 	Unveil  *Quote        `cbor:"6,keyasint,omitempty"` // whether the evidence was a canary
+	Compile *Compile      `cbor:"7,keyasint,omitempty"` // in the place of all others
+}
+
+// Compile asks an enclave to compile a public module and to do nothing else: it
+// answers with a [Compiled], and ends.
+type Compile struct {
+	Module []byte `cbor:"1,keyasint"`
 }
 
 // Begin tells the enclave what it is for. It answers with evidence.
@@ -56,13 +63,10 @@ type Run struct {
 	Code  []byte `cbor:"1,keyasint"`
 	Input []byte `cbor:"2,keyasint"`
 	Image []byte `cbor:"3,keyasint"` // in the clear
-	// Compiled is what an earlier enclave gave back, or nothing: at most
-	// [MaxCompiled] bytes. It is opened by a key of the TEE's, or not used.
+	// Compiled is the image, compiled, or nothing. It is used only if it is what
+	// the enclave program has in [Public], byte for byte.
 	Compiled []byte `cbor:"4,keyasint,omitempty"`
 }
-
-// MaxCompiled bounds what an enclave keeps of a compilation, in bytes.
-const MaxCompiled = 256 << 20
 
 // Exit asks for the last evidence; then the enclave ends.
 type Exit struct {
@@ -77,7 +81,7 @@ type Response struct {
 	Result   *task.SignedResult `cbor:"2,keyasint,omitempty"`
 	Output   []byte             `cbor:"3,keyasint,omitempty"` // the encrypted output blob
 	Proof    *[81]byte          `cbor:"5,keyasint,omitempty"` // of a canary, with evidence in earnest
-	Compiled []byte             `cbor:"6,keyasint,omitempty"` // sealed, for the next enclave; the node's to keep or to lose
+	Compiled []byte             `cbor:"6,keyasint,omitempty"` // of a compile job alone
 	Error    string             `cbor:"4,keyasint,omitempty"`
 }
 

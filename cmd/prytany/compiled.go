@@ -3,47 +3,72 @@ package main
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 )
 
-// compiledFile is the file with what an enclave has compiled of a function's public
-// image. It is sealed: the node can lose it, and that is all. Empty: there is
-// nothing to compile.
-type compiledFile string
+// compiledFile is a public interpreter, compiled, in a file of a worker's. Whoever
+// runs it looks whether it is what it should be; the worker can lose it, and that
+// is all.
+type compiledFile struct {
+	path        string // empty: nothing is kept
+	interpreter string // its digest
+	known       tee.Interpreters
+}
 
 // maxKept is how many such files a worker has.
 const maxKept = 4
 
-func keptFor(dir string, m task.Manifest) compiledFile {
-	if m.Runtime != task.RuntimePython || dir == "" {
-		return ""
+// keptFor is the file for a function's image and an enclave program.
+func keptFor(dir string, m task.Manifest, program task.Hash) compiledFile {
+	if m.Runtime != task.RuntimePython || dir == "" || len(tee.Public[m.Image.Digest]) == 0 {
+		return compiledFile{}
 	}
-	return compiledFile(filepath.Join(dir, fmt.Sprintf("%x", sha256.Sum256([]byte(m.Image.Digest)))))
+	name := sha256.Sum256(append(program[:], m.Image.Digest...))
+	return compiledFile{filepath.Join(dir, hex.EncodeToString(name[:])), m.Image.Digest, tee.Public}
 }
 
-// read returns nothing where there is nothing that an enclave would look at.
-func (k compiledFile) read() []byte {
-	raw, err := readFile(string(k), tee.MaxCompiled)
-	if err != nil {
+// compiling has one enclave compile at a time: a second one would make the same.
+var compiling sync.Mutex
+
+// of is what an enclave would take, or nothing. What is not there is compiled
+// first, once: if something else comes of it, since this is another processor than
+// the table's, an empty file says so.
+func (k compiledFile) of(image []byte, compile func([]byte) ([]byte, error)) []byte {
+	if k.path == "" {
 		return nil
 	}
+	compiling.Lock()
+	defer compiling.Unlock()
+	raw, err := readFile(k.path, tee.MaxCompiled)
+	if err == nil && (len(raw) == 0 || k.known.Has(k.interpreter, raw)) {
+		return raw
+	}
+	if k.interpreter != fmt.Sprintf("sha256:%x", sha256.Sum256(image)) {
+		return nil // strangers' modules are compiled in their own time
+	}
+	if raw, err = compile(image); err != nil {
+		return nil
+	}
+	if !k.known.Has(k.interpreter, raw) {
+		raw = nil
+	}
+	k.write(raw)
 	return raw
 }
 
 // write replaces the file, and makes room for it. What cannot be kept is made
 // again.
-func (k compiledFile) write(sealed []byte) {
-	if k == "" {
-		return
-	}
-	dir := filepath.Dir(string(k))
+func (k compiledFile) write(compiled []byte) {
+	dir := filepath.Dir(k.path)
 	if os.MkdirAll(dir, 0o700) != nil {
 		return
 	}
@@ -51,12 +76,12 @@ func (k compiledFile) write(sealed []byte) {
 	if err != nil {
 		return
 	}
-	_, err = part.Write(sealed)
+	_, err = part.Write(compiled)
 	if e := part.Close(); err == nil {
 		err = e
 	}
 	if err == nil {
-		err = os.Rename(part.Name(), string(k))
+		err = os.Rename(part.Name(), k.path)
 	}
 	if err != nil {
 		_ = os.Remove(part.Name())

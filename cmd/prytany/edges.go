@@ -218,8 +218,19 @@ func (p *platform) start(in room) (*tee.Enclave, error) {
 	return p.open(in)
 }
 
-// enclaves gives a worker its enclaves, which quote by its own platform. What
-// they compile is kept in a directory of its.
+// compile has an enclave of its own compile a public module: within walls through
+// which nothing is let, and with nothing else to do.
+func (p *platform) compile(module []byte) ([]byte, error) {
+	e, err := p.open(room{runtime: task.RuntimeWasm})
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	return e.Compile(module)
+}
+
+// enclaves gives a worker its enclaves, which quote by its own platform. What is
+// compiled for them is kept in a directory of its.
 func (p *platform) enclaves(by func(program task.Hash) tee.Platform, compiled string) func(context.Context, task.Function) (node.Enclave, error) {
 	return func(_ context.Context, f task.Function) (node.Enclave, error) {
 		in, program := room{runtime: f.Manifest.Runtime}, p.program
@@ -240,7 +251,8 @@ func (p *platform) enclaves(by func(program task.Hash) tee.Platform, compiled st
 		if err != nil {
 			return nil, err
 		}
-		return enclaveEdge{e, platform, keptFor(compiled, f.Manifest)}, nil
+		kept := keptFor(compiled, f.Manifest, program.Measurement)
+		return enclaveEdge{e, platform, func(image []byte) []byte { return kept.of(image, p.compile) }}, nil
 	}
 }
 
@@ -310,20 +322,14 @@ func (p *platform) close() error {
 // enclaveEdge is an enclave process on a worker's platform.
 type enclaveEdge struct {
 	*tee.Enclave
-	by   tee.Platform
-	kept compiledFile
+	by       tee.Platform
+	compiled func(image []byte) []byte // what there is of an image, compiled
 }
 
 func (e enclaveEdge) Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash) ([]byte, error) {
 	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, Platform: e.by})
 }
 
-// Run brings the enclave what an earlier one has compiled, and keeps what this
-// one has.
 func (e enclaveEdge) Run(code, input, image []byte) (task.SignedResult, []byte, error) {
-	r, output, compiled, err := e.Enclave.Run(tee.Run{Code: code, Input: input, Image: image, Compiled: e.kept.read()})
-	if err == nil && compiled != nil {
-		e.kept.write(compiled)
-	}
-	return r, output, err
+	return e.Enclave.Run(tee.Run{Code: code, Input: input, Image: image, Compiled: e.compiled(image)})
 }

@@ -54,10 +54,6 @@ package gas
 
 import "fmt"
 
-// Version counts the changes of what the rewriter makes of a module. What was
-// compiled of one is good for no other (spec §9.2.7).
-const Version = 3
-
 // Limits on modules. Those that browsers have are theirs.
 const (
 	MaxModule = 64 << 20 // bytes of a module

@@ -2,84 +2,100 @@ package enclave
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
-	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/sandbox"
-	"github.com/prytany/prytany/sandbox/gas"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
-	"golang.org/x/sys/cpu"
 )
 
-// engine is the one that compiles, at the version of go.mod.
-const engine = "wazero v1.12.0"
-
-// compiled is what becomes of an interpreter, which takes seconds to compile:
-// sealed, it goes out to the node, which brings it to the next enclave. The node
-// can lose it and cannot make it: the key is one that the TEE derives.
-type compiled struct {
-	platform attest.Quoter // whose key it is, if it derives any
-	sealed   []byte        // what an earlier enclave has made, if it is not something else
-	made     []byte        // what this one has, if it had to
+// compile does a compile job, in a process that does nothing else: it has no task,
+// no key and no platform, and runs nothing of the module. What it makes goes to
+// the node, which may bring it to others or may not; they look for themselves
+// whether it is what it should be.
+func compile(ctx context.Context, module []byte) (encoded []byte, err error) {
+	w, dir, done, err := engine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if err := w.Compile(ctx, module); err != nil {
+		return nil, err
+	}
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		encoded = task.Encode(tee.Compiled{Name: name, Data: data})
+		return fs.SkipAll
+	})
+	if err == nil && (encoded == nil || len(encoded) > tee.MaxCompiled) {
+		err = errors.New("there is nothing to keep of this module, or too much")
+	}
+	return encoded, err
 }
 
-// label says for what a compiled module is good: for nothing but this module,
-// rewritten and compiled by just these, for just this processor (spec §9.2.7).
-func label(engine string, rewriter int, digest string) task.Hash {
-	processor := fmt.Sprintf("%s %+v %+v", runtime.GOARCH, cpu.X86, cpu.ARM64)
-	return task.H(task.TagCompiled, []byte(engine), fmt.Append(nil, rewriter), []byte(processor), []byte(digest))
-}
-
-// aead seals and opens what was compiled of a module; nil where the TEE derives
-// no key.
-func (c *compiled) aead(label task.Hash) cipher.AEAD {
-	s, ok := c.platform.(tee.Sealer)
-	if !ok {
-		return nil
+// interpreter opens an engine for one of the interpreters, and spares it the
+// compilation if compiled is what that makes.
+func interpreter(ctx context.Context, known tee.Interpreters, digest string, compiled []byte) (Runner, func(), error) {
+	if !known.Has(digest, compiled) {
+		return module(ctx)
 	}
-	key, err := s.SealingKey(label)
-	if err != nil {
-		return nil
-	}
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		return nil
-	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil
-	}
-	return aead
-}
-
-// interpreter opens an engine for a public module, with what an earlier enclave
-// has compiled of it. What this one compiles is sealed when the engine is closed.
-func (c *compiled) interpreter(ctx context.Context, digest string) (Runner, func(), error) {
-	sweep(scratch())
-	dir, err := os.MkdirTemp(scratch(), fmt.Sprintf("%s%d-", compiledPrefix, os.Getpid()))
+	w, dir, done, err := engine(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	aead := c.aead(label(engine, gas.Version, digest))
-	found := aead != nil && restore(aead, c.sealed, dir)
-	r, err := sandbox.NewWasmCached(ctx, dir)
-	if err != nil {
-		return nil, nil, errors.Join(err, os.RemoveAll(dir))
+	if err := restore(dir, compiled); err != nil {
+		done()
+		return nil, nil, err
 	}
-	return r, func() {
-		_ = r.Close(ctx)
-		if aead != nil && !found {
-			c.made = save(aead, dir) // without it the next one compiles again
-		}
+	return w, done, nil
+}
+
+// module opens an engine that keeps nothing.
+func module(ctx context.Context) (Runner, func(), error) {
+	w, err := sandbox.NewWasm(ctx)
+	return w, func() { _ = w.Close(ctx) }, err
+}
+
+// restore puts compiled code where the engine looks for it.
+func restore(dir string, encoded []byte) error {
+	c, err := task.Decode[tee.Compiled](encoded, tee.MaxCompiled)
+	if err != nil {
+		return err
+	}
+	if !filepath.IsLocal(c.Name) {
+		return fmt.Errorf("%q leads out of the engine's directory", c.Name)
+	}
+	to := filepath.Join(dir, c.Name)
+	return errors.Join(os.MkdirAll(filepath.Dir(to), 0o700), os.WriteFile(to, c.Data, 0o600))
+}
+
+// engine opens one that keeps what it compiles in a directory of this process's.
+func engine(ctx context.Context) (w *sandbox.Wasm, dir string, done func(), err error) {
+	sweep(scratch())
+	dir, err = os.MkdirTemp(scratch(), fmt.Sprintf("%s%d-", compiledPrefix, os.Getpid()))
+	if err != nil {
+		return nil, "", nil, err
+	}
+	if w, err = sandbox.NewWasmCached(ctx, dir); err != nil {
+		return nil, "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return w, dir, func() {
+		_ = w.Close(ctx)
 		_ = os.RemoveAll(dir)
 	}, nil
 }
@@ -107,51 +123,4 @@ func sweep(dir string) {
 			_ = os.RemoveAll(path)
 		}
 	}
-}
-
-// module is a file of the engine's own cache.
-type module struct {
-	Path string `cbor:"1,keyasint"`
-	Data []byte `cbor:"2,keyasint"`
-}
-
-// restore puts what an earlier enclave has sealed into a directory of this
-// one's; false if that cannot be opened by its key.
-func restore(aead cipher.AEAD, sealed []byte, dir string) bool {
-	if len(sealed) > tee.MaxCompiled {
-		return false
-	}
-	raw, err := aead.Open(nil, nil, sealed, nil)
-	if err != nil {
-		return false
-	}
-	m, err := task.Decode[module](raw, tee.MaxCompiled)
-	if err != nil || !filepath.IsLocal(m.Path) {
-		return false
-	}
-	to := filepath.Join(dir, m.Path)
-	return os.MkdirAll(filepath.Dir(to), 0o700) == nil && os.WriteFile(to, m.Data, 0o600) == nil
-}
-
-// save seals the one module that an engine has compiled into a directory; nil
-// if there is none, or it is too long.
-func save(aead cipher.AEAD, dir string) (sealed []byte) {
-	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasSuffix(path, ".tmp") { // the engine is still at it
-			return err
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		if body := task.Encode(module{rel, data}); len(body)+aead.Overhead() <= tee.MaxCompiled {
-			sealed = aead.Seal(nil, nil, body, nil)
-		}
-		return fs.SkipAll
-	})
-	return sealed
 }

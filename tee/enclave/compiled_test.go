@@ -2,25 +2,21 @@ package enclave
 
 import (
 	"bytes"
-	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/sandbox"
-	"github.com/prytany/prytany/sandbox/gas"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
+	"github.com/prytany/prytany/tee/walls"
 )
 
 // exits is a module whose _start ends with an exit code.
@@ -30,52 +26,32 @@ func exits(code byte) []byte {
 		"\x07\x0a\x01\x06_start\x00\x01" + "\x0a\x08\x01\x06\x00\x41" + string(code) + "\x10\x00\x0b")
 }
 
-// compile is the file that the engine makes of a module.
-func compile(t *testing.T, code []byte) module {
+// made is what a compile job makes of a module.
+func made(t *testing.T, code []byte) (encoded []byte, c tee.Compiled) {
 	t.Helper()
-	dir := t.TempDir()
-	w, err := sandbox.NewWasmCached(context.Background(), dir)
+	encoded, err := compile(t.Context(), code)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Compile(context.Background(), code); err != nil {
+	if c, err = task.Decode[tee.Compiled](encoded, tee.MaxCompiled); err != nil {
 		t.Fatal(err)
 	}
-	_ = w.Close(context.Background())
-	var m module
-	_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			m.Path, _ = filepath.Rel(dir, p)
-			m.Data, err = os.ReadFile(p)
-		}
-		return err
-	})
-	if m.Data == nil {
-		t.Fatal("the engine keeps nothing")
-	}
-	return m
+	return encoded, c
 }
 
 func digestOf(image []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(image)) }
 
-// sealedBy is what an enclave on a platform would give out of a file.
-func sealedBy(t *testing.T, p tee.Platform, label task.Hash, m module) []byte {
-	t.Helper()
-	q, err := p.Quoter()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return (&compiled{platform: q}).aead(label).Seal(nil, nil, task.Encode(m), nil)
-}
-
-func simulatedPlatform(seed byte, measurement task.Hash) tee.Platform {
-	return tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: [32]byte{seed}, Measurement: measurement}}
+// interpreters are modules, and what an enclave program has of each in its table.
+func interpreters(module, compiled []byte) tee.Interpreters {
+	return tee.Interpreters{digestOf(module): {fmt.Sprintf("%x", sha256.Sum256(compiled))}}
 }
 
 // interpreted is a stage whose function is a script for an interpreter.
-func interpreted(t *testing.T, image []byte) *stage {
+func interpreted(t *testing.T, image []byte, table tee.Interpreters) *stage {
 	t.Helper()
-	s := newStage(t)
+	rs := Standard("")
+	rs[task.RuntimePython] = Runtime{Walls: walls.Modules, interprets: table}
+	s := newStageOf(t, rs)
 	layer, err := sandbox.PackLayer(fstest.MapFS{"main.py": {Data: []byte("x")}})
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +68,12 @@ func interpreted(t *testing.T, image []byte) *stage {
 }
 
 // runWith runs the stage's task with what a host brings as compiled code.
-func (s *stage) runWith(image, sealed []byte) tee.Response {
+func (s *stage) runWith(image, compiled []byte) task.Outcome {
+	s.t.Helper()
+	return s.answer(image, compiled).Result.Result.Outcome
+}
+
+func (s *stage) answer(image, compiled []byte) tee.Response {
 	s.t.Helper()
 	ev := s.start()
 	want, policy, ref := s.expected()
@@ -101,149 +82,112 @@ func (s *stage) runWith(image, sealed []byte) tee.Response {
 	}
 	s.release(ev, task.Alice, s.alice)
 	s.release(ev, task.Bob, s.bob)
-	a := s.ask(tee.Request{Run: &tee.Run{Code: s.code, Input: s.input, Image: image, Compiled: sealed}})
+	a := s.ask(tee.Request{Run: &tee.Run{Code: s.code, Input: s.input, Image: image, Compiled: compiled}})
 	if a.Result == nil {
 		s.t.Fatal(a.Error)
 	}
 	return a
 }
 
-// A host that brings machine code of its own for a public interpreter does not
-// have it run. Until 5808ac2 it named the key of the seal, and it ran.
-func TestHostCannotPoisonCompiledCode(t *testing.T) {
+// Code that was made for a public interpreter and is not what the compiler makes of
+// it does not run, whoever brings it: the host, or a guest that had escaped in an
+// earlier enclave of that machine and had all of its platform. Until 5808ac2 the host
+// named the key of a seal, and its code ran; until 4a401ec such a guest could have
+// the key derived, and its code ran.
+func TestForgedCompiledCode(t *testing.T) {
 	honest, evil := exits(0), exits(7)
-	poison := module{compile(t, honest).Path, compile(t, evil).Data}
-	here, at := simulatedPlatform(1, task.Hash{7}), label(engine, gas.Version, digestOf(honest)) // the stage's
-	own, err := aes.NewCipher(bytes.Repeat([]byte{0x66}, 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ownKey, err := cipher.NewGCMWithRandomNonce(own)
-	if err != nil {
-		t.Fatal(err)
-	}
-	good := interpreted(t, honest).runWith(honest, nil).Compiled
-	if good == nil {
-		t.Fatal("nothing was kept")
+	good, of := made(t, honest)
+	other, code := made(t, evil)
+	poison := task.Encode(tee.Compiled{Name: of.Name, Data: code.Data})
+	table := interpreters(honest, good)
+	table[digestOf(evil)] = interpreters(evil, other)[digestOf(evil)]
+	within := func(table tee.Interpreters, brought []byte) task.Outcome {
+		t.Helper()
+		return interpreted(t, honest, table).runWith(honest, brought)
 	}
 	altered := bytes.Clone(good)
 	altered[len(altered)/2] ^= 1
 	for name, brought := range map[string][]byte{
-		"in the clear":                        task.Encode(poison),
-		"under a key of the host's":           ownKey.Seal(nil, nil, task.Encode(poison), nil),
-		"under the zero key":                  zeroKey(t).Seal(nil, nil, task.Encode(poison), nil),
-		"by an enclave of another program":    sealedBy(t, simulatedPlatform(1, task.Hash{8}), at, poison),
-		"by an enclave on another chip":       sealedBy(t, simulatedPlatform(2, task.Hash{7}), at, poison),
-		"for another engine":                  sealedBy(t, here, label("wazero v1.11.0", gas.Version, digestOf(honest)), poison),
-		"for another rewriter":                sealedBy(t, here, label(engine, gas.Version-1, digestOf(honest)), poison),
-		"of another module":                   sealedBy(t, here, label(engine, gas.Version, digestOf(evil)), compile(t, evil)),
-		"honest, and altered":                 altered,
-		"honest, and cut short":               good[:len(good)-1],
-		"honest, with something behind it":    append(bytes.Clone(good), 0),
-		"shorter than a seal":                 {1},
-		"of a path that leads out":            sealedBy(t, here, at, module{"../" + poison.Path, poison.Data}),
-		"of an absolute path":                 sealedBy(t, here, at, module{"/tmp/" + poison.Path, poison.Data}),
-		"sealed, and nothing that is decoded": zeroKey(t).Seal(nil, nil, nil, nil),
+		"forged":                            poison,
+		"of another interpreter":            other,
+		"of this one, under another's name": task.Encode(tee.Compiled{Name: code.Name, Data: of.Data}),
+		"of a path that leads out":          task.Encode(tee.Compiled{Name: "../" + of.Name, Data: code.Data}),
+		"of an absolute path":               task.Encode(tee.Compiled{Name: "/tmp/" + of.Name, Data: code.Data}),
+		"altered":                           altered,
+		"cut short":                         good[:len(good)-1],
+		"with something behind it":          append(bytes.Clone(good), 0),
+		"good, and then forged":             slices.Concat(good, poison),
+		"nothing":                           nil,
+		"one byte":                          {1},
 	} {
-		t.Run(name, func(t *testing.T) {
-			a := interpreted(t, honest).runWith(honest, brought)
-			if o := a.Result.Result.Outcome; o != task.RunOK {
-				t.Errorf("the outcome is %s: the host's machine code ran", o)
-			}
-			if a.Compiled == nil {
-				t.Error("it was taken for good: the next enclave is given it again")
-			}
-		})
-	}
-	// What the enclave itself has sealed is used, and nothing comes back; and the
-	// poison is one: with the right key it would have run.
-	if a := interpreted(t, honest).runWith(honest, good); a.Compiled != nil || a.Result.Result.Outcome != task.RunOK {
-		t.Errorf("its own was not used: %s", a.Result.Result.Outcome)
-	}
-	if a := interpreted(t, honest).runWith(honest, sealedBy(t, here, at, poison)); a.Result.Result.Outcome == task.RunOK {
-		t.Error("this test would not notice")
-	}
-}
-
-func zeroKey(t *testing.T) cipher.AEAD {
-	t.Helper()
-	b, err := aes.NewCipher(make([]byte, 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := cipher.NewGCMWithRandomNonce(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-// counting is an AEAD that says how often it was used.
-type counting struct {
-	cipher.AEAD
-	opened int
-}
-
-func (c *counting) Open(dst, nonce, sealed, data []byte) ([]byte, error) {
-	c.opened++
-	return c.AEAD.Open(dst, nonce, sealed, data)
-}
-
-// What is too long is not looked at, and a platform that derives no key, or
-// cannot, has nothing kept.
-func TestCompiledCodeIsBounded(t *testing.T) {
-	c := &counting{AEAD: zeroKey(t)}
-	if restore(c, make([]byte, tee.MaxCompiled+1), t.TempDir()) || c.opened != 0 {
-		t.Error("it was opened")
-	}
-	if tee.MaxFrame < 3*task.MaxBlob+tee.MaxCompiled {
-		t.Error("a run with the longest blobs and compiled code does not fit into a frame")
-	}
-	for name, q := range map[string]attest.Quoter{
-		"none": nil, "no key": attest.Platform{}.Quoter(), "a key that fails": failing{attest.Platform{}.Quoter()},
-	} {
-		if (&compiled{platform: q}).aead(task.Hash{}) != nil {
-			t.Errorf("%s: a key", name)
+		if o := within(table, brought); o != task.RunOK {
+			t.Errorf("%s: the outcome is %s: it ran", name, o)
 		}
 	}
-}
-
-// A compilation that a run did not wait for goes on: half of what it writes is not
-// kept. The next enclave would take it for what there is to have, use nothing of it,
-// and keep nothing better.
-func TestHalfOfAModuleIsNotKept(t *testing.T) {
-	dir := t.TempDir()
-	whole := filepath.Join(dir, compile(t, exits(0)).Path)
-	if err := errors.Join(os.MkdirAll(filepath.Dir(whole), 0o700), os.WriteFile(whole+".123.tmp", []byte("half"), 0o600)); err != nil {
-		t.Fatal(err)
+	// What is in the table is used; so this test would notice.
+	if o := within(table, good); o != task.RunOK {
+		t.Errorf("the interpreter, compiled: %s", o)
 	}
-	if save(zeroKey(t), dir) != nil {
-		t.Error("half of it was kept")
+	if o := within(interpreters(honest, poison), poison); o == task.RunOK {
+		t.Error("what is in the table was not used")
 	}
-	if err := os.WriteFile(whole, []byte("whole"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	to := t.TempDir()
-	if !restore(zeroKey(t), save(zeroKey(t), dir), to) {
-		t.Fatal("nothing was kept")
-	}
-	if raw, err := os.ReadFile(filepath.Join(to, compile(t, exits(0)).Path)); string(raw) != "whole" {
-		t.Errorf("%q, %v", raw, err)
+	// In the table of one interpreter it is not in that of another.
+	if o := within(interpreters(evil, poison), poison); o != task.RunOK {
+		t.Errorf("what is another interpreter's in the table: %s", o)
 	}
 }
 
-type failing struct{ attest.Quoter }
+// An enclave compiles for others or has a task, and never both; and what it makes is
+// the same each time.
+func TestCompileJob(t *testing.T) {
+	want, _ := made(t, exits(0))
+	for range 2 {
+		s := newStage(t)
+		if a := s.ask(tee.Request{Compile: &tee.Compile{Module: exits(0)}}); !bytes.Equal(a.Compiled, want) || a.Error != "" {
+			t.Errorf("%d bytes, %s", len(a.Compiled), a.Error)
+		}
+		if err := <-s.ended; err != nil {
+			t.Error(err)
+		}
+	}
+	s := newStage(t)
+	if a := s.ask(tee.Request{Compile: &tee.Compile{Module: []byte("no module")}}); a.Error == "" || a.Compiled != nil {
+		t.Errorf("no module: %d bytes", len(a.Compiled))
+	}
+	if err := <-s.ended; err != nil {
+		t.Error(err)
+	}
+	s = newStage(t)
+	s.start()
+	if a := s.ask(tee.Request{Compile: &tee.Compile{Module: exits(0)}}); a.Error == "" || a.Compiled != nil {
+		t.Error("an enclave with a task compiled for others")
+	}
+	if left, _ := filepath.Glob(filepath.Join(scratch(), fmt.Sprintf("%s%d-*", compiledPrefix, os.Getpid()))); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
 
-func (failing) SealingKey(task.Hash) (task.Hash, error) { return task.Hash{}, os.ErrNotExist }
-
-// The engine is that of go.mod: what another has compiled is not run by it.
-func TestEngineIsThatOfTheModule(t *testing.T) {
+// The table is of the engine of go.mod: another finds nothing there that it takes.
+func TestTableIsOfTheEngine(t *testing.T) {
 	raw, err := os.ReadFile("../../go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}
+	const engine = "wazero v1.12.0"
 	if !strings.Contains(string(raw), "\tgithub.com/tetratelabs/"+engine+"\n") {
-		t.Errorf("go.mod has another version than %q", engine)
+		t.Errorf("go.mod has another engine than %s: renew tee.Public (cmd/prytany TestPublicInterpreters), and note it here", engine)
+	}
+}
+
+// What a run answers has nothing compiled in it, compiled before or anew.
+func TestRunHandsNothingCompiledOut(t *testing.T) {
+	honest := exits(0)
+	good, _ := made(t, honest)
+	for _, brought := range [][]byte{nil, good} {
+		s := interpreted(t, honest, interpreters(honest, good))
+		if a := s.answer(honest, brought); a.Compiled != nil {
+			t.Errorf("%d bytes", len(a.Compiled))
+		}
 	}
 }
 

@@ -8,6 +8,7 @@
 package enclave
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -50,7 +51,7 @@ func serve(r io.Reader, w io.Writer, runtimes Runtimes, within *walls.Profile, c
 		if err := tee.WriteFrame(w, a); err != nil {
 			return err
 		}
-		if q.Exit != nil {
+		if q.Exit != nil || q.Compile != nil {
 			return nil
 		}
 	}
@@ -112,6 +113,9 @@ func (s *secret) decrypt(file []byte, named task.Blob) (plain []byte, blame bool
 
 func (e *enclave) answer(q tee.Request) (tee.Response, error) {
 	switch {
+	case q.Compile != nil && e.begin == nil:
+		made, err := compile(context.Background(), q.Compile.Module)
+		return tee.Response{Compiled: made}, err
 	case q.Begin != nil && e.begin == nil:
 		return e.start(q.Begin)
 	case q.Quote != nil && e.begin != nil && !e.ran:
@@ -125,7 +129,7 @@ func (e *enclave) answer(q tee.Request) (tee.Response, error) {
 	case q.Exit != nil && e.ran:
 		return e.exit(*q.Exit)
 	}
-	return tee.Response{}, errors.New("out of order: begin, two releases, run, exit")
+	return tee.Response{}, errors.New("out of order: begin, two releases, run, exit; or compile alone")
 }
 
 // start makes the keys and the pre-run evidence.
@@ -262,8 +266,8 @@ func (e *enclave) run(q tee.Run) (tee.Response, error) {
 		Task: e.begin.Context.Task, Attempt: e.begin.Context.Attempt, View: e.begin.Context.View,
 		Node: e.begin.Context.Node, Evidence: e.input.shown, PreState: e.evidence.State, // what was judged, not what was quoted last
 	}
-	m, compiled := e.begin.Function.Manifest, compiled{sealed: q.Compiled, platform: e.quoter}
-	ran, err := e.execute(q, &compiled)
+	m := e.begin.Function.Manifest
+	ran, err := e.execute(q)
 	if err != nil {
 		return tee.Response{}, err
 	}
@@ -283,7 +287,7 @@ func (e *enclave) run(q tee.Run) (tee.Response, error) {
 	}
 	signed := task.SignedResult{Result: res, Signature: task.Sign(e.signKey, res.Hash())}
 	e.clock.until(began.Add(handOut(m, ran.outcome, e.clock.now().Sub(began))))
-	return tee.Response{Result: &signed, Output: output, Compiled: compiled.made}, nil
+	return tee.Response{Result: &signed, Output: output}, nil
 }
 
 // handOut is when a result is handed out, after the run began (spec §9.5.7): one that

@@ -333,7 +333,7 @@ func TestRuntimesOfTheSimulatedTier(t *testing.T) {
 			t.Errorf("%s, without docker: %v", kind, err)
 		}
 	}
-	if _, _, err := Standard("").open(t.Context(), task.Manifest{Runtime: task.RuntimeDocker}, &compiled{}); err == nil || !strings.Contains(err.Error(), "no runtime") {
+	if _, _, err := Standard("").open(t.Context(), task.Manifest{Runtime: task.RuntimeDocker}, nil); err == nil || !strings.Contains(err.Error(), "no runtime") {
 		t.Errorf("docker in the standard program: %v", err)
 	}
 }

@@ -24,7 +24,7 @@ type ended struct {
 // execute runs the sandbox, unless a key opens nothing. An error is the host's
 // failure, for which nobody signs a result. No function can cause one: it could
 // tell something by that, and its executor would pay.
-func (e *enclave) execute(q tee.Run, c *compiled) (ended, error) {
+func (e *enclave) execute(q tee.Run) (ended, error) {
 	if _, err := seal.Encrypt(e.begin.Task.Recipient, nil); err != nil {
 		// A result that nobody can be given is Alice's fault: she named nobody.
 		return notBegun(task.BadInputKey, "Alice named nobody whom the result could be encrypted to"), nil
@@ -48,7 +48,7 @@ func (e *enclave) execute(q tee.Run, c *compiled) (ended, error) {
 		return notBegun(task.BadInputKey, "Alice's input is not what the function takes: "+err.Error()), nil
 	}
 	job := NewJob(m, e.begin.Task.Args, e.begin.Task.GasLimit, code, q.Image, inputs)
-	ran, err := e.runtimes.run(context.Background(), m, c, job)
+	ran, err := e.runtimes.run(context.Background(), m, q.Compiled, job)
 	if err != nil {
 		return ended{}, err
 	}
@@ -145,11 +145,11 @@ func (e *enclave) pack(m task.Manifest, ran *ended, took time.Duration) ([]byte,
 // Run runs a job in the runtime of its manifest, and holds what comes
 // out to that. An error is the host's failure.
 func (rs Runtimes) Run(ctx context.Context, m task.Manifest, job sandbox.Job) (sandbox.Result, error) {
-	return rs.run(ctx, m, &compiled{}, job)
+	return rs.run(ctx, m, nil, job)
 }
 
-func (rs Runtimes) run(ctx context.Context, m task.Manifest, c *compiled, job sandbox.Job) (sandbox.Result, error) {
-	r, done, err := rs.open(ctx, m, c)
+func (rs Runtimes) run(ctx context.Context, m task.Manifest, compiled []byte, job sandbox.Job) (sandbox.Result, error) {
+	r, done, err := rs.open(ctx, m, compiled)
 	if err != nil {
 		return failed(""), fmt.Errorf("the sandbox does not start: %w", err)
 	}

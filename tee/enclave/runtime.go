@@ -8,6 +8,7 @@ import (
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/tee/walls"
 )
 
@@ -30,7 +31,7 @@ type Runtime struct {
 	// Walls are those that it runs within, where there are any.
 	Walls walls.Kind
 
-	compiles bool // a public module of the image's, which takes seconds
+	interprets tee.Interpreters // modules of the image's, these compiled before
 }
 
 // Runtimes are all that a program has, by the manifest's names of them.
@@ -41,11 +42,8 @@ type Runtimes map[string]Runtime
 // does not matter, for the evidence says what it is.
 func Standard(oci string) Runtimes {
 	rs := Runtimes{
-		task.RuntimeWasm: {Walls: walls.Modules, Open: func(ctx context.Context, _ task.Manifest) (Runner, func(), error) {
-			w, err := sandbox.NewWasm(ctx)
-			return w, func() { _ = w.Close(ctx) }, err
-		}},
-		task.RuntimePython: {Walls: walls.Modules, compiles: true},
+		task.RuntimeWasm:   {Walls: walls.Modules, Open: func(ctx context.Context, _ task.Manifest) (Runner, func(), error) { return module(ctx) }},
+		task.RuntimePython: {Walls: walls.Modules, interprets: tee.Public},
 	}
 	if oci != "" {
 		p, err := container.Open(oci)
@@ -92,13 +90,13 @@ func (rs Runtimes) digest(name string) (task.Hash, error) {
 }
 
 // open opens what a function runs in.
-func (rs Runtimes) open(ctx context.Context, m task.Manifest, c *compiled) (Runner, func(), error) {
+func (rs Runtimes) open(ctx context.Context, m task.Manifest, compiled []byte) (Runner, func(), error) {
 	r, ok := rs[m.Runtime]
 	switch {
 	case !ok:
 		return nil, nil, fmt.Errorf("this enclave has no runtime %q", m.Runtime)
-	case r.compiles:
-		return c.interpreter(ctx, m.Image.Digest)
+	case r.interprets != nil:
+		return interpreter(ctx, r.interprets, m.Image.Digest, compiled)
 	}
 	return r.Open(ctx, m)
 }

@@ -38,8 +38,7 @@ type Quoter struct {
 	Certs      *SNPCerts             `cbor:"2,keyasint,omitempty"` // of SEV-SNP, where the host gives none
 	Collateral *attest.TDXCollateral `cbor:"3,keyasint,omitempty"` // of TDX, fetched by the node beforehand
 
-	mkdir  func() (string, error)           // nil is the kernel's, which fills the new directory
-	derive func([32]byte) ([64]byte, error) // nil is the kernel's
+	mkdir func() (string, error) // nil is the kernel's, which fills the new directory
 }
 
 // SNPCerts are a chip's certificate and the one that signed it, DER.
@@ -48,13 +47,8 @@ type SNPCerts struct {
 	ASK  []byte `cbor:"2,keyasint"`
 }
 
-// Needs are the kernel's files by which reports are made and keys derived.
-func (q Quoter) Needs() []string {
-	if _, err := os.Stat(guestPath); err == nil {
-		return []string{kernelRoot, guestPath}
-	}
-	return []string{kernelRoot}
-}
+// Needs are the kernel's files by which reports are made.
+func (q Quoter) Needs() []string { return []string{kernelRoot} }
 
 // Kind is SEV-SNP's or TDX's.
 func (q Quoter) Kind() attest.Kind { return q.Is }
