@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 
 	abci "github.com/cometbft/cometbft/abci/types"
@@ -333,6 +334,43 @@ func errorOf(code uint32, log string) error {
 		return task.Refuse("node-error", "the node answered code %d: %s", code, log)
 	}
 	return e
+}
+
+// refusal is what a node answered. One in this process speaks for itself.
+func (c *Client) refusal(code uint32, log string) error {
+	if c.trust == nil {
+		return errorOf(code, log)
+	}
+	return heard(code, log)
+}
+
+// heard is a stranger's refusal. Its code and its sentence are kept, in one bounded
+// line. What it says of the money, and what it advises, is quoted as its word: no
+// person should take them for what this program knows.
+func heard(code uint32, log string) error {
+	err := errorOf(code, log)
+	var e *task.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	what := oneLine(e.What)
+	if e.Next != "" {
+		what += "; the node advises: " + oneLine(e.Next)
+	}
+	if len(e.Code) > 40 || strings.Trim(e.Code, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return task.Refuse("node-error", "the node refused: %s", what)
+	}
+	said := task.Refuse(e.Code, "%s", what)
+	if e.Money != "" {
+		return said.WithMoney("says the node: %s", oneLine(e.Money))
+	}
+	return said
+}
+
+func oneLine(s string) string {
+	const most = 1000
+	s = strings.Join(strings.Fields(s), " ")
+	return s[:min(len(s), most)]
 }
 
 // appState puts the ledger's genesis into CometBFT's: canonical CBOR as a JSON

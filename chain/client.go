@@ -32,6 +32,7 @@ type Client struct {
 	query  func(context.Context, abci.RequestQuery) (*abci.ResponseQuery, error)
 	gate   *gate // heights that the node has committed
 	params ledger.Params
+	trust  *Trust // whose signatures a remote node's answers need; nil: a node in this process
 	log    *slog.Logger
 
 	cancel context.CancelFunc
@@ -57,10 +58,13 @@ func Local(n *Node) (*Client, error) {
 	return c, c.start(context.Background(), nil)
 }
 
-// Dial is a client of a remote node's RPC, such as http://127.0.0.1:26657. The
-// context bounds the dialling alone, whatever the peer does or leaves undone. A
-// nil logger keeps silent.
-func Dial(ctx context.Context, url string, logger *slog.Logger) (*Client, error) {
+// Dial is a client of a remote node's RPC, such as http://127.0.0.1:26657, that must
+// be a node of the trusted chain: its parameters, nodes, functions and names count
+// with proofs against that chain's validators only (spec §11.2), or
+// whoever answers could choose the chain that one signs for. The context bounds
+// the dialling alone, whatever the peer does or leaves undone. A nil logger keeps
+// silent. Codes: wrong-chain, unproven.
+func Dial(ctx context.Context, url string, trusted Trust, logger *slog.Logger) (*Client, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
@@ -77,22 +81,40 @@ func Dial(ctx context.Context, url string, logger *slog.Logger) (*Client, error)
 	if err := shakeHands(ctx, rpc); err != nil {
 		return nil, fmt.Errorf("chain: no connection to %s: %w", url, err)
 	}
-	c := &Client{rpc: rpc, gate: newGate(), log: logger, closer: func() error {
+	c := &Client{rpc: rpc, gate: newGate(), trust: &trusted, log: logger, closer: func() error {
 		err := rpc.Stop()
 		transport.CloseIdleConnections()
 		return err
 	}}
+	if err := sameChain(ctx, rpc, url, trusted); err != nil {
+		_ = c.closer()
+		return nil, err
+	}
 	c.query = func(ctx context.Context, q abci.RequestQuery) (*abci.ResponseQuery, error) {
 		r, err := rpc.ABCIQueryWithOptions(ctx, q.Path, q.Data, rpcclient.ABCIQueryOptions{Height: q.Height, Prove: q.Prove})
 		if err != nil {
 			return nil, err
 		}
-		return &r.Response, errorOf(r.Response.Code, r.Response.Log)
+		return &r.Response, heard(r.Response.Code, r.Response.Log)
 	}
 	if err := c.start(ctx, c.followRemote); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// sameChain says early, and in plain words, that a node is of another chain. A
+// node that lies about it is found out by the proof of its parameters.
+func sameChain(ctx context.Context, rpc *rpchttp.HTTP, url string, trusted Trust) error {
+	h, err := rpc.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("chain: %s does not say which chain it is of: %w", url, err)
+	}
+	if h.NodeInfo.Network != trusted.Chain {
+		return task.Refuse("wrong-chain", "the node at %s is of chain %.60q; pinned is %q", url, h.NodeInfo.Network, trusted.Chain).
+			WithMoney("nothing was signed").WithNext("correct the network file: its address, or what it trusts")
+	}
+	return nil
 }
 
 // shakeHands opens the websocket. Its handshake knows no context, and waits for a

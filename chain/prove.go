@@ -42,14 +42,115 @@ func (c *Client) Proof(ctx context.Context, id task.TaskID) (*ledger.Case, Proof
 	if err != nil {
 		return nil, Proof{}, fmt.Errorf("chain: the node's answer: %w", err)
 	}
-	if r.ProofOps == nil || len(r.ProofOps.Ops) != 1 {
-		return nil, Proof{}, fmt.Errorf("chain: the node sent no proof of task %s", id.Short())
+	state, err := stateProof(r)
+	if err != nil {
+		return nil, Proof{}, err
 	}
-	p, err := c.complete(ctx, ledger.CaseKey(id), CaseValue(k), r.ProofOps.Ops[0].Data, uint64(r.Height))
+	p, err := c.complete(ctx, ledger.CaseKey(id), CaseValue(k), state, uint64(r.Height))
 	if err != nil {
 		return nil, Proof{}, err
 	}
 	return k, p, nil
+}
+
+// record reads what stands under an authenticated key. Of a remote node it wants
+// the proof against the pinned chain; a node in this process has computed its
+// state itself.
+func record[T any](ctx context.Context, c *Client, path string, key []byte) (T, error) {
+	if c.trust == nil {
+		return ask[T](ctx, c, path, nil)
+	}
+	var zero T
+	r, err := c.query(ctx, abci.RequestQuery{Path: "/store", Data: key, Prove: true})
+	if err != nil {
+		return zero, err
+	}
+	state, err := stateProof(r)
+	if err != nil {
+		return zero, err
+	}
+	p, err := c.complete(ctx, key, r.Value, state, uint64(r.Height))
+	if err != nil {
+		return zero, err
+	}
+	if err := CheckProof(p, *c.trust, key, r.Value); err != nil {
+		return zero, refuseProof(err)
+	}
+	return task.Decode[T](r.Value, maxAnswer)
+}
+
+func stateProof(r *abci.ResponseQuery) ([]byte, error) {
+	if r.ProofOps == nil || len(r.ProofOps.Ops) != 1 {
+		return nil, task.Refuse("unproven", "the node sent an answer without its proof").WithMoney("nothing was signed").WithNext("ask another node")
+	}
+	return r.ProofOps.Ops[0].Data, nil
+}
+
+// refuseProof says for a person that a node's answer is not the pinned chain's.
+func refuseProof(err error) error {
+	return task.Refuse("unproven", "the node's answer is not what the pinned chain's validators have signed: %v", err).
+		WithMoney("nothing was signed").WithNext("ask another node, or correct what the network file trusts")
+}
+
+// Proven is a record of a list with the proof that leads to the app hash of the
+// state that the list is from.
+type Proven[T any] struct {
+	Record T      `cbor:"1,keyasint"`
+	State  []byte `cbor:"2,keyasint"`
+}
+
+// records reads a list. Of a remote node, each record in it is proven; that none
+// is left out is the node's word.
+func records[T any](ctx context.Context, c *Client, path string, key func(T) []byte) (all []T, err error) {
+	if c.trust == nil {
+		return askAll[T](ctx, c, path)
+	}
+	for {
+		r, err := c.query(ctx, abci.RequestQuery{Path: path, Data: task.U64(uint64(len(all))), Prove: true})
+		if err != nil {
+			return nil, err
+		}
+		part, err := task.Decode[[]Proven[T]](r.Value, maxAnswer)
+		if err != nil {
+			return nil, fmt.Errorf("chain: the node's answer to %s: %w", path, err)
+		}
+		if len(part) == 0 {
+			return all, nil
+		}
+		if err := checkPage(ctx, c, uint64(r.Height), part, key); err != nil {
+			return nil, err
+		}
+		for _, v := range part {
+			all = append(all, v.Record)
+		}
+		if len(all) > maxList {
+			return nil, fmt.Errorf("chain: the node's list %s has no end", path)
+		}
+	}
+}
+
+// checkPage checks the first record by a signed header, and all others by the app
+// hash that the first one leads to.
+func checkPage[T any](ctx context.Context, c *Client, height uint64, part []Proven[T], key func(T) []byte) error {
+	first := part[0]
+	k, value := key(first.Record), task.Encode(first.Record)
+	p, err := c.complete(ctx, k, value, first.State, height)
+	if err == nil {
+		err = CheckProof(p, *c.trust, k, value)
+	}
+	if err != nil {
+		return refuseProof(err)
+	}
+	root, err := proof.Root(first.State)
+	if err != nil {
+		return refuseProof(err)
+	}
+	for _, v := range part[1:] {
+		if err := proof.CheckState(root, key(v.Record), task.Encode(v.Record), v.State); err != nil {
+			return refuseProof(err)
+		}
+	}
+	return nil
 }
 
 // headerWait bounds the wait for the header that carries a state, beyond ten

@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -33,7 +34,9 @@ const maxAnswer = 64 << 20
 //	/node/<id> /function/<id>          the record, or an error
 //	/case/<id>                         the case, or an error; with prove, also the
 //	                                   proof of its hash in the same state
-//	/nodes /functions /owned/<hex>     a list from the position in data
+//	/name/<hex>                        ledger.Name by the hash of the name
+//	/nodes /functions /owned/<hex>     a list from the position in data; with prove,
+//	                                   the first two as Proven records
 //	/log/<id>                          the changes of a node's or function's record, likewise
 //	/store                             the raw value of the key in data, with prove
 //	                                   also its proof, at the height asked for
@@ -58,6 +61,17 @@ func (a *app) query(req *abci.RequestQuery) (*abci.ResponseQuery, error) {
 		answer, err := lookUp(ledger.Read(s), kind, name, req.Data)
 		if err != nil {
 			return err
+		}
+		if req.Prove {
+			switch list := answer.(type) {
+			case []ledger.NodeRecord:
+				answer, err = proveAll(s.(view), list, nodeKey)
+			case []ledger.FunctionRecord:
+				answer, err = proveAll(s.(view), list, functionKey)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		r.Height, r.Value = int64(height), task.Encode(answer)
 		if c, ok := answer.(*ledger.Case); ok && req.Prove {
@@ -97,6 +111,20 @@ func prove(r *abci.ResponseQuery, v view, key []byte) error {
 	return nil
 }
 
+func nodeKey(n ledger.NodeRecord) []byte         { return ledger.NodeKey(n.Node.ID()) }
+func functionKey(f ledger.FunctionRecord) []byte { return ledger.FunctionKey(f.Function.ID()) }
+
+func proveAll[T any](v view, list []T, key func(T) []byte) (all []Proven[T], err error) {
+	for _, record := range list {
+		_, state, err := v.prove(key(record))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Proven[T]{record, state})
+	}
+	return all, nil
+}
+
 func lookUp(r ledger.Reader, kind, name string, data []byte) (any, error) {
 	part, err := window(data)
 	if err != nil {
@@ -127,6 +155,8 @@ func lookUp(r ledger.Reader, kind, name string, data []byte) (any, error) {
 		return found(r.Node(task.NodeID(id)))("node", id)
 	case "function":
 		return found(r.Function(task.FunctionID(id)))("function", id)
+	case "name":
+		return r.Name(id), nil
 	case "case":
 		return found(r.Case(task.TaskID(id)))("task", id)
 	}
@@ -156,7 +186,7 @@ func window(data []byte) (ledger.Window, error) {
 
 // Params are the chain's parameters.
 func (c *Client) Params(ctx context.Context) (ledger.Params, error) {
-	return ask[ledger.Params](ctx, c, "/params", nil)
+	return record[ledger.Params](ctx, c, "/params", ledger.ParamsKey())
 }
 
 // Meta is the ledger's record of itself: supply, burned, open cases.
@@ -169,15 +199,18 @@ func (c *Client) Account(ctx context.Context, a task.Address) (ledger.Account, e
 	return ask[ledger.Account](ctx, c, "/account/"+a.String(), nil)
 }
 
-// Node finds a registered worker; the error's code is no-node if there is none.
+// Node finds a registered worker; the error's code is no-node if there is none. That
+// there is none is the node's word, as for functions: only what is there is proven.
 func (c *Client) Node(ctx context.Context, id task.NodeID) (ledger.NodeRecord, error) {
-	return ask[ledger.NodeRecord](ctx, c, "/node/"+id.String(), nil)
+	rec, err := record[ledger.NodeRecord](ctx, c, "/node/"+id.String(), ledger.NodeKey(id))
+	return rec, missing(err, "node", task.Hash(id))
 }
 
 // Function finds a published function; the error's code is no-function if
 // there is none.
 func (c *Client) Function(ctx context.Context, id task.FunctionID) (ledger.FunctionRecord, error) {
-	return ask[ledger.FunctionRecord](ctx, c, "/function/"+id.String(), nil)
+	rec, err := record[ledger.FunctionRecord](ctx, c, "/function/"+id.String(), ledger.FunctionKey(id))
+	return rec, missing(err, "function", task.Hash(id))
 }
 
 // Case finds a task's case; the error's code is no-task if there is none. It is
@@ -190,12 +223,30 @@ func (c *Client) Case(ctx context.Context, id task.TaskID) (*ledger.Case, error)
 // Nodes lists all registered workers by name. A list of several pages is read
 // from several blocks if some are made meanwhile.
 func (c *Client) Nodes(ctx context.Context) ([]ledger.NodeRecord, error) {
-	return askAll[ledger.NodeRecord](ctx, c, "/nodes")
+	return records(ctx, c, "/nodes", nodeKey)
 }
 
 // Functions lists all published functions by name, with Nodes' reservation.
 func (c *Client) Functions(ctx context.Context) ([]ledger.FunctionRecord, error) {
-	return askAll[ledger.FunctionRecord](ctx, c, "/functions")
+	return records(ctx, c, "/functions", functionKey)
+}
+
+// Name is what is published under a name; zero if nothing is.
+func (c *Client) Name(ctx context.Context, name string) (ledger.Name, error) {
+	key := ledger.NameKey(name)
+	n, err := record[ledger.Name](ctx, c, "/name/"+hex.EncodeToString(key[len(key)-len(task.Hash{}):]), key)
+	if task.CodeOf(err) == "no-key" {
+		return n, nil
+	}
+	return n, err
+}
+
+// missing says what there is none of, where the state has no such key.
+func missing(err error, what string, id task.Hash) error {
+	if task.CodeOf(err) == "no-key" {
+		return task.Refuse("no-"+what, "%s %s is not on this chain", what, id.Short())
+	}
+	return err
 }
 
 // Owned lists an account's tasks, oldest first.

@@ -266,7 +266,7 @@ func (c *Client) broadcast(ctx context.Context, raw []byte) error {
 		}
 		return err
 	}
-	return errorOf(r.Code, r.Log)
+	return c.refusal(r.Code, r.Log)
 }
 
 // settle follows the chain for the life of the client and tells senders what
@@ -290,7 +290,7 @@ func (c *Client) settle(ctx context.Context) {
 				return
 			}
 			for _, r := range results {
-				c.resolve(next, r.Data, errorOf(r.Code, r.Log))
+				c.resolve(next, r.Data, c.refusal(r.Code, r.Log))
 			}
 		}
 		c.tidy(ctx, latest)

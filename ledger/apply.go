@@ -241,6 +241,9 @@ func (b *Block) publish(from task.Address, p task.Publish) error {
 	}
 	if !known {
 		f = FunctionRecord{Function: p.Function, Height: b.Height}
+		key := NameKey(p.Function.Manifest.Name)
+		n, _ := load[Name](b.state, key)
+		save(b.state, key, Name{Functions: n.Functions + 1, Last: id})
 	}
 	f.Bond += p.Bond
 	save(b.state, join(keyFunction, id[:]), f)

@@ -55,6 +55,12 @@ func (r Reader) Function(id task.FunctionID) (FunctionRecord, bool) {
 	return load[FunctionRecord](r.s, join(keyFunction, id[:]))
 }
 
+// Name is what is published under the name with this hash; zero if nothing is.
+func (r Reader) Name(of task.Hash) Name {
+	n, _ := load[Name](r.s, join(keyName, of[:]))
+	return n
+}
+
 // Case finds a task's case.
 func (r Reader) Case(id task.TaskID) (*Case, bool) {
 	c, ok := load[Case](r.s, join(keyCase, id[:]))

@@ -77,6 +77,13 @@ type FunctionRecord struct {
 	Counts map[Outcome]uint64 `cbor:"4,keyasint" json:"counts"`
 }
 
+// Name is what is published under a name. Anyone may take a name, so a reader must
+// know when it means more than one function.
+type Name struct {
+	Functions uint64          `cbor:"1,keyasint" json:"functions"` // of this name, by whomever
+	Last      task.FunctionID `cbor:"2,keyasint" json:"last"`
+}
+
 // Success is the share of a function's runs that ended well, in parts per
 // million of those whose end says something about it, and their number. One that
 // was short of gas says nothing.

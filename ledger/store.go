@@ -36,6 +36,7 @@ const (
 	keyAccount   = "a/account/"
 	keyNode      = "a/node/"
 	keyFunction  = "a/function/"
+	keyName      = "a/name/"
 	keyValidator = "a/validator/"
 	keyCaseHash  = "a/case/"
 	keyCase      = "p/case/"
@@ -51,6 +52,21 @@ func CaseKey(id task.TaskID) []byte { return join(keyCaseHash, id[:]) }
 
 // ParamsKey is the authenticated key of the parameters.
 func ParamsKey() []byte { return []byte(keyParams) }
+
+// NodeKey is the authenticated key of a worker's record.
+func NodeKey(id task.NodeID) []byte { return join(keyNode, id[:]) }
+
+// FunctionKey is the authenticated key of a function's record.
+func FunctionKey(id task.FunctionID) []byte { return join(keyFunction, id[:]) }
+
+// AccountKey is the authenticated key of an account.
+func AccountKey(a task.Address) []byte { return join(keyAccount, a[:]) }
+
+// NameKey is the authenticated key of what is published under a name.
+func NameKey(name string) []byte {
+	h := task.H(task.TagName, []byte(name))
+	return join(keyName, h[:])
+}
 
 func join(prefix string, parts ...[]byte) []byte {
 	return append([]byte(prefix), bytes.Join(parts, nil)...)

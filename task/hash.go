@@ -49,6 +49,7 @@ const (
 	TagExitNonce    Tag = "exit-nonce"
 	TagFunction     Tag = "function"
 	TagMeasurement  Tag = "measurement"
+	TagName         Tag = "name"
 	TagNode         Tag = "node"
 	TagNonce        Tag = "verifier-nonce"
 	TagNonceRoot    Tag = "root-of-nonces"

@@ -69,8 +69,8 @@ func (p Policy) check() error {
 		}
 	}
 	for _, k := range p.Kinds {
-		if k == "" || len(k) > 32 {
-			return fmt.Errorf("policy: a kind of evidence has 1 to 32 bytes")
+		if k == "" || len(k) > 32 || !printable(k) {
+			return fmt.Errorf("policy: a kind of evidence has 1 to 32 printable bytes")
 		}
 	}
 	return nil

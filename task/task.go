@@ -99,7 +99,7 @@ type Blob struct {
 }
 
 func (b Blob) check(what string) error {
-	if b.CID == "" || len(b.CID) > maxText {
+	if b.CID == "" || len(b.CID) > maxText || !printable(b.CID) {
 		return fmt.Errorf("%s: no CID", what)
 	}
 	if b.Size == 0 || b.Size > MaxBlob {
@@ -163,6 +163,8 @@ type Endpoint struct {
 	Account Address `cbor:"2,keyasint" json:"account"`
 }
 
+func (e Endpoint) named() bool { return len(e.Addr) <= maxText && printable(e.Addr) }
+
 // Function is code that Bob has published: the manifest in the clear, the
 // code as an encrypted blob, and the broker that releases its key.
 type Function struct {
@@ -185,8 +187,8 @@ func (f Function) Check() error {
 			return err
 		}
 	}
-	if len(f.Broker.Addr) > maxText {
-		return fmt.Errorf("broker: address too long")
+	if !f.Broker.named() {
+		return fmt.Errorf("broker: address too long, or not printable")
 	}
 	return f.Code.check("code")
 }
@@ -298,7 +300,7 @@ func (m Manifest) checkImage() error {
 		return fmt.Errorf("manifest: image digest %.100q is not sha256: and 64 lower-case hex digits", m.Image.Digest)
 	}
 	native := m.Runtime == RuntimeOCI || m.Runtime == RuntimeDocker
-	if native != (m.Arch != "") || len(m.Arch) > 16 {
+	if native != (m.Arch != "") || len(m.Arch) > 16 || !printable(m.Arch) {
 		return fmt.Errorf("manifest: an architecture goes with the runtimes oci and docker, and with no other")
 	}
 	return nil
@@ -332,8 +334,8 @@ func checkPorts(what string, ports []Port) error {
 	return nil
 }
 
-// printable says whether text can be shown on a terminal as it is: what Bob
-// writes of his function must not move Alice's cursor, nor turn her line around.
+// printable says whether text can be shown on a terminal as it is: what a stranger
+// has the chain hold must not move a reader's cursor, nor turn her line around.
 // The chain judges it, so the rule is these numbers and no version of Unicode.
 func printable(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
@@ -421,11 +423,11 @@ func (t Task) Check() error {
 	if err := checkArgs(t.Args); err != nil {
 		return err
 	}
-	if t.Recipient == "" || len(t.Recipient) > 4096 {
+	if t.Recipient == "" || len(t.Recipient) > 4096 || !printable(t.Recipient) {
 		return fmt.Errorf("recipient: missing or too long")
 	}
-	if len(t.Endpoint.Addr) > maxText {
-		return fmt.Errorf("endpoint: address too long")
+	if !t.Endpoint.named() {
+		return fmt.Errorf("endpoint: address too long, or not printable")
 	}
 	if t.Seats == 0 || t.Seats > MaxSeats || t.MinSeats < 2 || t.MinSeats > t.Seats {
 		return fmt.Errorf("seats: want 2 ≤ minimum ≤ expected ≤ %d, have %d and %d", MaxSeats, t.MinSeats, t.Seats)
@@ -465,8 +467,13 @@ func (n Node) Check() error {
 	if n.VRF == n.Operator || n.Peer == n.Operator || n.VRF == n.Peer {
 		return fmt.Errorf("operator, VRF and peer keys must be three different keys")
 	}
-	if len(n.Addr) > maxText || len(n.Arch) > maxText || len(n.Runtimes) == 0 || len(n.Runtimes) > 8 || n.TEE.Kind == "" {
+	if len(n.Addr) > maxText || len(n.Arch) > maxText || len(n.Runtimes) == 0 || len(n.Runtimes) > 8 || n.TEE.Kind == "" || len(n.TEE.Kind) > maxText {
 		return fmt.Errorf("address, architecture, runtimes or TEE kind missing or too long")
+	}
+	for _, text := range []string{n.Addr, n.Arch, n.TEE.Kind} {
+		if !printable(text) {
+			return fmt.Errorf("%.100q has characters that do not print", text)
+		}
 	}
 	for _, r := range n.Runtimes {
 		if !slices.Contains(Runtimes, r) {

@@ -201,3 +201,23 @@ func FuzzDecodeMessages(f *testing.F) {
 		}
 	})
 }
+
+// TestTextOfTheStateIsPrintable: what anyone can have the chain hold and readers see.
+func TestTextOfTheStateIsPrintable(t *testing.T) {
+	good := Node{Operator: Key{1}, VRF: Key{2}, Peer: Key{3}, Addr: "/ip4/127.0.0.1/tcp/1", Arch: "amd64", Runtimes: []string{RuntimeWasm}, TEE: TEE{Kind: "simulated"}}
+	if err := good.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"\x1b[2J", "\n", "\u202e", "\u009b", "\xff"} {
+		addr, arch, kind := good, good, good
+		addr.Addr, arch.Arch, kind.TEE.Kind = bad, bad, bad
+		for what, n := range map[string]Node{"address": addr, "architecture": arch, "kind": kind} {
+			if n.Check() == nil {
+				t.Errorf("%s %q", what, bad)
+			}
+		}
+		if (Blob{CID: bad, Size: 1}).check("x") == nil || (Endpoint{Addr: bad}).named() || (Policy{MinTier: TierSimulated, Kinds: []string{bad}}).check() == nil {
+			t.Errorf("CID, endpoint or kind %q", bad)
+		}
+	}
+}

@@ -110,9 +110,16 @@ func (a *app) connect(ctx context.Context) (*session, error) {
 	if err := json.Unmarshal(raw, &s.networkFile); err != nil {
 		return nil, task.Refuse("network-malformed", "%s: %v", path, err)
 	}
+	if s.Chain == "" || s.Chain != s.Trust.Chain || s.Trust.Validators.IsZero() {
+		return nil, task.Refuse("network-malformed", "%s names chain %.60q and trusts chain %.60q, or no validators: it must pin one chain", path, s.Chain, s.Trust.Chain).
+			WithNext("get the file anew from whoever runs the network")
+	}
 	dial, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	c, err := chain.Dial(dial, s.RPC, a.logger())
+	c, err := chain.Dial(dial, s.RPC, s.Trust, a.logger())
+	if code := task.CodeOf(err); code == "wrong-chain" || code == "unproven" {
+		return nil, err
+	}
 	if err != nil {
 		return nil, task.Refuse("network-down", "the network of %s does not answer at %s: %v", path, s.RPC, err).WithNext("prytany devnet")
 	}

@@ -166,7 +166,7 @@ func (a *app) follow(ctx context.Context, s *session, o runOptions, r *owner.Run
 func lines(names []string) string {
 	var b strings.Builder
 	for _, n := range names {
-		fmt.Fprintln(&b, visible([]byte(n)))
+		fmt.Fprintln(&b, visible(n))
 	}
 	return b.String()
 }
@@ -233,9 +233,9 @@ const toldMost = 64 << 10
 // without end.
 func told(text []byte) string {
 	if len(text) > toldMost {
-		return visible(text[:toldMost]) + "\n[the rest is in the result]"
+		return visible(string(text[:toldMost])) + "\n[the rest is in the result]"
 	}
-	return visible(text)
+	return visible(string(text))
 }
 
 // tellResult says what the function said. It is in no file.

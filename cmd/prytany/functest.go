@@ -104,10 +104,10 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 	shown := m.ShownGas(m.Limits.Gas, r.Gas)
 	a.say("%s after %d ms and %d of %d gas, which the chain would see as %d", r.Outcome, time.Since(begin).Milliseconds(), r.Gas, m.Limits.Gas, shown)
 	if len(r.Log) > 0 {
-		a.say("the function's log:\n%s", visible(r.Log))
+		a.say("the function's log:\n%s", visible(string(r.Log)))
 	}
 	if r.Message != "" {
-		a.say("the function's message to Alice:\n%s", visible([]byte(r.Message)))
+		a.say("the function's message to Alice:\n%s", visible(r.Message))
 	}
 	t := tried{Outcome: r.Outcome.String(), ExitCode: r.ExitCode, Gas: r.Gas, ShownGas: shown, Reason: r.Reason, Message: r.Message, Log: string(r.Log), Files: []string{}}
 	written := map[string][]byte{}
@@ -133,7 +133,7 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 		return err
 	}
 	if r.Reason != "" {
-		return task.Refuse("function-failed", "%s: %s", r.Outcome, visible([]byte(r.Reason)))
+		return task.Refuse("function-failed", "%s: %s", r.Outcome, visible(r.Reason))
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"unicode"
@@ -110,10 +111,10 @@ func (a *app) explain(err error) {
 		}{e, u.finished})
 		return
 	}
-	fmt.Fprintf(a.err, "%s %s\n", a.paint(red, "error["+e.Code+"]:"), e.What)
+	fmt.Fprintf(a.err, "%s %s\n", a.paint(red, "error["+visible(e.Code)+"]:"), visible(e.What))
 	for _, line := range []struct{ label, text string }{{"fault", e.Fault}, {"money", e.Money}, {"next", e.Next}} {
 		if line.text != "" {
-			fmt.Fprintf(a.err, "  %s: %s\n", line.label, line.text)
+			fmt.Fprintf(a.err, "  %s: %s\n", line.label, visible(line.text))
 		}
 	}
 }
@@ -206,7 +207,7 @@ func (a *app) print(v any, text string) error {
 		e.SetIndent("", "  ")
 		return e.Encode(v)
 	}
-	_, err := fmt.Fprint(a.out, text)
+	_, err := fmt.Fprint(a.out, screen(text))
 	return err
 }
 
@@ -226,18 +227,37 @@ func (a *app) paint(colour, s string) string {
 	return "\x1b[" + colour + "m" + s + "\x1b[0m"
 }
 
-// visible is text of somebody else's for a terminal: control characters, which
-// could do anything there, are written out.
-func visible(text []byte) string {
+// visible is text of somebody else's for a terminal, without its last line's end.
+func visible(text string) string { return strings.TrimRight(escape(text), "\n") }
+
+// escape writes control characters out, which could do anything on a terminal.
+func escape(text string) string {
 	var b strings.Builder
-	for _, r := range strings.ToValidUTF8(string(text), "\ufffd") {
+	for _, r := range strings.ToValidUTF8(text, "\ufffd") {
 		if unicode.IsPrint(r) || r == '\n' || r == '\t' {
 			b.WriteRune(r)
 		} else {
 			fmt.Fprintf(&b, "\\x%02x", r)
 		}
 	}
-	return strings.TrimRight(b.String(), "\n")
+	return b.String()
+}
+
+// ours are the colours that paint writes. They are all that a terminal may obey of
+// what this program prints.
+var ours = regexp.MustCompile("\x1b\\[(?:0|1|2|31|32|33)m")
+
+// screen is whole output for a terminal: visible, but for our own colours. All text
+// for people goes through it, so that nobody has to remember whose words are in it.
+func screen(text string) string {
+	var b strings.Builder
+	at := 0
+	for _, m := range append(ours.FindAllStringIndex(text, -1), []int{len(text), len(text)}) {
+		b.WriteString(escape(text[at:m[0]]))
+		b.WriteString(text[m[0]:m[1]])
+		at = m[1]
+	}
+	return b.String()
 }
 
 // shellWord is a path as one word of a command that a person may type.
@@ -263,5 +283,5 @@ func (a *app) tell(what, text string) {
 		_ = json.NewEncoder(a.err).Encode(map[string]string{what: text})
 		return
 	}
-	fmt.Fprintln(a.err, text)
+	fmt.Fprintln(a.err, screen(text))
 }

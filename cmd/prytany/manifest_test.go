@@ -172,7 +172,7 @@ func FuzzManifest(f *testing.F) {
 
 // What others write does nothing to a terminal.
 func TestVisible(t *testing.T) {
-	if got := visible([]byte("a\tb\n\x1b[31mred\x07 \xff é\n\n")); got != "a\tb\n\\x1b[31mred\\x07 \ufffd é" {
+	if got := visible("a\tb\n\x1b[31mred\x07 \xff é\n\n"); got != "a\tb\n\\x1b[31mred\\x07 \ufffd é" {
 		t.Errorf("%q", got)
 	}
 	text := strings.Replace(goodManifest, `"d"`, `"\u001b[2J"`, 1)

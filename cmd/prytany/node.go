@@ -119,7 +119,7 @@ func (a *app) node(ctx context.Context, o nodeOptions) error {
 	if err := a.register(ctx, s, w, p.program.Measurement, params, amount); err != nil {
 		return err
 	}
-	w.attach(s.chain, p, committee.Embedded, nil)
+	w.attach(provenChain{s.chain}, p, committee.Embedded, nil)
 	a.say("worker %s at %s follows chain %s and runs %s functions", w.ID().Short(), w.host.Addr(), s.Chain, strings.Join(w.node.Runtimes, ", "))
 	if err := a.print(map[string]any{"node": w.ID()}, fmt.Sprintln(w.ID())); err != nil {
 		return err

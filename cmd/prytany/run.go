@@ -188,17 +188,36 @@ func findFunction(ctx context.Context, s *session, name string) (ledger.Function
 	if err != nil {
 		return ledger.FunctionRecord{}, err
 	}
+	known, err := s.chain.Name(ctx, name)
+	if err != nil {
+		return ledger.FunctionRecord{}, err
+	}
+	return theFunction(list, known, name, s.Chain)
+}
+
+// theFunction is the one of a list that a person means. The state says how many
+// have a name, so the node whose list it is cannot hide one to make another pass
+// for it (spec §11.6.3).
+func theFunction(list []ledger.FunctionRecord, known ledger.Name, name, chain string) (f ledger.FunctionRecord, err error) {
 	var found []ledger.FunctionRecord
+	named := uint64(0)
 	for _, f := range list {
-		if f.Function.Manifest.Name == name || len(name) >= 8 && strings.HasPrefix(f.Function.ID().String(), strings.ToLower(name)) {
-			found = append(found, f)
+		switch {
+		case f.Function.Manifest.Name == name:
+			named++
+		case len(name) < 8 || !strings.HasPrefix(f.Function.ID().String(), strings.ToLower(name)):
+			continue
 		}
+		found = append(found, f)
 	}
-	switch len(found) {
-	case 0:
-		return ledger.FunctionRecord{}, task.Refuse("no-function", "no function %q is published on %s", name, s.Chain).WithNext("prytany func list")
-	case 1:
-		return found[0], nil
+	switch {
+	case known.Functions > named:
+		return f, task.Refuse("unproven", "%d functions on %s are called %q, and the node shows %d", known.Functions, chain, name, named).
+			WithMoney("nothing was signed").WithNext("name the function by its id, or ask another node")
+	case len(found) == 0:
+		return f, task.Refuse("no-function", "no function %q is published on %s", name, chain).WithNext("prytany func list")
+	case len(found) > 1:
+		return f, task.Refuse("function-ambiguous", "%d functions are called %q; name one by its id", len(found), name).WithNext("prytany func list")
 	}
-	return ledger.FunctionRecord{}, task.Refuse("function-ambiguous", "%d functions are called %q; name one by its id", len(found), name).WithNext("prytany func list")
+	return found[0], nil
 }
