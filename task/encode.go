@@ -85,3 +85,43 @@ func Restore[T any](b []byte) (T, error) {
 	err := ownMode.Unmarshal(b, &v)
 	return v, err
 }
+
+// Names, keys and signatures are most of what there is to encode. The library
+// takes arrays byte by byte; these methods copy them whole, to the same bytes.
+
+// MarshalCBOR writes a byte string.
+func (h Hash) MarshalCBOR() ([]byte, error) { return byteString(h[:]), nil }
+
+// UnmarshalCBOR reads a byte string of 32 bytes.
+func (h *Hash) UnmarshalCBOR(b []byte) error { return readBytes(h[:], b) }
+
+// MarshalCBOR writes a byte string.
+func (id ID[T]) MarshalCBOR() ([]byte, error) { return byteString(id[:]), nil }
+
+// UnmarshalCBOR reads a byte string of 32 bytes.
+func (id *ID[T]) UnmarshalCBOR(b []byte) error { return readBytes(id[:], b) }
+
+// MarshalCBOR writes a byte string.
+func (k Key) MarshalCBOR() ([]byte, error) { return byteString(k[:]), nil }
+
+// UnmarshalCBOR reads a byte string of 32 bytes.
+func (k *Key) UnmarshalCBOR(b []byte) error { return readBytes(k[:], b) }
+
+// MarshalCBOR writes a byte string.
+func (s Signature) MarshalCBOR() ([]byte, error) { return byteString(s[:]), nil }
+
+// UnmarshalCBOR reads a byte string of 64 bytes.
+func (s *Signature) UnmarshalCBOR(b []byte) error { return readBytes(s[:], b) }
+
+// byteString is one of 24 to 255 bytes (RFC 8949 §3.1).
+func byteString(b []byte) []byte {
+	return append(append(make([]byte, 0, 2+len(b)), 0x58, byte(len(b))), b...)
+}
+
+func readBytes(to, b []byte) error {
+	if len(b) != 2+len(to) || b[0] != 0x58 || int(b[1]) != len(to) {
+		return fmt.Errorf("want a byte string of %d bytes", len(to))
+	}
+	copy(to, b[2:])
+	return nil
+}
