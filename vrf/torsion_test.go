@@ -33,11 +33,11 @@ func crookedWith(x *scalar.Scalar, keyShift, gammaShift int) *crooked {
 	c := &crooked{x: x, keyShift: curve.EIGHT_TORSION[keyShift], gammaShift: curve.EIGHT_TORSION[gammaShift]}
 	var y curve.EdwardsPoint
 	y.MulBasepoint(curve.ED25519_BASEPOINT_TABLE, c.x)
-	c.pk = PublicKey(encode(y.Add(&y, c.keyShift)))
+	c.pk = PublicKey(encoded(y.Add(&y, c.keyShift)))
 	return c
 }
 
-func encode(p *curve.EdwardsPoint) []byte {
+func encoded(p *curve.EdwardsPoint) []byte {
 	var e curve.CompressedEdwardsY
 	return bytes.Clone(e.SetEdwardsPoint(p)[:])
 }
@@ -70,7 +70,7 @@ func (c *crooked) prove(alpha []byte, fit bool) Proof {
 			U.Sub(U, times(r, c.keyShift))
 			V.Sub(V, times(r, c.gammaShift))
 			h := sha512.New()
-			for _, b := range [][]byte{{suite, 2}, c.pk[:], encode(H), encode(gamma), encode(U), encode(V), {0}} {
+			for _, b := range [][]byte{{suite, 2}, c.pk[:], encoded(H), encoded(gamma), encoded(U), encoded(V), {0}} {
 				h.Write(b)
 			}
 			var cb [32]byte
@@ -88,7 +88,7 @@ func (c *crooked) prove(alpha []byte, fit bool) Proof {
 			s := scalar.New().Mul(ch, c.x)
 			s.Add(s, k)
 			p := Proof{Version}
-			copy(p[1:], encode(gamma))
+			copy(p[1:], encoded(gamma))
 			copy(p[33:], cb[:16])
 			if err := s.ToBytes(p[49:]); err != nil {
 				panic(err)
