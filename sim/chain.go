@@ -50,6 +50,9 @@ func (w *world) found() {
 	p := ledger.Embedded(chainID)
 	p.IntervalMillis, p.EpochBlocks = 50, uint64(w.between(5, 20))
 	p.ClaimBlocks, p.CommitBlocks = uint64(w.between(2, 4)), uint64(w.between(3, 6))
+	if e := ledger.Embedded(chainID); w.o.Interval != 0 {
+		p.IntervalMillis, p.ClaimBlocks, p.CommitBlocks = w.o.Interval, e.ClaimBlocks, e.CommitBlocks
+	}
 	p.AttestBlocks, p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks = 50, 50, 50, 50
 	p.DisputeBlocks, p.JailBlocks, p.UnbondBlocks, p.MaxViews, p.MaxAttempts = 60, 60, 2000, 4, 4
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}}

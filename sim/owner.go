@@ -176,9 +176,12 @@ func (w *world) post(j *job, f task.Function) {
 	}})
 }
 
-// closedNow notes that a case is settled.
+// closedNow notes that a case has a result, and that it is settled.
 func (w *world) closedNow(c *ledger.Case) {
 	for _, j := range w.jobs {
+		if j.id == c.ID() && c.View.Result != nil && j.answered == 0 {
+			j.answered = w.now
+		}
 		if j.id == c.ID() && c.Phase == ledger.Closed && j.closed == 0 {
 			j.closed = w.now
 			w.checkReceipt(c)

@@ -40,6 +40,7 @@ type Options struct {
 	Canaries float64   // κ, 0 to 1
 	Loss     float64   // of messages, while there are faults
 	Delay    uint64    // of a message, one way, in milliseconds
+	Interval uint64    // between blocks, in milliseconds; then claims and commitments have the embedded chain's blocks
 	Log      io.Writer // the transcript of all messages, blocks and faults; nil for none
 }
 
@@ -61,8 +62,8 @@ func (o Options) Check() error {
 	if o.Lie != "" && !slices.Contains(lies, lie(o.Lie)) {
 		return fmt.Errorf("%q is no lie; there are %s", o.Lie, strings.Join(Lies(), ", "))
 	}
-	if o.Seats != 0 && (o.Seats < 2 || o.Seats > 200) || o.Delay > 10_000 {
-		return fmt.Errorf("want 2 to 200 seats and at most 10,000 ms of delay")
+	if o.Seats != 0 && (o.Seats < 2 || o.Seats > 200) || o.Delay > 10_000 || o.Interval > 10_000 {
+		return fmt.Errorf("want 2 to 200 seats and at most 10,000 ms of delay and between blocks")
 	}
 	return nil
 }
@@ -78,7 +79,9 @@ type Result struct {
 	Outcomes  map[ledger.Outcome]uint64 `json:"outcomes"`
 	Slashes   map[ledger.Cause]uint64   `json:"slashes"`
 	Canaries  uint64                    `json:"canaries"`
+	Enclaves  uint64                    `json:"enclaves"`
 	Latency   []uint64                  `json:"-"` // virtual milliseconds from posting to settlement, of tasks that ended well
+	Waited    []uint64                  `json:"-"` // and to their results on the chain
 }
 
 // Run plays one seed to its end.
@@ -98,6 +101,7 @@ func (w *world) result() Result {
 	r := Result{
 		Seed: w.seed, Violation: w.violation, Millis: uint64(w.now / millisecond), Blocks: w.chain.height, Events: w.steps,
 		Outcomes: map[ledger.Outcome]uint64{}, Slashes: map[ledger.Cause]uint64{}, Trace: task.Hash(w.trace.Sum(nil)),
+		Enclaves: uint64(len(w.facts.enclaves)),
 	}
 	for _, j := range w.jobs {
 		c, ok := ledger.Read(w.chain.store).Case(j.id)
@@ -112,6 +116,7 @@ func (w *world) result() Result {
 			r.Canaries++
 		}
 		if c.Settlement.Outcome == ledger.Completed {
+			r.Waited = append(r.Waited, uint64((j.answered-j.posted)/millisecond))
 			r.Latency = append(r.Latency, uint64((j.closed-j.posted)/millisecond))
 		}
 	}
@@ -141,6 +146,7 @@ type world struct {
 type job struct {
 	id             task.TaskID
 	posted, closed int64
+	answered       int64        // its result was on the chain
 	outcome        task.Outcome // how its run ends
 	calm           bool         // posted when the faults were over
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/prytany/prytany/chain"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/seal"
@@ -88,7 +89,7 @@ type networkOptions struct {
 	grants  []ledger.Grant // balances beside the faucet's
 	times   committee.Timeouts
 	params  func(*ledger.Params)
-	bad     *cast                            // who lies, in a demo; nil for nobody
+	corrupt func(node.Config) node.Config    // what a worker does otherwise, in a demo; nil: nothing
 	say     func(format string, args ...any) // progress; nil is silent
 	trace   func(proto string, msg []byte)   // sees every message of workers and broker
 	log     *slog.Logger
@@ -287,7 +288,7 @@ func (n *network) run(ctx context.Context, o networkOptions) error {
 				return err
 			}
 		}
-		w.attach(n.client, n.platform, o.times, o.bad)
+		w.attach(n.client, n.platform, o.times, o.corrupt)
 		var own context.Context
 		own, w.cancel = context.WithCancel(ctx)
 		n.wg.Go(func() {

@@ -107,11 +107,15 @@ func keepAddress(home string, h *p2p.Host) error {
 }
 
 // attach gives the worker its chain and its platform, and in some demos a lie.
-func (w *worker) attach(chain node.Chain, p *platform, times committee.Timeouts, bad *cast) {
-	w.Worker = node.New(bad.corrupt(node.Config{
+func (w *worker) attach(chain node.Chain, p *platform, times committee.Timeouts, corrupt func(node.Config) node.Config) {
+	config := node.Config{
 		Node: w.node, Operator: w.keys.operator, Peer: w.keys.peer, VRF: w.keys.vrf, Chain: chain, Net: w.host,
 		Blobs: w.blobs, Journal: w.journal, Enclaves: p.enclaves(w.platform, filepath.Join(w.home, "compiled")), Appraise: attest.Appraise, Times: times, Slots: 2, Log: w.log,
-	}))
+	}
+	if corrupt != nil {
+		config = corrupt(config)
+	}
+	w.Worker = node.New(config)
 	w.hearing.set(w.Worker)
 	w.host.Receive(task.ProtoCommittee, w.HearMessage)
 }
