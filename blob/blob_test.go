@@ -21,7 +21,7 @@ func open(t *testing.T, seed byte, dir string) (*blob.Store, *p2p.Host) {
 
 func openIn(t *testing.T, seed byte, dir string, space blob.Space) (*blob.Store, *p2p.Host) {
 	t.Helper()
-	h, err := p2p.New(t.Context(), p2p.Config{Key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, 32))})
+	h, err := p2p.New(p2p.Config{Key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, 32))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,11 +39,11 @@ type cluster struct {
 	log    []string
 	blame  bool                 // Alice's key opens nothing
 	slow   map[task.NodeID]bool // whose hosts stop their enclaves until they are out of time
-	begun  map[turn]bool
+	begun  map[theTurn]bool
 }
 
-// turn is one executor's in one view of one attempt.
-type turn struct {
+// theTurn is one executor's in one view of one attempt.
+type theTurn struct {
 	id            task.NodeID
 	attempt, view uint32
 }
@@ -61,10 +61,23 @@ type peer struct {
 	op     ed25519.PrivateKey
 	chip   ed25519.PrivateKey
 	m      *Machine
-	timers map[TimerKind]int
+	c      *ledger.Case // as it last heard of it
+	height uint64       // of the last block that passed here
+	timers map[waiting]due
 	dead   bool // hears and says nothing
 	lazy   func(Appraise) (task.Verdict, bool)
 	spoil  func(attest.Platform, attest.Context, *attest.Evidence) // what its enclave shows
+}
+
+// waiting is what there is one timer for.
+type waiting struct {
+	kind  TimerKind
+	round task.Round
+}
+
+type due struct {
+	timer  Timer
+	height uint64
 }
 
 type item struct {
@@ -98,10 +111,10 @@ var (
 )
 
 // newCluster makes n workers of equal stake and posts a task for tau seats.
-func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Timeouts, blockMillis float64, set ...func(*ledger.Params)) *cluster {
+func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Patience, blockMillis float64, set ...func(*ledger.Params)) *cluster {
 	c := &cluster{
 		t: t, rand: rand.New(rand.NewPCG(seed, 1)), oneWay: 25, nodes: map[task.NodeID]*peer{}, store: ledger.NewMemStore(),
-		val: vrf.NewKey(task.Hash{1}), alice: key("alice"), bob: key("bob"), begun: map[turn]bool{},
+		val: vrf.NewKey(task.Hash{1}), alice: key("alice"), bob: key("bob"), begun: map[theTurn]bool{},
 	}
 	c.params = ledger.Embedded("test")
 	c.params.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{9}}}
@@ -115,7 +128,7 @@ func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Timeouts, bl
 	}
 	for i := range n {
 		name := fmt.Sprintf("%d/%d", seed, i)
-		p := &peer{vrf: vrf.NewKey(task.H(task.TagSalt, []byte(name))), key: key(name + "p"), op: key(name + "o"), chip: key(name + "c"), timers: map[TimerKind]int{}}
+		p := &peer{vrf: vrf.NewKey(task.H(task.TagSalt, []byte(name))), key: key(name + "p"), op: key(name + "o"), chip: key(name + "c"), timers: map[waiting]due{}}
 		p.node = task.Node{Operator: task.PublicKey(p.op), VRF: task.Key(p.vrf.Public()), Peer: task.PublicKey(p.key), Runtimes: []string{"wasm"}, TEE: task.TEE{Kind: "simulated", Identity: task.PublicKey(p.chip)}}
 		p.id = p.node.ID()
 		p.m = New(p.id, times)
@@ -191,10 +204,24 @@ func (c *cluster) block(txs ...queued) {
 	if k := c.theCase(); k.Phase == ledger.Releasing && !c.blame {
 		c.after(2*c.oneWay, func() { c.owners(k.Attempt, k.View.Number, task.H(task.TagEvidence, k.View.Pre.Evidence)) })
 	}
-	if len(events) > 0 {
-		for _, p := range c.order {
-			k := c.theCase()
+	k, height := c.theCase(), c.height
+	for _, p := range c.order {
+		if len(events) > 0 {
 			c.after(1, func() { c.step(p, ChainMoved{Case: k}) })
+		}
+		c.after(1, func() { c.pass(p, height) })
+	}
+}
+
+// pass lets a block pass at a node.
+func (c *cluster) pass(p *peer, height uint64) {
+	p.height = height
+	for _, kind := range []TimerKind{SilenceTimer, FlushTimer, StallTimer} {
+		for r := range task.Recheck + 1 {
+			if t, ok := p.timers[waiting{kind, r}]; ok && t.height <= height {
+				delete(p.timers, waiting{kind, r})
+				c.step(p, TimedOut{Timer: t.timer})
+			}
 		}
 	}
 }
@@ -208,7 +235,27 @@ func (c *cluster) send(from, to *peer, e Event) {
 	if from.dead || to == from || c.rand.Float64() < c.loss {
 		return
 	}
-	c.after(c.oneWay+c.rand.Float64()*c.jitter, func() { c.step(to, e) })
+	c.after(c.oneWay+c.rand.Float64()*c.jitter, func() { c.hear(to, e) })
+}
+
+// hear keeps back what is ahead of the case as a node knows it.
+func (c *cluster) hear(p *peer, e Event) {
+	var b task.Ballot
+	switch e := e.(type) {
+	case VoteHeard:
+		b = task.Ballot{Attempt: e.Vote.Vote.Attempt, View: e.Vote.Vote.View - 1}
+	case EvidenceHeard:
+		b = e.Shown.Ballot
+	case CommitmentHeard:
+		b = e.Commitment.Ballot
+	case RevealHeard:
+		b = e.Reveal.Ballot
+	}
+	if k := p.c; k == nil || b.Attempt > k.Attempt || b.Attempt == k.Attempt && (k.Phase < ledger.Attesting || b.View > k.View.Number) {
+		c.after(5, func() { c.hear(p, e) })
+		return
+	}
+	c.step(p, e)
 }
 
 func (c *cluster) broadcast(from *peer, e Event) {
@@ -222,6 +269,9 @@ func (c *cluster) step(p *peer, e Event) {
 	if p.dead {
 		return
 	}
+	if moved, ok := e.(ChainMoved); ok {
+		p.c = moved.Case
+	}
 	for _, a := range p.m.Step(e) {
 		c.perform(p, a)
 	}
@@ -234,27 +284,12 @@ func (c *cluster) perform(p *peer, a Action) {
 		won, ok := sortition.Win(p.vrf, task.Hash(p.id), a.Case.Seed(), a.Case.Seats, uint64(rec.StakeAt(a.Case.Epoch)), uint64(a.Case.TotalStake))
 		if ok {
 			claim := task.Claim{Task: c.id, Attempt: a.Case.Attempt, Node: p.id, Proof: won.Proof()}
-			self := ledger.Member{Node: p.node, Seats: won.Seats(), Claim: claim, Beta: won.Output()}
-			c.step(p, Won{Self: MemberOf(a.Case, &self)})
+			c.step(p, Won{Claim: claim})
 		}
-	case Gossip:
-		rec, _ := ledger.Read(c.store).Node(p.id)
-		k, err := c.theCase().Admit(rec.Node, rec.Profile, rec.StakeAt(c.theCase().Epoch), a.Claim)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		c.broadcast(p, ClaimHeard{Member: MemberOf(c.theCase(), &k)})
 	case Cast:
 		s := task.SignedVote{Vote: a.Vote, Signature: task.Sign(p.key, a.Vote.Hash())}
-		if a.Vote.Stage == task.NewView {
-			s.Lock = a.Lock
-		}
-		v, err := VerifyVote(s, func(id task.NodeID) (task.Key, bool) { n, ok := c.nodes[id]; return n.node.Peer, ok })
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		c.broadcast(p, VoteHeard{Vote: v})
-		c.step(p, VoteHeard{Vote: v})
+		c.broadcast(p, VoteHeard{Vote: s})
+		c.step(p, VoteHeard{Vote: s})
 	case CommitVerdict:
 		k := task.Commitment{Ballot: a.Reveal.Ballot, Node: p.id, Digest: a.Reveal.Digest()}
 		k.Signature = task.Sign(p.key, k.Hash())
@@ -282,17 +317,15 @@ func (c *cluster) perform(p *peer, a Action) {
 		}
 	case StartEnclave:
 		// What a second enclave shows would contradict the first's evidence.
-		if mine := (turn{p.id, a.Ballot.Attempt, a.Ballot.View}); c.begun[mine] {
+		if mine := (theTurn{p.id, a.Ballot.Attempt, a.Ballot.View}); c.begun[mine] {
 			c.t.Errorf("node %s starts a second enclave in view %d", p.id.Short(), a.Ballot.View)
 		} else {
 			c.begun[mine] = true
 		}
-		c.after(5, func() { c.quote(p, a.Ballot, a.Members) })
+		c.after(5, func() { c.quote(p, a.Ballot) })
 		c.beat(p, c.theCase().Attempt, a.Ballot.View)
-	case Requote:
-		c.after(1, func() { c.quote(p, a.Ballot, a.Members) })
 	case QuoteExit:
-		c.after(5, func() { c.quote(p, a.Ballot, nil) })
+		c.after(5, func() { c.quote(p, a.Ballot) })
 	case Unveil:
 		c.after(1, func() { c.step(p, Unveiled{Ballot: a.Ballot, Canary: c.unveil(p, a)}) })
 	case RequestKeys:
@@ -300,13 +333,7 @@ func (c *cluster) perform(p *peer, a Action) {
 	case Submit:
 		c.after(c.oneWay, func() { c.pool = append(c.pool, queued{p.op, a.Body}) })
 	case SetTimer:
-		p.timers[a.Timer.Kind]++
-		n := p.timers[a.Timer.Kind]
-		c.after(float64(a.Millis), func() {
-			if p.timers[a.Timer.Kind] == n {
-				c.step(p, TimedOut{Timer: a.Timer})
-			}
-		})
+		p.timers[waiting{a.Timer.Kind, a.Timer.Round}] = due{a.Timer, p.height + a.Blocks}
 	case StopEnclave, Finish:
 	}
 }
@@ -317,38 +344,22 @@ func (c *cluster) truth(p *peer, a Appraise) attest.Appraisal {
 	if err != nil {
 		return attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed}
 	}
-	k := c.theCase()
-	want := k.Expected(a.Ballot.Round, a.Ballot.View, c.nodes[a.Executor].node)
-	if a.Ballot.Round != task.PostRun {
-		want.Nonces = noncesOf(a.Members)
-	}
-	return attest.Appraise(ev, want, k.Task.Policy, c.params.Reference)
+	return attest.Appraise(ev, p.c.Wanted(a.Ballot.Round), p.c.Task.Policy, c.params.Reference)
 }
 
 // beat sends signs of life while the executor's work lasts.
 func (c *cluster) beat(p *peer, attempt, view uint32) {
-	c.after(float64(Embedded.Silence)/4, func() {
+	c.after(300, func() {
 		if k := c.theCase(); !p.dead && k.Phase != ledger.Closed && k.Attempt == attempt && k.View.Number <= view {
-			c.broadcast(p, AliveHeard{View: view, Node: p.id})
+			c.broadcast(p, AliveHeard{Attempt: attempt, View: view, Node: p.id})
 			c.beat(p, attempt, view)
 		}
 	})
 }
 
-func noncesOf(members []Member) (nonces []task.Hash) {
-	for _, m := range members {
-		nonces = append(nonces, attest.Nonce(m.Beta, m.Node))
-	}
-	return nonces
-}
-
-func (c *cluster) evidence(p *peer, b task.Ballot, members []Member) (task.Showing, bool) {
-	k, r := c.theCase(), b.Round
-	context := k.Expected(r, b.View, p.node).Context
-	nonces := []task.Hash{k.View.ExitNonce}
-	if r != task.PostRun {
-		nonces = noncesOf(members)
-	}
+func (c *cluster) evidence(p *peer, b task.Ballot) (task.Showing, bool) {
+	k, r := p.c, b.Round
+	context, nonces := k.Expected(r, b.View, p.node).Context, k.Wanted(r).Nonces
 	platform := attest.Platform{Chip: p.chip, Measurement: task.Hash{9}}
 	ev := platform.Quote(context, enclaveKeys, nonces, attest.EmptyState)
 	beta := enclaveVRF.Output(attest.CanaryInput(context))
@@ -364,21 +375,21 @@ func (c *cluster) evidence(p *peer, b task.Ballot, members []Member) (task.Showi
 	return s, canary
 }
 
-func (c *cluster) quote(p *peer, b task.Ballot, members []Member) {
-	s, _ := c.evidence(p, b, members)
+func (c *cluster) quote(p *peer, b task.Ballot) {
+	s, _ := c.evidence(p, b)
 	c.step(p, Quoted{Shown: s})
 }
 
 func (c *cluster) unveil(p *peer, a Unveil) *task.Canary {
-	_, canary := c.evidence(p, a.Ballot, a.Members)
+	_, canary := c.evidence(p, a.Ballot)
 	if !canary {
 		return nil
 	}
 	again := a.Ballot
 	again.Round = task.Recheck
-	genuine, _ := c.evidence(p, again, a.Members)
+	genuine, _ := c.evidence(p, again)
 	proof, _ := enclaveVRF.Prove(attest.CanaryInput(c.theCase().Expected(task.PreRun, a.Ballot.View, p.node).Context))
-	shown, _ := c.evidence(p, a.Ballot, a.Members)
+	shown, _ := c.evidence(p, a.Ballot)
 	return &task.Canary{Shown: shown, Proof: proof, Genuine: genuine}
 }
 
@@ -429,31 +440,6 @@ func (c *cluster) dump() {
 	for _, l := range c.log {
 		c.t.Log(l)
 	}
-}
-
-// draw is a node's lowest ticket in the present attempt.
-func draw(c *cluster, p *peer) (task.Hash, bool) {
-	k := c.theCase()
-	rec, _ := ledger.Read(c.store).Node(p.id)
-	won, ok := sortition.Win(p.vrf, task.Hash(p.id), k.Seed(), k.Seats, uint64(rec.StakeAt(k.Epoch)), uint64(k.TotalStake))
-	if !ok {
-		return task.Hash{}, false
-	}
-	return won.Lowest().Hash, true
-}
-
-// gossipFor sends a claim in the name of a node that then says nothing more.
-func gossipFor(c *cluster, p *peer) {
-	k := c.theCase()
-	rec, _ := ledger.Read(c.store).Node(p.id)
-	won, _ := sortition.Win(p.vrf, task.Hash(p.id), k.Seed(), k.Seats, uint64(rec.StakeAt(k.Epoch)), uint64(k.TotalStake))
-	m, err := k.Admit(rec.Node, rec.Profile, rec.StakeAt(k.Epoch), task.Claim{Task: c.id, Attempt: k.Attempt, Node: p.id, Proof: won.Proof()})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	p.dead = false
-	c.broadcast(p, ClaimHeard{Member: MemberOf(k, &m)})
-	p.dead = true
 }
 
 // owners release their keys to an enclave, once.

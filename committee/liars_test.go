@@ -1,7 +1,6 @@
 package committee
 
 import (
-	"crypto/ed25519"
 	"testing"
 
 	"github.com/prytany/prytany/attest"
@@ -135,25 +134,18 @@ func TestFalseAlarmStopsNothing(t *testing.T) {
 	}
 }
 
-// Two votes of one member in one view, heard by anyone, cost it its place.
+// Two commitments of one member to one ballot, heard by anyone, cost it its place.
 func TestEquivocatorIsAccused(t *testing.T) {
 	c := newCluster(t, 2, 10, 13, Embedded, 100)
 	c.oneWay = 1
-	c.run(func() bool { return len(c.theCase().Members) > 3 })
+	c.run(func() bool { return c.theCase().Phase == ledger.Attesting })
 	bad := c.nodes[c.theCase().Members[1].Claim.Node]
 	for i, to := range c.order {
-		v := task.Vote{Task: c.id, Attempt: c.theCase().Attempt, View: 0, Stage: task.Commit, Executor: c.order[i%2].id, Node: bad.id}
-		s, err := VerifyVote(task.SignedVote{Vote: v, Signature: task.Sign(bad.key, v.Hash())}, func(task.NodeID) (task.Key, bool) { return bad.node.Peer, true })
-		if err != nil {
-			t.Fatal(err)
+		for _, digest := range []task.Hash{{byte(i%2) + 1}, {byte(i%2) + 1}, {byte(i+1)%2 + 1}} {
+			k := task.Commitment{Ballot: c.theCase().Ballot(task.PreRun), Node: bad.id, Digest: digest}
+			k.Signature = task.Sign(bad.key, k.Hash())
+			c.send(bad, to, CommitmentHeard{Commitment: k})
 		}
-		for range 2 {
-			c.send(bad, to, VoteHeard{Vote: s})
-		}
-		w := v
-		w.Executor = c.order[(i+1)%2].id
-		s, _ = VerifyVote(task.SignedVote{Vote: w, Signature: task.Sign(bad.key, w.Hash())}, func(task.NodeID) (task.Key, bool) { return bad.node.Peer, true })
-		c.send(bad, to, VoteHeard{Vote: s})
 	}
 	c.settled(t)
 	if c.lost(ledger.Equivocation)[bad.id] == 0 {
@@ -185,91 +177,62 @@ func TestSilentVerifiersDoNotCostTheExecutor(t *testing.T) {
 	}
 }
 
-// What a node without a seat signs takes next to no memory, however much of it
-// there is; and a lock's proof stands where it belongs, with each node once.
-func TestVotesOfStrangersAreNotKept(t *testing.T) {
-	key := ed25519.NewKeyFromSeed(make([]byte, 32))
-	stranger := task.NodeID{7} // registered, no member
-	look := func(id task.NodeID) (task.Key, bool) { return task.PublicKey(key), id == stranger }
+// What strangers say takes no memory, nor what is about another view or round; and
+// reveals, which have no signature, only where they open a commitment.
+func TestWordsOfStrangersAreNotKept(t *testing.T) {
+	member, stranger := task.NodeID{2}, task.NodeID{9}
 	m := New(task.NodeID{1}, Embedded)
-	c := &ledger.Case{Phase: ledger.Electing, Params: ledger.Embedded("test")}
+	c := &ledger.Case{Phase: ledger.Attesting, Params: ledger.Embedded("test"), View: ledger.View{Executor: member}}
+	for _, id := range []task.NodeID{{1}, member, {3}} {
+		c.Members = append(c.Members, ledger.Member{Claim: task.Claim{Node: id}, Seats: 1})
+	}
 	m.Step(ChainMoved{c})
-	for stage := task.Prepare; stage <= task.PassOver; stage++ {
-		for view := range uint32(64) {
-			v := task.Vote{Task: c.ID(), View: view, Stage: stage, Node: stranger}
-			if stage != task.PassOver {
-				v.Executor = task.NodeID{3}
-			}
-			p := task.SignedVote{Vote: task.Vote{Task: c.ID(), Stage: task.Prepare, Executor: v.Executor, Node: stranger}}
-			p.Signature = task.Sign(key, p.Vote.Hash())
-			s := task.SignedVote{Vote: v, Signature: task.Sign(key, v.Hash())}
-			if ok, err := VerifyVote(s, look); err == nil {
-				m.Step(VoteHeard{ok})
-			}
-			s.Lock = []task.SignedVote{p, p}
-			if _, err := VerifyVote(s, look); err == nil {
-				t.Errorf("a %s of view %d with a lock that names a node twice is accepted", stage, view)
-			}
-			s.Lock = s.Lock[:1]
-			if ok, err := VerifyVote(s, look); err == nil && stage != task.NewView {
-				t.Errorf("a %s of view %d with a lock is accepted", stage, view)
-			} else if err == nil {
-				m.Step(VoteHeard{ok})
+	for view := range uint32(8) {
+		for r := range task.Round(9) {
+			b := task.Ballot{Task: c.ID(), View: view, Round: r}
+			m.Step(VoteHeard{task.SignedVote{Vote: task.Vote{Task: c.ID(), View: view, Node: stranger}}})
+			m.Step(CommitmentHeard{task.Commitment{Ballot: b, Node: stranger}})
+			m.Step(RevealHeard{task.Reveal{Ballot: b, Node: member}})
+			m.Step(EvidenceHeard{From: task.NodeID{3}, Shown: task.Showing{Ballot: b, Evidence: []byte{1}}})
+			if view > 0 || r == 0 || r > task.Recheck {
+				m.Step(CommitmentHeard{task.Commitment{Ballot: b, Node: member}})
+				m.Step(EvidenceHeard{From: member, Shown: task.Showing{Ballot: b, Evidence: []byte{1}}})
 			}
 		}
 	}
-	kept := 0
-	for _, views := range m.votes {
-		for _, of := range views {
-			for _, s := range of {
-				kept += 1 + len(s.Lock)
-			}
+	if len(m.votes) > 0 || len(m.rounds) > 3 {
+		t.Errorf("%d votes and %d rounds are kept", len(m.votes), len(m.rounds))
+	}
+	for which, r := range m.rounds {
+		if len(r.commitments) > 0 || len(r.reveals) > 0 || len(r.shown.Evidence) > 0 {
+			t.Errorf("%s: %d commitments, %d reveals, evidence of %d bytes", which, len(r.commitments), len(r.reveals), len(r.shown.Evidence))
 		}
 	}
-	if most := 2 + int(c.Params.MaxViews); kept > most {
-		t.Errorf("%d votes of a node without a seat are kept, want %d at most", kept, most)
-	}
 }
 
-// Nobody can strip a new-view of the proof of its lock by carrying it faster.
-func TestStrippedLockDoesNotCount(t *testing.T) {
-	m := New(task.NodeID{1}, Embedded)
-	c := &ledger.Case{Phase: ledger.Electing, Params: ledger.Embedded("test")}
-	m.Step(ChainMoved{c})
-	var proof []task.SignedVote
-	for i := range byte(4) {
-		id := task.NodeID{i + 1}
-		m.members[id] = Member{Node: id, Seats: 1}
-		proof = append(proof, task.SignedVote{Vote: task.Vote{Task: c.ID(), Stage: task.Prepare, Executor: task.NodeID{2}, Node: id}})
-	}
-	whole := task.SignedVote{Vote: task.Vote{Task: c.ID(), View: 1, Stage: task.NewView, Executor: task.NodeID{2}, Node: task.NodeID{3}}, Lock: proof[:3]}
-	less := whole
-	less.Lock = proof[:1]
-	for _, s := range []task.SignedVote{less, whole, less} {
-		m.Step(VoteHeard{Verified{s}})
-	}
-	if l := m.highestLock([]task.SignedVote{m.votes[task.NewView][1][task.NodeID{3}]}); l == nil || l.executor != (task.NodeID{2}) {
-		t.Errorf("the lock is %+v", l)
-	}
-}
-
-// Reveals have no signature: what opens no commitment takes no memory, and keeps
-// no room from others.
-func TestRevealsOfStrangersAreNotKept(t *testing.T) {
-	m := New(task.NodeID{1}, Embedded)
-	c := &ledger.Case{Phase: ledger.Electing, Params: ledger.Embedded("test")}
-	m.Step(ChainMoved{c})
-	m.sorted()
-	for i := range 2 * maxRounds {
-		v := task.Reveal{Ballot: task.Ballot{Task: c.ID(), Committee: m.set, Round: task.PreRun}}
-		v.Ballot.Executor[0], v.Ballot.Executor[1] = byte(i), byte(i>>8)
-		m.Step(RevealHeard{v})
-		v.Ballot.Committee[0], v.Ballot.Round = byte(i), task.Round(i)
-		m.Step(RevealHeard{v})
-		m.Step(CommitmentHeard{task.Commitment{Ballot: v.Ballot, Node: task.NodeID{9}}})
-		m.Step(EvidenceHeard{From: task.NodeID{9}, Shown: task.Showing{Ballot: v.Ballot}})
-	}
-	if len(m.rounds) > 1 { // its own
-		t.Errorf("%d rounds are kept", len(m.rounds))
+// An executor whose enclave a crash has taken starts no other one once its evidence
+// is on the chain: what that would show contradicts it.
+func TestNoSecondEnclaveAfterACrash(t *testing.T) {
+	self := task.NodeID{1}
+	for name, row := range map[string]struct {
+		change func(*ledger.Case)
+		starts bool
+	}{
+		"nothing shown":     {func(*ledger.Case) {}, true},
+		"evidence is there": {func(c *ledger.Case) { c.View.Pre.Evidence = []byte{1} }, false},
+		"after a canary":    {func(c *ledger.Case) { c.View.Canary = &ledger.PastCanary{} }, false},
+		"keys are out":      {func(c *ledger.Case) { c.Phase = ledger.Running }, false},
+	} {
+		c := &ledger.Case{Phase: ledger.Attesting, Params: ledger.Embedded("test"), View: ledger.View{Executor: self}}
+		c.Members = []ledger.Member{{Claim: task.Claim{Node: self}, Seats: 1}, {Claim: task.Claim{Node: task.NodeID{2}}, Seats: 1}}
+		row.change(c)
+		starts := false
+		for _, a := range New(self, Embedded).Step(ChainMoved{c}) {
+			_, start := a.(StartEnclave)
+			starts = starts || start
+		}
+		if starts != row.starts {
+			t.Errorf("%s: starts an enclave: %v", name, starts)
+		}
 	}
 }

@@ -43,30 +43,20 @@ func (b *Block) weighProof(c *Case, from task.Address, t task.Accusation) (prove
 	}
 	accuser := []share{{account: from, weight: 1}}
 	switch {
-	case len(t.Votes) == 2 && t.Commitments == nil && t.Shown == nil && t.Result == nil:
-		return b.twoWords(c, t.Accused, accuser, Conflict(t.Accused, n.Node.Peer, t.Votes[0], t.Votes[1]) && t.Votes[0].Vote.Task == c.ID())
-	case len(t.Commitments) == 2 && t.Votes == nil && t.Shown == nil && t.Result == nil:
+	case len(t.Commitments) == 2 && t.Shown == nil && t.Result == nil:
 		k, o := t.Commitments[0], t.Commitments[1]
 		return b.twoWords(c, t.Accused, accuser, k.Node == t.Accused && o.Node == t.Accused && k.Ballot == o.Ballot && k.Digest != o.Digest &&
 			k.Ballot.Task == c.ID() && k.Signature.Verify(n.Node.Peer, k.Hash()) && o.Signature.Verify(n.Node.Peer, o.Hash()))
-	case t.Shown != nil && t.Votes == nil && t.Commitments == nil && t.Result == nil:
+	case t.Shown != nil && t.Commitments == nil && t.Result == nil:
 		return b.weighShown(c, from, t.Accused, *t.Shown)
-	case t.Result != nil && t.Votes == nil && t.Commitments == nil && t.Shown == nil:
+	case t.Result != nil && t.Commitments == nil && t.Shown == nil:
 		return b.weighResult(c, t.Accused, *t.Result, accuser)
 	}
 	return false, task.Refuse("accusation-malformed", "an accusation brings exactly one kind of proof")
 }
 
-// Conflict says whether a node has signed two votes for one question: both in
-// the same stage and view of one attempt, for different things.
-func Conflict(id task.NodeID, key task.Key, a, b task.SignedVote) bool {
-	v, w := a.Vote, b.Vote
-	same := v.Node == id && w.Node == id && v.Task == w.Task && v.Attempt == w.Attempt && v.View == w.View && v.Stage == w.Stage
-	return same && v != w && a.Signature.Verify(key, v.Hash()) && b.Signature.Verify(key, w.Hash())
-}
-
 // maxSlashes bounds what nodes that are not even members can write into a case,
-// with two words for one stage that nobody asked them for.
+// with two words for one ballot that nobody asked them for.
 const maxSlashes = 1024
 
 // twoWords slashes an equivocator once in each task.
@@ -85,7 +75,7 @@ func (b *Block) twoWords(c *Case, id task.NodeID, accuser []share, proven bool) 
 	want, _ := b.atStake(id).MulDiv(b.Params.EquivocationPPM, million)
 	b.slash(c, id, 0, Equivocation, want, accuser)
 	b.jail(id, c.ID())
-	b.saveCase(c, c.Deadline, "node %s has signed two votes that exclude each other", id.Short())
+	b.saveCase(c, c.Deadline, "node %s has committed to two verdicts in one round", id.Short())
 	return true, nil
 }
 

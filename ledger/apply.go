@@ -447,7 +447,11 @@ func (b *Block) claims(set []task.Claim) error {
 	if added == 0 {
 		return task.Refuse("nothing-new", "no new valid claim among %d", len(set))
 	}
-	b.saveCase(c, c.Deadline, "claims: %d new, %d nodes with %d seats so far", added, len(c.Members), c.TotalSeats())
+	was := c.Deadline
+	if b.Height >= c.SeededAt+b.Params.ClaimBlocks && c.gathered() { // they were waited for
+		c.Deadline = b.Height
+	}
+	b.saveCase(c, was, "claims: %d new, %d nodes with %d seats so far", added, len(c.Members), c.TotalSeats())
 	return nil
 }
 
@@ -517,7 +521,7 @@ func (c *Case) CheckSkip(t task.Skip) error {
 	seen := once{}
 	for _, s := range t.Votes {
 		m, v := c.Member(s.Vote.Node), s.Vote
-		if m == nil || v.Task != t.Task || v.Attempt != t.Attempt || v.View != t.View || v.Stage != task.PassOver || !seen.first(v.Node) {
+		if m == nil || v.Task != t.Task || v.Attempt != t.Attempt || v.View != t.View || !seen.first(v.Node) {
 			continue
 		}
 		if s.Signature.Verify(m.Node.Peer, v.Hash()) {

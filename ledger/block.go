@@ -229,16 +229,34 @@ func (b *Block) extend(c *Case, r task.Round, to uint64) {
 	b.saveCase(c, was, "commitments so far hold %d of %d seats, a quorum is %d; waiting until block %d", c.committedSeats(r), c.JudgeSeats(), sortition.Quorum(c.JudgeSeats()), to)
 }
 
-// closeClaims fixes the committee, or starts the next attempt with a larger
-// one (spec §5.5).
+// lastClaims is how many times as long as always claims stay open for a committee
+// that is not all there.
+const lastClaims = 4
+
+// LastClaims is the last block at whose end the claims of the present attempt
+// can be closed.
+func (c *Case) LastClaims() uint64 { return c.SeededAt + lastClaims*c.Params.ClaimBlocks }
+
+// gathered says whether nobody is waited for: the committee is large enough, and
+// two thirds of the seats that the draw gives on average have come. On a busy
+// machine honest claims come late, and who is always in time would judge alone.
+func (c *Case) gathered() bool {
+	return c.Enough() && 3*uint64(c.TotalSeats()) >= 2*uint64(c.Seats)
+}
+
+// closeClaims fixes the committee, waits for late claims, or starts the next
+// attempt with a larger one (spec §6.3).
 func (b *Block) closeClaims(c *Case) {
 	was := c.Deadline
-	if c.Enough() {
+	switch last := c.LastClaims(); {
+	case c.gathered() || b.Height >= last && c.Enough():
 		b.startView(c, 0, was)
-		return
+	case b.Height < last:
+		c.Deadline = last
+		b.saveCase(c, was, "%d seats by %d nodes so far, of %d expected; late claims are waited for until block %d ends", c.TotalSeats(), len(c.Members), c.Seats, last)
+	default:
+		b.nextAttempt(c, fmt.Sprintf("too few seats, or of too few kinds of TEE: %d by %d nodes, the task wants %d", c.TotalSeats(), len(c.Members), c.Task.MinSeats))
 	}
-	c.View = View{} // early commitments to a committee that is none
-	b.nextAttempt(c, fmt.Sprintf("too few seats, or of too few kinds of TEE: %d by %d nodes, the task wants %d", c.TotalSeats(), len(c.Members), c.Task.MinSeats))
 }
 
 // nextAttempt asks for another, larger committee, or gives up.
@@ -275,21 +293,9 @@ func (b *Block) startView(c *Case, number uint32, was uint64) {
 		b.settle(c, ExecutorsFailed)
 		return
 	}
-	early := c.View.Pre.Commitments
 	c.View = View{Number: number, Executor: executor, StartedAt: b.Height}
-	if number == 0 {
-		// Commitments of the fast path came before the claims closed.
-		for _, k := range early {
-			if k.Node != executor && k.Ballot == c.Ballot(task.PreRun) {
-				c.View.Pre.Commitments = append(c.View.Pre.Commitments, k)
-			}
-		}
-	}
 	c.Phase, c.Deadline = Attesting, b.Height+b.Params.CommitBlocks
 	b.saveCase(c, was, "view %d: %s is the executor, %d seats verify it", number, executor.Short(), c.JudgeSeats())
-	if c.committedSeats(task.PreRun) == c.JudgeSeats() {
-		b.closeCommits(c, task.PreRun)
-	}
 }
 
 // passOver takes the task from an executor and gives it to the next ticket

@@ -166,7 +166,7 @@ func (c *Case) TotalSeats() (n uint32) {
 }
 
 // TicketsOf are a member's tickets. One that does not have the function's
-// runtime has none: it votes and verifies, and never executes (spec §6.5.1).
+// runtime has none: it votes and verifies, and never executes (spec §6.4.1).
 func (c *Case) TicketsOf(m *Member) []sortition.Ticket {
 	if !m.Node.CanRun(c.Function.Manifest) {
 		return nil
@@ -243,13 +243,9 @@ func (c *Case) Round(r task.Round) *Round {
 	return &Round{}
 }
 
-// Ballot names a round of the present view, by the members that there are.
+// Ballot names a round of the present view.
 func (c *Case) Ballot(r task.Round) task.Ballot {
-	ids := make([]task.NodeID, len(c.Members))
-	for i := range c.Members {
-		ids[i] = c.Members[i].Claim.Node
-	}
-	return task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Round: r, Committee: task.Committee(ids), Executor: c.View.Executor}
+	return task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Round: r}
 }
 
 // committedSeats counts the verifiers' seats that have committed.

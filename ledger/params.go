@@ -16,8 +16,8 @@ type Params struct {
 	IntervalMillis uint64           `cbor:"2,keyasint" json:"interval_ms"` // nominal time between blocks while a task is open
 	EpochBlocks    uint64           `cbor:"3,keyasint" json:"epoch_blocks"`
 	UnbondBlocks   uint64           `cbor:"4,keyasint" json:"unbond_blocks"`
-	ClaimBlocks    uint64           `cbor:"5,keyasint" json:"claim_blocks"`   // claims stay open this long after the seed
-	CommitBlocks   uint64           `cbor:"6,keyasint" json:"commit_blocks"`  // a quorum closes a commit set after this; all close it at once
+	ClaimBlocks    uint64           `cbor:"5,keyasint" json:"claim_blocks"`   // claims stay open this long after the seed, and up to lastClaims times as long if few have come
+	CommitBlocks   uint64           `cbor:"6,keyasint" json:"commit_blocks"`  // a quorum closes a commit set after this, from the view's start or from a later quorum; all close it at once
 	AttestBlocks   uint64           `cbor:"7,keyasint" json:"attest_blocks"`  // an executor without a verdict by then is passed over
 	ReleaseBlocks  uint64           `cbor:"8,keyasint" json:"release_blocks"` // owners have this long after the verdict
 	RunGraceBlocks uint64           `cbor:"9,keyasint" json:"run_grace_blocks"`
@@ -44,7 +44,7 @@ const million = 1_000_000
 func Embedded(chain string) Params {
 	return Params{
 		Chain: chain, IntervalMillis: 25, EpochBlocks: 40, UnbondBlocks: 200_000,
-		ClaimBlocks: 2, CommitBlocks: 6, AttestBlocks: 120, ReleaseBlocks: 200, RunGraceBlocks: 200, ReviewBlocks: 200,
+		ClaimBlocks: 1, CommitBlocks: 6, AttestBlocks: 120, ReleaseBlocks: 200, RunGraceBlocks: 200, ReviewBlocks: 200,
 		MaxAttempts: 5, MaxViews: 5, MaxOpen: 1024,
 		MinBond: 100 * task.PRY, TxFee: 100, PostingFee: 40_000,
 		FixedPPM: 100_000, SilentSlashPPM: 10_000,
@@ -98,7 +98,7 @@ func (p Params) Deposit(f task.Function) task.Amount {
 // dispute.
 func (p Params) window(run uint64) uint64 {
 	view := 2*(p.AttestBlocks+p.CommitBlocks) + p.ReleaseBlocks + run + p.RunGraceBlocks
-	return activationEpochs*p.EpochBlocks + p.ClaimBlocks + uint64(p.MaxViews)*view + p.ReviewBlocks + p.DisputeBlocks
+	return activationEpochs*p.EpochBlocks + lastClaims*p.ClaimBlocks + uint64(p.MaxViews)*view + p.ReviewBlocks + p.DisputeBlocks
 }
 
 // CheckFunction refuses a function that would be run in too little time, or in

@@ -236,7 +236,7 @@ func (w *world) skipRow(votes string) task.Body {
 	c := w.c()
 	t := task.Skip{Task: w.id, View: c.View.Number + 1}
 	for i, m := range c.Members {
-		v := task.Vote{Task: w.id, View: t.View, Stage: task.PassOver, Node: m.Claim.Node}
+		v := task.Vote{Task: w.id, View: t.View, Node: m.Claim.Node}
 		s := task.SignedVote{Vote: v, Signature: task.Sign(w.nodes[v.Node].peer, v.Hash())}
 		switch {
 		case votes == "few" && i == 0: // one member's word, many times

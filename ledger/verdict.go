@@ -18,42 +18,30 @@ import (
 // when an executor calls its evidence a canary, and on an accusation. What it
 // then computes beats any number of words.
 
-// maxEarly bounds a member's commitments before the claims are closed.
-const maxEarly = 4
-
-// commitments takes the new ones of a set. In the pre-run round they may come
-// while claims are still open: that is the fast path (spec §6.3).
+// commitments takes the new ones of a set.
 func (b *Block) commitments(set []task.Commitment) error {
 	if len(set) == 0 {
 		return task.Refuse("nothing-new", "no commitment in the set")
 	}
-	c, err := b.open(set[0].Ballot.Task, set[0].Ballot.Attempt)
+	ballot := set[0].Ballot
+	c, err := b.open(ballot.Task, ballot.Attempt)
 	if err != nil {
 		return err
 	}
-	ballot := set[0].Ballot
-	early := ballot.Round == task.PreRun && c.Phase == Electing && ballot.View == 0
-	due := ballot.Round == c.PreRound() && c.Phase == Attesting || ballot.Round == task.PostRun && c.exitDue()
-	if !early && (!due || ballot != c.Ballot(ballot.Round)) {
+	r := ballot.Round
+	due := r == c.PreRound() && c.Phase == Attesting || r == task.PostRun && c.exitDue()
+	if !due || ballot.View != c.View.Number {
 		return task.Refuse("ballot-stale", "no such commitments are awaited in phase %s, view %d", c.Phase, c.View.Number)
 	}
-	round := c.Round(ballot.Round)
+	round := c.Round(r)
 	if round.ClosedAt != 0 {
-		return task.Refuse("commits-closed", "the %s commitments are closed", ballot.Round)
+		return task.Refuse("commits-closed", "the %s commitments are closed", r)
 	}
 	added := 0
 	seen := once{}
 	for _, k := range set {
 		m := c.Member(k.Node)
-		// Early ones may be for a committee that never comes to be: a node may have
-		// some, and only those for the right one are kept when the claims close.
-		words := 0
-		known := slices.ContainsFunc(round.Commitments, func(o task.Commitment) bool {
-			if o.Node == k.Node {
-				words++
-			}
-			return o.Node == k.Node && (o.Ballot == k.Ballot || words >= maxEarly)
-		})
+		known := slices.ContainsFunc(round.Commitments, func(o task.Commitment) bool { return o.Node == k.Node })
 		if k.Ballot != ballot || m == nil || known || !c.Judges(k.Node) || !seen.first(k.Node) || !k.Signature.Verify(m.Node.Peer, k.Hash()) {
 			continue
 		}
@@ -63,9 +51,13 @@ func (b *Block) commitments(set []task.Commitment) error {
 	if added == 0 {
 		return task.Refuse("nothing-new", "no new valid commitment among %d", len(set))
 	}
-	b.saveCase(c, c.Deadline, "%s commitments: %d new, %d so far", ballot.Round, added, len(round.Commitments))
-	if due && c.committedSeats(ballot.Round) == c.JudgeSeats() {
-		b.closeCommits(c, ballot.Round)
+	was, seats := c.Deadline, c.committedSeats(r)
+	if seats >= sortition.Quorum(c.JudgeSeats()) { // stragglers of a late quorum have no longer than those of an early one
+		c.Deadline = min(c.Deadline, b.Height+b.Params.CommitBlocks)
+	}
+	b.saveCase(c, was, "%s commitments: %d new, %d so far", r, added, len(round.Commitments))
+	if seats == c.JudgeSeats() {
+		b.closeCommits(c, r)
 	}
 	return nil
 }

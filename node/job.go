@@ -22,7 +22,7 @@ type job struct {
 	of      *ledger.Case
 	context attest.Context
 
-	up      chan struct{} // closed when the enclave has shown its first evidence
+	up      chan struct{} // closed when the enclave has shown its evidence
 	ready   chan struct{} // closed when the enclave and the blobs are there, or failed
 	enclave Enclave
 	code    []byte
@@ -34,7 +34,7 @@ type job struct {
 const heartbeats = 4
 
 // startJob begins this node's turn as executor. All of it is harmless: no key
-// has been released (spec §6.3).
+// has been released.
 func (r *runner) startJob(c *ledger.Case, a committee.StartEnclave) {
 	r.stopJob()
 	ctx, cancel := context.WithCancelCause(r.ctx)
@@ -83,7 +83,7 @@ func (j *job) begin(a committee.StartEnclave) {
 	if image := f.Manifest.Image; image != nil {
 		wg.Go(func() { j.image, errs[2] = j.fetch(image.Blob, f.Broker.Addr) })
 	}
-	evidence, err := enclave.Begin(t, f, j.context, Nonces(a.Members))
+	evidence, err := enclave.Begin(t, f, j.context, j.nonces())
 	if err != nil {
 		j.fail(err)
 		return
@@ -137,23 +137,8 @@ func (j *job) isUp() bool {
 	}
 }
 
-// requote makes evidence for a committee that was not known before.
-func (j *job) requote(a committee.Requote) {
-	if j == nil || a.Ballot.View != j.view {
-		return
-	}
-	j.r.w.wg.Go(func() {
-		if !j.isUp() {
-			return
-		}
-		evidence, err := j.enclave.Quote(Nonces(a.Members))
-		if err != nil {
-			j.fail(err)
-			return
-		}
-		j.quoted(a.Ballot, evidence)
-	})
-}
+// nonces are what the evidence before the run must answer.
+func (j *job) nonces() []task.Hash { return j.of.Wanted(task.PreRun).Nonces }
 
 // unveil asks the enclave whether its evidence was a canary.
 func (j *job) unveil(a committee.Unveil) {
@@ -164,7 +149,7 @@ func (j *job) unveil(a committee.Unveil) {
 		if !j.isUp() {
 			return
 		}
-		proof, genuine, err := j.enclave.Unveil(Nonces(a.Members))
+		proof, genuine, err := j.enclave.Unveil(j.nonces())
 		if err != nil {
 			j.fail(err)
 			return
@@ -183,7 +168,7 @@ func (j *job) fail(err error) {
 
 // beat tells the members that this executor is at work, while it is.
 func (j *job) beat() {
-	period := time.Duration(j.r.w.Times.Silence) * time.Millisecond / heartbeats
+	period := time.Duration(j.r.w.Patience.Silence*j.of.Params.IntervalMillis) * time.Millisecond / heartbeats
 	tick := time.NewTicker(period)
 	defer tick.Stop()
 	raw := task.Encode(Alive(j.of, j.view))

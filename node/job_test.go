@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"log/slog"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -32,7 +31,6 @@ var anyKey = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 
 type nobody struct{}
 
-func (nobody) Publish(context.Context, []byte) error              { return nil }
 func (nobody) Send(context.Context, string, string, []byte) error { return nil }
 func (nobody) Request(context.Context, string, string, []byte) ([]byte, error) {
 	return nil, errors.New("nobody")
@@ -112,27 +110,6 @@ func TestOwnersWithTwoReleases(t *testing.T) {
 	}
 }
 
-// Claims for tasks that nobody knows are waited for in small number: the gossip
-// has room for others.
-func TestClaimsForNothingDoNotWait(t *testing.T) {
-	w := New(Config{Log: slog.New(slog.DiscardHandler)})
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	claim := func(i int) []byte { return task.Encode(task.Claim{Task: task.TaskID{byte(i), byte(i >> 8), 1}}) }
-	var wg sync.WaitGroup
-	for i := range maxEarly {
-		wg.Go(func() { w.HearClaim(ctx, claim(i)) })
-	}
-	for len(w.early) < maxEarly {
-		runtime.Gosched()
-	}
-	if pass, junk := w.HearClaim(ctx, claim(maxEarly)); pass || junk || len(w.early) < maxEarly {
-		t.Errorf("one more: %v, %v, when %d waited", pass, junk, len(w.early))
-	}
-	cancel()
-	wg.Wait()
-}
-
 // lateEnclave takes a while to start, and says what it is asked.
 type lateEnclave struct {
 	Enclave
@@ -144,7 +121,6 @@ func (e lateEnclave) Begin(task.Task, task.Function, attest.Context, []task.Hash
 	e.asked <- "begin"
 	return []byte("evidence"), nil
 }
-func (e lateEnclave) Quote([]task.Hash) ([]byte, error) { e.asked <- "quote"; return nil, nil }
 func (e lateEnclave) Unveil([]task.Hash) (*[81]byte, []byte, error) {
 	e.asked <- "unveil"
 	return nil, nil, nil
@@ -158,7 +134,7 @@ func TestAStartingEnclaveIsWaitedFor(t *testing.T) {
 	k := w.workers[0]
 	e := lateEnclave{asked: make(chan string, 4)}
 	worker := New(Config{
-		Node: k.rec.Node, Peer: k.peer, Blobs: store{}, Net: nobody{}, Log: slog.New(slog.DiscardHandler), Times: committee.Embedded,
+		Node: k.rec.Node, Peer: k.peer, Blobs: store{}, Net: nobody{}, Log: slog.New(slog.DiscardHandler), Patience: committee.Embedded,
 		Enclaves: func(context.Context, task.Function) (Enclave, error) { return e, nil },
 	})
 	ctx, stop := context.WithCancel(t.Context())
@@ -166,12 +142,8 @@ func TestAStartingEnclaveIsWaitedFor(t *testing.T) {
 	b := w.c.Ballot(task.PreRun)
 	r.startJob(w.c, committee.StartEnclave{Ballot: b})
 	r.job.unveil(committee.Unveil{Ballot: b})
-	r.job.requote(committee.Requote{Ballot: b})
-	if got := <-e.asked; got != "begin" {
-		t.Errorf("first it is asked to %s", got)
-	}
-	if a, b := <-e.asked, <-e.asked; a == b {
-		t.Errorf("then twice to %s", a)
+	if a, b := <-e.asked, <-e.asked; a != "begin" || b != "unveil" {
+		t.Errorf("it is asked to %s, then to %s", a, b)
 	}
 	stop()
 	worker.wg.Wait()
@@ -247,6 +219,35 @@ func TestOutOfTimeBringsNoOutput(t *testing.T) {
 		r.w.wg.Wait()
 		if len(p.sent) != things || len(p.put) != things || len(r.inputs) != 1 {
 			t.Errorf("%s: sent %d, stored %d, told the session %d", o, len(p.sent), len(p.put), len(r.inputs))
+		}
+	}
+}
+
+// A word about a view that never comes holds up its sender's stream for a while,
+// and is not heard then; one whose view comes is.
+func TestEarlyWordsDoNotWaitForever(t *testing.T) {
+	w := newWorld(t)
+	for name, comes := range map[string]bool{"comes": true, "never comes": false} {
+		worker := New(Config{Node: w.workers[1].rec.Node, Log: slog.New(slog.DiscardHandler)})
+		worker.remember(w.c.Members)
+		r := &runner{w: worker, id: w.c.ID(), ctx: t.Context(), inputs: make(chan func(*Session), 8), state: w.electing(), seen: make(chan struct{})}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r.hear(ctx, task.Key(w.workers[0].rec.Node.Peer), w.junkEvidence())
+		}()
+		want := 0
+		if comes {
+			r.chain(w.c)
+			want = 2 // the case, and what it was waited for
+		} else {
+			cancel()
+		}
+		<-done
+		cancel()
+		if len(r.inputs) != want {
+			t.Errorf("%s: the session gets %d inputs, want %d", name, len(r.inputs), want)
 		}
 	}
 }

@@ -3,16 +3,15 @@ package node
 import (
 	"errors"
 
-	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 )
 
 // Message is what members of a committee send each other: exactly one field is
-// set. Votes, commitments and evidence prove their sender themselves, reveals by
-// the commitment that they open; signs of life count only from the executor's
-// own peer key.
+// set. Votes and commitments prove their sender themselves, reveals by the
+// commitment that they open; evidence and signs of life count only from the
+// executor's own peer key.
 type Message struct {
 	Vote       *task.SignedVote `cbor:"1,keyasint,omitempty"`
 	Commitment *task.Commitment `cbor:"2,keyasint,omitempty"`
@@ -21,54 +20,74 @@ type Message struct {
 	Alive      *task.Ballot     `cbor:"5,keyasint,omitempty"`
 }
 
-// about names the task and the attempt that the message is about; not ok
-// unless exactly one field is set.
-func (m Message) about() (id task.TaskID, attempt uint32, ok bool) {
-	n := 0
-	of := func(t task.TaskID, a uint32) { id, attempt, n = t, a, n+1 }
-	if m.Vote != nil {
-		of(m.Vote.Vote.Task, m.Vote.Vote.Attempt)
-	}
-	if m.Commitment != nil {
-		of(m.Commitment.Ballot.Task, m.Commitment.Ballot.Attempt)
-	}
-	if m.Reveal != nil {
-		of(m.Reveal.Ballot.Task, m.Reveal.Ballot.Attempt)
-	}
-	if m.Shown != nil {
-		of(m.Shown.Ballot.Task, m.Shown.Ballot.Attempt)
-	}
-	if m.Alive != nil {
-		of(m.Alive.Task, m.Alive.Attempt)
-	}
-	return id, attempt, n == 1
+// moment is a view of an attempt at a task.
+type moment struct {
+	task          task.TaskID
+	attempt, view uint32
 }
 
-// Heard is a verified word of another node. Only Verify and Judge make one.
-type Heard struct {
-	task    task.TaskID
-	attempt uint32
-	event   committee.Event
+func momentOf(b task.Ballot) moment { return moment{b.Task, b.Attempt, b.View} }
+
+// about is when the message was said; not ok unless exactly one field is set.
+func (m Message) about() (at moment, ok bool) {
+	n := 0
+	of := func(when moment) { at, n = when, n+1 }
+	if m.Vote != nil {
+		v := m.Vote.Vote
+		of(moment{v.Task, v.Attempt, v.View - min(v.View, 1)}) // it names the next view
+	}
+	if m.Commitment != nil {
+		of(momentOf(m.Commitment.Ballot))
+	}
+	if m.Reveal != nil {
+		of(momentOf(m.Reveal.Ballot))
+	}
+	if m.Shown != nil {
+		of(momentOf(m.Shown.Ballot))
+	}
+	if m.Alive != nil {
+		of(momentOf(*m.Alive))
+	}
+	return at, n == 1
 }
+
+// early says whether a moment is ahead of a case: its sender has seen a block that
+// names an executor whom this node does not know yet.
+func (at moment) early(c *ledger.Case) bool {
+	return at.attempt > c.Attempt || at.attempt == c.Attempt && (c.Phase < ledger.Attesting || at.view > c.View.Number)
+}
+
+// Heard is a verified word of another node. Only Verify makes one.
+type Heard struct {
+	at    moment
+	event committee.Event
+}
+
+// Early says whether a word is ahead of the case as its session knows it. It has
+// to be kept back until the chain has come there.
+func (h Heard) Early(c *ledger.Case) bool { return h.at.early(c) }
 
 // Verify checks that a message is of whom it speaks for. from is the node whose
 // connection brought it, zero if nobody is known by that key; peer gives a
 // node's registered peer key. It is pure, so many may be checked at once and
 // away from the session.
 func Verify(from task.NodeID, m Message, peer func(task.NodeID) (task.Key, bool)) (Heard, error) {
-	id, attempt, ok := m.about()
+	at, ok := m.about()
 	if !ok {
 		return Heard{}, errors.New("a message is about one thing")
 	}
 	event, err := m.verify(from, peer)
-	return Heard{id, attempt, event}, err
+	return Heard{at, event}, err
 }
 
 func (m Message) verify(from task.NodeID, peer func(task.NodeID) (task.Key, bool)) (committee.Event, error) {
 	switch {
 	case m.Vote != nil:
-		v, err := committee.VerifyVote(*m.Vote, peer)
-		return committee.VoteHeard{Vote: v}, err
+		key, ok := peer(m.Vote.Vote.Node)
+		if !ok || !m.Vote.Signature.Verify(key, m.Vote.Vote.Hash()) {
+			return nil, errors.New("the vote's signature does not hold")
+		}
+		return committee.VoteHeard{Vote: *m.Vote}, nil
 	case m.Commitment != nil:
 		key, ok := peer(m.Commitment.Node)
 		if !ok || !m.Commitment.Signature.Verify(key, m.Commitment.Hash()) {
@@ -77,70 +96,25 @@ func (m Message) verify(from task.NodeID, peer func(task.NodeID) (task.Key, bool
 		return committee.CommitmentHeard{Commitment: *m.Commitment}, nil
 	case m.Reveal != nil:
 		return committee.RevealHeard{Reveal: *m.Reveal}, nil
-	case m.Shown != nil:
-		b := m.Shown.Ballot
-		key, ok := peer(b.Executor)
-		switch {
-		case b.Round != task.PreRun && b.Round != task.PostRun:
-			return nil, errors.New("evidence of no such round")
-		case !ok || !m.Shown.Signature.Verify(key, m.Shown.Hash()):
-			return nil, errors.New("the executor has not signed this evidence")
-		}
-		return committee.EvidenceHeard{From: b.Executor, Shown: *m.Shown}, nil
 	case from.IsZero():
 		return nil, errors.New("the sender is no node that is known here")
-	}
-	return committee.AliveHeard{View: m.Alive.View, Node: from}, nil
-}
-
-// Standing is what a claim from gossip is worth (spec §5.4).
-type Standing uint8
-
-// The standings.
-const (
-	ClaimIgnored Standing = iota // too late, or the chain cannot be asked: nobody's fault
-	ClaimEarly                   // ahead of the block that opens its attempt: judge it again then
-	ClaimJunk                    // nobody honest would have sent it
-	ClaimValid                   // to be heard, and passed on
-)
-
-// Judge verifies a claim against the case and the stakes that the chain holds
-// now. What it returns is heard only if the claim is valid. Like Verify, it is
-// pure but for node, which looks up a registration.
-func Judge(c *ledger.Case, k task.Claim, node func(task.NodeID) (ledger.NodeRecord, error)) (Heard, Standing) {
-	switch {
-	case c.Attempt > k.Attempt || c.Phase > ledger.Electing:
-		return Heard{}, ClaimIgnored
-	case c.Attempt < k.Attempt || c.Phase < ledger.Electing:
-		return Heard{}, ClaimEarly
-	}
-	rec, err := node(k.Node)
-	if err != nil {
-		if task.CodeOf(err) != "" {
-			return Heard{}, ClaimJunk // the chain has refused: there is no such node
+	case m.Shown != nil:
+		key, ok := peer(from)
+		switch r := m.Shown.Ballot.Round; {
+		case r != task.PreRun && r != task.PostRun:
+			return nil, errors.New("evidence of no such round")
+		case !ok || !m.Shown.Signature.Verify(key, m.Shown.Hash()):
+			return nil, errors.New("the sender has not signed this evidence")
 		}
-		return Heard{}, ClaimIgnored
+		return committee.EvidenceHeard{From: from, Shown: *m.Shown}, nil
 	}
-	m, err := c.Admit(rec.Node, rec.Profile, rec.StakeAt(c.Epoch), k)
-	if err != nil {
-		return Heard{}, ClaimJunk
-	}
-	return Heard{k.Task, k.Attempt, committee.ClaimHeard{Member: committee.MemberOf(c, &m)}}, ClaimValid
+	return committee.AliveHeard{Attempt: m.Alive.Attempt, View: m.Alive.View, Node: from}, nil
 }
 
 // Alive is an executor's sign of life. It goes to the members that stand in the
 // case, a few times in each Silence timeout, while the executor is at work.
 func Alive(c *ledger.Case, view uint32) Message {
 	return Message{Alive: &task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: view, Round: task.PreRun}}
-}
-
-// Nonces are what an executor's pre-run evidence must answer.
-func Nonces(members []committee.Member) []task.Hash {
-	var nonces []task.Hash
-	for _, k := range members {
-		nonces = append(nonces, attest.Nonce(k.Beta, k.Node))
-	}
-	return nonces
 }
 
 // KeyRequest shows an owner the verdicts on this enclave.

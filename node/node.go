@@ -2,10 +2,10 @@
 // where it has won seats it does what the committee's state machine asks.
 //
 // It has two layers. A [Session] is one task at one worker, with one
-// [committee.Machine] in it: it draws, stores and signs votes, counts them and
-// sends them, appraises evidence. It is single-threaded and reaches the world
+// [committee.Machine] in it: it draws, appraises evidence, stores, signs and sends
+// what this node says of it. It is single-threaded and reaches the world
 // through [Effects] only, so a simulator runs it as it is. What others say
-// comes to it verified, by [Verify] and [Judge]. A [Worker] is the world around
+// comes to it verified, by [Verify]. A [Worker] is the world around
 // the sessions: a goroutine and a mailbox for each, timers, the network, the
 // enclave. It decides nothing, and handles ciphertext only; keys reach the
 // enclave sealed.
@@ -20,6 +20,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prytany/prytany/attest"
@@ -43,7 +44,6 @@ type Chain interface {
 
 // Net carries messages. Protocol names are task's.
 type Net interface {
-	Publish(ctx context.Context, data []byte) error
 	Send(ctx context.Context, addr, proto string, msg []byte) error
 	Request(ctx context.Context, addr, proto string, msg []byte) ([]byte, error)
 }
@@ -58,7 +58,6 @@ type Blobs interface {
 // Enclave is one enclave process.
 type Enclave interface {
 	Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash) (evidence []byte, err error)
-	Quote(nonces []task.Hash) (evidence []byte, err error) // again, before the run
 	// Unveil says whether the evidence so far was a canary: the proof and
 	// evidence in earnest, or neither (spec §7.6).
 	Unveil(nonces []task.Hash) (proof *[81]byte, genuine []byte, err error)
@@ -68,12 +67,11 @@ type Enclave interface {
 	Close()
 }
 
-// Journal is stable storage for what this node has said. Vote and Reveal
-// return only when the record would survive a crash.
+// Journal is stable storage for what this node has committed to. Reveal returns
+// only when the record would survive a crash.
 type Journal interface {
-	Vote(v task.SignedVote) error
 	Reveal(r task.Reveal) error
-	Load(id task.TaskID) ([]task.SignedVote, []task.Reveal, error)
+	Load(id task.TaskID) ([]task.Reveal, error)
 	Forget(id task.TaskID) error
 }
 
@@ -89,7 +87,7 @@ type Config struct {
 	Journal  Journal
 	Enclaves func(ctx context.Context, f task.Function) (Enclave, error) // that can run f
 	Appraise Appraise
-	Times    committee.Timeouts
+	Patience committee.Patience
 	Slots    int // enclaves at once
 	Log      *slog.Logger
 }
@@ -99,7 +97,8 @@ type Worker struct {
 	Config
 	id    task.NodeID
 	slots chan struct{}
-	early chan struct{} // claims that wait for their block
+
+	height atomic.Uint64 // of the last block that was followed
 
 	mu      sync.Mutex
 	runners map[task.TaskID]*runner
@@ -113,7 +112,7 @@ type Worker struct {
 // New makes a worker. It does nothing before Run.
 func New(c Config) *Worker {
 	return &Worker{
-		Config: c, id: c.Node.ID(), slots: make(chan struct{}, max(c.Slots, 1)), early: make(chan struct{}, maxEarly),
+		Config: c, id: c.Node.ID(), slots: make(chan struct{}, max(c.Slots, 1)),
 		runners: map[task.TaskID]*runner{}, opened: make(chan struct{}), closed: map[task.TaskID]bool{},
 		nodes: map[task.NodeID]task.Node{}, names: map[task.Key]task.NodeID{},
 	}
@@ -124,13 +123,19 @@ func (w *Worker) ID() task.NodeID { return w.id }
 
 // Run works until ctx ends, then waits for everything it started.
 func (w *Worker) Run(ctx context.Context) error {
-	err := w.Chain.Watch(ctx, 0, func(_ uint64, events []ledger.Event) {
+	err := w.Chain.Watch(ctx, 0, func(height uint64, events []ledger.Event) {
+		w.height.Store(height)
 		seen := map[task.TaskID]bool{}
 		for _, e := range events {
 			if !seen[e.Task] {
 				seen[e.Task] = true
 				w.follow(ctx, e.Task)
 			}
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, r := range w.runners {
+			r.passed(height)
 		}
 	})
 	w.wg.Wait()
@@ -191,10 +196,9 @@ const waitForBlock = time.Second
 
 // runner finds a task's. A message can be a block early, so it waits a little,
 // and holds up nothing but its sender's stream. A session never sees such a
-// message: whoever drives one without a Worker has to keep it back as well.
+// message: whoever drives one without a Worker has to keep it back as well
+// ([Heard.Early]).
 func (w *Worker) runner(ctx context.Context, id task.TaskID) *runner {
-	timeout := time.NewTimer(waitForBlock)
-	defer timeout.Stop()
 	for {
 		w.mu.Lock()
 		r, opened, closed := w.runners[id], w.opened, w.closed[id]
@@ -204,8 +208,6 @@ func (w *Worker) runner(ctx context.Context, id task.TaskID) *runner {
 		}
 		select {
 		case <-opened:
-		case <-timeout.C:
-			return nil
 		case <-ctx.Done():
 			return nil
 		}
@@ -253,44 +255,6 @@ func (w *Worker) named(peer task.Key) task.NodeID {
 	return w.names[peer]
 }
 
-// HearClaim judges a claim from gossip and takes it: pass says whether it may
-// be passed on, junk that nobody honest would have sent it (spec §5.5).
-func (w *Worker) HearClaim(ctx context.Context, data []byte) (pass, junk bool) {
-	k, err := task.Decode[task.Claim](data, task.MaxClaim)
-	if err != nil {
-		return false, true
-	}
-	verdict := func(s Standing) (pass, junk bool) { return s == ClaimValid, s == ClaimJunk }
-	w.mu.Lock()
-	r, closed := w.runners[k.Task], w.closed[k.Task]
-	w.mu.Unlock()
-	if closed && r == nil {
-		return false, false
-	}
-	if r != nil {
-		if s, _ := r.judgeClaim(ctx, k); s != ClaimEarly {
-			return verdict(s)
-		}
-	}
-	// It is ahead of the block that it is about, or about nothing: few such are
-	// waited for, so that nobody fills the gossip with them.
-	select {
-	case w.early <- struct{}{}:
-		defer func() { <-w.early }()
-	default:
-		return false, false
-	}
-	if r == nil {
-		if r = w.runner(ctx, k.Task); r == nil {
-			return false, false
-		}
-	}
-	return verdict(r.awaitClaim(ctx, k))
-}
-
-// maxEarly is how many claims may be ahead of their blocks at once.
-const maxEarly = 64
-
 // HearMessage takes a committee message from a peer's stream.
 func (w *Worker) HearMessage(from task.Key, raw []byte) {
 	m, err := task.Decode[Message](raw, task.MaxMessage)
@@ -298,12 +262,14 @@ func (w *Worker) HearMessage(from task.Key, raw []byte) {
 		w.Log.Debug("message refused", "from", from.Short(), "err", err)
 		return
 	}
-	id, _, ok := m.about()
+	at, ok := m.about()
 	if !ok {
 		return
 	}
 	// A session's context outlives this call; the wait for it is bounded.
-	if r := w.runner(context.Background(), id); r != nil {
-		r.hear(from, m)
+	ctx, cancel := context.WithTimeout(context.Background(), waitForBlock)
+	defer cancel()
+	if r := w.runner(ctx, at.task); r != nil {
+		r.hear(ctx, from, m)
 	}
 }

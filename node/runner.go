@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
@@ -24,12 +23,12 @@ type runner struct {
 	cancel  context.CancelFunc
 	session *Session
 	inputs  chan func(*Session)
-	timers  map[timerKey]*time.Timer
 	job     *job // this node's enclave, when it executes
 
-	mu    sync.Mutex
-	state *ledger.Case  // the latest that the session has or is about to get
-	seen  chan struct{} // closed and replaced when the case changes
+	mu     sync.Mutex
+	timers map[timerKey]timer
+	state  *ledger.Case  // the latest that the session has or is about to get
+	seen   chan struct{} // closed and replaced when the case changes
 }
 
 // timerKey keeps one running timer for each question.
@@ -38,14 +37,20 @@ type timerKey struct {
 	round task.Round
 }
 
+// timer is up when a block of its height has passed.
+type timer struct {
+	committee.Timer
+	height uint64
+}
+
 func newRunner(ctx context.Context, w *Worker, c *ledger.Case) (*runner, error) {
 	r := &runner{
-		w: w, id: c.ID(), inputs: make(chan func(*Session), mailbox), timers: map[timerKey]*time.Timer{},
+		w: w, id: c.ID(), inputs: make(chan func(*Session), mailbox), timers: map[timerKey]timer{},
 		state: c, seen: make(chan struct{}),
 	}
 	var err error
 	r.session, err = NewSession(SessionConfig{
-		Node: w.Node, Peer: w.Peer, VRF: w.VRF, Times: w.Times, Journal: w.Journal, Effects: r, Appraise: w.Appraise, Log: w.Log,
+		Node: w.Node, Peer: w.Peer, VRF: w.VRF, Patience: w.Patience, Journal: w.Journal, Effects: r, Appraise: w.Appraise, Log: w.Log,
 	}, c)
 	if err != nil {
 		return nil, err
@@ -97,9 +102,6 @@ func (r *runner) loop() {
 
 func (r *runner) close() {
 	r.cancel()
-	for _, t := range r.timers {
-		t.Stop()
-	}
 	r.stopJob()
 }
 
@@ -109,13 +111,7 @@ func (r *runner) report(what string, err error) {
 	}
 }
 
-func (r *runner) Node(id task.NodeID) (task.Node, error) { return r.w.node(r.ctx, id) }
-
 func (r *runner) Record() (ledger.NodeRecord, error) { return r.w.Chain.Node(r.ctx, r.w.id) }
-
-func (r *runner) Publish(k task.Claim) {
-	r.report("gossip", r.w.Net.Publish(r.ctx, task.Encode(k)))
-}
 
 func (r *runner) Submit(b task.Body) {
 	r.report("submit "+b.Kind(), r.w.Chain.Send(r.ctx, r.w.Operator, b))
@@ -141,17 +137,29 @@ func (r *runner) deliver(ctx context.Context, to task.NodeID, raw []byte) {
 }
 
 func (r *runner) SetTimer(a committee.SetTimer) {
-	key := timerKey{a.Timer.Kind, a.Timer.Round}
-	if t := r.timers[key]; t != nil {
-		t.Stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.timers[timerKey{a.Timer.Kind, a.Timer.Round}] = timer{a.Timer, r.w.height.Load() + a.Blocks}
+}
+
+// passed tells the session of the timers that are up with a block. It does not
+// wait for room in the mailbox, whose owner may be waiting for blocks.
+func (r *runner) passed(height uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key, t := range r.timers {
+		if t.height > height {
+			continue
+		}
+		select {
+		case r.inputs <- func(s *Session) { s.TimedOut(t.Timer) }:
+			delete(r.timers, key)
+		default: // with the next block
+		}
 	}
-	r.timers[key] = time.AfterFunc(time.Duration(a.Millis)*time.Millisecond, func() {
-		r.post(func(s *Session) { s.TimedOut(a.Timer) })
-	})
 }
 
 func (r *runner) StartEnclave(c *ledger.Case, a committee.StartEnclave) { r.startJob(c, a) }
-func (r *runner) Requote(a committee.Requote)                           { r.job.requote(a) }
 func (r *runner) Unveil(a committee.Unveil)                             { r.job.unveil(a) }
 func (r *runner) RequestKeys(a committee.RequestKeys)                   { r.job.keys(a) }
 func (r *runner) QuoteExit(a committee.QuoteExit)                       { r.job.exit(a) }
@@ -161,43 +169,23 @@ func (r *runner) StopEnclave(a committee.StopEnclave) {
 	r.stopJob()
 }
 
-// judgeClaim judges a claim by the case as it stands; what is closed when there is
-// a newer one comes with that.
-func (r *runner) judgeClaim(ctx context.Context, k task.Claim) (Standing, <-chan struct{}) {
-	c, newer := r.latest()
-	heard, standing := Judge(c, k, func(id task.NodeID) (ledger.NodeRecord, error) {
-		rec, err := r.w.Chain.Node(ctx, id)
-		switch {
-		case err == nil:
-			r.w.keep(rec.Node)
-		case ctx.Err() != nil:
-			err = ctx.Err()
-		}
-		return rec, err
-	})
-	if standing == ClaimValid {
-		r.post(func(s *Session) { s.Hear(heard) })
-	}
-	return standing, newer
-}
-
-// awaitClaim waits for the block that opens the claim's attempt.
-func (r *runner) awaitClaim(ctx context.Context, k task.Claim) Standing {
+// hear verifies a message and hands it to the session, when the chain has come to
+// what it is about.
+func (r *runner) hear(ctx context.Context, from task.Key, m Message) {
+	at, _ := m.about()
 	for {
-		standing, newer := r.judgeClaim(ctx, k)
-		if standing != ClaimEarly {
-			return standing
+		c, newer := r.latest()
+		if !at.early(c) {
+			break
 		}
 		select {
 		case <-newer:
+		case <-r.ctx.Done():
+			return
 		case <-ctx.Done():
-			return standing
+			return
 		}
 	}
-}
-
-// hear verifies a message and hands it to the session.
-func (r *runner) hear(from task.Key, m Message) {
 	heard, err := Verify(r.w.named(from), m, func(id task.NodeID) (task.Key, bool) {
 		n, err := r.w.node(r.ctx, id)
 		return n.Peer, err == nil

@@ -17,25 +17,19 @@ import (
 // the order in which they must happen. None waits for what it causes, and
 // none calls the session back before it returns.
 type Effects interface {
-	// Node is a registration. Keys never change under a name, so it may be an
-	// old copy.
-	Node(id task.NodeID) (task.Node, error)
 	// Record is this node's own, as the chain now holds it.
 	Record() (ledger.NodeRecord, error)
-	// Publish gossips this node's claim.
-	Publish(k task.Claim)
 	// Send brings a message to each of some members, or does not.
 	Send(to []task.NodeID, m Message)
 	// Submit sends a transaction to the chain, after those before it.
 	Submit(b task.Body)
-	// SetTimer asks for TimedOut; a newer timer of the same kind and round
-	// replaces one that still runs.
+	// SetTimer asks for TimedOut when so many more blocks have passed; a newer timer
+	// of the same kind and round replaces one that still runs.
 	SetTimer(t committee.SetTimer)
 
 	// An executor's work; StartEnclave is for the case as it stands then. The
 	// answers are Session's Quoted, Unveiled and Ran.
 	StartEnclave(c *ledger.Case, a committee.StartEnclave)
-	Requote(a committee.Requote)
 	Unveil(a committee.Unveil)
 	RequestKeys(a committee.RequestKeys)
 	QuoteExit(a committee.QuoteExit)
@@ -45,9 +39,9 @@ type Effects interface {
 // SessionConfig is a session's keys and surroundings; all are needed.
 type SessionConfig struct {
 	Node     task.Node
-	Peer     ed25519.PrivateKey // signs votes
+	Peer     ed25519.PrivateKey // signs what it says
 	VRF      *vrf.PrivateKey
-	Times    committee.Timeouts
+	Patience committee.Patience
 	Journal  Journal
 	Effects  Effects
 	Appraise Appraise
@@ -76,12 +70,12 @@ type Session struct {
 // since it might contradict itself. The session does nothing before Chain.
 func NewSession(cfg SessionConfig, c *ledger.Case) (*Session, error) {
 	s := &Session{cfg: cfg, self: cfg.Node.ID(), task: c.ID(), c: c}
-	votes, reveals, err := cfg.Journal.Load(s.task)
+	reveals, err := cfg.Journal.Load(s.task)
 	if err != nil {
-		return nil, fmt.Errorf("read the vote journal: %w", err)
+		return nil, fmt.Errorf("read the journal: %w", err)
 	}
-	s.machine = committee.New(s.self, cfg.Times)
-	s.machine.Restore(c.Attempt, votes, reveals)
+	s.machine = committee.New(s.self, cfg.Patience)
+	s.machine.Restore(reveals)
 	return s, nil
 }
 
@@ -100,7 +94,7 @@ func (s *Session) Chain(c *ledger.Case) {
 // Hear takes what another node said. What is about another attempt is dropped:
 // evidence, for one, would be judged by the wrong seed.
 func (s *Session) Hear(h Heard) {
-	if h.task == s.task && h.attempt == s.c.Attempt {
+	if h.at.task == s.task && h.at.attempt == s.c.Attempt {
 		s.step(h.event)
 	}
 }
@@ -160,8 +154,6 @@ func (s *Session) perform(a committee.Action) {
 	switch a := a.(type) {
 	case committee.Draw:
 		s.draw(a.Case)
-	case committee.Gossip:
-		s.cfg.Effects.Publish(a.Claim)
 	case committee.Cast:
 		s.cast(a)
 	case committee.CommitVerdict:
@@ -175,8 +167,6 @@ func (s *Session) perform(a committee.Action) {
 		s.appraise(a)
 	case committee.StartEnclave:
 		s.cfg.Effects.StartEnclave(s.c, a)
-	case committee.Requote:
-		s.cfg.Effects.Requote(a)
 	case committee.Unveil:
 		s.cfg.Effects.Unveil(a)
 	case committee.RequestKeys:
@@ -215,39 +205,19 @@ func (s *Session) draw(c *ledger.Case) {
 	if !won {
 		return
 	}
-	s.step(committee.Won{Self: committee.MemberOf(c, &ledger.Member{
-		Node: s.cfg.Node, Profile: rec.Profile, Seats: claim.Seats(), Beta: claim.Output(),
-		Claim: task.Claim{Task: s.task, Attempt: c.Attempt, Node: s.self, Proof: claim.Proof()},
-	})})
+	s.step(committee.Won{Claim: task.Claim{Task: s.task, Attempt: c.Attempt, Node: s.self, Proof: claim.Proof()}})
 }
 
-// cast gives a vote: on stable storage first, then signed, then counted, then
-// sent (spec §6.5.4).
+// cast gives a vote. There is nothing else that it could say to this question, so
+// it needs no journal.
 func (s *Session) cast(a committee.Cast) {
-	v := task.SignedVote{Vote: a.Vote, Lock: a.Lock}
-	if err := s.cfg.Journal.Vote(v); err != nil {
-		s.cfg.Log.Error("vote not stored, so not cast", "task", s.task.Short(), "err", err)
-		return
-	}
-	v.Signature = task.Sign(s.cfg.Peer, v.Vote.Hash())
-	if v.Vote.Stage != task.NewView {
-		v.Lock = nil // the proof of a lock travels with a NewView only
-	}
-	verified, err := committee.VerifyVote(v, s.peerKey)
-	if err != nil {
-		s.warn("own vote", err)
-		return
-	}
-	s.step(committee.VoteHeard{Vote: verified})
+	v := task.SignedVote{Vote: a.Vote, Signature: task.Sign(s.cfg.Peer, a.Vote.Hash())}
+	s.step(committee.VoteHeard{Vote: v})
 	s.send(Message{Vote: &v})
 }
 
-func (s *Session) peerKey(id task.NodeID) (task.Key, bool) {
-	n, err := s.cfg.Effects.Node(id)
-	return n.Peer, err == nil
-}
-
-// commit binds this node to a verdict, in the order of cast.
+// commit binds this node to a verdict: on stable storage first, then signed, then
+// counted, then sent (spec §6.5).
 func (s *Session) commit(r task.Reveal) {
 	if err := s.cfg.Journal.Reveal(r); err != nil {
 		s.cfg.Log.Error("verdict not stored, so not committed to", "task", s.task.Short(), "err", err)
@@ -259,12 +229,12 @@ func (s *Session) commit(r task.Reveal) {
 	s.send(Message{Commitment: &k})
 }
 
-// send brings a message to every other member that this node knows.
+// send brings a message to every other member.
 func (s *Session) send(m Message) {
 	var to []task.NodeID
-	for _, k := range s.machine.Members() {
-		if k.Node != s.self {
-			to = append(to, k.Node)
+	for i := range s.c.Members {
+		if id := s.c.Members[i].Claim.Node; id != s.self {
+			to = append(to, id)
 		}
 	}
 	s.cfg.Effects.Send(to, m)
@@ -273,21 +243,12 @@ func (s *Session) send(m Message) {
 // appraise judges the executor's evidence: before the run it must answer the
 // nonce of every member, or it answers a committee of the executor's choice.
 func (s *Session) appraise(a committee.Appraise) {
-	executor, err := s.cfg.Effects.Node(a.Executor)
-	if err != nil {
-		s.warn("no appraisal without the executor's registration", err)
-		return
-	}
-	want := s.c.Expected(a.Ballot.Round, a.Ballot.View, executor)
-	if a.Ballot.Round != task.PostRun {
-		want.Nonces = Nonces(a.Members)
-	}
 	verdict := attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed}
 	if ev, err := attest.ParseEvidence(a.Evidence); err == nil {
-		verdict = s.cfg.Appraise(ev, want, s.c.Task.Policy, s.c.Params.Reference)
+		verdict = s.cfg.Appraise(ev, s.c.Wanted(a.Ballot.Round), s.c.Task.Policy, s.c.Params.Reference)
 	}
 	if verdict.Verdict == task.Fault {
-		s.cfg.Log.Warn("evidence is faulty", "task", s.task.Short(), "executor", a.Executor.Short(), "reason", verdict.Reason, "detail", verdict.Detail)
+		s.cfg.Log.Warn("evidence is faulty", "task", s.task.Short(), "executor", s.c.View.Executor.Short(), "reason", verdict.Reason, "detail", verdict.Detail)
 	}
 	s.step(committee.Appraised{
 		Ballot: a.Ballot, Evidence: a.Evidence, Verdict: verdict.Verdict, Reason: verdict.Reason, Salt: s.salt(a.Ballot),

@@ -17,9 +17,9 @@ import (
 	"github.com/prytany/prytany/vrf"
 )
 
-// world is four workers of equal stake and one task that is electing. One of
-// them runs a session; the test speaks for the others. The first of the list
-// owns the lowest ticket.
+// world is four workers of equal stake and one task, of which they are the
+// committee. One of them runs a session; the test speaks for the others. The first
+// of the list executes.
 type world struct {
 	t       *testing.T
 	workers []*worker
@@ -72,7 +72,15 @@ func newWorld(t *testing.T) *world {
 		}
 		return 0
 	})
+	w.c.Phase, w.c.View = ledger.Attesting, ledger.View{Executor: first}
 	return w
+}
+
+// electing is the case before anybody has claimed anything.
+func (w *world) electing() *ledger.Case {
+	c := *w.c
+	c.Phase, c.View, c.Members = ledger.Electing, ledger.View{}, nil
+	return &c
 }
 
 func (w *world) claim(k *worker) task.Claim {
@@ -83,7 +91,7 @@ func (w *world) claim(k *worker) task.Claim {
 // session opens one worker's session, with what the journal holds.
 func (w *world) session(k *worker) *Session {
 	s, err := NewSession(SessionConfig{
-		Node: k.rec.Node, Peer: k.peer, VRF: k.vrf, Times: committee.Embedded, Journal: w, Effects: w, Appraise: attest.Appraise, Log: slog.New(slog.DiscardHandler),
+		Node: k.rec.Node, Peer: k.peer, VRF: k.vrf, Patience: committee.Embedded, Journal: w, Effects: w, Appraise: attest.Appraise, Log: slog.New(slog.DiscardHandler),
 	}, w.c)
 	if err != nil {
 		w.t.Fatal(err)
@@ -116,25 +124,17 @@ func (w *world) tell(s *Session, from task.NodeID, m Message) {
 	s.Hear(h)
 }
 
-func (w *world) vote(k *worker, stage task.Stage) Message {
-	v := task.Vote{Task: w.c.ID(), Attempt: w.c.Attempt, Stage: stage, Executor: w.workers[0].id, Node: k.id}
+func (w *world) vote(k *worker) Message {
+	v := task.Vote{Task: w.c.ID(), Attempt: w.c.Attempt, View: w.c.View.Number + 1, Node: k.id}
 	return Message{Vote: &task.SignedVote{Vote: v, Signature: task.Sign(k.peer, v.Hash())}}
 }
 
-var collected = committee.Timer{Kind: committee.CollectTimer}
+var silence = committee.Timer{Kind: committee.SilenceTimer}
 
 // elected brings a session to the point where the first worker executes.
 func (w *world) elected(k *worker) *Session {
 	s := w.session(k)
 	s.Chain(w.c)
-	s.TimedOut(collected)
-	for _, stage := range []task.Stage{task.Prepare, task.Commit} {
-		for _, o := range w.workers {
-			if o != k {
-				w.tell(s, task.NodeID{}, w.vote(o, stage))
-			}
-		}
-	}
 	return s
 }
 
@@ -144,43 +144,27 @@ func (w *world) note(format string, args ...any) {
 	w.trace = append(w.trace, fmt.Sprintf(format, args...))
 }
 
-func (w *world) put(question string, answer, record any) error {
+func (w *world) put(question string, answer any) error {
 	if w.broken != nil {
 		return w.broken
 	}
-	if old, ok := w.said[question]; ok && key(old) != answer {
+	if old, ok := w.said[question]; ok && old != answer {
 		return errors.New("another answer is on record")
 	}
-	w.said[question] = record
+	w.said[question] = answer
 	w.note("store %s", question)
 	return nil
 }
 
-func key(record any) any {
-	if v, ok := record.(task.SignedVote); ok {
-		return v.Vote
-	}
-	return record
-}
-
-func (w *world) Vote(v task.SignedVote) error {
-	return w.put(fmt.Sprintf("%s %d/%d", v.Vote.Stage, v.Vote.Attempt, v.Vote.View), v.Vote, v)
-}
-
 func (w *world) Reveal(r task.Reveal) error {
-	return w.put(fmt.Sprintf("verdict %d/%d", r.Ballot.Attempt, r.Ballot.View), r, r)
+	return w.put(fmt.Sprintf("verdict %d/%d", r.Ballot.Attempt, r.Ballot.View), r)
 }
 
-func (w *world) Load(task.TaskID) (votes []task.SignedVote, reveals []task.Reveal, err error) {
+func (w *world) Load(task.TaskID) (reveals []task.Reveal, err error) {
 	for _, r := range w.said {
-		switch r := r.(type) {
-		case task.SignedVote:
-			votes = append(votes, r)
-		case task.Reveal:
-			reveals = append(reveals, r)
-		}
+		reveals = append(reveals, r.(task.Reveal))
 	}
-	return votes, reveals, w.broken
+	return reveals, w.broken
 }
 
 func (w *world) Forget(task.TaskID) error {
@@ -191,18 +175,11 @@ func (w *world) Forget(task.TaskID) error {
 
 // ---- the effects ----
 
-func (w *world) Node(id task.NodeID) (task.Node, error) {
-	rec, err := w.record(id)
-	return rec.Node, err
-}
-
 func (w *world) Record() (ledger.NodeRecord, error) { return w.workers[0].rec, nil } // all are alike
-func (w *world) Publish(task.Claim)                 { w.note("publish") }
 func (w *world) Submit(b task.Body)                 { w.note("submit %s", b.Kind()) }
 func (w *world) SetTimer(a committee.SetTimer)      { w.note("timer %d", a.Timer.Kind) }
 
 func (w *world) StartEnclave(c *ledger.Case, _ committee.StartEnclave) { w.note("start %d", c.Attempt) }
-func (w *world) Requote(committee.Requote)                             { w.note("requote") }
 func (w *world) Unveil(committee.Unveil)                               { w.note("unveil") }
 func (w *world) RequestKeys(committee.RequestKeys)                     { w.note("keys") }
 func (w *world) QuoteExit(committee.QuoteExit)                         { w.note("exit") }
@@ -212,7 +189,7 @@ func (w *world) Send(to []task.NodeID, m Message) {
 	w.sent = append(w.sent, m)
 	switch {
 	case m.Vote != nil:
-		w.note("send %s %d/%d to %d", m.Vote.Vote.Stage, m.Vote.Vote.Attempt, m.Vote.Vote.View, len(to))
+		w.note("send vote %d/%d to %d", m.Vote.Vote.Attempt, m.Vote.Vote.View, len(to))
 	case m.Commitment != nil:
 		w.note("send commitment %d/%d to %d", m.Commitment.Ballot.Attempt, m.Commitment.Ballot.View, len(to))
 	default:
@@ -232,27 +209,67 @@ func (w *world) words() (list []string) {
 
 // ---- the tests ----
 
+// A winner sends its claim to the chain, and to nobody else; once.
+func TestAWinnerClaims(t *testing.T) {
+	w := newWorld(t)
+	s := w.session(w.workers[0])
+	s.Chain(w.electing())
+	s.Chain(w.electing())
+	if want := []string{"submit claims"}; !slices.Equal(w.trace, want) {
+		t.Fatalf("%q, want %q", w.trace, want)
+	}
+	// In another life it sees that its claim is there.
+	claimed := w.electing()
+	claimed.Members = w.c.Members
+	w.session(w.workers[0]).Chain(claimed)
+	if len(w.trace) != 1 {
+		t.Errorf("%q", w.trace)
+	}
+}
+
 func TestStoredThenCountedThenSent(t *testing.T) {
 	w := newWorld(t)
 	s := w.session(w.workers[3])
 	s.Chain(w.c)
-	for _, k := range []*worker{w.workers[0], w.workers[2]} {
-		w.tell(s, task.NodeID{}, w.vote(k, task.Prepare))
-	}
-	if got := w.words(); len(got) != 0 {
-		t.Fatalf("said before its time: %q", got)
-	}
-	// Its own prepare, once counted, makes the quorum for its commit: nothing is
-	// sent that was not stored and counted before.
-	s.TimedOut(collected)
-	want := []string{"store prepare 0/0", "store commit 0/0", "send commit 0/0 to 3", "send prepare 0/0 to 3"}
-	if got := w.words(); !slices.Equal(got, want) {
+	w.tell(s, w.workers[0].id, w.junkEvidence())
+	s.TimedOut(committee.Timer{Kind: committee.StallTimer, Round: task.PreRun})
+	want := []string{"store verdict 0/0", "send commitment 0/0 to 3"}
+	if got := w.words(); !slices.Equal(got, want) || !slices.Contains(w.trace, "submit commitments") {
 		t.Fatalf("said\n%q, want\n%q", got, want)
 	}
 	for _, m := range w.sent {
 		if _, err := w.verify(w.workers[3].id, m); err != nil {
 			t.Errorf("%+v: %v", m, err)
 		}
+	}
+}
+
+// An executor without a sign of life is passed over by the word of a quorum; one
+// member's word makes nobody join.
+func TestASilentExecutorIsPassedOver(t *testing.T) {
+	w := newWorld(t)
+	s := w.elected(w.workers[1])
+	s.TimedOut(silence)
+	if got, want := w.words(), []string{"send vote 0/1 to 3"}; !slices.Equal(got, want) {
+		t.Fatalf("%q, want %q", got, want)
+	}
+	w.tell(s, task.NodeID{}, w.vote(w.workers[2]))
+	w.tell(s, task.NodeID{}, w.vote(w.workers[3]))
+	skips := 0
+	for _, l := range w.trace {
+		if l == "submit skip" {
+			skips++
+		}
+	}
+	if skips != 1 {
+		t.Errorf("%q", w.trace)
+	}
+	w.trace, w.sent = nil, nil
+	alive := w.elected(w.workers[1])
+	w.tell(alive, w.workers[0].id, Alive(w.c, 0))
+	alive.TimedOut(silence)
+	if len(w.sent) != 0 {
+		t.Errorf("%q", w.words())
 	}
 }
 
@@ -273,12 +290,6 @@ func TestWhatIsNotStoredIsNotSaid(t *testing.T) {
 	s := w.session(w.workers[1])
 	s.Chain(w.c)
 	w.broken = errors.New("the disk is full")
-	s.TimedOut(collected)
-	for _, stage := range []task.Stage{task.Prepare, task.Commit} {
-		for _, k := range []*worker{w.workers[0], w.workers[2], w.workers[3]} {
-			w.tell(s, task.NodeID{}, w.vote(k, stage))
-		}
-	}
 	w.tell(s, w.workers[0].id, w.junkEvidence())
 	if len(w.sent) != 0 {
 		t.Fatalf("said: %q", w.words())
@@ -288,29 +299,30 @@ func TestWhatIsNotStoredIsNotSaid(t *testing.T) {
 	}
 }
 
+// What was shown to it after a crash is not what was shown before: it stays with
+// its word.
 func TestAfterACrashItSaysNothingElse(t *testing.T) {
-	for name, forgetful := range map[string]bool{"restored": false, "chain behind the journal": true} {
+	for name, behind := range map[string]bool{"restored": false, "chain behind the journal": true} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.elected(w.workers[1])
-			before := len(w.sent)
-			if before != 2 {
-				t.Fatalf("%q", w.words())
+			w.tell(w.elected(w.workers[1]), w.workers[0].id, w.junkEvidence())
+			first := w.sent[len(w.sent)-1].Commitment
+			now := w.c
+			if behind { // opened in one attempt, moved to the one that it has spoken in
+				w.c = w.electing()
+				w.c.Attempt = 7
 			}
-			// Now the same node knows nobody but itself, and would elect itself.
-			alone := *w.c
-			alone.Members = nil
-			if forgetful { // opened in one attempt, moved to the one it has voted in
-				alone.Attempt = 7
-			}
-			w.c = &alone
 			s := w.session(w.workers[1])
-			moved := alone
-			moved.Attempt = 0
-			s.Chain(&moved)
-			s.TimedOut(collected)
-			if len(w.sent) != before {
-				t.Fatalf("said again: %q", w.words())
+			w.c = now
+			s.Chain(now)
+			other := w.junkEvidence()
+			other.Shown.Evidence = []byte("other junk")
+			other.Shown.Signature = task.Sign(w.workers[0].peer, other.Shown.Hash())
+			w.tell(s, w.workers[0].id, other)
+			for _, m := range w.sent {
+				if m.Commitment != nil && m.Commitment.Digest != first.Digest {
+					t.Fatalf("said something else: %q", w.words())
+				}
 			}
 		})
 	}
@@ -321,13 +333,7 @@ func TestAfterACrashItSaysNothingElse(t *testing.T) {
 func (w *world) junkEvidence() Message { return w.evidence(w.c.Attempt, task.PreRun) }
 
 func (w *world) evidence(attempt uint32, r task.Round) Message {
-	var ids []task.NodeID
-	for _, k := range w.workers {
-		ids = append(ids, k.id)
-	}
-	m := Message{Shown: &task.Showing{Evidence: []byte("junk"), Ballot: task.Ballot{
-		Task: w.c.ID(), Attempt: attempt, Round: r, Committee: task.Committee(ids), Executor: w.workers[0].id,
-	}}}
+	m := Message{Shown: &task.Showing{Evidence: []byte("junk"), Ballot: task.Ballot{Task: w.c.ID(), Attempt: attempt, Round: r}}}
 	m.Shown.Signature = task.Sign(w.workers[0].peer, m.Shown.Hash())
 	return m
 }
@@ -368,57 +374,35 @@ func TestVerdictIsTheSameAfterACrash(t *testing.T) {
 	}
 }
 
-func TestJudge(t *testing.T) {
+// A word about an executor whom this node does not know yet is kept back.
+func TestEarlyWords(t *testing.T) {
 	w := newWorld(t)
-	k := w.workers[2]
-	good := w.claim(k)
-	with := func(f func(*ledger.Case)) *ledger.Case { c := *w.c; f(&c); return &c }
-	stolen, unknown := good, good
-	stolen.Node, unknown.Node = w.workers[1].id, task.NodeID{1}
-	down := func(task.NodeID) (ledger.NodeRecord, error) { return ledger.NodeRecord{}, errors.New("no answer") }
-	for name, c := range map[string]struct {
+	now := func(f func(*ledger.Case)) *ledger.Case { c := *w.c; f(&c); return &c }
+	for name, row := range map[string]struct {
 		c     *ledger.Case
-		k     task.Claim
-		nodes func(task.NodeID) (ledger.NodeRecord, error)
-		want  Standing
+		early bool
 	}{
-		"valid":                  {w.c, good, w.record, ClaimValid},
-		"not its sender's":       {w.c, stolen, w.record, ClaimJunk},
-		"no such node":           {w.c, unknown, w.record, ClaimJunk},
-		"the chain is silent":    {w.c, good, down, ClaimIgnored},
-		"not seeded yet":         {with(func(c *ledger.Case) { c.Phase = ledger.Posted }), good, w.record, ClaimEarly},
-		"of the next attempt":    {w.c, task.Claim{Attempt: 1}, w.record, ClaimEarly},
-		"of an earlier attempt":  {with(func(c *ledger.Case) { c.Attempt = 1 }), good, w.record, ClaimIgnored},
-		"after the claims close": {with(func(c *ledger.Case) { c.Phase = ledger.Attesting }), good, w.record, ClaimIgnored},
+		"of the present view": {w.c, false},
+		"claims are open":     {w.electing(), true},
+		"of an old attempt":   {now(func(c *ledger.Case) { c.Attempt = 1 }), false},
+		"of an old view":      {now(func(c *ledger.Case) { c.View.Number = 1 }), false},
 	} {
-		if _, got := Judge(c.c, c.k, c.nodes); got != c.want {
-			t.Errorf("%s: %d, want %d", name, got, c.want)
+		for _, m := range []Message{w.junkEvidence(), w.vote(w.workers[1])} {
+			if h, err := w.verify(w.workers[0].id, m); err != nil || h.Early(row.c) != row.early {
+				t.Errorf("%s: %v, %v", name, h.Early(row.c), err)
+			}
 		}
 	}
-}
-
-// A valid claim makes its node a member, to whom is sent.
-func TestClaimIsHeard(t *testing.T) {
-	w := newWorld(t)
-	alone := *w.c
-	alone.Members = nil
-	s := w.session(w.workers[1])
-	s.Chain(&alone)
-	h, standing := Judge(s.Case(), w.claim(w.workers[2]), w.record)
-	if standing != ClaimValid {
-		t.Fatal(standing)
-	}
-	s.Hear(h)
-	s.TimedOut(collected)
-	if got := w.words(); !slices.Contains(got, "send prepare 0/0 to 1") {
-		t.Errorf("%q", got)
+	next := Message{Shown: &task.Showing{Ballot: task.Ballot{Task: w.c.ID(), View: 1, Round: task.PreRun}}}
+	if at, _ := next.about(); !at.early(w.c) {
+		t.Error("evidence of the next view is not early")
 	}
 }
 
 func TestForgedWordsAreRefused(t *testing.T) {
 	w := newWorld(t)
 	b := task.Ballot{Task: w.c.ID(), Round: task.PreRun}
-	forged := w.vote(w.workers[2], task.Prepare)
+	forged := w.vote(w.workers[2])
 	forged.Vote.Vote.Node = w.workers[3].id
 	commitment := task.Commitment{Ballot: b, Node: w.workers[3].id}
 	commitment.Signature = task.Sign(w.workers[2].peer, commitment.Hash())
@@ -479,7 +463,7 @@ func TestSettledTaskIsOver(t *testing.T) {
 	}
 	before := len(w.trace)
 	s.Chain(w.c)
-	s.TimedOut(collected)
+	s.TimedOut(silence)
 	if len(w.trace) != before {
 		t.Errorf("more: %q", w.trace[before:])
 	}

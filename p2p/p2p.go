@@ -1,9 +1,7 @@
-// Package p2p is how nodes talk: one gossip topic for claims, and direct
-// streams for everything that only some must hear (spec §5.5, §6.2).
+// Package p2p is how nodes talk: by direct streams, for everything that only some
+// must hear; what all must know is on the chain (spec §6.7).
 //
-// Gossip is one long-lived libp2p pubsub topic for the whole network; a message
-// is validated before it is passed on, so a flood of junk stops at its first
-// honest neighbour. Streams are kept open between members of a committee, each
+// Streams are kept open between members of a committee, each
 // message framed by its length; [Host.Send] is one-way, [Host.Request] waits for
 // an answer. The remote's Ed25519 key is proven by libp2p's handshake, and it is
 // the key that stands in the node's registration.
@@ -25,7 +23,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
-	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -43,21 +40,14 @@ import (
 // MaxMessage bounds one message, in bytes.
 const MaxMessage = task.MaxMessage
 
-const (
-	topicName = "/prytany/claims/1"
-	// ioTimeout bounds the writing of one message and the wait for an answer
-	// where the caller sets no shorter one.
-	ioTimeout = 10 * time.Second
-)
+// ioTimeout bounds the writing of one message and the wait for an answer where
+// the caller sets no shorter one.
+const ioTimeout = 10 * time.Second
 
 // Config is a host's. Only Key is needed.
 type Config struct {
-	Key    ed25519.PrivateKey // the identity; also signs votes
+	Key    ed25519.PrivateKey // the identity; also signs what the node says
 	Listen string             // multiaddr; default: a free TCP port on loopback
-	// Hear is given each gossip message once, before it is passed on, and says
-	// whether to pass it on. What is junk counts against who sent it; what is
-	// only late does not. It is called concurrently; ctx bounds its waiting.
-	Hear func(ctx context.Context, data []byte) (pass, junk bool)
 	// Trace, if set, is shown every message that this host sends, before it is
 	// encrypted for its peer.
 	Trace func(proto string, msg []byte)
@@ -67,8 +57,6 @@ type Config struct {
 // Host is one node's presence in the network. Safe for concurrent use.
 type Host struct {
 	host    host.Host
-	topic   *pubsub.Topic
-	sub     *pubsub.Subscription
 	log     *slog.Logger
 	trace   func(string, []byte)
 	mu      sync.Mutex
@@ -87,7 +75,7 @@ type stream struct {
 }
 
 // New starts a host. Close it when done.
-func New(ctx context.Context, c Config) (*Host, error) {
+func New(c Config) (*Host, error) {
 	if c.Listen == "" {
 		c.Listen = "/ip4/127.0.0.1/tcp/0"
 	}
@@ -117,11 +105,7 @@ func New(ctx context.Context, c Config) (*Host, error) {
 	if c.Trace == nil {
 		c.Trace = func(string, []byte) {}
 	}
-	p := &Host{host: h, log: c.Log, trace: c.Trace, streams: map[streamKey]*stream{}}
-	if err := p.joinTopic(ctx, c.Hear); err != nil {
-		return nil, errors.Join(err, h.Close())
-	}
-	return p, nil
+	return &Host{host: h, log: c.Log, trace: c.Trace, streams: map[streamKey]*stream{}}, nil
 }
 
 // resources lifts the default of eight peers for one IP, which a network on
@@ -137,64 +121,6 @@ func resources() (network.ResourceManager, error) {
 			[]rcmgr.NetworkPrefixLimit{{Network: netip.MustParsePrefix("127.0.0.0/8"), ConnCount: 4096}},
 			[]rcmgr.NetworkPrefixLimit{{Network: netip.MustParsePrefix("::1/128"), ConnCount: 4096}}),
 		rcmgr.WithMetricsDisabled())
-}
-
-func (p *Host) joinTopic(ctx context.Context, hear func(context.Context, []byte) (pass, junk bool)) error {
-	params := pubsub.DefaultGossipSubParams()
-	params.IDontWantMessageThreshold = 16 << 10
-	ps, err := pubsub.NewGossipSub(ctx, p.host,
-		pubsub.WithGossipSubParams(params), pubsub.WithFloodPublish(true), pubsub.WithMaxMessageSize(MaxMessage),
-		pubsub.WithPeerOutboundQueueSize(4096), pubsub.WithValidateQueueSize(4096),
-		pubsub.WithPeerScore(scoring()),
-	)
-	if err != nil {
-		return fmt.Errorf("p2p: gossip: %w", err)
-	}
-	if hear != nil {
-		err := ps.RegisterTopicValidator(topicName, func(ctx context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
-			if from == p.host.ID() {
-				return pubsub.ValidationAccept
-			}
-			switch pass, junk := hear(ctx, m.Data); {
-			case pass:
-				return pubsub.ValidationAccept
-			case junk:
-				return pubsub.ValidationReject
-			}
-			return pubsub.ValidationIgnore
-		}, pubsub.WithValidatorTimeout(time.Second))
-		if err != nil {
-			return err
-		}
-	}
-	if p.topic, err = ps.Join(topicName); err != nil {
-		return err
-	}
-	if p.sub, err = p.topic.Subscribe(pubsub.WithBufferSize(4096)); err != nil {
-		return err
-	}
-	go func() { // what was heard was taken in the validator
-		for {
-			if _, err := p.sub.Next(ctx); err != nil {
-				return
-			}
-		}
-	}()
-	return nil
-}
-
-// scoring makes a peer that sends invalid messages lose its place in the mesh.
-func scoring() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
-	return &pubsub.PeerScoreParams{
-			AppSpecificScore: func(peer.ID) float64 { return 0 },
-			DecayInterval:    time.Second, DecayToZero: 0.01, RetainScore: time.Hour,
-			Topics: map[string]*pubsub.TopicScoreParams{topicName: {
-				TopicWeight: 1, TimeInMeshQuantum: time.Second,
-				InvalidMessageDeliveriesWeight: -100, InvalidMessageDeliveriesDecay: 0.9,
-			}},
-		}, &pubsub.PeerScoreThresholds{
-			GossipThreshold: -500, PublishThreshold: -1000, GraylistThreshold: -2500, OpportunisticGraftThreshold: 1,
-		}
 }
 
 // Addr is where others reach this host: a multiaddr with its peer ID.
@@ -231,12 +157,6 @@ func (p *Host) Connect(ctx context.Context, addr string) error {
 		return fmt.Errorf("p2p: cannot reach %s: %w", addr, err)
 	}
 	return nil
-}
-
-// Publish gossips a message to everyone.
-func (p *Host) Publish(ctx context.Context, data []byte) error {
-	p.trace(topicName, data)
-	return p.topic.Publish(ctx, data)
 }
 
 // Handle answers requests on a protocol. from is the remote's proven key. An
@@ -375,10 +295,7 @@ func (p *Host) Request(ctx context.Context, addr, proto string, msg []byte) ([]b
 }
 
 // Close ends the host and all its streams.
-func (p *Host) Close() error {
-	p.sub.Cancel()
-	return p.host.Close()
-}
+func (p *Host) Close() error { return p.host.Close() }
 
 func writeFrame(w io.Writer, msg []byte) error {
 	if len(msg) > MaxMessage {

@@ -62,7 +62,7 @@ func (w *world) wander(r *rand.Rand) {
 			switch {
 			case c.View.Executor.IsZero():
 			case one(4):
-				w.twoVotes(w.judges()[0])
+				w.twoWords(w.judges()[0])
 			case one(4) && c.View.Result != nil:
 				w.twoResults()
 			case one(2) && len(c.View.Pre.Evidence) > 0:

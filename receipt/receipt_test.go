@@ -169,12 +169,12 @@ func TestEveryEndVerifies(t *testing.T) {
 		}},
 		{"two votes       ", "ooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
 			w := attesting(t)
-			w.twoVotes(w.judges()[0])
+			w.twoWords(w.judges()[0])
 			return w.ran(task.RunOK, 9).judge(task.PostRun)
 		}},
 		{"accused too late", "ooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
 			w := run(task.RunOK, 9)(t).wait(ledger.Closed)
-			w.twoVotes(w.judges()[0])
+			w.twoWords(w.judges()[0])
 			w.accuseExecutor(w.c().Shown(task.PreRun)) // which proves nothing
 			return w.twoResults()
 		}},

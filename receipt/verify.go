@@ -143,7 +143,7 @@ func (e *exam) task() finding {
 }
 
 // course: the case is closed, and its heights are such as the rules make them
-// (spec §1.5, §4.2, §5.5).
+// (spec §1.5, §4.2, §6.3).
 func (e *exam) course() finding {
 	c, v, s := e.c, &e.c.View, e.c.Settlement
 	if c.Phase != ledger.Closed || c.Deadline != 0 || s == nil {
@@ -153,10 +153,10 @@ func (e *exam) course() finding {
 	for range min(c.Attempt, task.MaxSeats) {
 		seats = min(seats+(seats+1)/2, task.MaxSeats)
 	}
-	claimed := c.SeededAt + c.Params.ClaimBlocks // claims closed at its end
-	began := claimed
+	began, latest := c.SeededAt+c.Params.ClaimBlocks, c.LastClaims() // claims closed at the end of one of these
 	if gone := passed(c); v.Number > 0 && len(gone) >= int(v.Number) {
 		began = gone[v.Number-1].Height
+		latest = began
 	}
 	switch {
 	case c.Attempt >= c.Params.MaxAttempts || c.Seats != seats:
@@ -165,10 +165,10 @@ func (e *exam) course() finding {
 		return fails("attempt %d was called for in block %d and seeded in block %d; of a task of block %d that cannot be", c.Attempt, c.Began, c.SeededAt, c.PostedAt)
 	case c.Epoch != c.SeededAt/c.Params.EpochBlocks:
 		return fails("the stakes are of epoch %d, the seed's block %d is not in it", c.Epoch, c.SeededAt)
-	case v.Executor.IsZero() && s.Height != claimed:
-		return fails("claims closed with block %d, the case ended in %d", claimed, s.Height)
-	case !v.Executor.IsZero() && v.StartedAt != began:
-		return fails("view %d began in block %d and should have in %d", v.Number, v.StartedAt, began)
+	case v.Executor.IsZero() && s.Height != c.LastClaims():
+		return fails("claims were waited for until block %d, the case ended in %d", c.LastClaims(), s.Height)
+	case !v.Executor.IsZero() && (v.StartedAt < began || v.StartedAt > latest):
+		return fails("view %d began in block %d and should have in %d to %d", v.Number, v.StartedAt, began, latest)
 	case v.Result == nil && !blank(ledger.View{ResultAt: v.ResultAt, ExitNonce: v.ExitNonce, Post: v.Post}):
 		return fails("there is a review of an exit, but no result before it")
 	case v.Result != nil && (v.ResultAt == 0 || v.ExitNonce.IsZero() && s.Outcome != ledger.ForgedResult && s.Outcome != ledger.BadEnclave):
@@ -251,7 +251,7 @@ func drawn(c *ledger.Case, m ledger.Member) error {
 }
 
 // executor: it was the turn of whom the chain names, and of those before, and
-// what was said of their evidence is as it had to be (spec §5.3, §6.1).
+// what was said of their evidence is as it had to be (spec §5.3, §6.4).
 func (e *exam) executor() finding {
 	c, v := e.c, &e.c.View
 	if err := inOrder(c); err != nil {
@@ -259,7 +259,6 @@ func (e *exam) executor() finding {
 	}
 	if v.Executor.IsZero() {
 		rest := *v
-		rest.Pre.Commitments = nil // of the fast path, before claims closed
 		if !blank(rest) || len(passed(c)) > 0 {
 			return fails("there is work of an executor, but none is named")
 		}

@@ -191,7 +191,7 @@ func (w *world) skip() *world {
 	c := w.c()
 	var votes []task.SignedVote
 	for _, m := range c.Members {
-		v := task.Vote{Task: w.id, Attempt: c.Attempt, View: c.View.Number + 1, Stage: task.PassOver, Node: m.Claim.Node}
+		v := task.Vote{Task: w.id, Attempt: c.Attempt, View: c.View.Number + 1, Node: m.Claim.Node}
 		votes = append(votes, task.SignedVote{Vote: v, Signature: task.Sign(w.nodes[v.Node].peer, v.Hash())})
 	}
 	w.must("carol", task.Body{Skip: &task.Skip{Task: w.id, Attempt: c.Attempt, View: c.View.Number + 1, Votes: votes}})
@@ -354,14 +354,15 @@ func (w *world) twoResults() *world {
 	return w.accuse(c.View.Executor, task.Accusation{Result: &second})
 }
 
-// twoVotes accuses a node of having signed two for one question.
-func (w *world) twoVotes(id task.NodeID) *world {
-	var votes []task.SignedVote
+// twoWords accuses a node of having committed to two verdicts in one round.
+func (w *world) twoWords(id task.NodeID) *world {
+	var words []task.Commitment
 	for i := range byte(2) {
-		v := task.Vote{Task: w.id, Stage: task.Commit, Executor: task.NodeID{1 + i}, Node: id}
-		votes = append(votes, task.SignedVote{Vote: v, Signature: task.Sign(w.nodes[id].peer, v.Hash())})
+		k := task.Commitment{Ballot: w.c().Ballot(task.PreRun), Node: id, Digest: task.Hash{1 + i}}
+		k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
+		words = append(words, k)
 	}
-	return w.accuse(id, task.Accusation{Votes: votes})
+	return w.accuse(id, task.Accusation{Commitments: words})
 }
 
 func (w *world) release(roles ...task.Role) *world {

@@ -5,34 +5,25 @@ package sim
 // bugs are what could be wrong, and was not, in the code that the simulator drives.
 var bugs = []bug{
 	{
-		"vote sent before it is stored", "node/session.go", `	if err := s.cfg.Journal.Vote(v); err != nil {
-		s.cfg.Log.Error("vote not stored, so not cast", "task", s.task.Short(), "err", err)
+		"commitment sent before it is stored", "node/session.go", `	if err := s.cfg.Journal.Reveal(r); err != nil {
+		s.cfg.Log.Error("verdict not stored, so not committed to", "task", s.task.Short(), "err", err)
 		return
 	}
-	v.Signature = task.Sign(s.cfg.Peer, v.Vote.Hash())`, `	v.Signature = task.Sign(s.cfg.Peer, v.Vote.Hash())
-	s.send(Message{Vote: &v})
-	if err := s.cfg.Journal.Vote(v); err != nil {
+	k := task.Commitment{Ballot: r.Ballot, Node: s.self, Digest: r.Digest()}
+	k.Signature = task.Sign(s.cfg.Peer, k.Hash())`, `	k := task.Commitment{Ballot: r.Ballot, Node: s.self, Digest: r.Digest()}
+	k.Signature = task.Sign(s.cfg.Peer, k.Hash())
+	s.send(Message{Commitment: &k})
+	if err := s.cfg.Journal.Reveal(r); err != nil {
 		return
 	}`, 10, "a word is stored before it is said",
-	},
-	{
-		"vote cast though its journal failed", "node/session.go", `vote not stored, so not cast", "task", s.task.Short(), "err", err)
-		return`, `vote not stored, so not cast", "task", s.task.Short(), "err", err)`, 100, "a word is stored before it is said",
 	},
 	{
 		"verdict committed though its journal failed", "node/session.go", `not committed to", "task", s.task.Short(), "err", err)
 		return`, `not committed to", "task", s.task.Short(), "err", err)`, 200, "a word is stored before it is said",
 	},
 	{
-		"votes forgotten in a restart", "node/session.go", `	s.machine.Restore(c.Attempt, votes, reveals)
-`, `	s.machine.Restore(c.Attempt, nil, reveals)
-	_ = votes
-`, 800, "who has left a view is silent in it|a node remembers its words",
-	},
-	{
-		"verdicts forgotten in a restart", "node/session.go", `	s.machine.Restore(c.Attempt, votes, reveals)
-`, `	s.machine.Restore(c.Attempt, votes, nil)
-	_ = reveals
+		"verdicts forgotten in a restart", "node/session.go", `	s.machine.Restore(reveals)
+`, `	_ = reveals
 `, 800, "a node remembers its words",
 	},
 	{
@@ -81,10 +72,16 @@ var bugs = []bug{
 		"tickets counted, not owners", "sortition/sortition.go", `case slices.Contains(passed, t.Node):`, `case t.Node == task.Hash{}:`, 100, "the executor owns the lowest ticket",
 	},
 	{
-		"one member skips for many", "ledger/apply.go", `v.Stage != task.PassOver || !seen.first(v.Node) {`, `v.Stage != task.PassOver || seen == nil {`, 200, "a quorum passes over",
+		"one member skips for many", "ledger/apply.go", `v.View != t.View || !seen.first(v.Node) {`, `v.View != t.View || seen == nil {`, 200, "a quorum passes over",
 	},
 	{
-		"claims close a block late", "ledger/block.go", `c.Deadline = b.Height + b.Params.ClaimBlocks`, `c.Deadline = b.Height + b.Params.ClaimBlocks + 1`, 10, "receipts verify",
+		"claims close a block late", "ledger/block.go", `c.Deadline = b.Height + b.Params.ClaimBlocks`, `c.Deadline = b.Height + b.Params.ClaimBlocks + 1`, 50, "claims close in time",
+	},
+	{
+		"nobody waits for late claims", "ledger/block.go", `return c.Enough() && 3*uint64(c.TotalSeats()) >= 2*uint64(c.Seats)`, `return c.Enough()`, 100, "claims close in time",
+	},
+	{
+		"claims are waited for to the last block", "ledger/apply.go", `c.gathered() { // they were waited for`, `c.Members == nil {`, 100, "claims close in time",
 	},
 	{
 		"a forged beacon is taken", "ledger/block.go", `	if err != nil {

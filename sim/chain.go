@@ -56,7 +56,7 @@ func (w *world) found() {
 	p.AttestBlocks, p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks = 50, 50, 50, 50
 	p.DisputeBlocks, p.JailBlocks, p.UnbondBlocks, p.MaxViews, p.MaxAttempts = 60, 60, 2000, 4, 4
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}}
-	if w.chance(0.3) { // most worlds have more canaries than a real one, to meet them at all
+	if w.chance(0.3) && w.o.Interval == 0 { // most worlds have more canaries than a real one, to meet them at all
 		p.CanaryPPM = 400_000
 		p.PostingFee = 16 * p.CheckCost
 	}
@@ -157,6 +157,7 @@ func (c *chain) propose(v *validator) bool {
 	c.pool = append(later, c.pool...)
 	c.w.checkBlock(events, len(pool))
 	c.w.spread(events)
+	c.w.pass(c.height)
 	return true
 }
 
@@ -204,6 +205,21 @@ func (w *world) spread(events []ledger.Event) {
 		for _, p := range []*person{w.alice, w.bob} {
 			p.follow(k)
 		}
+	}
+}
+
+// pass lets a block pass at everyone who has the chain.
+func (w *world) pass(height uint64) {
+	for _, k := range w.workers {
+		if len(k.sessions) == 0 {
+			continue
+		}
+		life := k.life
+		w.after(w.between(8*millisecond, 9*millisecond), func() { // what the block has changed is known by then
+			if k.life == life && w.reached(k) {
+				k.passes(height)
+			}
+		})
 	}
 }
 

@@ -19,11 +19,17 @@ type facts struct {
 	closed   map[task.Ballot][]byte // commitments, as they were when their set was closed
 	canaries map[task.NodeID]bool   // whose enclave ever had one
 	bad      map[task.Hash]bool     // by evidence that was ever made: it is not what it says
-	gone     map[goneKey]bool       // nodes that left a view for the next, and vouched for nobody
-	left     map[attemptNode]uint32 // the latest view that an honest node has gone to
+	gone     map[goneKey]bool       // nodes that have said that an executor is silent
+	electing map[attemptKey]electing
 	jailed   map[task.NodeID]uint64 // in which block, the last time
 	slashes  map[task.TaskID]int    // already looked at
 	late     map[turn]task.NodeID   // whose enclave has said that it was out of time
+}
+
+// electing is an attempt whose claims are open, and the seats so far.
+type electing struct {
+	seeded uint64
+	seats  uint32
 }
 
 type goneKey struct {
@@ -64,8 +70,8 @@ func (f *facts) init() {
 	f.enclaves, f.said, f.stakes = map[string]*enclave{}, map[question]string{}, map[task.NodeID][]stakeAt{}
 	f.settled, f.members, f.canaries = map[task.TaskID][]byte{}, map[attemptKey][]byte{}, map[task.NodeID]bool{}
 	f.closed, f.bad, f.gone = map[task.Ballot][]byte{}, map[task.Hash]bool{}, map[goneKey]bool{}
-	f.left, f.jailed, f.slashes = map[attemptNode]uint32{}, map[task.NodeID]uint64{}, map[task.TaskID]int{}
-	f.late = map[turn]task.NodeID{}
+	f.jailed, f.slashes = map[task.NodeID]uint64{}, map[task.TaskID]int{}
+	f.late, f.electing = map[turn]task.NodeID{}, map[attemptKey]electing{}
 }
 
 func (f *facts) enclave(e *enclave) {
@@ -96,6 +102,7 @@ func (w *world) checkBlock(events []ledger.Event, txs int) {
 			w.checkSettledOnce(c)
 			w.checkPayments(c)
 			w.checkCommittee(c)
+			w.checkClaims(c)
 			w.checkExecutor(c)
 			w.checkSkips(c)
 			w.checkVerdicts(c)

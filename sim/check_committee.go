@@ -80,6 +80,38 @@ func (w *world) checkCommittee(c *ledger.Case) {
 	}
 }
 
+// Claims close in time: after their blocks when two thirds of the expected seats
+// are there and it is a committee, in the block that brings so many, or in the last
+// one (§6.3).
+func (w *world) checkClaims(c *ledger.Case) {
+	var seats uint32
+	for _, m := range c.Members {
+		seats += m.Seats
+	}
+	key, height := attemptKey{c.ID(), c.Attempt}, w.chain.height
+	if c.Phase == ledger.Electing {
+		w.facts.electing[key] = electing{c.SeededAt, seats}
+		return
+	}
+	if c.Phase == ledger.Posted { // the attempt before may have come to no committee
+		key.attempt--
+	}
+	e, open := w.facts.electing[key]
+	if !open {
+		return
+	}
+	delete(w.facts.electing, key)
+	first, last := e.seeded+w.params.ClaimBlocks, e.seeded+4*w.params.ClaimBlocks
+	switch {
+	case height < first || height > last:
+		w.violate("claims close in time", "task %s: seeded in block %d, closed in %d", c.ID().Short(), e.seeded, height)
+	case height < last && (c.Phase != ledger.Attesting || 3*seats < 2*c.Seats):
+		w.violate("claims close in time", "task %s: %d of %d seats in block %d, and nobody waits until %d", c.ID().Short(), seats, c.Seats, height, last)
+	case height > first && height < last && seats == e.seats:
+		w.violate("claims close in time", "task %s: nobody came in block %d, which closed them", c.ID().Short(), height)
+	}
+}
+
 // The executor owns the lowest ticket of those who have the runtime and were
 // not passed over (§5.3).
 func (w *world) checkExecutor(c *ledger.Case) {

@@ -8,7 +8,7 @@ import (
 )
 
 // checkSaid: an honest node never says two things to one question, whatever
-// crashes: so what it says is on its disk before anybody hears it (§6.5.4).
+// crashes: so what it says is on its disk before anybody hears it (§6.5).
 func (w *world) checkSaid(k *worker, m node.Message) {
 	if k.liar != nil {
 		return
@@ -18,10 +18,8 @@ func (w *world) checkSaid(k *worker, m node.Message) {
 	switch {
 	case m.Vote != nil:
 		v := m.Vote.Vote
-		about, what = string(task.Encode([]any{"vote", v.Task, v.Attempt, v.View, v.Stage})), string(task.Encode(v))
-		r := k.disk.records[v.Task]
-		stored = r != nil && r.votes[voteKey{v.Attempt, v.View, v.Stage}].Vote == v
-		w.checkLeft(k, v)
+		w.facts.gone[goneKey{attemptNode{v.Task, v.Attempt, k.id}, v.View}] = true
+		return
 	case m.Commitment != nil:
 		about, what = string(task.Encode([]any{"commitment", m.Commitment.Ballot})), string(m.Commitment.Digest[:])
 		r := k.disk.records[m.Commitment.Ballot.Task]
@@ -38,19 +36,6 @@ func (w *world) checkSaid(k *worker, m node.Message) {
 	w.facts.said[q] = what
 	if !stored {
 		w.violate("a word is stored before it is said", "%s said what its disk does not hold: %s", k.name, describe(m))
-	}
-}
-
-// checkLeft: who has gone on from a view is silent in it, in a later life too:
-// or two executors could be decided (§6.2).
-func (w *world) checkLeft(k *worker, v task.Vote) {
-	key := attemptNode{v.Task, v.Attempt, k.id}
-	if v.Stage == task.PassOver {
-		w.facts.gone[goneKey{key, v.View}] = true
-	} else if v.Stage == task.NewView {
-		w.facts.left[key] = max(w.facts.left[key], v.View)
-	} else if v.View < w.facts.left[key] {
-		w.violate("who has left a view is silent in it", "%s says %s in view %d and had gone to %d", k.name, v.Stage, v.View, w.facts.left[key])
 	}
 }
 

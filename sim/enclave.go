@@ -38,14 +38,6 @@ func (s *session) StartEnclave(c *ledger.Case, a committee.StartEnclave) {
 	}
 }
 
-func (s *session) Requote(a committee.Requote) {
-	s.later(s.w.between(millisecond, 5*millisecond), func() {
-		if s.enclave.at(a.Ballot) {
-			s.quote(a.Ballot, node.Nonces(a.Members))
-		}
-	})
-}
-
 func (s *session) Unveil(a committee.Unveil) {
 	s.later(s.w.between(millisecond, 5*millisecond), func() { s.unveil(a) })
 }
@@ -75,7 +67,7 @@ func (s *session) start(c *ledger.Case, a committee.StartEnclave) {
 		e.genuine = !s.liar.tampers()
 	}
 	s.w.facts.enclave(e)
-	s.quote(a.Ballot, node.Nonces(a.Members))
+	s.quote(a.Ballot, c.Wanted(task.PreRun).Nonces)
 	s.beat(e)
 }
 
@@ -133,7 +125,7 @@ func (s *session) unveil(a committee.Unveil) {
 	proof, _ := e.vrf.Prove(attest.CanaryInput(e.context))
 	e.canary, e.context.Round = false, task.Recheck
 	e.genuine = s.liar == nil || !s.liar.tampers() || s.w.chance(0.5)
-	e.shown = e.evidence(task.Recheck, node.Nonces(a.Members))
+	e.shown = e.evidence(task.Recheck, s.s.Case().Wanted(task.Recheck).Nonces)
 	if !e.genuine {
 		e.shown = s.liar.spoil(e, task.Recheck, e.shown)
 	}
@@ -143,7 +135,7 @@ func (s *session) unveil(a committee.Unveil) {
 
 // beat sends signs of life while the work lasts.
 func (s *session) beat(e *enclave) {
-	s.later(int64(s.w.times.Silence)*millisecond/4, func() {
+	s.later(int64(s.w.patience.Silence*s.w.params.IntervalMillis)*millisecond/4, func() {
 		if s.enclave != e {
 			return
 		}

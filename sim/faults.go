@@ -7,7 +7,6 @@ type network struct {
 	loss, twice   float64 // of a message
 	delay, jitter int64   // one way
 	island        map[int]bool
-	skew          []float64 // how fast each worker's clock runs
 }
 
 // weather decides what the seed does to this world.
@@ -17,28 +16,19 @@ func (w *world) weather() {
 	if w.o.Delay != 0 {
 		n.delay = int64(w.o.Delay) * millisecond
 	}
-	n.skew = make([]float64, len(w.workers))
-	for i := range n.skew {
-		n.skew[i] = 1
-	}
 	if w.o.Calm {
 		n.heals = 0
 		return
 	}
 	n.heals = w.between(second, 6*second)
-	if w.chance(0.4) { // impatient timeouts: many views
-		w.times.View, w.times.Silence = uint64(w.between(60, 300)), uint64(w.between(400, 2500))
+	if w.chance(0.4) { // impatience: many views
+		w.patience.Silence = uint64(w.between(8, 50))
 	}
 	n.loss, n.twice = 0.15*w.rand.Float64(), 0.2*w.rand.Float64()
 	if w.o.Loss != 0 {
 		n.loss = w.o.Loss
 	}
-	for i, k := range w.workers {
-		// A clock that is a day off changes nothing, since no rule reads one; one
-		// that runs wild changes every timeout.
-		if w.chance(0.3) {
-			n.skew[i] = 0.3 + 2*w.rand.Float64()
-		}
+	for _, k := range w.workers {
 		if w.chance(0.35) {
 			w.after(w.between(0, n.heals), func() { k.crash("power") })
 		}
@@ -85,8 +75,7 @@ func (w *world) heal() {
 	w.say("all faults end")
 	w.join()
 	w.net.loss, w.net.twice = 0, 0
-	for i, k := range w.workers {
-		w.net.skew[i] = 1
+	for _, k := range w.workers {
 		k.disk.killAt, k.disk.full = 0, false
 		if !k.up {
 			k.restart()

@@ -14,7 +14,7 @@ func BenchmarkWait(b *testing.B) {
 			var waits []uint64
 			var enclaves, tasks uint64
 			for seed := range uint64(b.N) {
-				r := Run(seed, Options{Calm: true, Honest: true, Workers: 10, Tasks: 3, Seats: 16, Canaries: 0.0001, Delay: 25, Interval: interval})
+				r := Run(seed, Options{Calm: true, Honest: true, Workers: 10, Tasks: 3, Seats: 16, Delay: 25, Interval: interval})
 				if r.Violation != "" {
 					b.Fatalf("seed %d: %s", seed, r.Violation)
 				}

@@ -21,7 +21,7 @@ const (
 	mute        lie = "mute"         // never commits
 	hushed      lie = "hushed"       // commits and never reveals
 	copycat     lie = "copycat"      // repeats another's commitment as its own
-	twoTongues  lie = "equivocator"  // different votes to different members
+	twoTongues  lie = "equivocator"  // commits to different verdicts before different members
 	silent      lie = "silent"       // wins, and never executes
 	badEvidence lie = "bad-evidence" // an enclave of its own making
 	oldNonces   lie = "old-nonces"   // a quote that answers nobody: made before the draw
@@ -57,7 +57,6 @@ func (w *world) newLiar(k *worker) *liar {
 	}
 }
 
-func (l *liar) withholds() bool   { return l.kind == withholder }
 func (l *liar) fakesCanary() bool { return l.kind == fakeCanary }
 func (l *liar) tampers() bool {
 	return l.kind == badEvidence || l.kind == fakeCanary || l.kind == gang
@@ -89,6 +88,12 @@ func (l *liar) hear(m node.Message) {
 // send changes what goes to others.
 func (l *liar) send(s *session, to []task.NodeID, m node.Message) {
 	switch {
+	case m.Commitment != nil && l.kind == twoTongues && len(to) > 1:
+		s.send(to[:len(to)/2], m)
+		other := *m.Commitment
+		other.Digest = task.Hash(l.w.fresh())
+		other.Signature = task.Sign(l.k.peer, other.Hash())
+		s.send(to[len(to)/2-1:], node.Message{Commitment: &other})
 	case m.Commitment != nil:
 		if k, ok := l.commitment(s, *m.Commitment); ok {
 			s.send(to, node.Message{Commitment: &k})
@@ -98,13 +103,6 @@ func (l *liar) send(s *session, to []task.NodeID, m node.Message) {
 			return
 		}
 		s.send(to, m)
-	case m.Vote != nil && l.kind == twoTongues && len(to) > 1:
-		s.send(to[:len(to)/2], m)
-		other := *m.Vote
-		other.Lock = nil
-		other.Vote.Executor = l.w.workers[l.w.rand.IntN(len(l.w.workers))].id
-		other.Signature = task.Sign(l.k.peer, other.Vote.Hash())
-		s.send(to[len(to)/2-1:], node.Message{Vote: &other})
 	case m.Shown != nil && l.kind == twoFaces && m.Shown.Ballot.Round == task.PreRun && len(to) > 1:
 		s.send(to[:len(to)/2], m)
 		s.send(to[len(to)/2:], node.Message{Shown: l.otherFace(s, *m.Shown)})
@@ -232,15 +230,14 @@ func (l *liar) nuisance(c *ledger.Case) (all []task.Body) {
 			all = append(all, task.Body{Accuse: &task.Accusation{Ballot: shown.Ballot, Accused: c.View.Executor, Shown: &shown}})
 		}
 		victim := l.w.workers[l.w.rand.IntN(len(l.w.workers))]
-		v := task.Vote{Task: c.ID(), Attempt: c.Attempt, Stage: task.Prepare, Node: victim.id, Executor: l.k.id}
-		o := v
-		o.Executor = c.View.Executor
-		return append(all, task.Body{Accuse: &task.Accusation{Ballot: task.Ballot{Task: c.ID()}, Accused: victim.id, Votes: []task.SignedVote{
-			{Vote: v, Signature: task.Sign(l.k.peer, v.Hash())}, {Vote: o, Signature: task.Sign(l.k.peer, o.Hash())},
-		}}})
+		k := task.Commitment{Ballot: c.Ballot(task.PreRun), Node: victim.id, Digest: task.Hash{1}}
+		o := k
+		o.Digest = task.Hash{2}
+		k.Signature, o.Signature = task.Sign(l.k.peer, k.Hash()), task.Sign(l.k.peer, o.Hash())
+		return append(all, task.Body{Accuse: &task.Accusation{Ballot: task.Ballot{Task: c.ID()}, Accused: victim.id, Commitments: []task.Commitment{k, o}}})
 	}
 	digest := task.H(task.TagEvidence, c.View.Pre.Evidence)
-	gone := task.SignedVote{Vote: task.Vote{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number + 1, Stage: task.PassOver, Node: l.k.id}}
+	gone := task.SignedVote{Vote: task.Vote{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number + 1, Node: l.k.id}}
 	gone.Signature = task.Sign(l.k.peer, gone.Vote.Hash())
 	forged := task.Result{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK, Gas: 5, PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: digest}
 	all = append(all,

@@ -126,18 +126,18 @@ func (w *world) result() Result {
 // world is everything that there is.
 type world struct {
 	loop
-	seed    uint64
-	o       Options
-	params  ledger.Params
-	chain   *chain
-	workers []*worker
-	byID    map[task.NodeID]*worker
-	alice   *person
-	bob     *person
-	jobs    []*job
-	net     network
-	facts   facts
-	times   committee.Timeouts
+	seed     uint64
+	o        Options
+	params   ledger.Params
+	chain    *chain
+	workers  []*worker
+	byID     map[task.NodeID]*worker
+	alice    *person
+	bob      *person
+	jobs     []*job
+	net      network
+	facts    facts
+	patience committee.Patience
 
 	violation string
 }
@@ -153,7 +153,7 @@ type job struct {
 
 func newWorld(seed uint64, o Options) *world {
 	w := &world{loop: newLoop(seed, o.Log), seed: seed, o: o, byID: map[task.NodeID]*worker{}}
-	w.trace, w.times = sha256.New(), committee.Embedded
+	w.trace, w.patience = sha256.New(), committee.Embedded
 	w.o.Honest, w.o.Calm = o.Honest || w.chance(0.1), o.Calm || w.chance(0.2)
 	w.facts.init()
 	w.people()

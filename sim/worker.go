@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
@@ -33,8 +34,9 @@ type worker struct {
 	up       bool
 	life     int // grows with each restart: what was planned in an earlier life is void
 	sessions map[task.TaskID]*session
-	submits  int64 // when the last transaction reached the pool: they keep their order
-	faulted  bool  // ever crashed, cut off, or without disk
+	height   uint64 // of the last block that passed here
+	submits  int64  // when the last transaction reached the pool: they keep their order
+	faulted  bool   // ever crashed, cut off, or without disk
 }
 
 // session is a production session with its surroundings: it is the
@@ -43,13 +45,13 @@ type session struct {
 	*worker
 	id      task.TaskID
 	s       *node.Session
-	timers  map[timerKey]int
+	timers  []timer
 	enclave *enclave
 }
 
-type timerKey struct {
-	kind  committee.TimerKind
-	round task.Round
+type timer struct {
+	committee.Timer
+	height uint64
 }
 
 // hire makes the workers. Less than a third of the stake lies, but in a few
@@ -158,12 +160,12 @@ func (k *worker) moved(c *ledger.Case) {
 		if c.Phase == ledger.Closed {
 			return
 		}
-		s = &session{worker: k, id: id, timers: map[timerKey]int{}}
+		s = &session{worker: k, id: id}
 		inner, err := node.NewSession(node.SessionConfig{
-			Node: k.node, Peer: k.peer, VRF: k.vrf, Times: k.w.times, Journal: &k.disk, Effects: s, Appraise: attest.Appraise, Log: slog.New(slog.DiscardHandler),
+			Node: k.node, Peer: k.peer, VRF: k.vrf, Patience: k.w.patience, Journal: &k.disk, Effects: s, Appraise: attest.Appraise, Log: slog.New(slog.DiscardHandler),
 		}, c)
 		if err != nil {
-			k.w.say("%s cannot read its votes and stays silent: %v", k.name, err)
+			k.w.say("%s cannot read its journal and stays silent: %v", k.name, err)
 			return
 		}
 		s.s = inner
@@ -203,29 +205,9 @@ func (s *session) later(micros int64, do func()) {
 
 // ---- node.Effects ----
 
-func (s *session) Node(id task.NodeID) (task.Node, error) {
-	k := s.w.byID[id]
-	if k == nil {
-		return task.Node{}, task.Refuse("no-node", "node %s is not registered", id.Short())
-	}
-	return k.node, nil
-}
-
 func (s *session) Record() (ledger.NodeRecord, error) {
 	rec, _ := s.w.chain.read().Node(s.worker.id)
 	return rec, nil
-}
-
-func (s *session) Publish(c task.Claim) {
-	if s.liar != nil && s.liar.withholds() {
-		return
-	}
-	s.w.say("%s gossips its claim", s.name)
-	for _, to := range s.w.workers {
-		if to != s.worker {
-			s.w.deliver(s.worker, to, func() { to.hearClaim(c, 20) })
-		}
-	}
 }
 
 func (s *session) Send(to []task.NodeID, m node.Message) {
@@ -277,38 +259,32 @@ func (k *worker) submit(b task.Body) {
 }
 
 func (s *session) SetTimer(t committee.SetTimer) {
-	key := timerKey{t.Timer.Kind, t.Timer.Round}
-	s.timers[key]++
-	n := s.timers[key]
-	s.later(int64(float64(t.Millis)*s.w.net.skew[s.index]*float64(millisecond)), func() {
-		if s.timers[key] == n {
-			s.s.TimedOut(t.Timer)
+	s.timers = slices.DeleteFunc(s.timers, func(o timer) bool { return o.Kind == t.Timer.Kind && o.Round == t.Timer.Round })
+	s.timers = append(s.timers, timer{t.Timer, s.height + t.Blocks})
+}
+
+// passes lets a block pass at this worker: timers are in blocks.
+func (k *worker) passes(height uint64) {
+	k.height = max(k.height, height)
+	for _, j := range k.w.jobs {
+		s := k.sessions[j.id]
+		if s == nil {
+			continue
 		}
-	})
+		var up []timer
+		s.timers = slices.DeleteFunc(s.timers, func(t timer) bool {
+			if t.height <= k.height {
+				up = append(up, t)
+			}
+			return t.height <= k.height
+		})
+		for _, t := range up {
+			k.alive(func() { s.s.TimedOut(t.Timer) })
+		}
+	}
 }
 
 // ---- hearing ----
-
-// hearClaim is gossip; a claim can be a block early, so it waits a little.
-func (k *worker) hearClaim(c task.Claim, tries int) {
-	s := k.sessions[c.Task]
-	heard, standing := node.Heard{}, node.ClaimEarly
-	if s != nil {
-		heard, standing = node.Judge(s.s.Case(), c, func(id task.NodeID) (ledger.NodeRecord, error) {
-			rec, ok := k.w.chain.read().Node(id)
-			if !ok {
-				return rec, task.Refuse("no-node", "node %s is not registered", id.Short())
-			}
-			return rec, nil
-		})
-	}
-	switch {
-	case standing == node.ClaimValid:
-		k.alive(func() { s.s.Hear(heard) })
-	case standing == node.ClaimEarly && tries > 0:
-		k.retry(func() { k.hearClaim(c, tries-1) })
-	}
-}
 
 func (k *worker) retry(do func()) {
 	life := k.life
@@ -330,7 +306,7 @@ func (k *worker) hear(from *worker, raw []byte, tries int) {
 		return
 	}
 	s := k.sessions[about(m)]
-	if s == nil {
+	if s == nil || h.Early(s.s.Case()) {
 		if tries > 0 {
 			k.retry(func() { k.hear(from, raw, tries-1) })
 		}
@@ -368,7 +344,7 @@ func about(m node.Message) task.TaskID {
 func describe(m node.Message) string {
 	switch {
 	case m.Vote != nil:
-		return fmt.Sprintf("%s in view %d", m.Vote.Vote.Stage, m.Vote.Vote.View)
+		return fmt.Sprintf("pass-over to view %d", m.Vote.Vote.View)
 	case m.Commitment != nil:
 		return fmt.Sprintf("commitment, %s", m.Commitment.Ballot.Round)
 	case m.Reveal != nil:
@@ -381,7 +357,7 @@ func describe(m node.Message) string {
 
 // ---- disk ----
 
-// disk is a worker's vote journal. A write is durable when it returns; a kill
+// disk is a worker's journal. A write is durable when it returns; a kill
 // comes before the write, or after it and before anything was sent.
 type disk struct {
 	owner     *worker
@@ -392,16 +368,7 @@ type disk struct {
 	full      bool
 }
 
-type record struct {
-	votes   map[voteKey]task.SignedVote
-	order   []voteKey
-	reveals []task.Reveal
-}
-
-type voteKey struct {
-	attempt, view uint32
-	stage         task.Stage
-}
+type record struct{ reveals []task.Reveal }
 
 var (
 	errKilled   = errors.New("killed")
@@ -420,29 +387,13 @@ func (d *disk) write(id task.TaskID, do func(*record) error) error {
 		panic(errKilled)
 	}
 	if d.records[id] == nil {
-		d.records[id] = &record{votes: map[voteKey]task.SignedVote{}}
+		d.records[id] = &record{}
 	}
 	err := do(d.records[id])
 	if die {
 		panic(errKilled)
 	}
 	return err
-}
-
-func (d *disk) Vote(v task.SignedVote) error {
-	return d.write(v.Vote.Task, func(r *record) error {
-		key := voteKey{v.Vote.Attempt, v.Vote.View, v.Vote.Stage}
-		if old, ok := r.votes[key]; ok {
-			if old.Vote != v.Vote {
-				d.owner.w.checkAsked(d.owner)
-				return errOther
-			}
-			return nil
-		}
-		r.votes[key] = v
-		r.order = append(r.order, key)
-		return nil
-	})
 }
 
 func (d *disk) Reveal(v task.Reveal) error {
@@ -461,15 +412,12 @@ func (d *disk) Reveal(v task.Reveal) error {
 	})
 }
 
-func (d *disk) Load(id task.TaskID) (votes []task.SignedVote, reveals []task.Reveal, err error) {
+func (d *disk) Load(id task.TaskID) ([]task.Reveal, error) {
 	r := d.records[id]
 	if r == nil {
-		return nil, nil, nil
+		return nil, nil
 	}
-	for _, key := range r.order {
-		votes = append(votes, r.votes[key])
-	}
-	return votes, append([]task.Reveal(nil), r.reveals...), nil
+	return slices.Clone(r.reveals), nil
 }
 
 func (d *disk) Forget(id task.TaskID) error {

@@ -16,7 +16,7 @@
 // is Poisson: a stake cut into a thousand keys wins, in distribution, exactly what
 // it wins in one (spec §3.4), and a base unit of stake need not be atomic. The
 // committee has τ seats on average and not always; too small a one is drawn again
-// (spec §5.5).
+// (spec §6.3).
 //
 // Whether u is below e^−λ must come out the same on every machine for ever, so
 // there is no floating point here and no library function. The distribution
@@ -116,7 +116,7 @@ func Order(claims []Claim) []Ticket {
 
 // Owner names the node whose turn it is in a view, from 0: owners of sorted
 // tickets in order, each once, for one who was passed over is not asked again
-// (spec §6.1). It is false when there are no more.
+// (spec §6.4). It is false when there are no more.
 func Owner(tickets []Ticket, view uint32) (node task.Hash, ok bool) {
 	var passed []task.Hash
 	for _, t := range tickets {

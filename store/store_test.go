@@ -10,8 +10,8 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-func vote(view uint32, executor byte) task.SignedVote {
-	return task.SignedVote{Vote: task.Vote{Task: task.TaskID{1}, View: view, Stage: task.Prepare, Executor: task.NodeID{executor}}}
+func verdict(view uint32, v task.Verdict) task.Reveal {
+	return task.Reveal{Ballot: task.Ballot{Task: task.TaskID{1}, View: view, Round: task.PreRun}, Verdict: v}
 }
 
 func TestWhatWasSaidStays(t *testing.T) {
@@ -20,18 +20,12 @@ func TestWhatWasSaidStays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reveal := task.Reveal{Ballot: task.Ballot{Task: task.TaskID{1}, Round: task.PreRun}, Verdict: task.OK}
-	for _, err := range []error{j.Vote(vote(0, 1)), j.Vote(vote(1, 2)), j.Vote(vote(0, 1)), j.Reveal(reveal)} {
+	for _, err := range []error{j.Reveal(verdict(0, task.OK)), j.Reveal(verdict(1, task.Fault)), j.Reveal(verdict(0, task.OK))} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := j.Vote(vote(0, 9)); !errors.Is(err, ErrContradiction) {
-		t.Errorf("a second prepare in view 0: %v", err)
-	}
-	other := reveal
-	other.Verdict = task.Fault
-	if err := j.Reveal(other); !errors.Is(err, ErrContradiction) {
+	if err := j.Reveal(verdict(0, task.Fault)); !errors.Is(err, ErrContradiction) {
 		t.Errorf("a second verdict: %v", err)
 	}
 	if _, err := OpenJournal(path); task.CodeOf(err) != "journal-busy" {
@@ -41,14 +35,14 @@ func TestWhatWasSaidStays(t *testing.T) {
 	if j, err = OpenJournal(path); err != nil {
 		t.Fatal(err)
 	}
-	votes, reveals, err := j.Load(task.TaskID{1})
-	if err != nil || len(votes) != 2 || len(reveals) != 1 || reveals[0] != reveal {
-		t.Fatalf("%v, %v, %v", votes, reveals, err)
+	reveals, err := j.Load(task.TaskID{1})
+	if err != nil || len(reveals) != 2 || reveals[0] != verdict(0, task.OK) {
+		t.Fatalf("%v, %v", reveals, err)
 	}
 	if err := j.Forget(task.TaskID{1}); err != nil {
 		t.Fatal(err)
 	}
-	if votes, reveals, _ := j.Load(task.TaskID{1}); len(votes)+len(reveals) != 0 {
+	if reveals, _ := j.Load(task.TaskID{1}); len(reveals) != 0 {
 		t.Error("a settled task is still on record")
 	}
 	if st, _ := os.Stat(path); st.Mode().Perm() != 0o600 {
@@ -57,7 +51,7 @@ func TestWhatWasSaidStays(t *testing.T) {
 	_ = j.Close()
 }
 
-// A child process votes until it is killed; whatever it had reported as stored
+// A child process judges until it is killed; whatever it had reported as stored
 // must be there afterwards.
 func TestKillNine(t *testing.T) {
 	if path := os.Getenv("PRYTANY_JOURNAL"); path != "" {
@@ -66,7 +60,7 @@ func TestKillNine(t *testing.T) {
 			os.Exit(3)
 		}
 		for view := uint32(0); ; view++ {
-			if err := j.Vote(vote(view, 1)); err != nil {
+			if err := j.Reveal(verdict(view, task.OK)); err != nil {
 				os.Exit(4)
 			}
 			_, _ = os.Stdout.Write([]byte{1})
@@ -95,9 +89,9 @@ func TestKillNine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		votes, _, err := j.Load(task.TaskID{1})
-		if err != nil || len(votes) < stored {
-			t.Fatalf("%d votes on record, %d were reported as stored: %v", len(votes), stored, err)
+		reveals, err := j.Load(task.TaskID{1})
+		if err != nil || len(reveals) < stored {
+			t.Fatalf("%d verdicts on record, %d were reported as stored: %v", len(reveals), stored, err)
 		}
 		_ = j.Close()
 	}

@@ -43,7 +43,6 @@ const (
 	TagCase         Tag = "case"
 	TagChip         Tag = "chip"
 	TagCommitment   Tag = "commitment"
-	TagCommittee    Tag = "committee"
 	TagDeposit      Tag = "deposit"
 	TagEvidence     Tag = "evidence"
 	TagExitNonce    Tag = "exit-nonce"

@@ -62,7 +62,7 @@ func examples() map[string][]byte {
 	key := ed25519.NewKeyFromSeed(make([]byte, 32))
 	return map[string][]byte{
 		"claim":      Encode(Claim{Attempt: 3}),
-		"vote":       Encode(SignedVote{Vote: Vote{Stage: Commit}, Lock: []SignedVote{{}}}),
+		"vote":       Encode(SignedVote{Vote: Vote{View: 1}}),
 		"commitment": Encode(Commitment{}),
 		"reveal":     Encode(Reveal{Reason: "x"}),
 		"result":     Encode(SignedResult{}),

@@ -108,12 +108,11 @@ type Verdicts struct {
 // Accusation brings proof of a lie to the chain, which judges it there and
 // then (spec §10.5). Exactly one kind of proof is set.
 type Accusation struct {
-	Ballot      Ballot        `cbor:"1,keyasint" json:"ballot"` // what it is about; without round for votes and results
+	Ballot      Ballot        `cbor:"1,keyasint" json:"ballot"` // what it is about; without round for commitments and results
 	Accused     NodeID        `cbor:"2,keyasint" json:"accused"`
-	Votes       []SignedVote  `cbor:"3,keyasint,omitempty" json:"-"`      // two that exclude each other
-	Commitments []Commitment  `cbor:"4,keyasint,omitempty" json:"-"`      // two that exclude each other
-	Shown       *Showing      `cbor:"5,keyasint,omitempty" json:"-"`      // evidence that makes a verdict false, or its executor a liar
-	Result      *SignedResult `cbor:"6,keyasint,omitempty" json:"result"` // another than the chain has, of the same enclave
+	Commitments []Commitment  `cbor:"3,keyasint,omitempty" json:"-"`      // two that exclude each other
+	Shown       *Showing      `cbor:"4,keyasint,omitempty" json:"-"`      // evidence that makes a verdict false, or its executor a liar
+	Result      *SignedResult `cbor:"5,keyasint,omitempty" json:"result"` // another than the chain has, of the same enclave
 }
 
 // Skip passes over a silent executor: n−f seats have gone on to View.

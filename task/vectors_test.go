@@ -34,7 +34,7 @@ func vectors() []vector {
 		Fee: 2 * PRY, Seats: 13, MinSeats: 4, Policy: Policy{MinTier: TierSimulated, Measurements: []Hash{{9}}},
 	}
 	n := Node{Operator: Key{1}, VRF: Key{2}, Peer: Key{3}, Addr: "/ip4/127.0.0.1/tcp/2", Runtimes: []string{RuntimeWasm}, Arch: "amd64", TEE: TEE{Kind: "simulated", Identity: Key{4}}}
-	v := Vote{Task: t.ID(), Attempt: 1, View: 2, Stage: Commit, Executor: n.ID(), Node: n.ID()}
+	v := Vote{Task: t.ID(), Attempt: 1, View: 2, Node: n.ID()}
 	r := Reveal{Ballot: Ballot{Task: t.ID(), Round: PreRun}, Node: n.ID(), Verdict: Fault, Reason: "debug-enclave", Evidence: Hash{5}, Salt: Hash{6}}
 	res := Result{Task: t.ID(), Node: n.ID(), Outcome: RunOK, Gas: 7, Size: 8}
 	tx := SignTx(key, Tx{Chain: "c", Nonce: 4, Salt: 1 << 40, Body: Body{Post: &t}})

@@ -1,10 +1,6 @@
 package task
 
-import (
-	"bytes"
-	"crypto/ed25519"
-	"slices"
-)
+import "crypto/ed25519"
 
 // Claim says that a node has won seats in one attempt at one task. The proof
 // is its own signature: only the holder of the VRF key can make it (spec §5.4).
@@ -15,55 +11,22 @@ type Claim struct {
 	Proof   [81]byte `cbor:"4,keyasint" json:"-"`
 }
 
-// Stage is the kind of a vote.
-type Stage uint8
-
-// The votes of a committee (spec §6.5, §6.6).
-const (
-	Prepare Stage = 1 // this executor is the one for this view
-	Commit  Stage = 2 // n−f have prepared it, its own vote among them
-	NewView Stage = 3 // no executor was agreed on in time; go on to the view named here
-	// PassOver is about the chain's word and not the committee's own: the executor
-	// that the chain has named for the view before is silent. Impatience before
-	// the claims were closed must not count as that (spec §6.6).
-	PassOver Stage = 4
-)
-
-func (s Stage) String() string {
-	switch s {
-	case Prepare:
-		return "prepare"
-	case Commit:
-		return "commit"
-	case NewView:
-		return "new-view"
-	case PassOver:
-		return "pass-over"
-	}
-	return "unknown stage"
-}
-
-// Vote is one member's word in one view. In a NewView without a lock the
-// executor is zero; with one it is the locked executor, and LockView its view.
+// Vote is one member's word that the executor of the view before is silent: it
+// goes on to View (spec §6.6).
 type Vote struct {
-	Task     TaskID `cbor:"1,keyasint" json:"task"`
-	Attempt  uint32 `cbor:"2,keyasint" json:"attempt"`
-	View     uint32 `cbor:"3,keyasint" json:"view"`
-	Stage    Stage  `cbor:"4,keyasint" json:"stage"`
-	Executor NodeID `cbor:"5,keyasint" json:"executor"`
-	LockView uint32 `cbor:"6,keyasint" json:"lock_view"`
-	Node     NodeID `cbor:"7,keyasint" json:"node"`
+	Task    TaskID `cbor:"1,keyasint" json:"task"`
+	Attempt uint32 `cbor:"2,keyasint" json:"attempt"`
+	View    uint32 `cbor:"3,keyasint" json:"view"`
+	Node    NodeID `cbor:"4,keyasint" json:"node"`
 }
 
 // Hash is what the node's peer key signs.
 func (v Vote) Hash() Hash { return H(TagVote, Encode(v)) }
 
-// SignedVote is a vote on the wire. Lock holds the prepares that prove the
-// lock of a NewView; it is checked by itself and so is not signed again.
+// SignedVote is a vote on the wire.
 type SignedVote struct {
-	Vote      Vote         `cbor:"1,keyasint" json:"vote"`
-	Signature Signature    `cbor:"2,keyasint" json:"-"`
-	Lock      []SignedVote `cbor:"3,keyasint" json:"-"`
+	Vote      Vote      `cbor:"1,keyasint" json:"vote"`
+	Signature Signature `cbor:"2,keyasint" json:"-"`
 }
 
 // Round tells the verdicts on an executor apart.
@@ -104,28 +67,13 @@ func (v Verdict) String() string {
 	return "FAULT"
 }
 
-// Ballot names one verdict round of one view of one attempt, by one committee
-// on one executor: who speaks before the claims are closed may be wrong about
-// either, and its word then counts for nothing.
+// Ballot names one verdict round of one view of one attempt. The chain fixes
+// who is on the committee and who executes, so it names both as well.
 type Ballot struct {
 	Task    TaskID `cbor:"1,keyasint" json:"task"`
 	Attempt uint32 `cbor:"2,keyasint" json:"attempt"`
 	View    uint32 `cbor:"3,keyasint" json:"view"`
 	Round   Round  `cbor:"4,keyasint" json:"round"`
-	// Committee names the members, whose nonces the evidence answers.
-	Committee Hash   `cbor:"5,keyasint" json:"committee"`
-	Executor  NodeID `cbor:"6,keyasint" json:"executor"`
-}
-
-// Committee names a set of members. Their order does not matter.
-func Committee(members []NodeID) Hash {
-	sorted := slices.Clone(members)
-	slices.SortFunc(sorted, func(a, b NodeID) int { return bytes.Compare(a[:], b[:]) })
-	parts := make([][]byte, len(sorted))
-	for i := range sorted {
-		parts[i] = sorted[i][:]
-	}
-	return H(TagCommittee, parts...)
 }
 
 // Commitment binds a verifier to a verdict that nobody can read yet

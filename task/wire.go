@@ -8,9 +8,6 @@ const (
 	ProtoDeposit   = "/prytany/deposit/1"   // a deposit → its refusal, Bob to his broker
 )
 
-// MaxClaim bounds a gossiped claim, in bytes.
-const MaxClaim = 512
-
 // KeyRequest shows an owner why it may release its key: the verdicts on the
 // evidence. Everything else the owner asks the chain.
 type KeyRequest struct {

@@ -34,7 +34,7 @@ var parts = map[string]string{
 	lyingVerifier: "one verifier says FAULT to evidence that is good",
 	lazyVerifier:  "one verifier says OK to everything, unread, and the first evidence is a canary",
 	badExecutor:   "the first executor's enclave shows evidence that its owner has tampered with",
-	equivocator:   "one member signs two different votes for one question",
+	equivocator:   "one verifier commits to two verdicts in one round",
 	silentAlice:   "Alice posts, locks her money, and never releases her key",
 	silentBob:     "Bob's broker never releases his key",
 }
@@ -126,10 +126,6 @@ func (t *tampered) Begin(k task.Task, f task.Function, c attest.Context, nonces 
 	return t.tamper(t.Enclave.Begin(k, f, c, nonces))
 }
 
-func (t *tampered) Quote(nonces []task.Hash) ([]byte, error) {
-	return t.tamper(t.Enclave.Quote(nonces))
-}
-
 func (t *tampered) tamper(raw []byte, err error) ([]byte, error) {
 	if err != nil || !t.first {
 		return raw, err
@@ -148,7 +144,7 @@ func (t *tampered) tamper(raw []byte, err error) ([]byte, error) {
 	return task.Encode(ev), err
 }
 
-// twoTongues sends another vote after each of its own.
+// twoTongues sends another commitment after each of its own.
 type twoTongues struct {
 	node.Net
 	c *cast
@@ -158,13 +154,12 @@ type twoTongues struct {
 func (t twoTongues) Send(ctx context.Context, addr, proto string, msg []byte) error {
 	err := t.Net.Send(ctx, addr, proto, msg)
 	m, bad := task.Decode[node.Message](msg, task.MaxMessage)
-	if proto != task.ProtoCommittee || bad != nil || m.Vote == nil || m.Vote.Vote.Node != t.n.Node.ID() || !t.c.is(t.n.Node.ID()) {
+	if proto != task.ProtoCommittee || bad != nil || m.Commitment == nil || m.Commitment.Node != t.n.Node.ID() || !t.c.is(t.n.Node.ID()) {
 		return err
 	}
-	other := *m.Vote
-	other.Lock = nil
-	other.Vote.Executor[0] ^= 1
-	other.Signature = task.Sign(t.n.Peer, other.Vote.Hash())
-	_ = t.Net.Send(ctx, addr, proto, task.Encode(node.Message{Vote: &other}))
+	other := *m.Commitment
+	other.Digest[0] ^= 1
+	other.Signature = task.Sign(t.n.Peer, other.Hash())
+	_ = t.Net.Send(ctx, addr, proto, task.Encode(node.Message{Commitment: &other}))
 	return err
 }

@@ -92,7 +92,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	}()
 	aliceKey, bobKey := ed25519.NewKeyFromSeed(seedOf()), ed25519.NewKeyFromSeed(seedOf())
 	n, err := startNetwork(ctx, networkOptions{
-		home: home, workers: o.workers, tee: o.tee, oci: o.oci, times: committee.Embedded, log: a.logger(), engine: a.engineLogger(), say: a.say, params: bad.rules, corrupt: bad.corrupt,
+		home: home, workers: o.workers, tee: o.tee, oci: o.oci, patience: committee.Embedded, log: a.logger(), engine: a.engineLogger(), say: a.say, params: bad.rules, corrupt: bad.corrupt,
 		grants: []ledger.Grant{{Account: task.PublicKey(aliceKey), Balance: 1000 * task.PRY}, {Account: task.PublicKey(bobKey), Balance: 1000 * task.PRY}},
 	})
 	if err != nil {

@@ -55,7 +55,7 @@ func (a *app) devnet(ctx context.Context, workers int, dir, rpc, tee string, oci
 		defer os.RemoveAll(tmp)
 		dir = tmp
 	}
-	n, err := startNetwork(ctx, networkOptions{home: dir, workers: workers, tee: tee, rpc: rpc, oci: oci, times: committee.Embedded, log: a.logger(), engine: a.engineLogger(), say: a.say})
+	n, err := startNetwork(ctx, networkOptions{home: dir, workers: workers, tee: tee, rpc: rpc, oci: oci, patience: committee.Embedded, log: a.logger(), engine: a.engineLogger(), say: a.say})
 	if err != nil {
 		return err
 	}

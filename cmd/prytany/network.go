@@ -81,19 +81,19 @@ func secretFile(path string) ([32]byte, error) {
 
 // networkOptions say what startNetwork builds.
 type networkOptions struct {
-	home    string // directory for everything
-	workers int
-	tee     string         // kind of evidence; "" is simulated
-	rpc     string         // host:port, "" for none
-	oci     []string       // runtimes for containers
-	grants  []ledger.Grant // balances beside the faucet's
-	times   committee.Timeouts
-	params  func(*ledger.Params)
-	corrupt func(node.Config) node.Config    // what a worker does otherwise, in a demo; nil: nothing
-	say     func(format string, args ...any) // progress; nil is silent
-	trace   func(proto string, msg []byte)   // sees every message of workers and broker
-	log     *slog.Logger
-	engine  *slog.Logger // the chain engine's; nil is silent
+	home     string // directory for everything
+	workers  int
+	tee      string         // kind of evidence; "" is simulated
+	rpc      string         // host:port, "" for none
+	oci      []string       // runtimes for containers
+	grants   []ledger.Grant // balances beside the faucet's
+	patience committee.Patience
+	params   func(*ledger.Params)
+	corrupt  func(node.Config) node.Config    // what a worker does otherwise, in a demo; nil: nothing
+	say      func(format string, args ...any) // progress; nil is silent
+	trace    func(proto string, msg []byte)   // sees every message of workers and broker
+	log      *slog.Logger
+	engine   *slog.Logger // the chain engine's; nil is silent
 }
 
 // startNetwork starts everything and waits for the first block.
@@ -288,7 +288,7 @@ func (n *network) run(ctx context.Context, o networkOptions) error {
 				return err
 			}
 		}
-		w.attach(n.client, n.platform, o.times, o.corrupt)
+		w.attach(n.client, n.platform, o.patience, o.corrupt)
 		var own context.Context
 		own, w.cancel = context.WithCancel(ctx)
 		n.wg.Go(func() {
@@ -306,7 +306,7 @@ const blobSpace = 10 << 30
 
 // openService opens a host and blobs for an owner or a broker.
 func openService(ctx context.Context, c p2p.Config, dir string, space blob.Space, near []string) (*service, error) {
-	host, err := p2p.New(ctx, c)
+	host, err := p2p.New(c)
 	if err != nil {
 		return nil, err
 	}

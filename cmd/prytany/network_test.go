@@ -71,8 +71,8 @@ func newTown(t testing.TB, o networkOptions) *town {
 	if o.workers == 0 {
 		o.workers = 9
 	}
-	if o.times == (committee.Timeouts{}) {
-		o.times = committee.Embedded
+	if o.patience == (committee.Patience{}) {
+		o.patience = committee.Embedded
 	}
 	if o.log == nil {
 		o.log = slog.New(slog.DiscardHandler)

@@ -17,7 +17,7 @@ import (
 
 func TestMissingSwtpm(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, err := startNetwork(t.Context(), networkOptions{home: t.TempDir(), workers: 4, tee: string(attest.TPM), times: committee.Embedded, log: slog.New(slog.DiscardHandler)})
+	_, err := startNetwork(t.Context(), networkOptions{home: t.TempDir(), workers: 4, tee: string(attest.TPM), patience: committee.Embedded, log: slog.New(slog.DiscardHandler)})
 	if task.CodeOf(err) != "tpm-missing" {
 		t.Errorf("%v", err)
 	}

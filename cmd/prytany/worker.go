@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prytany/prytany/attest"
@@ -39,27 +38,8 @@ type worker struct {
 	blobs   *blob.Store
 	journal *store.Journal
 	log     *slog.Logger
-	hearing hearing
 	tpm     *tpm.Quoter        // its platform; nil is the simulated one
 	cancel  context.CancelFunc // ends its Run
-}
-
-// hearing passes gossip on to a worker that is made after its host.
-type hearing struct {
-	mu sync.RWMutex
-	w  *node.Worker
-}
-
-func (h *hearing) set(w *node.Worker) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.w = w
-}
-
-func (h *hearing) get() *node.Worker {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return h.w
 }
 
 // openWorker opens a worker's home, making its keys on first use, and its
@@ -77,12 +57,7 @@ func openWorker(ctx context.Context, home, listen string, space uint64, runtimes
 	if listen == "" {
 		listen = lastAddress(home)
 	}
-	w.host, err = p2p.New(ctx, p2p.Config{Key: w.keys.peer, Listen: listen, Log: log, Trace: trace, Hear: func(ctx context.Context, data []byte) (pass, junk bool) {
-		if n := w.hearing.get(); n != nil {
-			return n.HearClaim(ctx, data)
-		}
-		return false, false
-	}})
+	w.host, err = p2p.New(p2p.Config{Key: w.keys.peer, Listen: listen, Log: log, Trace: trace})
 	if err != nil {
 		return nil, errors.Join(err, w.journal.Close())
 	}
@@ -107,16 +82,15 @@ func keepAddress(home string, h *p2p.Host) error {
 }
 
 // attach gives the worker its chain and its platform, and in some demos a lie.
-func (w *worker) attach(chain node.Chain, p *platform, times committee.Timeouts, corrupt func(node.Config) node.Config) {
+func (w *worker) attach(chain node.Chain, p *platform, patience committee.Patience, corrupt func(node.Config) node.Config) {
 	config := node.Config{
 		Node: w.node, Operator: w.keys.operator, Peer: w.keys.peer, VRF: w.keys.vrf, Chain: chain, Net: w.host,
-		Blobs: w.blobs, Journal: w.journal, Enclaves: p.enclaves(w.platform, filepath.Join(w.home, "compiled")), Appraise: attest.Appraise, Times: times, Slots: 2, Log: w.log,
+		Blobs: w.blobs, Journal: w.journal, Enclaves: p.enclaves(w.platform, filepath.Join(w.home, "compiled")), Appraise: attest.Appraise, Patience: patience, Slots: 2, Log: w.log,
 	}
 	if corrupt != nil {
 		config = corrupt(config)
 	}
 	w.Worker = node.New(config)
-	w.hearing.set(w.Worker)
 	w.host.Receive(task.ProtoCommittee, w.HearMessage)
 }
 

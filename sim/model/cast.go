@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/prytany/prytany/attest"
-	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
@@ -38,13 +37,14 @@ type cast struct {
 }
 
 type worker struct {
-	id   task.NodeID
-	node task.Node
-	vrf  *vrf.PrivateKey
-	peer ed25519.PrivateKey
-	op   ed25519.PrivateKey
-	chip ed25519.PrivateKey
-	self committee.Member
+	id    task.NodeID
+	node  task.Node
+	vrf   *vrf.PrivateKey
+	peer  ed25519.PrivateKey
+	op    ed25519.PrivateKey
+	chip  ed25519.PrivateKey
+	seat  ledger.Member
+	claim task.Claim
 }
 
 func fixedKey(s string) ed25519.PrivateKey {
@@ -103,16 +103,14 @@ func tryCast(try byte, set func(*ledger.Params)) *cast {
 		if !ok || won.Seats() != 1 {
 			return nil
 		}
-		w.self = committee.MemberOf(k, &ledger.Member{
-			Node: w.node, Seats: won.Seats(), Beta: won.Output(),
-			Claim: task.Claim{Task: c.id, Attempt: k.Attempt, Node: w.id, Proof: won.Proof()},
-		})
+		w.claim = task.Claim{Task: c.id, Attempt: k.Attempt, Node: w.id, Proof: won.Proof()}
+		w.seat = ledger.Member{Node: w.node, Seats: won.Seats(), Beta: won.Output(), Claim: w.claim}
 	}
-	slices.SortFunc(c.workers[:], func(a, b *worker) int { return a.self.Tickets[0].Compare(b.self.Tickets[0]) })
+	slices.SortFunc(c.workers[:], func(a, b *worker) int { return k.TicketsOf(&a.seat)[0].Compare(k.TicketsOf(&b.seat)[0]) })
 	var set4 []task.Claim
 	for i, w := range c.workers {
 		c.byID[w.id] = i
-		set4 = append(set4, w.self.Claim)
+		set4 = append(set4, w.claim)
 	}
 	// The claims of all, brought by one: they are on the chain, and still open if
 	// the parameters give them more than one block.
@@ -128,14 +126,6 @@ func (c *cast) name(id task.NodeID) string {
 		return fmt.Sprint("n", i)
 	}
 	return id.Short()
-}
-
-func (c *cast) peerKey(id task.NodeID) (task.Key, bool) {
-	i, ok := c.byID[id]
-	if !ok {
-		return task.Key{}, false
-	}
-	return c.workers[i].node.Peer, true
 }
 
 // ---- the chain: a state, and blocks that make another ----
@@ -256,7 +246,7 @@ func (c *cast) nonces() (all []task.Hash) {
 	ids := slices.SortedFunc(maps.Keys(c.byID), func(a, b task.NodeID) int { return bytes.Compare(a[:], b[:]) })
 	for _, id := range ids {
 		w := c.workers[c.byID[id]]
-		all = append(all, attest.Nonce(w.self.Beta, w.id))
+		all = append(all, attest.Nonce(w.seat.Beta, w.id))
 	}
 	return all
 }

@@ -15,14 +15,14 @@ func (m *model) note(from int, name string, f fact) int32 {
 	content := ""
 	switch e := f.event.(type) {
 	case committee.VoteHeard:
-		content = string(task.Encode(e.Vote.Vote()))
+		content = string(task.Encode(e.Vote))
 	case committee.CommitmentHeard:
 		content = string(task.Encode(e.Commitment))
 	case committee.RevealHeard:
 		content = string(task.Encode(e.Reveal))
 	case committee.EvidenceHeard:
 		content = string(task.Encode(e.Shown))
-	case committee.AliveHeard, committee.Appraised, committee.ChainMoved, committee.ClaimHeard, committee.Quoted,
+	case committee.AliveHeard, committee.Appraised, committee.ChainMoved, committee.Quoted,
 		committee.Ran, committee.TimedOut, committee.Unveiled, committee.Won: // nobody sends these
 	}
 	if f.kind == tx {
@@ -31,7 +31,7 @@ func (m *model) note(from int, name string, f fact) int32 {
 	if f.kind == keys {
 		content = string(f.evidence)
 	}
-	key := fmt.Sprint(from, f.kind, f.group, name, "\x00", content)
+	key := fmt.Sprint(from, f.kind, name, "\x00", content)
 	if i, ok := m.factBy[key]; ok {
 		return i
 	}
@@ -59,35 +59,9 @@ func (m *model) event(e any, what string) int32 {
 }
 
 // vote signs a vote once and for all.
-func (m *model) vote(from int, v task.Vote, lock []task.SignedVote) int32 {
-	return m.voteIn(from, v, lock, 0)
-}
-
-func (m *model) voteIn(from int, v task.Vote, lock []task.SignedVote, group int32) int32 {
-	key := fmt.Sprint(from, group, v, len(lock))
-	for _, p := range lock {
-		key += m.cast.name(p.Vote.Node)
-	}
-	if i, ok := m.votes[key]; ok {
-		return i
-	}
+func (m *model) vote(from int, v task.Vote) int32 {
 	s := task.SignedVote{Vote: v, Signature: task.Sign(m.cast.workers[from].peer, v.Hash())}
-	name := fmt.Sprintf("says %s of view %d for %s", v.Stage, v.View, m.cast.name(v.Executor))
-	if v.Stage == task.NewView {
-		s.Lock = lock
-		var by []string
-		for _, p := range lock {
-			by = append(by, m.cast.name(p.Vote.Node))
-		}
-		name += fmt.Sprintf(" (lock of view %d: %s)", v.LockView, strings.Join(by, " "))
-	}
-	verified, err := committee.VerifyVote(s, m.cast.peerKey)
-	if err != nil {
-		panic(err)
-	}
-	i := m.note(from, name, fact{kind: vote, public: true, event: committee.VoteHeard{Vote: verified}, vote: v, group: group})
-	m.votes[key] = i
-	return i
+	return m.note(from, fmt.Sprintf("says pass-over to view %d", v.View), fact{kind: vote, public: true, event: committee.VoteHeard{Vote: s}, vote: v})
 }
 
 func (m *model) detail(b task.Body) string {
@@ -121,17 +95,11 @@ func (m *model) evidence(k *ledger.Case, who int, b task.Ballot, spoilt bool) ta
 	return s
 }
 
-// truth is an honest appraisal.
-func (m *model) truth(a committee.Appraise) (task.Verdict, string) {
-	key := string(a.Evidence) + string(task.Encode(a.Ballot))
+// truth is an honest appraisal, by the case as its verifier knows it.
+func (m *model) truth(k *ledger.Case, a committee.Appraise) (task.Verdict, string) {
+	key := string(a.Evidence) + string(task.Encode([]any{a.Ballot, k.View.ExitNonce}))
 	t, ok := m.truths[key]
 	if !ok {
-		k := m.chain[len(m.chain)-1].c
-		for _, l := range m.chain { // of a case that stands where the ballot does
-			if l.c.View.Number == a.Ballot.View && l.c.PreRound() == a.Ballot.Round || a.Ballot.Round == task.PostRun && !l.c.View.ExitNonce.IsZero() {
-				k = l.c
-			}
-		}
 		v := k.Appraise(a.Ballot.Round, a.Evidence)
 		t = verdictOf{v.Verdict, v.Reason}
 		m.truths[key] = t

@@ -55,8 +55,21 @@ func muteReveals(_ *model, f *fact) bool {
 	return f.kind == reveal || f.kind == tx && f.body.Verdicts != nil
 }
 
+// mute says nothing at all.
+func mute(*model, *fact) bool { return true }
+
+func passedOver(m *model, w *world) bool {
+	return slices.ContainsFunc(m.chain[w.chain].c.Passed, func(p ledger.Pass) bool { return p.Why == ledger.FoundSilent })
+}
+
 func spoiltBy(who int) func(int, task.Ballot) bool {
 	return func(self int, b task.Ballot) bool { return self == who && b.Round == task.PreRun }
+}
+
+// twoFaces shows faulty evidence beside what the enclave of n0 makes.
+func twoFaces(m *model) []int32 {
+	shown := m.evidence(m.chain[0].c, 0, task.Ballot{Task: m.cast.id, Round: task.PreRun}, true)
+	return []int32{m.note(0, "shows faulty evidence too", fact{kind: evidence, public: true, event: committee.EvidenceHeard{From: m.cast.workers[0].id, Shown: shown}})}
 }
 
 // hides makes an executor that hears nothing from one verifier, and so brings
@@ -100,7 +113,7 @@ func keysWait(m *model, w *world) string {
 				ok = append(ok, r.from)
 			}
 		}
-		if len(ok) < 3 {
+		if len(ok) < members-1-int(f.ballot.View) { // of so few judges a quorum is all
 			return fmt.Sprintf("keys wait for a quorum: n%d %s with %d OKs", f.from, f.name, len(ok))
 		}
 	}
@@ -113,7 +126,7 @@ func keysWait(m *model, w *world) string {
 			ok += k.Member(r.Node).Seats
 		}
 	}
-	if ok < 3 {
+	if ok < members-1-k.View.Number {
 		return fmt.Sprintf("keys wait for a quorum: it is %s with %d OKs", k.Phase, ok)
 	}
 	return ""

@@ -37,7 +37,6 @@ type local struct {
 	pending []int32 // events that may fire: timers and answers
 	seen    int32   // the state of the chain
 	done    bool
-	heard   []int32 // groups of lies of which it has heard one
 	steps   map[input]step
 }
 
@@ -59,15 +58,11 @@ type member struct {
 type live struct {
 	of      *member
 	m       *committee.Machine
-	votes   []task.SignedVote // the journal
-	reveals []task.Reveal
+	reveals []task.Reveal // the journal
 	pending []int32
 	seen    int32
 	done    bool
-	heard   []int32
 	out     []int32
-	decided task.NodeID
-	view    uint32
 }
 
 func newMember(m *model, self int) *member {
@@ -91,7 +86,7 @@ func (k *member) enter(l *live) int32 {
 	}
 	i := int32(len(k.states))
 	k.index[p] = i
-	k.states = append(k.states, &local{alive: l, pending: l.pending, seen: l.seen, done: l.done, heard: l.heard, steps: map[input]step{}})
+	k.states = append(k.states, &local{alive: l, pending: l.pending, seen: l.seen, done: l.done, steps: map[input]step{}})
 	return i
 }
 
@@ -101,7 +96,7 @@ func (l *live) clone() *live {
 	m := *l.m
 	ownMaps(reflect.ValueOf(&m).Elem())
 	to.m, to.out = &m, nil
-	to.votes, to.reveals, to.pending, to.heard = slices.Clone(l.votes), slices.Clone(l.reveals), slices.Clone(l.pending), slices.Clone(l.heard)
+	to.reveals, to.pending = slices.Clone(l.reveals), slices.Clone(l.pending)
 	return &to
 }
 
@@ -109,7 +104,10 @@ func (l *live) clone() *live {
 // that a machine points to it replaces and never changes.
 func ownMaps(v reflect.Value) {
 	for i := range v.NumField() {
-		if f := v.Field(i); f.Kind() == reflect.Map && !f.IsNil() {
+		switch f := v.Field(i); {
+		case f.Kind() == reflect.Struct:
+			ownMaps(f)
+		case f.Kind() == reflect.Map && !f.IsNil():
 			f = reflect.NewAt(f.Type(), f.Addr().UnsafePointer()).Elem() // it is not exported
 			f.Set(ownMap(f))
 		}
@@ -157,12 +155,7 @@ func (l *live) take(in input) {
 		l.seen = in.n
 		l.step(committee.ChainMoved{Case: m.chain[in.n].c})
 	case hear:
-		f := &m.facts[in.n]
-		if f.group != 0 {
-			l.heard = append(l.heard, f.group)
-			slices.Sort(l.heard)
-		}
-		l.step(f.event)
+		l.step(m.facts[in.n].event)
 	case fire:
 		l.pending = slices.DeleteFunc(l.pending, func(p int32) bool { return p == in.n })
 		e := m.events[in.n].event
@@ -172,30 +165,19 @@ func (l *live) take(in input) {
 			l.step(e.(committee.Event))
 		}
 	case restart:
-		seen := l.seen
-		votes, reveals := l.votes, l.reveals
+		seen, reveals := l.seen, l.reveals
 		if m.sc.forgetful {
-			votes, reveals = nil, nil
+			reveals = nil
 		}
-		*l = live{of: l.of, m: committee.New(m.cast.workers[l.of.self].id, committee.Embedded), votes: votes, reveals: reveals, out: l.out}
+		*l = live{of: l.of, m: committee.New(m.cast.workers[l.of.self].id, committee.Embedded), reveals: reveals, out: l.out}
 		c := m.chain[seen].c
-		l.m.Restore(c.Attempt, votes, reveals)
+		l.m.Restore(reveals)
 		l.seen = seen
 		l.step(committee.ChainMoved{Case: c})
-	}
-	// A decision is a fact for the invariants.
-	if id, ok := l.m.Executor(); ok && c(l).Phase == ledger.Electing && (id != l.decided || l.viewNow() != l.view) {
-		l.decided, l.view = id, l.viewNow()
-		l.out = append(l.out, m.note(l.of.self, "decides on "+m.cast.name(id)+" in view "+fmt.Sprint(l.viewNow()), fact{kind: decision, vote: task.Vote{View: l.viewNow(), Executor: id}}))
 	}
 }
 
 func c(l *live) *ledger.Case { return l.of.m.chain[l.seen].c }
-
-// viewNow reads the machine's view, which it does not tell.
-func (l *live) viewNow() uint32 {
-	return uint32(reflect.ValueOf(l.m).Elem().FieldByName("view").Uint())
-}
 
 func (l *live) step(e committee.Event) {
 	if l.done {
@@ -216,15 +198,9 @@ func (l *live) perform(a committee.Action) {
 	}
 	switch a := a.(type) {
 	case committee.Draw:
-		l.step(committee.Won{Self: me.self})
+		l.step(committee.Won{Claim: me.claim})
 	case committee.Cast:
-		for _, v := range l.votes { // the journal refuses a second answer
-			if v.Vote.Stage == a.Vote.Stage && v.Vote.View == a.Vote.View && v.Vote.Attempt == a.Vote.Attempt && v.Vote != a.Vote {
-				return
-			}
-		}
-		l.votes = append(slices.Clip(l.votes), task.SignedVote{Vote: a.Vote, Lock: a.Lock})
-		i := m.vote(self, a.Vote, a.Lock)
+		i := m.vote(self, a.Vote)
 		l.step(m.facts[i].event)
 		l.out = append(l.out, i)
 	case committee.CommitVerdict:
@@ -245,7 +221,7 @@ func (l *live) perform(a committee.Action) {
 	case committee.SendEvidence:
 		say(fact{kind: evidence, event: committee.EvidenceHeard{From: me.id, Shown: a.Shown}}, "shows its %s evidence of view %d", a.Shown.Ballot.Round, a.Shown.Ballot.View)
 	case committee.Appraise:
-		v, reason := m.truth(a)
+		v, reason := m.truth(c(l), a)
 		if m.sc.lies != nil {
 			v, reason = m.sc.lies(m, self, a, v, reason)
 		}
@@ -254,8 +230,6 @@ func (l *live) perform(a committee.Action) {
 		if m.sc.enclaves {
 			l.later(answer{ballot: a.Ballot, what: "starts its enclave", kind: answerQuote})
 		}
-	case committee.Requote:
-		l.later(answer{ballot: a.Ballot, what: "quotes again", kind: answerQuote})
 	case committee.QuoteExit:
 		l.later(answer{ballot: a.Ballot, what: "quotes its exit", kind: answerQuote})
 	case committee.Unveil:
@@ -278,12 +252,12 @@ func (l *live) perform(a committee.Action) {
 		}
 	case committee.Finish:
 		l.done, l.pending = true, nil
-	case committee.StopEnclave, committee.Gossip:
+	case committee.StopEnclave:
 	}
 }
 
 var timerNames = map[committee.TimerKind]string{
-	committee.CollectTimer: "collect", committee.ViewTimer: "view", committee.SilenceTimer: "silence", committee.FlushTimer: "flush", committee.StallTimer: "stall",
+	committee.SilenceTimer: "silence", committee.FlushTimer: "flush", committee.StallTimer: "stall",
 }
 
 func (l *live) later(a answer) { l.laterEvent(a, a.what) }
@@ -349,21 +323,12 @@ func (l *live) print() task.Hash {
 	d := dumper{}
 	d.value(reflect.ValueOf(l.m).Elem())
 	d.value(reflect.ValueOf(struct {
-		votes   []task.SignedVote
 		reveals []task.Reveal
 		pending []int32
 		seen    int32
 		done    bool
-		heard   []int32
-	}{sortedVotes(l.votes), l.reveals, l.pending, l.seen, l.done, l.heard}))
+	}{l.reveals, l.pending, l.seen, l.done}))
 	return task.H(task.TagState, d.b)
-}
-
-// sortedVotes is the journal, which has no order.
-func sortedVotes(all []task.SignedVote) []task.SignedVote {
-	return slices.SortedFunc(slices.Values(all), func(a, b task.SignedVote) int {
-		return int(a.Vote.Stage)*1000 + int(a.Vote.View) - int(b.Vote.Stage)*1000 - int(b.Vote.View)
-	})
 }
 
 // dumper writes a value deeply and the same for equal values: maps are sorted,
@@ -372,10 +337,7 @@ type dumper struct{ b []byte }
 
 func (d *dumper) value(v reflect.Value) {
 	switch v.Type() {
-	case typeCase, typeSignature, typeTimeouts: // named by the chain's number; follows from what is signed; fixed
-		return
-	case typeMember:
-		d.value(v.FieldByName("Node"))
+	case typeCase, typeSignature, typePatience: // named by the chain's number; follows from what is signed; fixed
 		return
 	}
 	switch v.Kind() {
@@ -388,11 +350,8 @@ func (d *dumper) value(v reflect.Value) {
 		d.value(v.Elem())
 	case reflect.Struct:
 		for i := range v.NumField() {
-			switch v.Type().Field(i).Name {
-			case "out", "ordered", "tickets": // caches, and what Step has returned
-				if v.Type() == typeMachine {
-					continue
-				}
+			if v.Type() == typeMachine && v.Type().Field(i).Name == "out" { // what Step has returned
+				continue
 			}
 			d.value(v.Field(i))
 		}
@@ -440,7 +399,6 @@ func (d *dumper) count(n int) { d.b = binary.BigEndian.AppendUint32(d.b, uint32(
 var (
 	typeCase      = reflect.TypeFor[*ledger.Case]()
 	typeSignature = reflect.TypeFor[task.Signature]()
-	typeTimeouts  = reflect.TypeFor[committee.Timeouts]()
-	typeMember    = reflect.TypeFor[committee.Member]()
+	typePatience  = reflect.TypeFor[committee.Patience]()
 	typeMachine   = reflect.TypeFor[committee.Machine]()
 )

@@ -46,8 +46,7 @@ type Scenario struct {
 	wide       bool
 	silent     int // inputs that nobody can see, before one that somebody can
 
-	start   func(*model) []int32                                                               // what the liar has said
-	extra   func(*model, facts) []int32                                                        // what it can say given what was said
+	start   func(*model) []int32                                                               // what has been said from the start
 	deaf    func(m *model, to int, f *fact) bool                                               // what is never delivered
 	offers  func(*model, int32) []int32                                                        // transactions of others, by the state of the chain
 	lies    func(*model, int, committee.Appraise, task.Verdict, string) (task.Verdict, string) // of a verifier
@@ -101,7 +100,6 @@ type fact struct {
 	name     string
 	public   bool // a message
 	event    committee.Event
-	group    int32 // of this many of the liar's words a member hears one
 	vote     task.Vote
 	reveal   task.Reveal
 	body     task.Body
@@ -118,7 +116,6 @@ const (
 	reveal
 	evidence
 	tx
-	decision
 	keys
 )
 

@@ -103,9 +103,6 @@ func (k *member) open(at int32, in input) bool {
 	switch in.kind {
 	case fire:
 		return slices.Contains(s.pending, in.n)
-	case hear:
-		g := k.m.facts[in.n].group
-		return g == 0 || !slices.Contains(s.heard, g)
 	}
 	return true
 }

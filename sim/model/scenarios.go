@@ -10,8 +10,6 @@ import (
 func Scenarios(deep bool) []Scenario {
 	paid := func(sc *Scenario) { sc.offers = bothRelease }
 	all := []Scenario{
-		agreement("agreement, n3 equivocates, a crash", 3, 0, 1, false),
-		agreement("agreement, n0 equivocates", 0, 0, 0, false),
 		verdicts("verdicts, all honest", -1, true, func(sc *Scenario) { paid(sc); prompt(sc, deep); reaches(sc, ledger.Completed) }),
 		verdicts("verdicts, n3 says the opposite", 3, true, func(sc *Scenario) { paid(sc); sc.lies = flips; reaches(sc, ledger.NoCommittee) }),
 		verdicts("verdicts, n3 commits and falls silent", 3, true, func(sc *Scenario) { paid(sc); sc.mutes = muteReveals; reaches(sc, ledger.NoCommittee) }),
@@ -22,14 +20,34 @@ func Scenarios(deep bool) []Scenario {
 			sc.params = func(p *ledger.Params) { p.MaxViews, p.CanaryPPM, p.PostingFee = 1, 1_000_000, 800_000 }
 		}),
 		verdicts("verdicts, n3 says the opposite, blocks at any time", 3, false, func(sc *Scenario) { paid(sc); prompt(sc, deep); sc.lies = flips }),
+		verdicts("verdicts, n0 shows two faces, n1 crashes", 0, false, func(sc *Scenario) {
+			sc.start, sc.crashes, sc.crashable = twoFaces, 1, []int{1}
+			prompt(sc, deep)
+		}),
+		verdicts("skip, n0 is silent", 0, true, func(sc *Scenario) {
+			paid(sc)
+			sc.deaf, sc.mutes, sc.maxView = nil, mute, 1
+			sc.timers = map[committee.TimerKind]bool{committee.SilenceTimer: true}
+			sc.params = func(p *ledger.Params) { p.MaxViews, p.AttestBlocks = 2, 12 }
+			sc.Bounds = "two views; blocks full, in either order; silence timers"
+			reaches(sc, ledger.Completed)
+			sc.goals["passed over by its committee"] = passedOver
+		}),
+		verdicts("skip, n3 alone says that n0 is silent", 3, true, func(sc *Scenario) {
+			paid(sc)
+			sc.deaf, sc.start = nil, func(m *model) []int32 {
+				return []int32{m.vote(3, task.Vote{Task: m.cast.id, View: 1, Node: m.cast.workers[3].id})}
+			}
+			prompt(sc, deep)
+			reaches(sc, ledger.Completed)
+		}),
 		settlement("settlement", 1, 40, false),
 		settlement("settlement after a dirty exit", 1, 40, true),
 	}
 	if deep {
 		two := settlement("settlement, two views", 2, 60, false)
 		two.maximum = 2_000_000
-		all = append(all, agreement("agreement, n3 equivocates, two views", 3, 1, 0, false),
-			agreement("agreement, n0 equivocates, a crash", 0, 0, 1, false), two)
+		all = append(all, two)
 		for i := range all {
 			all[i].maximum = max(all[i].maximum, 3_000_000)
 		}
@@ -49,8 +67,10 @@ func prompt(sc *Scenario, deep bool) {
 // Planted are searches that must find something: each has one more failure
 // than the protocol promises to bear.
 func Planted() map[string]Scenario {
-	amnesia := agreement("a crash that takes the journal along", 3, 0, 1, false)
-	amnesia.forgetful = true
+	amnesia := verdicts("a crash that takes the journal along", 0, false, func(sc *Scenario) {
+		sc.crashes, sc.crashable, sc.forgetful, sc.timers = 1, []int{1}, true, nil
+		sc.start = twoFaces
+	})
 	undeclared := verdicts("a second liar", 3, true, func(sc *Scenario) {
 		sc.lies = func(_ *model, self int, _ committee.Appraise, v task.Verdict, reason string) (task.Verdict, string) {
 			if self >= 2 && v == task.OK {
@@ -59,5 +79,5 @@ func Planted() map[string]Scenario {
 			return v, reason
 		}
 	})
-	return map[string]Scenario{"an honest member says one thing": amnesia, "nobody honest is slashed": undeclared}
+	return map[string]Scenario{"an honest verifier commits once": amnesia, "nobody honest is slashed": undeclared}
 }

@@ -56,11 +56,6 @@ func Run(sc Scenario) Report {
 // visit notes a state if it is new, and checks it.
 func (s *search) visit(w world, e edge) {
 	s.report.Edges++
-	if s.sc.extra != nil {
-		for _, f := range s.sc.extra(s.model, w.said) {
-			w.said.add(f)
-		}
-	}
 	if _, ok := s.seen[w]; ok || s.report.Violation != "" {
 		return
 	}

@@ -102,7 +102,7 @@ func offers(m *model, chain int32, faultyExit bool) (all []int32) {
 		}
 		skip := task.Skip{Task: m.cast.id, View: k.View.Number + 1}
 		for _, w := range m.cast.workers {
-			v := task.Vote{Task: m.cast.id, View: skip.View, Stage: task.PassOver, Node: w.id}
+			v := task.Vote{Task: m.cast.id, View: skip.View, Node: w.id}
 			if w.id != k.View.Executor {
 				skip.Votes = append(skip.Votes, task.SignedVote{Vote: v, Signature: task.Sign(w.peer, v.Hash())})
 			}
