@@ -85,6 +85,11 @@ type (
 	}
 	// Ran says that this node's enclave has signed a result.
 	Ran struct{ Result task.SignedResult }
+	// Unable says that this node cannot execute in a view, and why.
+	Unable struct {
+		Ballot task.Ballot
+		Reason task.DeclineReason
+	}
 	// TimedOut says that a timer set by SetTimer is up.
 	TimedOut struct{ Timer Timer }
 )
@@ -100,6 +105,7 @@ func (AliveHeard) event()      {}
 func (Quoted) event()          {}
 func (Unveiled) event()        {}
 func (Ran) event()             {}
+func (Unable) event()          {}
 func (TimedOut) event()        {}
 
 // Action is something to do. Closed set; do them in order.
@@ -128,9 +134,15 @@ type (
 		Ballot   task.Ballot
 		Evidence []byte
 	}
-	// StartEnclave fetches the blobs, starts the enclave and makes its evidence;
-	// answer with Quoted.
-	StartEnclave struct{ Ballot task.Ballot }
+	// StartEnclave fetches the blobs, starts the enclave and then makes its evidence;
+	// answer with Quoted, or with Unable if what it needs is not there when the chain
+	// has come to the block GiveUp.
+	StartEnclave struct {
+		Ballot task.Ballot
+		GiveUp uint64
+	}
+	// Decline stores the decline, signs it and sends it to the chain.
+	Decline struct{ Decline task.Decline }
 	// Unveil asks the enclave, once the commitments are closed, whether its
 	// evidence was a canary; answer with Unveiled (spec §7.6).
 	Unveil struct{ Ballot task.Ballot }
@@ -167,6 +179,7 @@ func (SendReveal) action()    {}
 func (SendEvidence) action()  {}
 func (Appraise) action()      {}
 func (StartEnclave) action()  {}
+func (Decline) action()       {}
 func (StopEnclave) action()   {}
 func (Unveil) action()        {}
 func (RequestKeys) action()   {}
@@ -183,6 +196,7 @@ const (
 	SilenceTimer TimerKind = iota + 1
 	FlushTimer
 	StallTimer
+	SkipTimer
 )
 
 // Timer names one waiting: of a kind, in one view of one attempt, and where it

@@ -171,7 +171,7 @@ func TestSilentVerifiersDoNotCostTheExecutor(t *testing.T) {
 	if k.Attempt == 0 {
 		t.Skip("this draw had a quorum of speakers")
 	}
-	if len(k.Passed) != 0 || len(c.lost(ledger.Silent)) != 0 {
+	if len(k.Passed) != 0 || len(c.lost(ledger.Absent)) != 0 {
 		c.dump()
 		t.Errorf("passed %v", k.Passed)
 	}

@@ -18,11 +18,12 @@ type Machine struct {
 
 	out []Action // of the present Step
 
-	said    map[task.Ballot]task.Reveal // before a crash
-	drawn   bool                        // in the present attempt
-	accused map[task.NodeID]bool        // of two words, in the present attempt
-	enclave bool                        // this node has one for the present view
-	turn                                // the present view
+	said    map[task.Ballot]task.Reveal   // before a crash
+	drawn   bool                          // in the present attempt
+	accused map[task.NodeID]bool          // of two words, in the present attempt
+	unable  map[uint32]task.DeclineReason // why this node executes nothing in an attempt
+	enclave bool                          // this node has one for the present view
+	turn                                  // the present view
 }
 
 // turn is what a machine knows of one executor's turn. The next one forgets it.
@@ -35,6 +36,7 @@ type turn struct {
 	votes    map[task.NodeID]task.SignedVote // to pass over
 	rounds   map[task.Round]*round
 	result   *task.SignedResult // the enclave's, not brought to the chain yet
+	declined bool               // the chain has been told that this node does not execute
 }
 
 // round is this node's knowledge of one verdict.
@@ -59,12 +61,15 @@ type round struct {
 
 // New makes a machine for a node. It wants ChainMoved first.
 func New(self task.NodeID, p Patience) *Machine {
-	return &Machine{self: self, patience: p, said: map[task.Ballot]task.Reveal{}, accused: map[task.NodeID]bool{}}
+	return &Machine{self: self, patience: p, said: map[task.Ballot]task.Reveal{}, accused: map[task.NodeID]bool{}, unable: map[uint32]task.DeclineReason{}}
 }
 
 // Restore tells a machine, before its first Step, what this node has committed
-// to before a crash, so that it never says something else.
-func (m *Machine) Restore(reveals []task.Reveal) {
+// to and declined before a crash, so that it never says something else.
+func (m *Machine) Restore(reveals []task.Reveal, declines []task.Decline) {
+	for _, d := range declines {
+		m.unable[d.Attempt] = d.Reason
+	}
 	for _, r := range reveals {
 		m.said[r.Ballot] = r
 	}
@@ -104,6 +109,8 @@ func (m *Machine) Step(e Event) []Action {
 		m.unveiled(e)
 	case Ran:
 		m.ran(e.Result)
+	case Unable:
+		m.cannot(e)
 	case TimedOut:
 		m.timedOut(e.Timer)
 	}
@@ -178,11 +185,36 @@ func (m *Machine) begin() {
 	case !m.isMember():
 	case m.c.View.Executor != m.self:
 		m.timer(SilenceTimer, 0, m.patience.Silence)
+	case m.unable[m.c.Attempt] != 0:
+		m.decline()
 	case m.c.Phase == ledger.Attesting && len(m.c.View.Pre.Evidence) == 0 && m.c.View.Canary == nil:
 		// Where evidence is on the chain, it is of an enclave that a crash has taken:
 		// what another shows would contradict it.
 		m.enclave = true
-		m.do(StartEnclave{Ballot: m.ballot(task.PreRun)})
+		m.do(StartEnclave{Ballot: m.ballot(task.PreRun), GiveUp: m.c.GiveUpAt()})
+	}
+}
+
+// cannot ends this node's turn: it has no enclave free, or a file does not come, or
+// its enclave has failed. As long as it has shown nothing that costs nothing, if it
+// says so in time.
+func (m *Machine) cannot(e Unable) {
+	if e.Ballot.Attempt != m.c.Attempt || !m.executes() || e.Ballot.View != m.view {
+		return
+	}
+	m.unable[m.c.Attempt] = e.Reason
+	if m.enclave {
+		m.enclave = false
+		m.do(StopEnclave{Why: "this node cannot execute it: " + e.Reason.String()})
+	}
+	m.decline()
+}
+
+// decline tells the chain that this node does not execute.
+func (m *Machine) decline() {
+	if !m.declined && !m.c.HasShown() {
+		m.declined = true
+		m.do(Decline{Decline: task.Decline{Task: m.id, Attempt: m.c.Attempt, Node: m.self, Reason: m.unable[m.c.Attempt]}})
 	}
 }
 
@@ -230,12 +262,13 @@ func (m *Machine) passOver() {
 
 // trySkip brings the word of n−f seats that the executor is silent to the chain.
 func (m *Machine) trySkip() {
-	if !m.isMember() || m.skipSent || m.c.Phase > ledger.Running {
+	if !m.isMember() || m.skipSent || m.c.Phase != ledger.Attesting || m.c.HasShown() {
 		return
 	}
 	if seats, votes := m.gone(); seats >= sortition.Quorum(m.c.TotalSeats()) {
 		m.skipSent = true
 		m.submit(task.Body{Skip: &task.Skip{Task: m.id, Attempt: m.c.Attempt, View: m.view + 1, Votes: votes}})
+		m.timer(SkipTimer, 0, max(m.patience.Silence/4, 1)) // it may have been too early
 	}
 }
 
@@ -243,8 +276,8 @@ func (m *Machine) trySkip() {
 func (m *Machine) silence() {
 	switch {
 	case m.executes() || m.c.Phase == ledger.Reviewing:
-	case m.alive || m.c.Phase == ledger.Releasing:
-		m.alive = false // owners, not the executor, are waited for while releasing
+	case m.alive || m.c.Phase != ledger.Attesting || m.c.HasShown():
+		m.alive = false // from its evidence on the chain's own deadlines watch over it
 		m.timer(SilenceTimer, 0, m.patience.Silence)
 	default:
 		m.passOver()
@@ -273,6 +306,9 @@ func (m *Machine) timedOut(t Timer) {
 		m.flush(t.Round)
 	case StallTimer:
 		m.stalled(t.Round)
+	case SkipTimer:
+		m.skipSent = false
+		m.trySkip()
 	}
 }
 

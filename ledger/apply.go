@@ -31,6 +31,10 @@ func (b *Block) Apply(tx task.VerifiedTx) error {
 	b.state = newOverlay(outer)
 	err := b.apply(t)
 	if err == nil {
+		if t.Body.Decline != nil { // whoever cannot work is not to hesitate to say so
+			b.meta.Burned -= fee
+			b.credit(t.From, fee)
+		}
 		b.state.Flush()
 	} else {
 		b.meta, b.events = meta, b.events[:events]
@@ -77,6 +81,8 @@ func (b *Block) apply(t task.Tx) error {
 		return b.accuse(t.From, *body.Accuse)
 	case body.Withdraw != nil:
 		return b.withdraw(t.From, *body.Withdraw)
+	case body.Decline != nil:
+		return b.decline(*body.Decline)
 	}
 	return task.Refuse("tx-malformed", "the transaction does nothing")
 }
@@ -481,57 +487,17 @@ func (c *Case) Admit(n task.Node, p attest.Profile, stake task.Amount, k task.Cl
 	if err := c.Suits(n, p); err != nil {
 		return Member{}, err
 	}
+	if d, busy := k.Decline(); busy {
+		if err := d.Check(n.Peer); err != nil {
+			return Member{}, err
+		}
+	}
 	won, err := sortition.Unverified{Node: task.Hash(k.Node), Proof: vrf.Proof(k.Proof)}.
 		Verify(c.Seed(), vrf.PublicKey(n.VRF), c.Seats, uint64(stake), uint64(c.TotalStake))
 	if err != nil {
 		return Member{}, err
 	}
 	return Member{Node: n, Profile: p, Stake: stake, Claim: k, Beta: won.Output(), Seats: won.Seats()}, nil
-}
-
-// Why an executor was passed over: by a skip, or by its own enclave's word.
-const (
-	FoundSilent  = "its committee found it silent"
-	RanOutOfTime = "its enclave ran out of time"
-)
-
-// skip passes over a silent executor on the word of n−f seats.
-func (b *Block) skip(t task.Skip) error {
-	c, err := b.open(t.Task, t.Attempt)
-	if err != nil {
-		return err
-	}
-	if c.Phase < Attesting || c.Phase > Running || t.View != c.View.Number+1 {
-		return task.Refuse("skip-stale", "the view is %d in phase %s", c.View.Number, c.Phase)
-	}
-	if c.View.Pre.Faulty {
-		return task.Refuse("skip-stale", "the executor is not silent: its evidence is faulty, and that costs it more")
-	}
-	if err := c.CheckSkip(t); err != nil {
-		return err
-	}
-	b.passSilent(c, FoundSilent)
-	return nil
-}
-
-// CheckSkip verifies that n−f seats have found the executor before this view
-// silent.
-func (c *Case) CheckSkip(t task.Skip) error {
-	var seats uint32
-	seen := once{}
-	for _, s := range t.Votes {
-		m, v := c.Member(s.Vote.Node), s.Vote
-		if m == nil || v.Task != t.Task || v.Attempt != t.Attempt || v.View != t.View || !seen.first(v.Node) {
-			continue
-		}
-		if s.Signature.Verify(m.Node.Peer, v.Hash()) {
-			seats += m.Seats
-		}
-	}
-	if n := c.TotalSeats(); seats < sortition.Quorum(n) {
-		return task.Refuse("skip-weak", "%d of %d seats have gone on, a quorum is %d", seats, n, sortition.Quorum(n))
-	}
-	return nil
 }
 
 // release records an owner's sealed key: from then on nobody can say that the

@@ -195,7 +195,7 @@ func (b *Block) seed(c *Case, time int64) {
 	c.Epoch = b.epoch()
 	c.TotalStake = b.meta.TotalStake(c.Epoch)
 	c.Deadline = b.Height + b.Params.ClaimBlocks
-	c.Members, c.View = nil, View{}
+	c.Members, c.View, c.Declined = nil, View{}, nil
 	b.saveCase(c, was, "seeded: attempt %d, %d seats expected, claims close at the end of block %d", c.Attempt, c.Seats, c.Deadline)
 }
 
@@ -215,7 +215,8 @@ func (b *Block) expire(c *Case) {
 	case c.Phase == Releasing && !c.Released(task.Bob):
 		b.settle(c, BobSilent)
 	case c.Phase == Running:
-		b.passSilent(c, "no result in time")
+		b.silent(c, 0)
+		b.passOver(c, Pass{Why: BroughtNothing})
 	case c.Phase == Reviewing && b.Height < c.roundEnd(task.PostRun) && !c.View.Post.Faulty:
 		b.extend(c, task.PostRun, c.roundEnd(task.PostRun))
 	case c.Phase == Reviewing:
@@ -290,7 +291,7 @@ func (c *Case) Enough() bool {
 func (b *Block) startView(c *Case, number uint32, was uint64) {
 	executor, ok := c.TurnOf(number)
 	if !ok {
-		b.settle(c, ExecutorsFailed)
+		b.nobodyLeft(c)
 		return
 	}
 	c.View = View{Number: number, Executor: executor, StartedAt: b.Height}
@@ -299,7 +300,7 @@ func (b *Block) startView(c *Case, number uint32, was uint64) {
 }
 
 // passOver takes the task from an executor and gives it to the next ticket
-// (spec §6.4): p is why, and what it cost.
+// (spec §6.4): p is why.
 func (b *Block) passOver(c *Case, p Pass) {
 	was := c.Deadline
 	b.endRound(c, c.PreRound())
@@ -307,21 +308,4 @@ func (b *Block) passOver(c *Case, p Pass) {
 	c.Passed = append(c.Passed, p)
 	c.note(b.Height, fmt.Sprintf("executor %s passed over: %s", p.Executor.Short(), p.Why))
 	b.startView(c, c.View.Number+1, was)
-}
-
-// passSilent passes over an executor that showed or brought nothing, and slashes
-// it a little.
-func (b *Block) passSilent(c *Case, why string) {
-	b.passOver(c, Pass{Why: why, Slashed: b.slashSilent(c, c.View.Executor)})
-}
-
-// slashSilent takes a share of what the executor has at stake: half is burned,
-// half goes into the pot of those who verify the next one.
-func (b *Block) slashSilent(c *Case, id task.NodeID) task.Amount {
-	want, _ := b.atStake(id).MulDiv(b.Params.SilentSlashPPM, million)
-	cut := b.take(id, want)
-	b.meta.Burned += cut - cut/2
-	c.Escrow.Pot += cut / 2
-	b.logNode(id, c.ID(), Silent, cut)
-	return cut
 }

@@ -53,6 +53,7 @@ type Case struct {
 	Began      uint64        `cbor:"19,keyasint" json:"began"` // height at which the present attempt was called for
 	Slashes    []Slash       `cbor:"20,keyasint" json:"slashes"`
 	SeededTime int64         `cbor:"21,keyasint" json:"seeded_time"` // Unix seconds, of the block that seeded the attempt: the time of all appraisals
+	Declined   []Declined    `cbor:"22,keyasint" json:"declined"`    // in the present attempt
 }
 
 // Member is a node with seats on the committee: its claim has been verified.
@@ -100,18 +101,16 @@ type PastCanary struct {
 	Bonus  []Payment `cbor:"4,keyasint" json:"bonus"` // from the chain's pool
 }
 
-// Pass is an executor that was passed over. What the slash of a silent one
-// leaves over goes into the pot of those who verify the next.
+// Pass is an executor that was passed over. What that cost it stands in Slashes.
 type Pass struct {
 	View     uint32      `cbor:"1,keyasint" json:"view"`
 	Executor task.NodeID `cbor:"2,keyasint" json:"executor"`
 	Height   uint64      `cbor:"3,keyasint" json:"height"`
 	Why      string      `cbor:"4,keyasint" json:"why"`
-	Slashed  task.Amount `cbor:"5,keyasint" json:"slashed"` // for its silence
-	Attempt  uint32      `cbor:"6,keyasint" json:"attempt"`
-	Pre      Round       `cbor:"7,keyasint" json:"pre"` // what was said of its evidence
+	Attempt  uint32      `cbor:"5,keyasint" json:"attempt"`
+	Pre      Round       `cbor:"6,keyasint" json:"pre"` // what was said of its evidence
 	// Result is the word of its enclave that it ran out of time, if that is why.
-	Result *task.SignedResult `cbor:"8,keyasint,omitempty" json:"result,omitempty"`
+	Result *task.SignedResult `cbor:"7,keyasint,omitempty" json:"result,omitempty"`
 }
 
 // Escrow is the money that the case holds while it is open; a closed case
@@ -119,7 +118,6 @@ type Pass struct {
 type Escrow struct {
 	Alice task.Amount `cbor:"1,keyasint" json:"alice"`
 	Bob   task.Amount `cbor:"2,keyasint" json:"bob"` // from the function's bond
-	Pot   task.Amount `cbor:"3,keyasint" json:"pot"` // the verifiers' half of what was slashed
 }
 
 // Entry is a line of the case's history.
@@ -166,9 +164,10 @@ func (c *Case) TotalSeats() (n uint32) {
 }
 
 // TicketsOf are a member's tickets. One that does not have the function's
-// runtime has none: it votes and verifies, and never executes (spec §6.4.1).
+// runtime, or has no enclave free, has none: it votes and verifies, and never
+// executes (spec §6.4.1).
 func (c *Case) TicketsOf(m *Member) []sortition.Ticket {
-	if !m.Node.CanRun(c.Function.Manifest) {
+	if m.Claim.Busy != nil || !m.Node.CanRun(c.Function.Manifest) {
 		return nil
 	}
 	return sortition.Tickets(task.Hash(m.Claim.Node), m.Beta, m.Seats)
@@ -182,13 +181,6 @@ func (c *Case) Tickets() []sortition.Ticket {
 	}
 	sortition.Sort(all)
 	return all
-}
-
-// ExecutorOf is the owner of the v-th lowest ticket among different owners:
-// one who was passed over is not asked again.
-func (c *Case) ExecutorOf(view uint32) (task.NodeID, bool) {
-	id, ok := sortition.Owner(c.Tickets(), view)
-	return task.NodeID(id), ok
 }
 
 // Judges says whether a member judges the present executor: everyone does but
@@ -207,18 +199,6 @@ func (c *Case) JudgeSeats() (n uint32) {
 		}
 	}
 	return n
-}
-
-// TurnOf is who executes in a view, if there is such a view: a ticket's owner,
-// within the chain's limit of views, and somebody left to judge it.
-func (c *Case) TurnOf(view uint32) (task.NodeID, bool) {
-	executor, ok := c.ExecutorOf(view)
-	if !ok || view >= c.Params.MaxViews {
-		return task.NodeID{}, false
-	}
-	next := *c
-	next.View.Executor = executor
-	return executor, next.JudgeSeats() > 0
 }
 
 // PreRound is the pre-run round that decides: the second one after a canary.

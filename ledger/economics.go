@@ -26,6 +26,8 @@ type Economics struct {
 	DisputeBlocks   uint64      `cbor:"33,keyasint" json:"dispute_blocks"`   // after the settlement, for accusations
 	AccusationBond  task.Amount `cbor:"34,keyasint" json:"accusation_bond"`  // burned if the accusation proves nothing
 	Committee       uint32      `cbor:"35,keyasint" json:"committee"`        // n: the seats of a usual committee
+	Absent          task.Amount `cbor:"38,keyasint" json:"absent"`           // A: for no evidence in time
+	Silence         task.Amount `cbor:"39,keyasint" json:"silence"`          // S: for silence after the evidence was found good
 }
 
 // Default are the numbers of spec §10.6, in units of the cost of one check.
@@ -34,7 +36,7 @@ func Default(cost task.Amount) Economics {
 		CanaryPPM: 50_000, CheckCost: cost, DetectPPM: 990_000, FaultPPM: 800_000,
 		SeatFee: 4 * cost, Bonus: 35 * cost, Miss: 50 * cost, FalseAlarm: 20 * cost, NoReveal: 10 * cost,
 		BadEvidencePPM: 100_000, EquivocationPPM: 100_000, JailMisses: 3, JailBlocks: 4000, DisputeBlocks: 4000,
-		AccusationBond: 50 * cost, Committee: task.DefaultSeats,
+		AccusationBond: 50 * cost, Committee: task.DefaultSeats, Absent: 10 * cost, Silence: 100 * cost,
 	}
 }
 
@@ -54,6 +56,10 @@ func (e Economics) check(p Params) error {
 		}
 	}
 	switch n := task.Amount(e.Committee); {
+	case e.Absent == 0 || e.Silence < e.Absent:
+		return fmt.Errorf("genesis: absent must cost something, and silence at least as much: or evidence would be shown only to be silent after it (spec §10.6)")
+	case p.MinBond < e.Silence:
+		return fmt.Errorf("genesis: min_bond %s is less than the %s that a silent executor loses", p.MinBond, e.Silence)
 	case n == 0 || n > task.MaxSeats || e.JailMisses == 0 || e.DisputeBlocks == 0 || e.DisputeBlocks > 1<<40 || e.JailBlocks > 1<<40:
 		return fmt.Errorf("genesis: committee, jail_misses, jail_blocks or dispute_blocks is out of range")
 	case e.CanaryPPM == 0:

@@ -188,7 +188,7 @@ func TestNobodyWorksForAQuorumThatCannotBe(t *testing.T) {
 // Whoever may still owe something in a task has something at stake, in the last
 // view too (spec §3.3).
 func TestUnbondingOutlastsEveryView(t *testing.T) {
-	w := newWorld(t, 9, func(p *Params) { p.UnbondBlocks, p.DisputeBlocks = 6000, 100 })
+	w := newWorld(t, 9, func(p *Params) { p.UnbondBlocks, p.DisputeBlocks, p.FetchFloor = 6500, 100, 1<<30 })
 	f := w.function()
 	publish := func(blocks uint64, bond task.Amount) error {
 		f.Manifest.Limits.WallMillis = blocks * w.block.Params.IntervalMillis

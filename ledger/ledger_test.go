@@ -265,8 +265,7 @@ func TestUnbondingIsAtStake(t *testing.T) {
 		}
 		w.next()
 	}
-	want, _ := n.Bond.MulDiv(w.block.Params.SilentSlashPPM, million)
-	if got := w.c().Passed[0].Slashed; got != want {
-		t.Errorf("slashed %s after unbonding everything, want %s", got, want)
+	if got := w.lost(Absent)[id]; got != w.block.Params.Absent {
+		t.Errorf("slashed %s after unbonding everything, want %s", got, w.block.Params.Absent)
 	}
 }

@@ -387,7 +387,7 @@ func TestSilentMajorityIsRedrawn(t *testing.T) {
 	if c.Attempt != 1 || len(c.Passed) != 0 || c.Seats <= c.Task.Seats {
 		t.Errorf("attempt %d with %d seats, passed %v", c.Attempt, c.Seats, c.Passed)
 	}
-	if n, _ := w.state().Node(executor); n.Counts[Silent] != 0 {
+	if n, _ := w.state().Node(executor); n.Counts[Absent] != 0 {
 		t.Error("the executor was held silent")
 	}
 	w.elect()
@@ -415,7 +415,7 @@ func TestUnprovableDoubtsGoToAFreshCommittee(t *testing.T) {
 	if got := w.c(); got.Attempt != 1 || len(got.Slashes) != 0 || len(got.Passed) != 0 {
 		t.Errorf("attempt %d, slashed %v, passed %v", got.Attempt, got.Slashes, got.Passed)
 	}
-	if n, _ := w.state().Node(c.View.Executor); n.Counts[Silent] != 0 {
+	if n, _ := w.state().Node(c.View.Executor); n.Counts[Absent] != 0 {
 		t.Error("the executor paid for a doubt")
 	}
 }
@@ -474,7 +474,7 @@ func TestExitMustBeShown(t *testing.T) {
 	if s := w.c().Settlement; s.Outcome != ExitSilent || paid(s, WhyExecutor) != 0 {
 		t.Errorf("%+v", s)
 	}
-	if n, _ := w.state().Node(id); n.Counts[Silent] != 1 {
+	if n, _ := w.state().Node(id); n.Counts[Silence] != 1 {
 		t.Errorf("%+v", n.Counts)
 	}
 }
@@ -699,6 +699,10 @@ func TestEconomicsAreChecked(t *testing.T) {
 		"the bonus is not covered": func(p *Params) { p.PostingFee = 1 },
 		"a bond that cannot pay":   func(p *Params) { p.MinBond = p.Miss },
 		"no committee":             func(p *Params) { p.Committee = 0 },
+		"sleep is free":            func(p *Params) { p.Absent = 0 },
+		"showing first pays":       func(p *Params) { p.Silence = p.Absent - 1 },
+		"a bond below silence":     func(p *Params) { p.Silence = p.MinBond + 1 },
+		"skipped before a decline": func(p *Params) { p.SkipBlocks = p.DeclineBlocks - 1 },
 		"unbonding is too quick":   func(p *Params) { p.UnbondBlocks = p.DisputeBlocks },
 	} {
 		p := Embedded("c")

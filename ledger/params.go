@@ -28,14 +28,18 @@ type Params struct {
 	MinBond        task.Amount      `cbor:"14,keyasint" json:"min_bond"` // of a node
 	TxFee          task.Amount      `cbor:"15,keyasint" json:"tx_fee"`   // for each KiB of a transaction, and for each byte of a function
 	PostingFee     task.Amount      `cbor:"16,keyasint" json:"posting_fee"`
-	FixedPPM       uint64           `cbor:"17,keyasint" json:"fixed_ppm"`        // an executor's part of the gas money when an owner does not show up
-	SilentSlashPPM uint64           `cbor:"18,keyasint" json:"silent_slash_ppm"` // of the bond of a silent executor
+	FixedPPM       uint64           `cbor:"17,keyasint" json:"fixed_ppm"`      // an executor's part of the gas money when an owner does not show up
+	DeclineBlocks  uint64           `cbor:"18,keyasint" json:"decline_blocks"` // an executor may decline this long after its turn began, and as long as its files may take
 	Reference      attest.Reference `cbor:"19,keyasint" json:"reference"`
 	Economics
 	// What every honest machine can do at the least, in a millisecond: run so much
 	// gas, and get so many bytes of code ready (spec §3.5.2).
 	GasFloor  uint64 `cbor:"36,keyasint" json:"gas_floor"`
 	CodeFloor uint64 `cbor:"37,keyasint" json:"code_floor"`
+	// FetchFloor is how many bytes of a task's files it can fetch in a millisecond.
+	FetchFloor uint64 `cbor:"40,keyasint" json:"fetch_floor"`
+	// SkipBlocks is how long a turn lasts before a quorum's word can end it.
+	SkipBlocks uint64 `cbor:"41,keyasint" json:"skip_blocks"`
 }
 
 const million = 1_000_000
@@ -47,8 +51,8 @@ func Embedded(chain string) Params {
 		ClaimBlocks: 1, CommitBlocks: 6, AttestBlocks: 120, ReleaseBlocks: 200, RunGraceBlocks: 200, ReviewBlocks: 200,
 		MaxAttempts: 5, MaxViews: 5, MaxOpen: 1024,
 		MinBond: 100 * task.PRY, TxFee: 100, PostingFee: 40_000,
-		FixedPPM: 100_000, SilentSlashPPM: 10_000,
-		Economics: Default(20_000), GasFloor: 100_000, CodeFloor: 500,
+		FixedPPM: 100_000, DeclineBlocks: 40, SkipBlocks: 60,
+		Economics: Default(20_000), GasFloor: 100_000, CodeFloor: 500, FetchFloor: 20_000,
 	}
 }
 
@@ -62,7 +66,8 @@ func (p Params) Check() error {
 		{"commit_blocks", p.CommitBlocks}, {"attest_blocks", p.AttestBlocks}, {"release_blocks", p.ReleaseBlocks},
 		{"run_grace_blocks", p.RunGraceBlocks}, {"review_blocks", p.ReviewBlocks}, {"max_attempts", uint64(p.MaxAttempts)},
 		{"max_views", uint64(p.MaxViews)}, {"max_open", p.MaxOpen}, {"min_bond", uint64(p.MinBond)},
-		{"gas_floor", p.GasFloor}, {"code_floor", p.CodeFloor},
+		{"gas_floor", p.GasFloor}, {"code_floor", p.CodeFloor}, {"fetch_floor", p.FetchFloor},
+		{"decline_blocks", p.DeclineBlocks}, {"skip_blocks", p.SkipBlocks},
 	} {
 		if n.value == 0 || n.value > 1<<40 {
 			return fmt.Errorf("genesis: %s is %d, want 1 to 2^40", n.name, n.value)
@@ -71,10 +76,13 @@ func (p Params) Check() error {
 	if p.Chain == "" || len(p.Chain) > 48 {
 		return fmt.Errorf("genesis: chain id missing or over 48 bytes")
 	}
-	if p.FixedPPM > million || p.SilentSlashPPM > million {
+	if p.FixedPPM > million {
 		return fmt.Errorf("genesis: a share is over a million parts per million")
 	}
-	if longest := p.window(0); p.UnbondBlocks <= longest {
+	if p.SkipBlocks < p.DeclineBlocks {
+		return fmt.Errorf("genesis: skip_blocks %d must be at least decline_blocks, %d: nobody is passed over while it may decline", p.SkipBlocks, p.DeclineBlocks)
+	}
+	if longest := p.window(0, 0); p.UnbondBlocks <= longest {
 		return fmt.Errorf("genesis: unbond_blocks %d must be longer than the longest dispute window, %d (spec §3.3)", p.UnbondBlocks, longest)
 	}
 	if err := p.Reference.Check(); err != nil {
@@ -93,13 +101,16 @@ func (p Params) Deposit(f task.Function) task.Amount {
 }
 
 // window is the longest that a node can owe something, from its unbonding on, if
-// a run may last so many blocks: two epochs in which it still draws, every view
-// with each round of verdicts twice, for the canary, then the review and the
-// dispute.
-func (p Params) window(run uint64) uint64 {
-	view := 2*(p.AttestBlocks+p.CommitBlocks) + p.ReleaseBlocks + run + p.RunGraceBlocks
-	return activationEpochs*p.EpochBlocks + lastClaims*p.ClaimBlocks + uint64(p.MaxViews)*view + p.ReviewBlocks + p.DisputeBlocks
+// a run may last so many blocks and its files come in so many: two epochs in which
+// it still draws, the turns that are declined, every view with each round of
+// verdicts twice, for the canary, then the review and the dispute.
+func (p Params) window(run, fetch uint64) uint64 {
+	view := 2*(p.AttestBlocks+p.CommitBlocks) + fetch + p.ReleaseBlocks + run + p.RunGraceBlocks
+	return activationEpochs*p.EpochBlocks + lastClaims*p.ClaimBlocks + MaxTurns*(p.DeclineBlocks+fetch) + uint64(p.MaxViews)*view + p.ReviewBlocks + p.DisputeBlocks
 }
+
+// fetch is how many blocks the files of a task may take to come.
+func (p Params) fetch(bytes uint64) uint64 { return p.Blocks(ceil(bytes, p.FetchFloor)) }
 
 // CheckFunction refuses a function that would be run in too little time, or in
 // too much (spec §3.5). Too little: an honest machine at the floors must always
@@ -116,7 +127,7 @@ func (p Params) CheckFunction(f task.Function) error {
 			WithNext("raise limits.wall to %dms, or lower limits.gas", need)
 	}
 	wall := p.Blocks(f.Manifest.LateMillis())
-	if window := p.window(wall); window >= p.UnbondBlocks {
+	if window := p.window(wall, p.fetch(size+task.MaxBlob)); window >= p.UnbondBlocks {
 		return task.Refuse("wall-too-long", "a run of %d blocks, tried by %d executors, and its disputes take %d blocks; a bond is held for %d", wall, p.MaxViews, window, p.UnbondBlocks).
 			WithNext("shorten limits.wall")
 	}

@@ -101,6 +101,8 @@ func about(body task.Body) (id task.TaskID, ok bool) {
 		return body.Canary.Shown.Ballot.Task, true
 	case body.Accuse != nil:
 		return body.Accuse.Ballot.Task, true
+	case body.Decline != nil:
+		return body.Decline.Task, true
 	}
 	return id, false
 }

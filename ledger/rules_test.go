@@ -58,6 +58,10 @@ func (w *world) stage(what string) {
 		w.elect()
 	case "judge":
 		w.judge(task.PreRun, everyone(task.OK))
+	case "late":
+		for w.height < w.c().SkipFrom() {
+			w.next()
+		}
 	}
 }
 
@@ -127,6 +131,8 @@ func (w *world) body(who, verb string, with map[string]string) task.Body {
 		return w.resultRow(with)
 	case "skip":
 		return w.skipRow(with["votes"])
+	case "decline":
+		return w.declineRow(with)
 	case "show":
 		return task.Body{Show: ref(w.shown(w.c().PreRound(), w.quote(w.c().PreRound())))}
 	case "canary":
@@ -248,4 +254,21 @@ func (w *world) skipRow(votes string) task.Body {
 		}
 	}
 	return task.Body{Skip: &t}
+}
+
+// declineRow is the executor's, or that of the verifier with the lowest name.
+func (w *world) declineRow(with map[string]string) task.Body {
+	d := task.Decline{Task: w.id, Attempt: w.c().Attempt, Node: w.c().View.Executor, Reason: task.DeclineReason(number(with, "reason", 1))}
+	switch with["node"] {
+	case "stranger":
+		d.Node = task.NodeID{1}
+		return task.Body{Decline: &d}
+	case "verifier":
+		d.Node = w.verifiers()[0]
+	}
+	d = d.SignedBy(w.nodes[d.Node].peer)
+	if _, forged := with["forged"]; forged {
+		d.Signature[0]++
+	}
+	return task.Body{Decline: &d}
 }

@@ -19,6 +19,9 @@ const (
 	ExitSilent      Outcome = "exit-silent"   // a result, and no word of how the enclave ended
 	BadEnclave      Outcome = "bad-evidence"  // found after the result
 	ForgedResult    Outcome = "forged-result" // two results of one enclave
+	InputWithheld   Outcome = "input-withheld"
+	CodeWithheld    Outcome = "code-withheld" // or the image
+	AllOutOfTime    Outcome = "out-of-time"   // all who executed
 )
 
 // Party is who is at fault.
@@ -32,6 +35,7 @@ const (
 	PartyBob     Party = "Bob"
 	TheExecutor  Party = "the executor"
 	TheNetwork   Party = "the network: too few workers"
+	NobodyCanSee Party = "nobody can see: the function is slow, or the machines were"
 )
 
 // Settlement is the end of a case: whose fault, and where every base unit of
@@ -42,7 +46,7 @@ type Settlement struct {
 	Height   uint64      `cbor:"3,keyasint" json:"height"`
 	Payments []Payment   `cbor:"4,keyasint" json:"payments"`
 	Kept     task.Amount `cbor:"5,keyasint" json:"kept"`   // of Bob's lock, back in the function's bond
-	Burned   task.Amount `cbor:"6,keyasint" json:"burned"` // of what was slashed, and nobody earned
+	Burned   task.Amount `cbor:"6,keyasint" json:"burned"` // of the lock of an owner who withheld a file
 }
 
 // Payment is one account's part.
@@ -71,6 +75,7 @@ type terms struct {
 	fixed    bool // only the fixed part, not gas used
 	verifier byte
 	royalty  bool
+	burned   byte // who loses the fixed part, and nobody gets it
 }
 
 var table = map[Outcome]terms{
@@ -84,6 +89,9 @@ var table = map[Outcome]terms{
 	ExitSilent:      {fault: TheExecutor},
 	BadEnclave:      {fault: TheExecutor},
 	ForgedResult:    {fault: TheExecutor},
+	InputWithheld:   {fault: PartyAlice, burned: 'a'},
+	CodeWithheld:    {fault: PartyBob, burned: 'b'},
+	AllOutOfTime:    {fault: NobodyCanSee, verifier: 'a'},
 }
 
 func outcomeOf(o task.Outcome) Outcome {
@@ -126,23 +134,21 @@ func Settle(c *Case, o Outcome, height uint64) Settlement {
 	if t.royalty {
 		pay(&purse.Alice, c.Function.Owner, task.NodeID{}, c.Function.Manifest.Royalty, WhyRoyalty)
 	}
-	pot, rounds := purse.Pot, verdictShares(c, o)
+	rounds := verdictShares(c, o)
 	for _, m := range c.Members {
-		share, ok := rounds[m.Claim.Node]
-		if !ok {
-			continue
-		}
-		if t.verifier != 0 {
+		if share, ok := rounds[m.Claim.Node]; ok && t.verifier != 0 {
 			fee, _ := c.Task.Fee.MulDiv(share, 2*uint64(c.JudgeSeats()))
 			pay(payer(t.verifier), m.Node.Operator, m.Claim.Node, fee, WhyVerifier)
 		}
-		bonus, _ := pot.MulDiv(share, 2*uint64(c.JudgeSeats()))
-		pay(&purse.Pot, m.Node.Operator, m.Claim.Node, bonus, WhyVerifier)
 	}
-	// The remainder of every split is Alice's; that of the pot is nobody's, or
-	// she could earn by tasks that make executors fail.
+	if t.burned != 0 {
+		from := payer(t.burned)
+		s.Burned = min(fixedPart(c.Task, c.Params), *from)
+		*from -= s.Burned
+	}
+	// The remainder of every split is Alice's.
 	pay(&purse.Alice, c.Task.Owner, task.NodeID{}, purse.Alice, WhyRefund)
-	s.Kept, s.Burned = purse.Bob, purse.Pot
+	s.Kept = purse.Bob
 	return s
 }
 
@@ -185,7 +191,7 @@ func fixedPart(t task.Task, p Params) task.Amount {
 // deadline and takes no transaction.
 func (b *Block) settle(c *Case, o Outcome) {
 	was := c.Deadline
-	if o != NoCommittee && o != ExecutorsFailed { // there the rounds have ended before
+	if o != NoCommittee && o != ExecutorsFailed && o != AllOutOfTime { // there the rounds have ended before
 		b.endRound(c, c.PreRound())
 		b.endRound(c, task.PostRun)
 	}

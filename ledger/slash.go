@@ -16,7 +16,8 @@ const (
 	Executed     Cause = "executed"     // a run that was settled
 	Verified     Cause = "verified"     // a verdict that was right
 	FoundFault   Cause = "found-fault"  // a FAULT that was right
-	Silent       Cause = "silent"       // an executor without evidence, result or exit in time
+	Absent       Cause = "absent"       // an executor that neither showed evidence in time nor declined
+	Silence      Cause = "silence"      // one that was found good, and brought no result or no exit in time
 	NoReveal     Cause = "no-reveal"    // a commitment that was never opened
 	FalseOK      Cause = "false-ok"     // OK where the proof says FAULT, or a word withheld there
 	FalseFault   Cause = "false-fault"  // FAULT where the proof says OK
@@ -37,6 +38,14 @@ type Slash struct {
 	Attempt uint32      `cbor:"6,keyasint" json:"attempt"`
 	View    uint32      `cbor:"7,keyasint" json:"view"`
 	Round   task.Round  `cbor:"8,keyasint" json:"round"` // 0 if it is about none
+}
+
+// silent is what an executor pays that was found good and then was silent. The
+// sum is fixed and all of it is burned: nobody gains by another's silence, so it
+// pays nobody to cause one (spec §10.4).
+func (b *Block) silent(c *Case, r task.Round) {
+	b.slash(c, c.View.Executor, r, Silence, b.Params.Silence, nil)
+	b.missed(c.View.Executor, c.ID())
 }
 
 // share is a part of the reward for finding a fault.

@@ -79,7 +79,7 @@ func (c *Case) roundEnd(r task.Round) uint64 {
 	case c.View.Canary != nil:
 		return c.View.Canary.Height + c.Params.AttestBlocks
 	}
-	return c.View.StartedAt + c.Params.AttestBlocks
+	return c.AttestBy()
 }
 
 // show records the evidence of an executor whose committee does not answer:
@@ -244,7 +244,7 @@ func (b *Block) endFaulty(c *Case, r task.Round) {
 		b.settle(c, BadEnclave)
 	default:
 		b.condemn(c, r, BadEvidence)
-		b.passOver(c, Pass{Why: "its evidence was faulty"})
+		b.passOver(c, Pass{Why: WasFaulty})
 	}
 }
 
@@ -474,7 +474,8 @@ func (b *Block) attestUp(c *Case) {
 	case b.Height < c.roundEnd(r) && !round.Faulty:
 		b.extend(c, r, c.roundEnd(r))
 	case len(round.Evidence) == 0:
-		b.passSilent(c, "it showed no evidence in time")
+		b.slash(c, c.View.Executor, r, Absent, b.Params.Absent, nil)
+		b.passOver(c, Pass{Why: WasAbsent})
 	case b.appraise(c, r, round.Evidence) == task.Fault:
 		if round.ClosedAt == 0 { // an executor can explain a canary only after that
 			b.closeCommits(c, r)
@@ -504,8 +505,7 @@ func (b *Block) endReview(c *Case) {
 	case quorum:
 		b.settle(c, outcomeOf(c.View.Result.Result.Outcome))
 	case len(round.Evidence) == 0:
-		want, _ := b.atStake(c.View.Executor).MulDiv(b.Params.SilentSlashPPM, million)
-		b.slash(c, c.View.Executor, task.PostRun, Silent, want, nil)
+		b.silent(c, task.PostRun)
 		b.settle(c, ExitSilent)
 	case b.appraise(c, task.PostRun, round.Evidence) == task.Fault:
 		round.Faulty = true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ type job struct {
 	r       *runner
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
+	ballot  task.Ballot // of the turn
 	view    uint32
 	of      *ledger.Case
 	context attest.Context
@@ -39,7 +41,7 @@ func (r *runner) startJob(c *ledger.Case, a committee.StartEnclave) {
 	r.stopJob()
 	ctx, cancel := context.WithCancelCause(r.ctx)
 	j := &job{
-		r: r, ctx: ctx, cancel: cancel, view: a.Ballot.View, of: c, up: make(chan struct{}), ready: make(chan struct{}),
+		r: r, ctx: ctx, cancel: cancel, ballot: a.Ballot, view: a.Ballot.View, of: c, up: make(chan struct{}), ready: make(chan struct{}),
 		context: c.Expected(task.PreRun, a.Ballot.View, r.w.Node).Context,
 	}
 	r.job = j
@@ -54,72 +56,94 @@ func (r *runner) stopJob() {
 	}
 }
 
-// begin starts the enclave, shows its evidence, and fetches the blobs while
-// others judge it.
+// begin fetches the files, starts the enclave meanwhile, and shows its evidence only
+// when it has all of them: from then on whatever is missing is this node's own
+// fault (spec §6.4). If something is not there in time, the turn is the next one's.
 func (j *job) begin(a committee.StartEnclave) {
 	defer close(j.ready)
 	w := j.r.w
-	select {
-	case w.slots <- struct{}{}:
-	case <-j.ctx.Done():
+	ctx, cancel := w.until(j.ctx, a.GiveUp)
+	defer cancel()
+	if !j.slot(a.GiveUp) {
+		j.unable(task.Busy, errors.New("all enclaves are at work"))
 		return
 	}
-	enclave, err := w.Enclaves(j.ctx, j.of.Function)
-	if err != nil {
-		<-w.slots
-		j.fail(fmt.Errorf("start the enclave: %w", err))
-		return
-	}
-	w.wg.Go(func() { // the enclave lives as long as the job
+	defer w.wg.Go(func() { // the enclave lives as long as the job
 		<-j.ctx.Done()
-		enclave.Close()
+		<-j.ready
+		if j.enclave != nil {
+			j.enclave.Close()
+		}
 		<-w.slots
+		w.jobs.Add(-1)
 	})
 	var wg sync.WaitGroup
-	var errs [3]error
+	var failed [4]error
 	t, f := j.of.Task, j.of.Function
-	wg.Go(func() { j.code, errs[0] = j.fetch(f.Code, f.Broker.Addr) })
-	wg.Go(func() { j.input, errs[1] = j.fetch(t.Input, t.Endpoint.Addr) })
+	wg.Go(func() { j.input, failed[0] = j.fetch(ctx, t.Input, t.Endpoint.Addr) })
+	wg.Go(func() { j.code, failed[1] = j.fetch(ctx, f.Code, f.Broker.Addr) })
 	if image := f.Manifest.Image; image != nil {
-		wg.Go(func() { j.image, errs[2] = j.fetch(image.Blob, f.Broker.Addr) })
+		wg.Go(func() { j.image, failed[2] = j.fetch(ctx, image.Blob, f.Broker.Addr) })
 	}
-	evidence, err := enclave.Begin(t, f, j.context, j.nonces())
+	wg.Go(func() { j.enclave, failed[3] = w.Enclaves(j.ctx, f) })
+	wg.Wait()
+	for i, why := range []task.DeclineReason{task.NoInput, task.NoCode, task.NoCode, task.CannotRun} {
+		if failed[i] != nil {
+			j.unable(why, failed[i])
+			return
+		}
+	}
+	evidence, err := j.enclave.Begin(t, f, j.context, j.nonces())
 	if err != nil {
 		j.fail(err)
 		return
 	}
-	j.enclave = enclave
 	j.quoted(a.Ballot, evidence)
 	close(j.up)
-	wg.Wait()
-	if err := errors.Join(errs[:]...); err != nil {
-		j.fail(fmt.Errorf("fetch the blobs: %w", err))
-	}
 }
 
-// fetch asks for a blob until it is there: its owner may be away for a moment,
-// and until it releases its key it is the owner who is waited for.
-func (j *job) fetch(b task.Blob, from string) ([]byte, error) {
+// slot waits for a place for the enclave, a third of the time that there is: the
+// files need time too.
+func (j *job) slot(giveUp uint64) bool {
+	w := j.r.w
+	w.jobs.Add(1)
+	now := w.height.Load()
+	ctx, cancel := w.until(j.ctx, now+(max(giveUp, now)-now)/3)
+	defer cancel()
+	select {
+	case w.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+	}
+	w.jobs.Add(-1)
+	return false
+}
+
+// fetch asks for a blob until it is there: its owner may be away for a moment.
+func (j *job) fetch(ctx context.Context, b task.Blob, from string) ([]byte, error) {
 	for tries := 0; ; tries++ {
-		data, err := j.r.w.Blobs.Get(j.ctx, b, from)
+		data, err := j.r.w.Blobs.Get(ctx, b, from)
 		switch task.CodeOf(err) {
 		case "", "blob-missing", "peer-unreachable":
 		default:
 			return nil, err // nothing that waiting helps
 		}
-		if err == nil || j.ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil {
 			return data, err
 		}
 		if tries == 0 {
 			j.r.w.Log.Warn("waits for a blob", "task", j.r.id.Short(), "blob", b.CID, "err", err)
 		}
 		select {
-		case <-time.After(time.Second):
-		case <-j.ctx.Done():
-			return nil, j.ctx.Err()
+		case <-time.After(fetchAgain):
+		case <-ctx.Done():
+			return nil, err
 		}
 	}
 }
+
+// fetchAgain is the pause before a blob that was not there is asked for again.
+const fetchAgain = 50 * time.Millisecond
 
 // quoted hands evidence to the session.
 func (j *job) quoted(b task.Ballot, evidence []byte) {
@@ -158,10 +182,17 @@ func (j *job) unveil(a committee.Unveil) {
 	})
 }
 
-// fail ends the job: the heartbeats stop, and the others pass this node over.
-func (j *job) fail(err error) {
+// fail ends the job: this node declines if it still can, or is passed over.
+func (j *job) fail(err error) { j.unable(task.CannotRun, err) }
+
+func (j *job) unable(why task.DeclineReason, err error) {
 	if j.ctx.Err() == nil {
-		j.r.w.Log.Error("cannot execute", "task", j.r.id.Short(), "err", err)
+		level := slog.LevelInfo
+		if why == task.CannotRun {
+			level = slog.LevelError
+		}
+		j.r.w.Log.Log(j.ctx, level, "cannot execute", "task", j.r.id.Short(), "why", why.String(), "err", err)
+		j.r.post(func(s *Session) { s.Unable(j.ballot, why) })
 	}
 	j.cancel(err)
 }

@@ -67,11 +67,12 @@ type Enclave interface {
 	Close()
 }
 
-// Journal is stable storage for what this node has committed to. Reveal returns
-// only when the record would survive a crash.
+// Journal is stable storage for what this node has committed to and declined. Reveal
+// and Decline return only when the record would survive a crash.
 type Journal interface {
 	Reveal(r task.Reveal) error
-	Load(id task.TaskID) ([]task.Reveal, error)
+	Decline(d task.Decline) error
+	Load(id task.TaskID) ([]task.Reveal, []task.Decline, error)
 	Forget(id task.TaskID) error
 }
 
@@ -98,9 +99,12 @@ type Worker struct {
 	id    task.NodeID
 	slots chan struct{}
 
+	jobs atomic.Int64 // that have a slot or wait for one
+
 	height atomic.Uint64 // of the last block that was followed
 
 	mu      sync.Mutex
+	ticked  chan struct{} // closed and replaced with each block
 	runners map[task.TaskID]*runner
 	opened  chan struct{}        // closed and replaced when there is a new one
 	closed  map[task.TaskID]bool // lately: stragglers' messages are not waited for
@@ -113,8 +117,60 @@ type Worker struct {
 func New(c Config) *Worker {
 	return &Worker{
 		Config: c, id: c.Node.ID(), slots: make(chan struct{}, max(c.Slots, 1)),
-		runners: map[task.TaskID]*runner{}, opened: make(chan struct{}), closed: map[task.TaskID]bool{},
+		ticked: make(chan struct{}), runners: map[task.TaskID]*runner{}, opened: make(chan struct{}), closed: map[task.TaskID]bool{},
 		nodes: map[task.NodeID]task.Node{}, names: map[task.Key]task.NodeID{},
+	}
+}
+
+// passes notes a block.
+func (w *Worker) passes(height uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.height.Store(height)
+	close(w.ticked)
+	w.ticked = make(chan struct{})
+}
+
+// until is a context that ends with a block.
+func (w *Worker) until(ctx context.Context, height uint64) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	w.wg.Go(func() {
+		defer cancel()
+		for {
+			w.mu.Lock()
+			ticked := w.ticked
+			w.mu.Unlock()
+			if w.height.Load() >= height {
+				return
+			}
+			select {
+			case <-ticked:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return ctx, cancel
+}
+
+// free says whether one more enclave can be promised. A turn comes some blocks after
+// the claim, and there are more claims than turns: so half of what is promised may
+// still have to wait, as long as a turn may be declined.
+func (w *Worker) free() bool { return w.jobs.Load() < 2*int64(cap(w.slots)) }
+
+// Occupy takes all places for enclaves, as other people's tasks do, until it is told
+// to leave them: for who wants to see what a busy worker does.
+func (w *Worker) Occupy() (leave func()) {
+	n := cap(w.slots)
+	for range n {
+		w.jobs.Add(1)
+		w.slots <- struct{}{}
+	}
+	return func() {
+		for range n {
+			<-w.slots
+			w.jobs.Add(-1)
+		}
 	}
 }
 
@@ -124,7 +180,7 @@ func (w *Worker) ID() task.NodeID { return w.id }
 // Run works until ctx ends, then waits for everything it started.
 func (w *Worker) Run(ctx context.Context) error {
 	err := w.Chain.Watch(ctx, 0, func(height uint64, events []ledger.Event) {
-		w.height.Store(height)
+		w.passes(height)
 		seen := map[task.TaskID]bool{}
 		for _, e := range events {
 			if !seen[e.Task] {

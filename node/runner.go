@@ -159,6 +159,8 @@ func (r *runner) passed(height uint64) {
 	}
 }
 
+func (r *runner) Free() bool { return r.w.free() }
+
 func (r *runner) StartEnclave(c *ledger.Case, a committee.StartEnclave) { r.startJob(c, a) }
 func (r *runner) Unveil(a committee.Unveil)                             { r.job.unveil(a) }
 func (r *runner) RequestKeys(a committee.RequestKeys)                   { r.job.keys(a) }

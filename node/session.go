@@ -27,8 +27,11 @@ type Effects interface {
 	// of the same kind and round replaces one that still runs.
 	SetTimer(t committee.SetTimer)
 
+	// Free says whether this machine can take on one more enclave.
+	Free() bool
+
 	// An executor's work; StartEnclave is for the case as it stands then. The
-	// answers are Session's Quoted, Unveiled and Ran.
+	// answers are Session's Quoted, Unveiled, Ran and Unable.
 	StartEnclave(c *ledger.Case, a committee.StartEnclave)
 	Unveil(a committee.Unveil)
 	RequestKeys(a committee.RequestKeys)
@@ -70,12 +73,12 @@ type Session struct {
 // since it might contradict itself. The session does nothing before Chain.
 func NewSession(cfg SessionConfig, c *ledger.Case) (*Session, error) {
 	s := &Session{cfg: cfg, self: cfg.Node.ID(), task: c.ID(), c: c}
-	reveals, err := cfg.Journal.Load(s.task)
+	reveals, declines, err := cfg.Journal.Load(s.task)
 	if err != nil {
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}
 	s.machine = committee.New(s.self, cfg.Patience)
-	s.machine.Restore(reveals)
+	s.machine.Restore(reveals, declines)
 	return s, nil
 }
 
@@ -139,6 +142,13 @@ func (s *Session) Ran(r task.SignedResult) {
 	}
 }
 
+// Unable says that this node cannot execute in a view, and why.
+func (s *Session) Unable(b task.Ballot, why task.DeclineReason) {
+	if b.Attempt == s.c.Attempt {
+		s.step(committee.Unable{Ballot: b, Reason: why})
+	}
+}
+
 // step runs the machine, also in the middle of its own actions: with this
 // node's own words.
 func (s *Session) step(e committee.Event) {
@@ -175,6 +185,8 @@ func (s *Session) perform(a committee.Action) {
 		s.cfg.Effects.QuoteExit(a)
 	case committee.StopEnclave:
 		s.cfg.Effects.StopEnclave(a)
+	case committee.Decline:
+		s.decline(a.Decline)
 	case committee.Submit:
 		s.cfg.Effects.Submit(a.Body)
 	case committee.SetTimer:
@@ -205,7 +217,24 @@ func (s *Session) draw(c *ledger.Case) {
 	if !won {
 		return
 	}
-	s.step(committee.Won{Claim: task.Claim{Task: s.task, Attempt: c.Attempt, Node: s.self, Proof: claim.Proof()}})
+	k := task.Claim{Task: s.task, Attempt: c.Attempt, Node: s.self, Proof: claim.Proof()}
+	if !s.cfg.Effects.Free() {
+		busy := task.Decline{Task: s.task, Attempt: c.Attempt, Node: s.self, Reason: task.Busy}.SignedBy(s.cfg.Peer)
+		k.Busy = &busy.Signature
+	}
+	s.step(committee.Won{Claim: k})
+}
+
+// decline gives up this node's turn: on stable storage first, so that after a
+// crash it says so again and begins nothing that it cannot end.
+func (s *Session) decline(d task.Decline) {
+	if err := s.cfg.Journal.Decline(d); err != nil {
+		s.cfg.Log.Error("decline not stored, so not sent", "task", s.task.Short(), "err", err)
+		return
+	}
+	s.cfg.Log.Info("declines to execute", "task", s.task.Short(), "node", s.self.Short(), "why", d.Reason.String())
+	d = d.SignedBy(s.cfg.Peer)
+	s.cfg.Effects.Submit(task.Body{Decline: &d})
 }
 
 // cast gives a vote. There is nothing else that it could say to this question, so

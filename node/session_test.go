@@ -28,6 +28,10 @@ type world struct {
 	broken  error          // of the journal
 	trace   []string       // what was stored and done, in order
 	sent    []Message
+
+	busy      bool           // no enclave is free
+	declined  []task.Decline // in the journal too
+	submitted []task.Body
 }
 
 type worker struct {
@@ -160,11 +164,20 @@ func (w *world) Reveal(r task.Reveal) error {
 	return w.put(fmt.Sprintf("verdict %d/%d", r.Ballot.Attempt, r.Ballot.View), r)
 }
 
-func (w *world) Load(task.TaskID) (reveals []task.Reveal, err error) {
+func (w *world) Decline(d task.Decline) error {
+	if w.broken != nil {
+		return w.broken
+	}
+	w.declined = append(w.declined, d)
+	w.note("store decline %d", d.Attempt)
+	return nil
+}
+
+func (w *world) Load(task.TaskID) (reveals []task.Reveal, declines []task.Decline, err error) {
 	for _, r := range w.said {
 		reveals = append(reveals, r.(task.Reveal))
 	}
-	return reveals, w.broken
+	return reveals, w.declined, w.broken
 }
 
 func (w *world) Forget(task.TaskID) error {
@@ -176,8 +189,12 @@ func (w *world) Forget(task.TaskID) error {
 // ---- the effects ----
 
 func (w *world) Record() (ledger.NodeRecord, error) { return w.workers[0].rec, nil } // all are alike
-func (w *world) Submit(b task.Body)                 { w.note("submit %s", b.Kind()) }
-func (w *world) SetTimer(a committee.SetTimer)      { w.note("timer %d", a.Timer.Kind) }
+func (w *world) Free() bool                         { return !w.busy }
+func (w *world) Submit(b task.Body) {
+	w.submitted = append(w.submitted, b)
+	w.note("submit %s", b.Kind())
+}
+func (w *world) SetTimer(a committee.SetTimer) { w.note("timer %d", a.Timer.Kind) }
 
 func (w *world) StartEnclave(c *ledger.Case, _ committee.StartEnclave) { w.note("start %d", c.Attempt) }
 func (w *world) Unveil(committee.Unveil)                               { w.note("unveil") }
@@ -466,5 +483,68 @@ func TestSettledTaskIsOver(t *testing.T) {
 	s.TimedOut(silence)
 	if len(w.trace) != before {
 		t.Errorf("more: %q", w.trace[before:])
+	}
+}
+
+// A decline is stored before it is sent, and said again after a crash: nothing is
+// begun that this node has given up.
+func TestADeclineIsStoredFirst(t *testing.T) {
+	w := newWorld(t)
+	c := w.c
+	s := w.session(w.workers[0])
+	s.Chain(c)
+	w.trace = nil
+	s.Unable(c.Ballot(task.PreRun), task.NoInput)
+	want := []string{"stop", "store decline 0", "submit decline"}
+	if !slices.Equal(w.trace, want) {
+		t.Errorf("%v, want %v", w.trace, want)
+	}
+	d := w.submitted[len(w.submitted)-1].Decline
+	if err := d.Check(w.workers[0].rec.Node.Peer); err != nil || d.Reason != task.NoInput {
+		t.Errorf("%+v, %v", d, err)
+	}
+	again := w.session(w.workers[0])
+	w.trace = nil
+	again.Chain(c)
+	if slices.Contains(w.trace, "start 0") || !slices.Contains(w.trace, "submit decline") {
+		t.Errorf("after a crash: %v", w.trace)
+	}
+	// What cannot be stored is not said.
+	w = newWorld(t)
+	s = w.session(w.workers[0])
+	s.Chain(c)
+	w.broken, w.trace = errors.New("disk full"), nil
+	s.Unable(c.Ballot(task.PreRun), task.Busy)
+	if slices.Contains(w.trace, "submit decline") {
+		t.Errorf("%v", w.trace)
+	}
+}
+
+// From its evidence on the chain on there is nothing to decline.
+func TestNothingIsDeclinedAfterEvidence(t *testing.T) {
+	w := newWorld(t)
+	c := *w.c
+	c.View.Pre.Evidence = []byte{1}
+	s := w.session(w.workers[0])
+	s.Chain(&c)
+	s.Unable(c.Ballot(task.PreRun), task.CannotRun)
+	if slices.Contains(w.trace, "submit decline") {
+		t.Errorf("%v", w.trace)
+	}
+}
+
+// A worker without a free enclave says so with its claim, under its signature.
+func TestABusyClaimSaysSo(t *testing.T) {
+	for _, busy := range []bool{false, true} {
+		w := newWorld(t)
+		k := w.workers[0]
+		w.busy = busy
+		c := w.electing()
+		w.session(k).Chain(c)
+		claim := w.submitted[0].Claims.Claims[0]
+		m, err := c.Admit(k.rec.Node, k.rec.Profile, 100, claim)
+		if err != nil || (claim.Busy != nil) != busy || (len(c.TicketsOf(&m)) == 0) != busy {
+			t.Errorf("busy %t: %+v, %v", busy, claim, err)
+		}
 	}
 }

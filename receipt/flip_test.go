@@ -125,9 +125,7 @@ var onlyTheChain = map[string]string{
 	"Case.Members[].Node.Runtimes":     "the registry's, known ones only; it may say one twice",
 	"Case.Members[].Node.TEE.Identity": "likewise; no two members may have the same",
 
-	"Case.Passed[].Why":               "the skip votes and timeouts of a view that failed are not in the case; that evidence was faulty is",
-	"Case.Passed[].Slashed":           "the bond at that height is not in the case; half of it is in the pot, to a base unit",
-	"Case.Slashes[].Amount":           "likewise, if it is a share of the bond; if it is for a verdict, it may be less, of a bond that is used up",
+	"Case.Slashes[].Amount":           "the bond at that height is not in the case, if it is a share of that; else it may be less, of a bond that is used up",
 	"Case.View.Canary.Bonus":          "what the pool held is not in the case; who shared it, and how, is",
 	"Case.View.Canary.Bonus[].Amount": "likewise",
 
@@ -160,12 +158,13 @@ func init() {
 		"Economics.AccusationBond", "Economics.BadEvidencePPM", "Economics.Bonus", "Economics.CheckCost", "Economics.DetectPPM",
 		"Economics.DisputeBlocks", "Economics.EquivocationPPM", "Economics.FalseAlarm", "Economics.FaultPPM", "Economics.JailBlocks",
 		"Economics.JailMisses", "Economics.Miss", "Economics.NoReveal", "Economics.Committee", "Economics.SeatFee",
+		"Economics.Absent", "Economics.Silence", "DeclineBlocks", "SkipBlocks", "FetchFloor",
 		"AttestBlocks", "ClaimBlocks", "CodeFloor", "CommitBlocks", "GasFloor", "EpochBlocks", "IntervalMillis", "MaxAttempts", "MaxOpen", "MaxViews", "MinBond", "PostingFee",
 		"Reference.Measurements", "Reference.Docker", "Reference.MinTCB", "Reference.Revoked",
 		"Reference.TPM.Activators", "Reference.TPM.Threshold", "Reference.TPM.PCRs", "Reference.TPM.MinFirmware",
 		"Reference.SNP.Products", "Reference.SNP.MinTCB",
 		"Reference.TDX.MinEvaluation", "Reference.TDX.MaxAgeSeconds", "Reference.TDX.Statuses",
-		"ReleaseBlocks", "ReviewBlocks", "RunGraceBlocks", "SilentSlashPPM", "TxFee", "UnbondBlocks",
+		"ReleaseBlocks", "ReviewBlocks", "RunGraceBlocks", "TxFee", "UnbondBlocks",
 	} {
 		onlyTheChain["Case.Params."+name] = "a rule's number"
 	}
@@ -303,7 +302,6 @@ func TestConsistentLies(t *testing.T) {
 			p[len(p)-1].Amount--
 		}},
 		{"more was locked, and paid back", "escrow", func(_ *world, c *ledger.Case) { c.Escrow.Alice++; settled(c, ledger.Completed) }},
-		{"part of the pot is gone", "escrow", func(_ *world, c *ledger.Case) { c.Escrow.Pot -= 10; settled(c, ledger.Completed) }},
 		{"fewer than a quorum found it good", "pre-run verdicts", func(_ *world, c *ledger.Case) {
 			c.View.Pre.Commitments, c.View.Pre.Reveals = c.View.Pre.Commitments[:1], c.View.Pre.Reveals[:1]
 			settled(c, ledger.Completed)
@@ -311,21 +309,34 @@ func TestConsistentLies(t *testing.T) {
 		{"gas over the limit, signed", "result", func(w *world, c *ledger.Case) {
 			s := c.View.Result
 			s.Result.Gas = c.Task.GasLimit + 1
-			s.Signature = task.Sign(keyOf("enclave 3"), s.Result.Hash())
+			s.Signature = task.Sign(keyOf("enclave 4"), s.Result.Hash())
 			settled(c, ledger.Completed)
 		}},
 		{"more of the gas than a step, signed", "result", func(w *world, c *ledger.Case) {
 			s := c.View.Result
 			s.Result.Gas++
-			s.Signature = task.Sign(keyOf("enclave 3"), s.Result.Hash())
+			s.Signature = task.Sign(keyOf("enclave 4"), s.Result.Hash())
 			*s = s.PlacedBy(w.nodes[s.Result.Node].peer)
 			settled(c, ledger.Completed)
 		}},
 		{"who ran out of time is said to have been silent", "executor", func(_ *world, c *ledger.Case) {
-			c.Passed[2].Why = "no result in time"
+			c.Passed[2].Why = ledger.BroughtNothing
 		}},
 		{"nobody's enclave says so", "executor", func(_ *world, c *ledger.Case) { c.Passed[2].Result = nil }},
-		{"it pays for it", "executor", func(_ *world, c *ledger.Case) { c.Passed[2].Slashed = 1 }},
+		{"who declined is said to have been absent", "executor", func(_ *world, c *ledger.Case) {
+			d := c.Declined[0]
+			c.Declined = nil
+			c.Passed = append(c.Passed, ledger.Pass{View: 3, Executor: d.Decline.Node, Height: d.Height, Why: ledger.WasAbsent, Attempt: c.Attempt})
+		}},
+		{"a decline that nobody signed", "executor", func(_ *world, c *ledger.Case) { c.Declined[0].Decline.Reason = task.Busy }},
+		{"a decline of a turn that was not", "course", func(_ *world, c *ledger.Case) { c.Declined[0].From = 3 }},
+		{"a decline after its time", "executor", func(_ *world, c *ledger.Case) { c.Params.DeclineBlocks = 1 }},
+		{"words that passed over too early", "executor", func(_ *world, c *ledger.Case) { c.Params.SkipBlocks = 1000 }},
+		{"it pays for it", "slashes", func(_ *world, c *ledger.Case) {
+			p := c.Passed[2]
+			c.Slashes = append(c.Slashes, ledger.Slash{Node: p.Executor, Cause: ledger.Silence, Height: p.Height, Amount: 1, View: p.View})
+			slices.SortStableFunc(c.Slashes, func(a, b ledger.Slash) int { return int(a.Height) - int(b.Height) })
+		}},
 		{"an enclave's good result is said to be out of time", "executor", func(w *world, c *ledger.Case) {
 			s := c.Passed[2].Result
 			s.Result.Outcome, s.Result.Gas = task.RunOK, 1_000_000
@@ -342,7 +353,7 @@ func TestConsistentLies(t *testing.T) {
 		}},
 		{"too little time for the gas", "task", func(_ *world, c *ledger.Case) { c.Params.GasFloor = 1 }},
 		{"Alice is said to be silent, before her time was up", "settlement", func(_ *world, c *ledger.Case) {
-			c.View = ledger.View{Number: 3, Executor: c.View.Executor, StartedAt: c.View.StartedAt, Pre: c.View.Pre, Canary: c.View.Canary}
+			c.View = ledger.View{Number: 4, Executor: c.View.Executor, StartedAt: c.View.StartedAt, Pre: c.View.Pre, Canary: c.View.Canary}
 			settled(c, ledger.AliceSilent)
 		}},
 		{"a member twice", "committee", func(_ *world, c *ledger.Case) { c.Members = append(c.Members, c.Members[0]) }},
@@ -353,7 +364,7 @@ func TestConsistentLies(t *testing.T) {
 			same := c.Shown(task.PostRun)
 			c.View.Post.Other = &same
 		}},
-		{"faulty evidence is said to be good", "slashes", func(_ *world, c *ledger.Case) {
+		{"faulty evidence is said to be good", "executor", func(_ *world, c *ledger.Case) {
 			c.Passed[0].Pre.Faulty, c.Passed[0].Pre.Accuser = false, task.Address{}
 		}},
 		{"the exit is said to be faulty", "exit evidence", func(_ *world, c *ledger.Case) {
@@ -370,7 +381,7 @@ func TestConsistentLies(t *testing.T) {
 		}},
 
 		{"a false OK cost nothing", "slashes", func(_ *world, c *ledger.Case) {
-			c.Slashes = slices.DeleteFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.FalseOK && s.View == 3 })
+			c.Slashes = slices.DeleteFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.FalseOK && s.View == 4 })
 		}},
 		{"a missing reveal cost nothing", "slashes", func(_ *world, c *ledger.Case) {
 			c.Slashes = slices.DeleteFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.NoReveal })
@@ -381,7 +392,7 @@ func TestConsistentLies(t *testing.T) {
 		{"a node pays twice", "slashes", func(_ *world, c *ledger.Case) { c.Slashes = append(c.Slashes, c.Slashes[len(c.Slashes)-1]) }},
 		{"who looked pays", "slashes", func(_ *world, c *ledger.Case) {
 			s := *first(c, ledger.FalseOK)
-			s.Height, s.View, s.Round, s.Node, s.Rewards = c.Settlement.Height, 3, task.PostRun, c.View.Post.Reveals[0].Node, nil
+			s.Height, s.View, s.Round, s.Node, s.Rewards = c.Settlement.Height, 4, task.PostRun, c.View.Post.Reveals[0].Node, nil
 			c.Slashes = append(c.Slashes, s)
 		}},
 		{"a node pays too much", "slashes", func(_ *world, c *ledger.Case) {
@@ -396,7 +407,7 @@ func TestConsistentLies(t *testing.T) {
 		{"the reward is another's", "slashes", func(_ *world, c *ledger.Case) { first(c, ledger.BadEvidence).Rewards[0].To = address("carol") }},
 		{"the good executor pays for its evidence", "slashes", func(_ *world, c *ledger.Case) {
 			s := *first(c, ledger.BadEvidence)
-			s.Height, s.View, s.Round, s.Node, s.Rewards = c.View.ResultAt, 3, task.Recheck, c.View.Executor, nil
+			s.Height, s.View, s.Round, s.Node, s.Rewards = c.View.ResultAt, 4, task.Recheck, c.View.Executor, nil
 			c.Slashes = append(c.Slashes, s)
 		}},
 	} {

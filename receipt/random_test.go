@@ -79,6 +79,10 @@ func (w *world) wander(r *rand.Rand) {
 			w.open()
 		case c.Phase == ledger.Attesting && one(8) && !c.View.Pre.Faulty:
 			w.skip()
+		case c.Phase == ledger.Attesting && one(8):
+			w.decline(c.Members[r.IntN(len(c.Members))].Claim.Node, task.DeclineReason(1+r.IntN(4)))
+		case c.Phase == ledger.Attesting && one(8):
+			w.declines(task.DeclineReason(2 + r.IntN(2)))
 		case c.Phase == ledger.Attesting && one(6) && len(c.View.Pre.Evidence) == 0:
 			w.show(pre)
 		case c.Phase == ledger.Attesting && c.View.Pre.ClosedAt == 0 && !one(3):

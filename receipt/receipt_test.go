@@ -53,7 +53,7 @@ func TestEveryEndVerifies(t *testing.T) {
 		{"out of time once", "ooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
 			return attesting(t).ran(task.OutOfTime, 9).ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"out of time ever", "ooooo - oo o - -- o-o", ledger.ExecutorsFailed, func(t testing.TB) *world {
+		{"out of time ever", "ooooo - oo o - -- o-o", ledger.AllOutOfTime, func(t testing.TB) *world {
 			w := attesting(t)
 			return w.to(func(w *world) *world { return w.ran(task.OutOfTime, 9) })
 		}},
@@ -129,11 +129,11 @@ func TestEveryEndVerifies(t *testing.T) {
 		{"both silent     ", "ooooo - oo - - -- o-o", ledger.AliceSilent, func(t testing.TB) *world {
 			return attesting(t).judge(task.PreRun)
 		}},
-		{"executors silent", "ooooo - -- - - -- o-o", ledger.ExecutorsFailed, attesting},
+		{"executors silent", "ooooo - -- - - -- ooo", ledger.ExecutorsFailed, attesting},
 		{"executors skipped", "ooooo - -- - - -- o-o", ledger.ExecutorsFailed, func(t testing.TB) *world {
 			return attesting(t).to((*world).skip)
 		}},
-		{"no result       ", "ooooo - oo o - -- o-o", ledger.ExecutorsFailed, func(t testing.TB) *world {
+		{"no result       ", "ooooo - oo o - -- ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
 			return attesting(t).to(func(w *world) *world { return w.judge(task.PreRun).release(task.Alice, task.Bob).nextView() })
 		}},
 		{"evidence faulty ", "ooooo - oo - - -- ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
@@ -141,8 +141,31 @@ func TestEveryEndVerifies(t *testing.T) {
 			w.tweak = debug
 			return w.to(func(w *world) *world { return w.judge(task.PreRun).nextView() })
 		}},
-		{"canary, no run  ", "ooooo o -o - - -- ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
-			return attesting(t).to(func(w *world) *world { return w.canary(task.OK).skip() })
+		{"canary, no run  ", "ooooo o oo o - -- ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
+			return attesting(t).to(func(w *world) *world {
+				return w.canary(task.OK).judge(task.Recheck).release(task.Alice, task.Bob).nextView()
+			})
+		}},
+		{"declined once   ", "ooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
+			return attesting(t).declines(task.Busy).ran(task.RunOK, 9).judge(task.PostRun)
+		}},
+		{"another declined", "ooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t)
+			return w.decline(w.judges()[0], task.CannotRun).declines(task.NoInput).ran(task.RunOK, 9).judge(task.PostRun)
+		}},
+		{"no input        ", "ooooo - -- - - -- o-o", ledger.InputWithheld, func(t testing.TB) *world {
+			return attesting(t).to(func(w *world) *world { return w.declines(task.NoInput) })
+		}},
+		{"no code         ", "ooooo - -- - - -- o-o", ledger.CodeWithheld, func(t testing.TB) *world {
+			return attesting(t).to(func(w *world) *world { return w.declines(task.NoCode) })
+		}},
+		{"nobody can      ", "ooooo - -- - - -- o-o", ledger.NoCommittee, func(t testing.TB) *world {
+			return attesting(t).to(func(w *world) *world {
+				if w.c().Phase == ledger.Posted {
+					w.elect()
+				}
+				return w.declines(task.CannotRun)
+			})
 		}},
 		{"redrawn, then ok", "ooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
 			w := attesting(t).show(task.PreRun)
@@ -208,6 +231,7 @@ func TestEveryEndVerifies(t *testing.T) {
 var ends = []ledger.Outcome{
 	ledger.Completed, ledger.FunctionFailed, ledger.AliceSilent, ledger.BobSilent, ledger.ExecutorsFailed,
 	ledger.DirtyExit, ledger.NoCommittee, ledger.ExitSilent, ledger.BadEnclave, ledger.ForgedResult,
+	ledger.InputWithheld, ledger.CodeWithheld, ledger.AllOutOfTime,
 }
 
 func letters(r receipt.Report) (s string) {

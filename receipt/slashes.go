@@ -63,7 +63,7 @@ func (e *exam) slashes() finding {
 	case len(due) > 0:
 		return fails("%s of node %s cost it nothing", due[0].cause, due[0].node.Short())
 	case len(c.Slashes) == 0:
-		return idle("nobody was slashed but for silence")
+		return idle("nobody was slashed")
 	}
 	return holds("%d times a node paid, %s in all; of the last committee all who had to, and nobody else", len(c.Slashes), lost)
 }
@@ -101,12 +101,13 @@ func unkept(c *ledger.Case, s ledger.Slash) bool {
 	if s.Attempt < c.Attempt {
 		return true
 	}
-	if s.View >= uint32(len(passed(c))) || s.View == c.View.Number || s.Round != task.PreRun {
+	i := slices.IndexFunc(passed(c), func(p ledger.Pass) bool { return p.View == s.View })
+	if i < 0 || s.View == c.View.Number || s.Round != task.PreRun {
 		return false
 	}
-	was := asItWas(c, passed(c)[s.View])
+	was := asItWas(c, passed(c)[i])
 	return was.View.Canary != nil && was.Judges(s.Node) && (s.Cause == ledger.FalseOK || s.Cause == ledger.NoReveal) &&
-		s.Amount <= task.Amount(was.Member(s.Node).Seats)*c.Params.Miss && s.Height <= passed(c)[s.View].Height
+		s.Amount <= task.Amount(was.Member(s.Node).Seats)*c.Params.Miss && s.Height <= passed(c)[i].Height
 }
 
 // debts are the slashes that follow from the last attempt.
@@ -115,8 +116,13 @@ func debts(c *ledger.Case) (all []debt) {
 	for _, p := range passed(c) {
 		was := asItWas(c, p)
 		r := was.PreRound()
-		if p.Pre.Faulty {
+		switch p.Why {
+		case ledger.WasFaulty:
 			all = append(all, debt{p.Executor, ledger.BadEvidence, p.View, r, p.Height, anyShare, finders(was, r)})
+		case ledger.WasAbsent:
+			all = append(all, debt{p.Executor, ledger.Absent, p.View, r, p.Height, c.Params.Absent, nil})
+		case ledger.BroughtNothing:
+			all = append(all, debt{p.Executor, ledger.Silence, p.View, 0, p.Height, c.Params.Silence, nil})
 		}
 		all = append(all, words(was, r, p.Height)...)
 	}
@@ -126,16 +132,16 @@ func debts(c *ledger.Case) (all []debt) {
 	if v.Executor.IsZero() || gone(c) {
 		return all
 	}
-	executor := func(cause ledger.Cause, r task.Round, f []finder) {
-		all = append(all, debt{v.Executor, cause, v.Number, r, end.Height, anyShare, f})
+	executor := func(cause ledger.Cause, r task.Round, most task.Amount, f []finder) {
+		all = append(all, debt{v.Executor, cause, v.Number, r, end.Height, most, f})
 	}
 	switch end.Outcome {
 	case ledger.BadEnclave:
-		executor(ledger.BadEvidence, c.PreRound(), finders(c, c.PreRound()))
+		executor(ledger.BadEvidence, c.PreRound(), anyShare, finders(c, c.PreRound()))
 	case ledger.DirtyExit:
-		executor(ledger.UncleanExit, task.PostRun, finders(c, task.PostRun))
+		executor(ledger.UncleanExit, task.PostRun, anyShare, finders(c, task.PostRun))
 	case ledger.ExitSilent:
-		executor(ledger.Silent, task.PostRun, nil)
+		executor(ledger.Silence, task.PostRun, c.Params.Silence, nil)
 	}
 	all = append(all, words(c, c.PreRound(), end.Height)...)
 	return append(all, words(c, task.PostRun, end.Height)...)

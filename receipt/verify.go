@@ -2,6 +2,7 @@ package receipt
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -92,7 +93,7 @@ var vouched = []string{
 	"The stakes, each node's and the total: the draw was repeated with these figures. That none is above the total, and all together are not, was checked.",
 	"The rules' numbers and the reference values of good enclaves: they are the genesis's.",
 	"Which TEE each node registered, what it showed of its machine then, its address and architecture.",
-	"That an executor who was passed over was silent. That its evidence was faulty was checked.",
+	"That an executor who was passed over was silent, and that a file did not come to who declined. That the one had its time, that the other signed it, and that evidence was faulty, was checked.",
 	"What each node had left to lose, and how much the pool held for a bonus: that nobody lost or got more than the rules say was checked.",
 	"Slashes in earlier attempts, in a canary of an executor who was passed over, and for two words that exclude each other: their proofs are not in the file.",
 	"Heights, as far as one does not follow from another, and the history's text.",
@@ -153,11 +154,7 @@ func (e *exam) course() finding {
 	for range min(c.Attempt, task.MaxSeats) {
 		seats = min(seats+(seats+1)/2, task.MaxSeats)
 	}
-	began, latest := c.SeededAt+c.Params.ClaimBlocks, c.LastClaims() // claims closed at the end of one of these
-	if gone := passed(c); v.Number > 0 && len(gone) >= int(v.Number) {
-		began = gone[v.Number-1].Height
-		latest = began
-	}
+	began, latest := began(c, v.Number), latest(c, v.Number)
 	switch {
 	case c.Attempt >= c.Params.MaxAttempts || c.Seats != seats:
 		return fails("attempt %d with %d seats expected: the rules allow %d attempts, and this one has %d seats", c.Attempt, c.Seats, c.Params.MaxAttempts, seats)
@@ -259,32 +256,34 @@ func (e *exam) executor() finding {
 	}
 	if v.Executor.IsZero() {
 		rest := *v
-		if !blank(rest) || len(passed(c)) > 0 {
+		if !blank(rest) || len(passed(c)) > 0 || slices.ContainsFunc(c.Declined, func(d ledger.Declined) bool { return d.From > 0 }) {
 			return fails("there is work of an executor, but none is named")
 		}
 		return idle("no committee, so nobody executed")
 	}
 	// An executor who failed last is in the list too.
-	if n := uint32(len(passed(c))); n != v.Number && n != v.Number+1 || v.Number >= c.Params.MaxViews {
-		return fails("view %d after %d executors were passed over", v.Number, n)
+	if n := uint32(len(turns(c))); n != v.Number && n != v.Number+1 || v.Number >= ledger.MaxTurns || uint32(len(passed(c))) > c.Params.MaxViews {
+		return fails("view %d after %d turns, in %d of which the executor was passed over", v.Number, n, len(passed(c)))
 	}
 	after := c.SeededAt + c.Params.ClaimBlocks
 	var before []string
-	for _, p := range passed(c) {
-		if id, ok := c.ExecutorOf(p.View); !ok || id != p.Executor || !ascending(after, p.Pre.ClosedAt, p.Height, c.Settlement.Height) {
-			return fails("%s is said to have been passed over in view %d, block %d; that was not its turn", p.Executor.Short(), p.View, p.Height)
+	for i, t := range turns(c) {
+		if id, ok := c.ExecutorOf(uint32(i)); !ok || t.view != uint32(i) || id != t.who || !ascending(after, t.closed, t.ended, c.Settlement.Height) {
+			return fails("%s is said to have had its turn in view %d, until block %d; that was not its turn", t.who.Short(), t.view, t.ended)
 		}
+		after = t.ended
+		before = append(before, fmt.Sprintf("%s (%s)", t.who.Short(), t.why))
+	}
+	for _, p := range passed(c) {
 		if err := passedRightly(c, p); err != nil {
 			return fails("%s, passed over in view %d: %v", p.Executor.Short(), p.View, err)
 		}
-		after = p.Height
-		before = append(before, fmt.Sprintf("%s (%s)", p.Executor.Short(), p.Why))
 	}
 	if id, ok := c.ExecutorOf(v.Number); !ok || id != v.Executor {
 		return fails("%s executed, but the turn was %s's", v.Executor.Short(), id.Short())
 	}
 	if len(before) > 0 {
-		return holds("%s had the ticket of view %d; passed over, says the chain: %s", v.Executor.Short(), v.Number, strings.Join(before, ", "))
+		return holds("%s had the ticket of view %d; before it, says the chain: %s", v.Executor.Short(), v.Number, strings.Join(before, ", "))
 	}
 	return holds("%s held the lowest ticket", v.Executor.Short())
 }
@@ -294,16 +293,93 @@ func (e *exam) executor() finding {
 func inOrder(c *ledger.Case) error {
 	before := ledger.Pass{Height: c.PostedAt}
 	for i, p := range c.Passed {
-		next := uint32(0)
-		if i > 0 && p.Attempt == before.Attempt {
-			next = before.View + 1
-		}
-		if p.View != next || p.Attempt < before.Attempt || p.Attempt > c.Attempt || p.Height < before.Height || p.Attempt < c.Attempt && p.Height > c.Began {
+		again := i > 0 && p.Attempt == before.Attempt && p.View <= before.View
+		if again || p.Attempt < before.Attempt || p.Attempt > c.Attempt || p.Height < before.Height || p.Attempt < c.Attempt && p.Height > c.Began {
 			return fmt.Errorf("%s is said to have been passed over in attempt %d, view %d, block %d; that is out of order", p.Executor.Short(), p.Attempt, p.View, p.Height)
 		}
 		before = p
 	}
+	nodes := map[task.NodeID]bool{}
+	for _, d := range c.Declined {
+		m := c.Member(d.Decline.Node)
+		switch {
+		case m == nil || nodes[d.Decline.Node] || len(c.TicketsOf(m)) == 0 || d.Decline.Task != c.ID() || d.Decline.Attempt != c.Attempt:
+			return fmt.Errorf("%s is said to have declined twice, or what was not its to decline", d.Decline.Node.Short())
+		case d.Decline.Check(m.Node.Peer) != nil:
+			return fmt.Errorf("%s has not signed its decline", d.Decline.Node.Short())
+		case d.Turn != (d.From > 0 && turnOf(c, d.From-1) == d.Decline.Node):
+			return fmt.Errorf("%s is said to have declined in its turn, or out of it, and did not", d.Decline.Node.Short())
+		case d.Height < c.SeededAt || d.Height > c.Settlement.Height || d.From > c.View.Number+1 || d.From > 0 && d.Height < began(c, d.From-1) || !d.Turn && d.Height > over(c, d.From):
+			return fmt.Errorf("the decline of %s in block %d is out of order", d.Decline.Node.Short(), d.Height)
+		case d.Turn && d.Height > latest(c, d.From-1)+declineTime(c):
+			return fmt.Errorf("%s declined in block %d; its time for that was over", d.Decline.Node.Short(), d.Height)
+		}
+		nodes[d.Decline.Node] = true
+	}
 	return nil
+}
+
+// turnOf is who executed in a view; nobody if the order does not say.
+func turnOf(c *ledger.Case, view uint32) task.NodeID {
+	id, _ := c.ExecutorOf(view)
+	return id
+}
+
+// declineTime is how many blocks an executor has to decline.
+func declineTime(c *ledger.Case) uint64 {
+	was := *c
+	was.View.StartedAt = 0
+	return was.DeclineBy()
+}
+
+// turn is one of the last attempt's that is over.
+type turn struct {
+	view          uint32
+	who           task.NodeID
+	why           string
+	closed, ended uint64 // blocks; closed is 0 unless its commitments were
+}
+
+// turns are those that are over, in the order of their views: an executor declined
+// or was passed over.
+func turns(c *ledger.Case) (all []turn) {
+	for _, p := range passed(c) {
+		all = append(all, turn{p.View, p.Executor, p.Why, p.Pre.ClosedAt, p.Height})
+	}
+	for _, d := range c.Declined {
+		if d.Turn && d.From > 0 {
+			all = append(all, turn{d.From - 1, d.Decline.Node, "declined: " + d.Decline.Reason.String(), 0, d.Height})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b turn) int { return cmp.Compare(a.view, b.view) })
+	return all
+}
+
+// began is the block in which a view began: when the one before was over. Claims
+// closed at the end of one of some blocks: began is the first, latest the last.
+func began(c *ledger.Case, view uint32) uint64 {
+	for _, t := range turns(c) {
+		if t.view+1 == view {
+			return t.ended
+		}
+	}
+	return c.SeededAt + c.Params.ClaimBlocks
+}
+
+func latest(c *ledger.Case, view uint32) uint64 {
+	if view == 0 {
+		return c.LastClaims()
+	}
+	return began(c, view)
+}
+
+// over is the last block of what came before a view: of the election, or of the
+// view before it.
+func over(c *ledger.Case, view uint32) uint64 {
+	if view == 0 || slices.ContainsFunc(turns(c), func(t turn) bool { return t.view+1 == view }) {
+		return latest(c, view)
+	}
+	return c.Settlement.Height
 }
 
 // passed are the executors that the last committee passed over.
@@ -316,14 +392,14 @@ func passed(c *ledger.Case) (all []ledger.Pass) {
 	return all
 }
 
-// gone says whether the executor of the last view was passed over too.
-func gone(c *ledger.Case) bool { return len(passed(c)) > int(c.View.Number) }
+// gone says whether the executor of the last view declined or was passed over too.
+func gone(c *ledger.Case) bool { return len(turns(c)) > int(c.View.Number) }
 
 // asItWas is the case when an executor of the last committee was passed over.
 // What came before a second pre-run round, a canary, is not kept.
 func asItWas(c *ledger.Case, p ledger.Pass) *ledger.Case {
 	was := *c
-	was.View = ledger.View{Number: p.View, Executor: p.Executor, Pre: p.Pre}
+	was.View = ledger.View{Number: p.View, Executor: p.Executor, StartedAt: began(c, p.View), Pre: p.Pre}
 	was.Passed = slices.DeleteFunc(slices.Clone(c.Passed), func(o ledger.Pass) bool { return o.Attempt == p.Attempt && o.View >= p.View })
 	if len(p.Pre.Evidence) > 0 && was.CheckShowing(was.Shown(task.PreRun)) != nil {
 		was.View.Canary = &ledger.PastCanary{}
@@ -332,8 +408,8 @@ func asItWas(c *ledger.Case, p ledger.Pass) *ledger.Case {
 }
 
 // passedRightly holds what was said of an executor against the reason why it
-// was passed over. Faulty evidence has its own price; a slash of Pass is that
-// of the silent, whose silence nobody can show.
+// was passed over. Silence itself nobody can show; that it had its time, and what
+// the chain knew of it then, are in the case.
 func passedRightly(c *ledger.Case, p ledger.Pass) error {
 	was := asItWas(c, p)
 	r := was.PreRound()
@@ -343,25 +419,37 @@ func passedRightly(c *ledger.Case, p ledger.Pass) error {
 	if _, _, err := appraised(was, r); err != nil {
 		return err
 	}
+	nothing := len(p.Pre.Evidence) == 0
 	switch {
-	case p.Pre.Faulty && p.Slashed > 0:
-		return fmt.Errorf("its evidence was faulty, yet it was slashed for silence")
+	case p.Pre.Faulty != (p.Why == ledger.WasFaulty):
+		return fmt.Errorf("faulty evidence is the only reason where it is one: it says %q", p.Why)
+	case p.Why == ledger.WasAbsent && (!nothing || p.Height < was.AttestBy()):
+		return fmt.Errorf("it had shown evidence, or its time for that was not over in block %d", p.Height)
+	case p.Why == ledger.FoundSilent && (!nothing || p.Pre.ClosedAt != 0 || p.Height < was.SkipFrom()):
+		return fmt.Errorf("its committee cannot pass it over, with its evidence there or before block %d", was.SkipFrom())
+	case p.Why == ledger.BroughtNothing && (!believed(was) || p.Height < was.View.StartedAt+c.Params.Blocks(c.Function.Manifest.LateMillis())+c.Params.RunGraceBlocks):
+		return fmt.Errorf("it was not found good, or its time to run was not over in block %d", p.Height)
+	case !slices.Contains(reasons, p.Why):
+		return fmt.Errorf("%q is no reason to pass anybody over", p.Why)
 	case p.View == c.View.Number && !bytes.Equal(task.Encode(p.Pre), task.Encode(c.View.Pre)):
 		return fmt.Errorf("two different records of its round")
 	}
 	return outOfTime(was, p)
 }
 
+// reasons are those for which an executor may be passed over.
+var reasons = []string{ledger.WasFaulty, ledger.WasAbsent, ledger.FoundSilent, ledger.BroughtNothing, ledger.RanOutOfTime}
+
 // outOfTime: who is said to have run out of time has its enclave's word for it,
-// and paid nothing (spec §6.4.4).
+// and paid nothing (spec §6.4.8).
 func outOfTime(was *ledger.Case, p ledger.Pass) error {
 	switch said := p.Why == ledger.RanOutOfTime; {
 	case said != (p.Result != nil):
 		return fmt.Errorf("that an enclave ran out of time is said by the chain alone, or by the enclave alone")
 	case !said:
 		return nil
-	case p.Result.Result.Outcome != task.OutOfTime || p.Slashed > 0 || p.Pre.Faulty || !believed(was):
-		return fmt.Errorf("its enclave, which had to be found good and pay nothing, is said to have run out of time")
+	case p.Result.Result.Outcome != task.OutOfTime || !believed(was):
+		return fmt.Errorf("its enclave, which had to be found good, is said to have run out of time")
 	}
 	return was.CheckResult(*p.Result)
 }
@@ -418,16 +506,10 @@ func (e *exam) escrow() finding {
 	if least, fits := c.Params.SeatFee.MulDiv(uint64(c.Task.Seats), 1); c.Params.CanaryPPM > 0 && (!fits || c.Task.Fee < least || alice-c.Task.Fee > c.Params.Cap(c.Task.Seats)) {
 		return fails("%d seats must get at least %s, and cannot answer for gas and royalty of %s", c.Task.Seats, least, alice-c.Task.Fee)
 	}
-	var pot task.Amount // the verifiers' half of what the silent lost
-	for _, p := range c.Passed {
-		if pot, ok = pot.Add(p.Slashed / 2); !ok {
-			return fails("the slashed amounts are over 2^64-1 base units")
-		}
+	if want := (ledger.Escrow{Alice: alice, Bob: bob}); c.Escrow != want {
+		return fails("locked were %s and %s; the rules ask for %s and %s", c.Escrow.Alice, c.Escrow.Bob, alice, bob)
 	}
-	if want := (ledger.Escrow{Alice: alice, Bob: bob, Pot: pot}); c.Escrow != want {
-		return fails("locked were %s, %s and %s; the rules ask for %s, %s and %s", c.Escrow.Alice, c.Escrow.Bob, c.Escrow.Pot, alice, bob, pot)
-	}
-	return holds("locked: %s", amounts(named{alice, "of Alice"}, named{bob, "of Bob's bond"}, named{pot, "from slashing"}))
+	return holds("locked: %s", amounts(named{alice, "of Alice"}, named{bob, "of Bob's bond"}))
 }
 
 // settlement: the end follows from the case, the payments follow from the end,
@@ -451,7 +533,7 @@ func (e *exam) settlement() finding {
 	}
 	spent, ok := total(s.Payments)
 	all, ok2 := task.Sum(spent, s.Kept, s.Burned)
-	if locked, ok3 := task.Sum(c.Escrow.Alice, c.Escrow.Bob, c.Escrow.Pot); !ok || !ok2 || !ok3 || locked != all {
+	if locked, ok3 := task.Sum(c.Escrow.Alice, c.Escrow.Bob); !ok || !ok2 || !ok3 || locked != all {
 		return fails("%s were locked, %s were paid or kept", locked, all)
 	}
 	return holds("%s, at fault: %s. Paid: %s. To the last unit what was locked: %s", s.Outcome, s.Fault, amounts(
@@ -467,6 +549,26 @@ var runs = map[task.Outcome]ledger.Outcome{
 	task.BadCodeKey:  ledger.BobSilent,
 }
 
+// abandoned is how a case ends with the last executor's turn.
+func abandoned(c *ledger.Case) (ledger.Outcome, error) {
+	withheld, blamed := c.Withheld()
+	id, more := c.TurnOf(c.View.Number + 1)
+	last := turns(c)[c.View.Number]
+	switch {
+	case c.View.Result != nil || last.ended != c.Settlement.Height:
+		return "", fmt.Errorf("the last executor's turn was over, but that did not end the case")
+	case blamed:
+		return withheld, nil
+	case more:
+		return "", fmt.Errorf("the last executor's turn was over, but %s was not asked", id.Short())
+	case c.Spent() && c.Attempt+1 < c.Params.MaxAttempts:
+		return "", fmt.Errorf("nobody would execute after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
+	case c.Spent():
+		return ledger.NoCommittee, nil
+	}
+	return c.Failure(), nil
+}
+
 // ending is how the case must end, by what is in it.
 func ending(c *ledger.Case) (ledger.Outcome, error) {
 	v, end := &c.View, c.Settlement
@@ -477,13 +579,7 @@ func ending(c *ledger.Case) (ledger.Outcome, error) {
 	case v.Executor.IsZero():
 		return "", fmt.Errorf("no committee after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
 	case gone(c):
-		if id, ok := c.TurnOf(v.Number + 1); ok {
-			return "", fmt.Errorf("the last executor was passed over, but %s was not asked", id.Short())
-		}
-		if v.Result != nil || passed(c)[v.Number].Height != end.Height {
-			return "", fmt.Errorf("the last executor was passed over, but that did not end the case")
-		}
-		return ledger.ExecutorsFailed, nil
+		return abandoned(c)
 	case v.Result == nil && v.Pre.Faulty:
 		return "", fmt.Errorf("the evidence was found faulty, yet its executor was not passed over")
 	case v.Result == nil && !believed(c):

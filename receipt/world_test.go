@@ -186,8 +186,22 @@ func (w *world) claim(most int) *world {
 
 func (w *world) elect() *world { return w.claim(99).wait(ledger.Attesting) }
 
-// skip has the committee pass over its executor.
+// decline has a member say that it executes nothing.
+func (w *world) decline(id task.NodeID, why task.DeclineReason) *world {
+	w.t.Helper()
+	d := task.Decline{Task: w.id, Attempt: w.c().Attempt, Node: id, Reason: why}.SignedBy(w.nodes[id].peer)
+	w.must("carol", task.Body{Decline: &d})
+	return w
+}
+
+// declines has the executor do so.
+func (w *world) declines(why task.DeclineReason) *world { return w.decline(w.c().View.Executor, why) }
+
+// skip has the committee pass over its executor, as soon as it may.
 func (w *world) skip() *world {
+	for !w.lax && w.height < w.c().SkipFrom() {
+		w.next()
+	}
 	c := w.c()
 	var votes []task.SignedVote
 	for _, m := range c.Members {
@@ -420,14 +434,19 @@ func numerous(t testing.TB) *world {
 }
 
 // completed is a whole story, with something in every field: no committee at
-// first; then an executor that is accused of its evidence, one that is silent, and
-// one that runs out of time; then one that fools two of its verifiers with a canary, and does it.
+// first, and a member of the next that declines; then an executor that is accused of
+// its evidence, one that is found silent, one that runs out of time, and one that
+// declines; then one that fools two of its verifiers with a canary, and does it.
 func completed(t testing.TB) *world {
 	w := numerous(t)
 	w.say(task.OK).dirty(func(w *world) *world { return w.judge(task.PreRun) })
 	w.accuseExecutor(w.c().Shown(task.PreRun)).nextView()
-	w.show(task.PreRun).skip()
+	w.skip()
 	w.ran(task.OutOfTime, 0)
+	for range 3 {
+		w.next()
+	}
+	w.declines(task.NoInput)
 	w.canary(task.OK, silent)
 	return w.ran(task.RunOK, 250_000).judge(task.PostRun).wait(ledger.Closed)
 }

@@ -69,10 +69,10 @@ var bugs = []bug{
 		!slices.ContainsFunc(c.Passed, func(p Pass) bool { return p.Executor == id && p.Attempt == c.Attempt })`, `	return c.Member(id) != nil && id != c.View.Executor`, 100, "only judges are heard",
 	},
 	{
-		"tickets counted, not owners", "sortition/sortition.go", `case slices.Contains(passed, t.Node):`, `case t.Node == task.Hash{}:`, 100, "the executor owns the lowest ticket",
+		"tickets counted, not owners", "ledger/turn.go", `if id := task.NodeID(t.Node); !out[id] {`, `if id := task.NodeID(t.Node); !out[id] || t.Seat > 0 {`, 100, "the executor owns the lowest ticket",
 	},
 	{
-		"one member skips for many", "ledger/apply.go", `v.View != t.View || !seen.first(v.Node) {`, `v.View != t.View || seen == nil {`, 200, "a quorum passes over",
+		"one member skips for many", "ledger/turn.go", `v.View != t.View || !seen.first(v.Node) {`, `v.View != t.View || seen == nil {`, 200, "a quorum passes over",
 	},
 	{
 		"claims close a block late", "ledger/block.go", `c.Deadline = b.Height + b.Params.ClaimBlocks`, `c.Deadline = b.Height + b.Params.ClaimBlocks + 1`, 50, "claims close in time",
@@ -155,11 +155,68 @@ var bugs = []bug{
 		"lost time is the function's failure", "ledger/apply.go", `if s.Result.Outcome == task.OutOfTime {`, `if s.Result.Outcome == 0 {`, 100, "lost time is no result|a function is blamed for its own|receipts verify",
 	},
 	{
-		"lost time is slashed", "ledger/apply.go", `Pass{Why: RanOutOfTime, Result: &s}`, `Pass{Why: RanOutOfTime, Result: &s, Slashed: b.slashSilent(c, c.View.Executor)}`, 100, "lost time costs nothing|receipts verify",
+		"lost time is slashed", "ledger/apply.go", `		b.passOver(c, Pass{Why: RanOutOfTime, Result: &s})
+`, `		b.silent(c, 0)
+		b.passOver(c, Pass{Why: RanOutOfTime, Result: &s})
+`, 100, "lost time costs nothing|nobody honest is slashed|receipts verify",
 	},
 	{
-		"a run without end", "ledger/block.go", `		b.passSilent(c, "no result in time")
+		"a run without end", "ledger/block.go", `		b.silent(c, 0)
+		b.passOver(c, Pass{Why: BroughtNothing})
 `, `		b.extend(c, task.PreRun, b.Height+100)
 `, 200, "every task ends",
+	},
+	{
+		"words slash", "ledger/turn.go", `	b.passOver(c, Pass{Why: FoundSilent})
+`, `	b.slash(c, c.View.Executor, 0, Absent, b.Params.Absent, nil)
+	b.passOver(c, Pass{Why: FoundSilent})
+`, 300, "words cost nothing|nobody honest is slashed",
+	},
+	{
+		"words count at once", "ledger/turn.go", `case b.Height < c.SkipFrom():`, `case b.Height == 0:`, 200, "words wait",
+	},
+	{
+		"words outweigh evidence", "ledger/turn.go", `	case c.HasShown():
+		return task.Refuse("skip-stale"`, `	case b.Height == 0:
+		return task.Refuse("skip-stale"`, 300, "words wait",
+	},
+	{
+		"a decline is slashed", "ledger/turn.go", `	b.saveCase(c, was, "node %s declines: %s", d.Node.Short(), d.Reason)
+`, `	b.slash(c, d.Node, 0, Absent, b.Params.Absent, nil)
+	b.saveCase(c, was, "node %s declines: %s", d.Node.Short(), d.Reason)
+`, 100, "a decline costs nothing|nobody honest is slashed",
+	},
+	{
+		"one word blames an owner", "ledger/turn.go", `nodes > 1 && 2*seats > able`, `nodes > 0`, 300, "an honest owner is not blamed",
+	},
+	{
+		"who declines is asked again", "ledger/turn.go", `|| d.From <= view`, `|| d.From < view`, 100, "the executor owns the lowest ticket|a declined turn is over",
+	},
+	{
+		"who is busy is asked", "ledger/case.go", `m.Claim.Busy != nil || `, ``, 100, "the executor owns the lowest ticket",
+	},
+	{
+		"silence takes a share of all", "ledger/slash.go", `r, Silence, b.Params.Silence, nil)`, `r, Silence, b.atStake(c.View.Executor)/20, nil)`, 200, "silence is burned",
+	},
+	{
+		"others gain by silence", "ledger/slash.go", `r, Silence, b.Params.Silence, nil)`, `r, Silence, b.Params.Silence, []share{c.share(c.Members[0].Claim.Node)})`, 200, "silence is burned",
+	},
+	{
+		"who withholds a file loses nothing", "ledger/settle.go", `		*from -= s.Burned
+`, `		s.Burned = 0
+`, 300, "who is at fault pays",
+	},
+	{
+		"a busy worker says nothing", "committee/machine.go", `	m.dropWork("this node cannot execute it: " + e.Reason.String())
+	m.decline()
+`, `	m.dropWork("this node cannot execute it: " + e.Reason.String())
+`, 200, "nobody honest is slashed",
+	},
+	{
+		"decline sent before it is stored", "node/session.go", `	if err := s.cfg.Journal.Decline(d); err != nil {
+		s.cfg.Log.Error("decline not stored, so not sent", "task", s.task.Short(), "err", err)
+		return
+	}
+`, ``, 100, "a word is stored before it is said",
 	},
 }

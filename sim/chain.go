@@ -54,7 +54,8 @@ func (w *world) found() {
 		p.IntervalMillis, p.ClaimBlocks, p.CommitBlocks = w.o.Interval, e.ClaimBlocks, e.CommitBlocks
 	}
 	p.AttestBlocks, p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks = 50, 50, 50, 50
-	p.DisputeBlocks, p.JailBlocks, p.UnbondBlocks, p.MaxViews, p.MaxAttempts = 60, 60, 2000, 4, 4
+	p.DisputeBlocks, p.JailBlocks, p.UnbondBlocks, p.MaxViews, p.MaxAttempts = 60, 60, 2500, 4, 4
+	p.DeclineBlocks, p.SkipBlocks, p.FetchFloor = 20, 20, 1<<30
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}}
 	if w.chance(0.3) && w.o.Interval == 0 { // most worlds have more canaries than a real one, to meet them at all
 		p.CanaryPPM = 400_000

@@ -24,6 +24,7 @@ type facts struct {
 	jailed   map[task.NodeID]uint64 // in which block, the last time
 	slashes  map[task.TaskID]int    // already looked at
 	late     map[turn]task.NodeID   // whose enclave has said that it was out of time
+	began    map[turn]uint64        // in which block
 }
 
 // electing is an attempt whose claims are open, and the seats so far.
@@ -71,7 +72,7 @@ func (f *facts) init() {
 	f.settled, f.members, f.canaries = map[task.TaskID][]byte{}, map[attemptKey][]byte{}, map[task.NodeID]bool{}
 	f.closed, f.bad, f.gone = map[task.Ballot][]byte{}, map[task.Hash]bool{}, map[goneKey]bool{}
 	f.jailed, f.slashes = map[task.NodeID]uint64{}, map[task.TaskID]int{}
-	f.late, f.electing = map[turn]task.NodeID{}, map[attemptKey]electing{}
+	f.late, f.electing, f.began = map[turn]task.NodeID{}, map[attemptKey]electing{}, map[turn]uint64{}
 }
 
 func (f *facts) enclave(e *enclave) {
@@ -113,6 +114,7 @@ func (w *world) checkBlock(events []ledger.Event, txs int) {
 			w.checkAmounts(c)
 			w.checkCalm(c)
 			w.checkTime(c)
+			w.checkTurns(c)
 		}
 	}
 	w.noteStakes()

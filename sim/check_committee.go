@@ -112,8 +112,8 @@ func (w *world) checkClaims(c *ledger.Case) {
 	}
 }
 
-// The executor owns the lowest ticket of those who have the runtime and were
-// not passed over (§5.3).
+// The executor owns the lowest ticket of those who have the runtime, have neither
+// declined nor been passed over, and were not busy when they claimed (§5.3, §6.4).
 func (w *world) checkExecutor(c *ledger.Case) {
 	if c.View.Executor.IsZero() || c.Phase < ledger.Attesting {
 		return
@@ -124,7 +124,7 @@ func (w *world) checkExecutor(c *ledger.Case) {
 	}
 	var tickets []drawn
 	for _, m := range c.Members {
-		if !slices.Contains(m.Node.Runtimes, c.Function.Manifest.Runtime) {
+		if !slices.Contains(m.Node.Runtimes, c.Function.Manifest.Runtime) || m.Claim.Busy != nil {
 			continue
 		}
 		for j := range m.Seats {
@@ -132,13 +132,19 @@ func (w *world) checkExecutor(c *ledger.Case) {
 		}
 	}
 	slices.SortFunc(tickets, func(a, b drawn) int { return bytes.Compare(a.hash[:], b.hash[:]) })
-	var order []task.NodeID
-	for _, t := range tickets {
-		if !slices.Contains(order, t.node) {
-			order = append(order, t.node)
+	out := map[task.NodeID]bool{}
+	for _, p := range c.Passed {
+		if p.Attempt == c.Attempt && p.View < c.View.Number {
+			out[p.Executor] = true
 		}
 	}
-	if int(c.View.Number) >= len(order) || order[c.View.Number] != c.View.Executor {
+	for _, d := range c.Declined {
+		if d.From <= c.View.Number {
+			out[d.Decline.Node] = true
+		}
+	}
+	tickets = slices.DeleteFunc(tickets, func(t drawn) bool { return out[t.node] })
+	if len(tickets) == 0 || tickets[0].node != c.View.Executor {
 		w.violate("the executor owns the lowest ticket", "task %s view %d: %s", c.ID().Short(), c.View.Number, w.name(c.View.Executor))
 	}
 }

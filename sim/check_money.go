@@ -35,7 +35,7 @@ func (w *world) checkSettledOnce(c *ledger.Case) {
 	for _, p := range c.Settlement.Payments {
 		sum += p.Amount
 	}
-	if locked := c.Escrow.Alice + c.Escrow.Bob + c.Escrow.Pot; sum != locked {
+	if locked := c.Escrow.Alice + c.Escrow.Bob; sum != locked {
 		w.violate("a settlement pays what was locked", "task %s: %d of %d", id.Short(), sum, locked)
 	}
 	if c.Phase != ledger.Closed {
@@ -63,6 +63,13 @@ func (w *world) checkPayments(c *ledger.Case) {
 	if d := want[due{c.Function.Owner, ledger.WhyRoyalty}]; d != 0 {
 		w.violate("work is paid by the table", "task %s, %s: the royalty is off by %d", c.ID().Short(), c.Settlement.Outcome, d)
 	}
+	withheld := map[ledger.Outcome]bool{ledger.InputWithheld: true, ledger.CodeWithheld: true}[c.Settlement.Outcome]
+	if burned := c.Settlement.Burned; withheld != (burned > 0) || withheld && new(big.Int).SetUint64(uint64(burned)).Cmp(fixed(c)) != 0 {
+		w.violate("who is at fault pays", "task %s, %s: %s were burned", c.ID().Short(), c.Settlement.Outcome, burned)
+	}
+	if lost := c.Escrow.Bob - c.Settlement.Kept; c.Settlement.Outcome == ledger.CodeWithheld && lost != c.Settlement.Burned {
+		w.violate("who is at fault pays", "task %s: Bob withheld a file, and lost %s", c.ID().Short(), lost)
+	}
 	bob := c.Settlement.Outcome == ledger.BobSilent
 	if kept := c.Settlement.Kept; kept > c.Escrow.Bob || bob == (kept == c.Escrow.Bob) && len(c.Settlement.Payments) > 1 {
 		w.violate("who is at fault pays", "task %s, %s: %s of Bob's %s is kept", c.ID().Short(), c.Settlement.Outcome, kept, c.Escrow.Bob)
@@ -77,7 +84,7 @@ type due struct {
 
 // wages are what a closed case owes for work: the gas or, for an owner's
 // silence, the fixed part; the royalty for what Alice got; and the fee in two
-// halves, one for each round, to the seats that were right, with as much of the pot.
+// halves, one for each round, to the seats that were right.
 func wages(c *ledger.Case) map[due]int64 {
 	owed := map[due]int64{}
 	add := func(to task.Address, why string, a *big.Int) { owed[due{to, why}] += a.Int64() }
@@ -89,8 +96,7 @@ func wages(c *ledger.Case) map[due]int64 {
 		case ran:
 			add(m.Node.Operator, ledger.WhyExecutor, gasMoney(c.View.Result.Result.Gas, c.Task.GasPrice))
 		case silent:
-			part := gasMoney(c.Task.GasLimit, c.Task.GasPrice)
-			add(m.Node.Operator, ledger.WhyExecutor, part.Div(part.Mul(part, big.NewInt(int64(c.Params.FixedPPM))), big.NewInt(1_000_000)))
+			add(m.Node.Operator, ledger.WhyExecutor, fixed(c))
 		}
 	}
 	if o == ledger.Completed {
@@ -114,19 +120,18 @@ func wages(c *ledger.Case) map[due]int64 {
 			half(&c.View.Pre, task.OK, 1)
 			half(&c.View.Post, task.OK, 1)
 		}
-		if share == 0 {
-			continue
+		if share > 0 && (ran || silent || o == ledger.AllOutOfTime) {
+			x := new(big.Int).Mul(big.NewInt(int64(c.Task.Fee)), big.NewInt(share))
+			add(m.Node.Operator, ledger.WhyVerifier, x.Div(x, big.NewInt(2*int64(all))))
 		}
-		of := func(money task.Amount) *big.Int {
-			x := new(big.Int).Mul(big.NewInt(int64(money)), big.NewInt(share))
-			return x.Div(x, big.NewInt(2*int64(all)))
-		}
-		if ran || silent {
-			add(m.Node.Operator, ledger.WhyVerifier, of(c.Task.Fee))
-		}
-		add(m.Node.Operator, ledger.WhyVerifier, of(c.Escrow.Pot))
 	}
 	return owed
+}
+
+// fixed is what an owner's silence costs, of the gas money.
+func fixed(c *ledger.Case) *big.Int {
+	part := gasMoney(c.Task.GasLimit, c.Task.GasPrice)
+	return part.Div(part.Mul(part, big.NewInt(int64(c.Params.FixedPPM))), big.NewInt(1_000_000))
 }
 
 // gasMoney is gas × price, which is for a million, rounded up.

@@ -6,15 +6,15 @@ import (
 )
 
 // checkTime: what a host does to its enclave's time blames no function, and the
-// host gains and loses nothing by it but its turn (§6.4.4).
+// host gains and loses nothing by it but its turn (§6.4.8).
 func (w *world) checkTime(c *ledger.Case) {
 	for _, p := range c.Passed {
 		who, late := w.facts.late[turn{c.ID(), p.Attempt, p.View}]
 		switch said := p.Result != nil; {
 		case said && (!late || who != p.Executor):
 			w.violate("an enclave says itself that it is late", "task %s, view %d: the enclave of %s has not said so", c.ID().Short(), p.View, w.name(p.Executor))
-		case said && p.Slashed > 0:
-			w.violate("lost time costs nothing", "task %s: %s was out of time, and lost %s", c.ID().Short(), w.name(p.Executor), p.Slashed)
+		case said && w.paidFor(c, p.Executor, p.Attempt, p.View, ledger.Absent, ledger.Silence):
+			w.violate("lost time costs nothing", "task %s: %s was out of time, and lost money", c.ID().Short(), w.name(p.Executor))
 		}
 	}
 	if c.Settlement == nil {

@@ -33,8 +33,32 @@ type enclave struct {
 // An executor's work: each piece after the time that it takes.
 
 func (s *session) StartEnclave(c *ledger.Case, a committee.StartEnclave) {
-	if s.liar == nil || s.liar.kind != silent {
-		s.later(s.w.between(5*millisecond, 40*millisecond), func() { s.start(c, a) })
+	began := s.starts + 1
+	s.starts = began
+	unable := func(why task.DeclineReason) { s.s.Unable(a.Ballot, why) }
+	var try func()
+	try = func() {
+		input, code := s.w.alice.serves(s.worker), s.w.bob.serves(s.worker)
+		switch {
+		case s.starts != began: // it was stopped meanwhile
+		case input && code || s.liar != nil && s.liar.kind == eager:
+			s.start(c, a)
+		case s.w.chain.height < a.GiveUp:
+			s.later(60*millisecond, try)
+		case input:
+			unable(task.NoCode)
+		default:
+			unable(task.NoInput)
+		}
+	}
+	switch {
+	case s.liar != nil && s.liar.kind == silent:
+	case s.liar != nil && s.liar.kind == decliner:
+		s.later(s.w.between(0, second), func() { unable(task.DeclineReason(1 + s.w.rand.IntN(4))) })
+	case !s.free():
+		s.later(s.w.between(0, 300*millisecond), func() { unable(task.Busy) })
+	default:
+		s.later(s.w.between(5*millisecond, 40*millisecond), try)
 	}
 }
 
@@ -52,7 +76,10 @@ func (s *session) QuoteExit(a committee.QuoteExit) {
 	})
 }
 
-func (s *session) StopEnclave(committee.StopEnclave) { s.enclave = nil }
+func (s *session) StopEnclave(committee.StopEnclave) {
+	s.enclave = nil
+	s.starts++
+}
 
 // at says whether the enclave is there, and of a ballot's view.
 func (e *enclave) at(b task.Ballot) bool {
@@ -205,6 +232,9 @@ func (s *session) take(r task.Release) {
 		return
 	}
 	e.ran = true
+	if s.w.alice.keepsFrom(s.worker) || s.w.bob.keepsFrom(s.worker) {
+		return // it has shown evidence before it had the files
+	}
 	s.later(s.w.between(10*millisecond, 300*millisecond), func() {
 		if s.enclave == e {
 			s.result(e)

@@ -30,14 +30,17 @@ const (
 	twoResults  lie = "two-results"  // signs two results
 	stopper     lie = "out-of-time"  // stops its enclave until the run is out of time
 	withholder  lie = "withheld-claim"
-	accuser     lie = "false-accuser" // accuses honest executors
-	junk        lie = "junk"          // transactions that nobody should believe
-	twoFaces    lie = "two-faces"     // shows bad evidence to some verifiers, and good to others
-	gang        lie = "gang"          // most of the stake: bad enclaves, and OK to everything
+	accuser     lie = "false-accuser"   // accuses honest executors
+	junk        lie = "junk"            // transactions that nobody should believe
+	twoFaces    lie = "two-faces"       // shows bad evidence to some verifiers, and good to others
+	gang        lie = "gang"            // most of the stake: bad enclaves, and OK to everything
+	decliner    lie = "always-declines" // never executes, for one reason or another
+	eager       lie = "shows-first"     // shows evidence before it has the files
+	skipper     lie = "skipper"         // finds every other executor silent
 )
 
 // lies are those of liars who know nothing of each other.
-var lies = []lie{twoFaces, lazyOK, alwaysFault, coin, mute, hushed, copycat, twoTongues, silent, badEvidence, oldNonces, fakeCanary, dirtyExit, twoResults, stopper, withholder, accuser, junk}
+var lies = []lie{twoFaces, lazyOK, alwaysFault, coin, mute, hushed, copycat, twoTongues, silent, badEvidence, oldNonces, fakeCanary, dirtyExit, twoResults, stopper, withholder, accuser, junk, decliner, eager, skipper}
 
 type liar struct {
 	w     *world
@@ -212,6 +215,16 @@ func (l *liar) moved(s *session, c *ledger.Case) {
 			s.send(to, node.Message{Reveal: &v})
 			s.submit(task.Body{Verdicts: &task.Verdicts{Shown: l.shown[b], Reveals: []task.Reveal{v}}})
 		}
+	}
+	if n := l.done[s.id]; l.kind == skipper && c.Phase == ledger.Attesting && c.View.Executor != l.k.id && n <= int(c.View.Number) {
+		l.done[s.id] = int(c.View.Number) + 1
+		v := task.SignedVote{Vote: task.Vote{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number + 1, Node: l.k.id}}
+		v.Signature = task.Sign(l.k.peer, v.Vote.Hash())
+		var to []task.NodeID
+		for _, m := range c.Members {
+			to = append(to, m.Claim.Node)
+		}
+		s.send(to, node.Message{Vote: &v})
 	}
 	if n := l.done[s.id]; n < 6 && (l.kind == accuser || l.kind == junk) {
 		l.done[s.id]++

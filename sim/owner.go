@@ -21,7 +21,10 @@ type person struct {
 	keeper *owner.Keeper
 	silent bool // releases nothing, answers nobody
 	wrong  bool // releases a key that opens nothing
-	busy   map[task.TaskID]bool
+	// withholds says that its files come to nobody, or to friends only.
+	withholds bool
+	friends   map[int]bool
+	busy      map[task.TaskID]bool
 }
 
 func (w *world) key() ed25519.PrivateKey {
@@ -37,9 +40,22 @@ func (w *world) people() {
 		p.busy = map[task.TaskID]bool{}
 		p.silent = !w.o.Honest && w.chance(0.06)
 		p.wrong = !w.o.Honest && w.chance(0.05)
+		p.withholds, p.friends = !w.o.Honest && w.chance(0.05), map[int]bool{}
+		if w.chance(0.5) {
+			for i := range 10 {
+				p.friends[i] = w.chance(0.5)
+			}
+		}
 		p.keeper = &owner.Keeper{Role: p.role, Account: p.key, Chain: light{w, p}, Seal: p.seal, Log: slog.New(slog.DiscardHandler)}
 	}
 }
+
+// serves says whether its files come to a worker.
+func (p *person) serves(k *worker) bool {
+	return p.w.reached(k) && !p.keepsFrom(k)
+}
+
+func (p *person) keepsFrom(k *worker) bool { return p.withholds && !p.friends[k.index] }
 
 // wrongKey begins what is sealed to the right enclave, and opens nothing.
 const wrongKey = "not the key of "

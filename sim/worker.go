@@ -37,6 +37,7 @@ type worker struct {
 	height   uint64 // of the last block that passed here
 	submits  int64  // when the last transaction reached the pool: they keep their order
 	faulted  bool   // ever crashed, cut off, or without disk
+	busy     bool   // with other people's tasks, most of the time
 }
 
 // session is a production session with its surroundings: it is the
@@ -47,6 +48,7 @@ type session struct {
 	s       *node.Session
 	timers  []timer
 	enclave *enclave
+	starts  int // of an enclave, and stops: what was begun before the last is void
 }
 
 type timer struct {
@@ -89,19 +91,25 @@ func (w *world) hire() {
 		share = 80
 	}
 	for _, k := range w.workers {
+		k.busy = w.chance(0.1)
 		if 100*(bad+k.bond) < share*all && w.chance(0.5+0.3*float64(share/80)) {
 			bad += k.bond
 			k.liar = w.newLiar(k)
 			switch {
 			case w.o.Lie != "":
 				k.liar.kind = lie(w.o.Lie)
-			case captured:
+			case captured && w.seed%2 == 0:
 				k.liar.kind = gang
+			case captured:
+				k.liar.kind = skipper
 			}
 			w.say("%s lies: %s", k.name, k.liar.kind)
 		}
 	}
 }
+
+// free says whether a machine has an enclave for one more task.
+func (k *worker) free() bool { return !k.busy || k.w.chance(0.3) }
 
 func (w *world) name(id task.NodeID) string {
 	if k := w.byID[id]; k != nil {
@@ -230,6 +238,9 @@ func (s *session) send(to []task.NodeID, m node.Message) {
 }
 
 func (s *session) Submit(b task.Body) {
+	if d := b.Decline; d != nil {
+		s.w.checkDeclined(s.worker, *d)
+	}
 	if s.liar != nil {
 		var ok bool
 		if b, ok = s.liar.submit(s, b); !ok {
@@ -257,6 +268,8 @@ func (k *worker) submit(b task.Body) {
 	}
 	k.w.after(at-k.w.now, try)
 }
+
+func (s *session) Free() bool { return s.free() }
 
 func (s *session) SetTimer(t committee.SetTimer) {
 	s.timers = slices.DeleteFunc(s.timers, func(o timer) bool { return o.Kind == t.Timer.Kind && o.Round == t.Timer.Round })
@@ -368,7 +381,10 @@ type disk struct {
 	full      bool
 }
 
-type record struct{ reveals []task.Reveal }
+type record struct {
+	reveals  []task.Reveal
+	declines []task.Decline
+}
 
 var (
 	errKilled   = errors.New("killed")
@@ -412,12 +428,19 @@ func (d *disk) Reveal(v task.Reveal) error {
 	})
 }
 
-func (d *disk) Load(id task.TaskID) ([]task.Reveal, error) {
+func (d *disk) Decline(v task.Decline) error {
+	return d.write(v.Task, func(r *record) error {
+		r.declines = append(r.declines, v)
+		return nil
+	})
+}
+
+func (d *disk) Load(id task.TaskID) ([]task.Reveal, []task.Decline, error) {
 	r := d.records[id]
 	if r == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
-	return slices.Clone(r.reveals), nil
+	return slices.Clone(r.reveals), slices.Clone(r.declines), nil
 }
 
 func (d *disk) Forget(id task.TaskID) error {

@@ -1,6 +1,6 @@
 // Package store is what a worker must not forget: every verdict that it has
-// committed to in tasks that are still open, so that after a crash it never says
-// something else (spec §6.5).
+// committed to, and every turn that it has declined, in tasks that are still open, so
+// that after a crash it never says something else (spec §6.4, §6.5).
 //
 // It is one bbolt file. A record is on the disk when the call returns: bbolt
 // writes whole pages, syncs them, and only then the page that makes them count,
@@ -19,11 +19,11 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// Journal is the log of one node's verdicts. Safe for concurrent use; a second
+// Journal is the log of one node's verdicts and declines. Safe for concurrent use; a second
 // process that opens the same file is refused.
 type Journal struct{ db *bolt.DB }
 
-var revealBucket = []byte("reveals")
+var revealBucket, declineBucket = []byte("reveals"), []byte("declines")
 
 // OpenJournal opens or makes the file, mode 0600.
 func OpenJournal(path string) (*Journal, error) {
@@ -35,8 +35,12 @@ func OpenJournal(path string) (*Journal, error) {
 		return nil, fmt.Errorf("verdict journal %s: %w", path, err)
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(revealBucket)
-		return err
+		for _, name := range [][]byte{revealBucket, declineBucket} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -74,29 +78,52 @@ func (j *Journal) Reveal(r task.Reveal) error {
 	})
 }
 
-// Load returns what this node has said in a task.
-func (j *Journal) Load(id task.TaskID) (reveals []task.Reveal, err error) {
-	err = j.db.View(func(tx *bolt.Tx) error {
-		c := tx.Bucket(revealBucket).Cursor()
-		for k, raw := c.Seek(id[:]); k != nil && task.TaskID(k[:32]) == id; k, raw = c.Next() {
-			v, err := task.Decode[task.Reveal](raw, len(raw))
-			if err != nil {
-				return fmt.Errorf("verdict journal: record %x: %w", k, err)
-			}
-			reveals = append(reveals, v)
+// Decline records that this node executes no more in an attempt, and why, before it
+// says so. The first reason stays.
+func (j *Journal) Decline(d task.Decline) error {
+	key := binary.BigEndian.AppendUint32(append([]byte{}, d.Task[:]...), d.Attempt)
+	return j.db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(declineBucket)
+		if b.Get(key) != nil {
+			return nil
 		}
-		return nil
+		return b.Put(key, task.Encode(d))
 	})
-	return reveals, err
+}
+
+// Load returns what this node has said in a task.
+func (j *Journal) Load(id task.TaskID) (reveals []task.Reveal, declines []task.Decline, err error) {
+	err = j.db.View(func(tx *bolt.Tx) error {
+		if reveals, err = scan[task.Reveal](tx.Bucket(revealBucket), id); err != nil {
+			return err
+		}
+		declines, err = scan[task.Decline](tx.Bucket(declineBucket), id)
+		return err
+	})
+	return reveals, declines, err
+}
+
+func scan[T any](b *bolt.Bucket, id task.TaskID) (list []T, err error) {
+	c := b.Cursor()
+	for k, raw := c.Seek(id[:]); k != nil && task.TaskID(k[:32]) == id; k, raw = c.Next() {
+		v, err := task.Decode[T](raw, len(raw))
+		if err != nil {
+			return nil, fmt.Errorf("verdict journal: record %x: %w", k, err)
+		}
+		list = append(list, v)
+	}
+	return list, nil
 }
 
 // Forget drops a settled task's records.
 func (j *Journal) Forget(id task.TaskID) error {
 	return j.db.Update(func(tx *bolt.Tx) error {
-		c := tx.Bucket(revealBucket).Cursor()
-		for k, _ := c.Seek(id[:]); k != nil && task.TaskID(k[:32]) == id; k, _ = c.Seek(id[:]) {
-			if err := c.Delete(); err != nil {
-				return err
+		for _, name := range [][]byte{revealBucket, declineBucket} {
+			c := tx.Bucket(name).Cursor()
+			for k, _ := c.Seek(id[:]); k != nil && task.TaskID(k[:32]) == id; k, _ = c.Seek(id[:]) {
+				if err := c.Delete(); err != nil {
+					return err
+				}
 			}
 		}
 		return nil

@@ -28,6 +28,11 @@ func TestWhatWasSaidStays(t *testing.T) {
 	if err := j.Reveal(verdict(0, task.Fault)); !errors.Is(err, ErrContradiction) {
 		t.Errorf("a second verdict: %v", err)
 	}
+	for _, why := range []task.DeclineReason{task.NoInput, task.Busy} { // the first one stays
+		if err := j.Decline(task.Decline{Task: task.TaskID{1}, Reason: why}); err != nil {
+			t.Error(err)
+		}
+	}
 	if _, err := OpenJournal(path); task.CodeOf(err) != "journal-busy" {
 		t.Errorf("opened twice: %v", err)
 	}
@@ -35,14 +40,14 @@ func TestWhatWasSaidStays(t *testing.T) {
 	if j, err = OpenJournal(path); err != nil {
 		t.Fatal(err)
 	}
-	reveals, err := j.Load(task.TaskID{1})
-	if err != nil || len(reveals) != 2 || reveals[0] != verdict(0, task.OK) {
-		t.Fatalf("%v, %v", reveals, err)
+	reveals, declines, err := j.Load(task.TaskID{1})
+	if err != nil || len(reveals) != 2 || reveals[0] != verdict(0, task.OK) || len(declines) != 1 || declines[0].Reason != task.NoInput {
+		t.Fatalf("%v, %v, %v", reveals, declines, err)
 	}
 	if err := j.Forget(task.TaskID{1}); err != nil {
 		t.Fatal(err)
 	}
-	if reveals, _ := j.Load(task.TaskID{1}); len(reveals) != 0 {
+	if reveals, declines, _ := j.Load(task.TaskID{1}); len(reveals)+len(declines) != 0 {
 		t.Error("a settled task is still on record")
 	}
 	if st, _ := os.Stat(path); st.Mode().Perm() != 0o600 {
@@ -89,7 +94,7 @@ func TestKillNine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		reveals, err := j.Load(task.TaskID{1})
+		reveals, _, err := j.Load(task.TaskID{1})
 		if err != nil || len(reveals) < stored {
 			t.Fatalf("%d verdicts on record, %d were reported as stored: %v", len(reveals), stored, err)
 		}

@@ -43,6 +43,7 @@ const (
 	TagCase         Tag = "case"
 	TagChip         Tag = "chip"
 	TagCommitment   Tag = "commitment"
+	TagDecline      Tag = "decline"
 	TagDeposit      Tag = "deposit"
 	TagEvidence     Tag = "evidence"
 	TagExitNonce    Tag = "exit-nonce"

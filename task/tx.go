@@ -22,6 +22,7 @@ type Body struct {
 	Canary      *Canary       `cbor:"14,keyasint,omitempty" json:"canary,omitempty"`
 	Accuse      *Accusation   `cbor:"15,keyasint,omitempty" json:"accuse,omitempty"`
 	Withdraw    *Withdraw     `cbor:"16,keyasint,omitempty" json:"withdraw,omitempty"`
+	Decline     *Decline      `cbor:"17,keyasint,omitempty" json:"decline,omitempty"`
 }
 
 // Kind is the name of what the body does, empty unless exactly one thing.
@@ -33,7 +34,7 @@ func (b Body) Kind() string {
 		"claims": b.Claims != nil, "commitments": b.Commitments != nil, "verdicts": b.Verdicts != nil,
 		"skip": b.Skip != nil, "release": b.Release != nil, "result": b.Result != nil,
 		"show": b.Show != nil, "canary": b.Canary != nil, "accuse": b.Accuse != nil,
-		"withdraw": b.Withdraw != nil,
+		"withdraw": b.Withdraw != nil, "decline": b.Decline != nil,
 	} {
 		if set {
 			kind, n = name, n+1

@@ -9,6 +9,72 @@ type Claim struct {
 	Attempt uint32   `cbor:"2,keyasint" json:"attempt"`
 	Node    NodeID   `cbor:"3,keyasint" json:"node"`
 	Proof   [81]byte `cbor:"4,keyasint" json:"-"`
+	// Busy is there if the node only verifies, for it has no enclave free: the
+	// signature of its Decline for that reason, so that nobody else can say so.
+	Busy *Signature `cbor:"5,keyasint,omitempty" json:"busy,omitempty"`
+}
+
+// Decline is the decline that a busy claim brings along.
+func (c Claim) Decline() (d Decline, brought bool) {
+	if c.Busy == nil {
+		return d, false
+	}
+	return Decline{Task: c.Task, Attempt: c.Attempt, Node: c.Node, Reason: Busy, Signature: *c.Busy}, true
+}
+
+// DeclineReason is why a member does not execute.
+type DeclineReason uint8
+
+// The reasons.
+const (
+	Busy      DeclineReason = 1 // no enclave is free
+	NoInput   DeclineReason = 2 // Alice's file does not come
+	NoCode    DeclineReason = 3 // Bob's code or image does not come
+	CannotRun DeclineReason = 4 // anything else
+)
+
+func (r DeclineReason) String() string {
+	switch r {
+	case Busy:
+		return "busy"
+	case NoInput:
+		return "the input does not come"
+	case NoCode:
+		return "the code or the image does not come"
+	case CannotRun:
+		return "it cannot"
+	}
+	return "unknown reason"
+}
+
+// Decline is a member's word that it executes no more in this attempt, signed by
+// its peer key. It costs nothing, and the member judges on (spec §6.4).
+type Decline struct {
+	Task      TaskID        `cbor:"1,keyasint" json:"task"`
+	Attempt   uint32        `cbor:"2,keyasint" json:"attempt"`
+	Node      NodeID        `cbor:"3,keyasint" json:"node"`
+	Reason    DeclineReason `cbor:"4,keyasint" json:"reason"`
+	Signature Signature     `cbor:"5,keyasint" json:"-"`
+}
+
+// Hash is what the node's peer key signs.
+func (d Decline) Hash() Hash {
+	d.Signature = Signature{}
+	return H(TagDecline, Encode(d))
+}
+
+// SignedBy is the decline with the node's signature.
+func (d Decline) SignedBy(peer ed25519.PrivateKey) Decline {
+	d.Signature = Sign(peer, d.Hash())
+	return d
+}
+
+// Check says whether it is a decline that the node has signed.
+func (d Decline) Check(peer Key) error {
+	if d.Reason < Busy || d.Reason > CannotRun || !d.Signature.Verify(peer, d.Hash()) {
+		return Refuse("decline-malformed", "no such reason, or node %s has not signed it", d.Node.Short())
+	}
+	return nil
 }
 
 // Vote is one member's word that the executor of the view before is silent: it

@@ -28,6 +28,9 @@ const (
 	equivocator   = "equivocator"
 	silentAlice   = "silent-alice"
 	silentBob     = "silent-bob"
+	withholding   = "withholding-alice"
+	busyWorker    = "busy-worker"
+	skipping      = "skipping-quorum"
 )
 
 var parts = map[string]string{
@@ -37,6 +40,9 @@ var parts = map[string]string{
 	equivocator:   "one verifier commits to two verdicts in one round",
 	silentAlice:   "Alice posts, locks her money, and never releases her key",
 	silentBob:     "Bob's broker never releases his key",
+	withholding:   "Alice posts, locks her money, and serves her input to nobody",
+	busyWorker:    "the first executor's machine is full of other people's tasks",
+	skipping:      "all members but the first executor say, as soon as it is drawn, that it is silent",
 }
 
 func castFor(role string) (*cast, error) {
@@ -75,6 +81,8 @@ func (c *cast) rules(p *ledger.Params) {
 		p.CanaryPPM, p.PostingFee = 1_000_000, 40*p.CheckCost
 	case c.role == silentAlice || c.role == silentBob:
 		p.ReleaseBlocks, p.CanaryPPM = 40, 0
+	case c.role == withholding: // so that it is over soon
+		p.DeclineBlocks, p.CanaryPPM = 20, 0
 	default:
 		p.CanaryPPM = 0 // one lesson at a time
 	}

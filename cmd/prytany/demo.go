@@ -36,7 +36,7 @@ func (a *app) demoCommand() *cobra.Command {
 	c.Flags().StringVar(&o.keep, "keep", "", "keep the homes of all nodes in this directory")
 	c.Flags().StringVar(&o.runtime, "runtime", task.RuntimeWasm, "what Bob's function runs in: wasm, python, oci or docker")
 	ociFlag(c, &o.oci)
-	c.Flags().StringVar(&o.with, "with", "", "let somebody do wrong: lying-verifier, lazy-verifier, bad-executor, equivocator, silent-alice or silent-bob")
+	c.Flags().StringVar(&o.with, "with", "", "let somebody do wrong: lying-verifier, lazy-verifier, bad-executor, equivocator, silent-alice, silent-bob, withholding-alice, busy-worker or skipping-quorum")
 	return c
 }
 
@@ -155,6 +155,14 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	if o.with == silentAlice {
 		alice.Policy.MinTier = task.TierConfidential // nobody here is good enough for her key
 	}
+	if o.with == withholding {
+		alice.Blobs = unserved{}
+	}
+	happens := a.meddle(n, line, o.with)
+	each := func(e ledger.Event) {
+		line.event(ctx, n, e)
+		happens(ctx, e)
+	}
 	input, err := tee.PackInputs(f.Manifest, map[string][]byte{j.input: j.picture})
 	if err != nil {
 		return err
@@ -171,15 +179,15 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 		return err
 	}
 	line.mark("posted", "Alice posted task %s: her picture is encrypted as %s, her money is in escrow", r.ID.Short(), short(r.Task.Input.CID))
-	result, err := r.Result(ctx, func(e ledger.Event) { line.event(ctx, n, e) })
-	silent := o.with == silentAlice || o.with == silentBob
+	result, err := r.Result(ctx, each)
+	silent := o.with == silentAlice || o.with == silentBob || o.with == withholding
 	if err != nil && !(silent && ctx.Err() == nil) {
 		return err
 	}
 	if err == nil {
 		line.mark(stepRun, "Alice has her result, signed by the enclave and opened with her key")
 	}
-	c, err := r.Settled(ctx, func(e ledger.Event) { line.event(ctx, n, e) })
+	c, err := r.Settled(ctx, each)
 	if err != nil {
 		return err
 	}

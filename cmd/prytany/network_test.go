@@ -252,16 +252,13 @@ func TestBadFunctions(t *testing.T) {
 			}
 			// What is left are the fees of her transactions, none longer than 3 KiB.
 			paid, n := before.Balance-after.Balance, task.Amount(after.Nonce-before.Nonce)*w.params.TxFee
-			fees := paid + slashedPot(c) - gas - royalty - verifiers - w.params.PostingFee
+			fees := paid - gas - royalty - verifiers - w.params.PostingFee
 			if fees < n || fees > 3*n || fees%w.params.TxFee != 0 {
 				t.Errorf("Alice paid %s: gas %s, royalty %s, verifiers %s; fees %s", paid, gas, royalty, verifiers, fees)
 			}
 		})
 	}
 }
-
-// slashedPot is what verifiers got from slashed executors, and not from Alice.
-func slashedPot(c *ledger.Case) task.Amount { return c.Escrow.Pot - c.Settlement.Burned }
 
 func TestTooLittleEscrow(t *testing.T) {
 	w := newTown(t, networkOptions{workers: 4})
@@ -339,7 +336,9 @@ func TestKilledExecutor(t *testing.T) {
 				t.Errorf("ended as %s", c.Settlement.Outcome)
 			}
 			// On a busy machine others may have been late before it.
-			lost := slices.ContainsFunc(c.Passed, func(p ledger.Pass) bool { return p.Executor == first && p.Slashed > 0 })
+			lost := slices.ContainsFunc(c.Slashes, func(s ledger.Slash) bool {
+				return s.Node == first && (s.Cause == ledger.Absent || s.Cause == ledger.Silence)
+			})
 			if !lost || c.View.Executor == first {
 				t.Errorf("killed %s, passed over %v, executed by %s", first.Short(), c.Passed, c.View.Executor.Short())
 			}

@@ -22,7 +22,7 @@ func played(seed uint64, o sim.Options) sim.Result {
 	time.Sleep(time.Millisecond * time.Duration(20-min(seed, 20)) / 10)
 	r := sim.Result{
 		Seed: seed, Trace: task.Hash{byte(seed)}, Blocks: 10, Latency: []uint64{100 * (seed + 1)},
-		Outcomes: map[ledger.Outcome]uint64{ledger.Completed: 1}, Slashes: map[ledger.Cause]uint64{ledger.Silent: 2},
+		Outcomes: map[ledger.Outcome]uint64{ledger.Completed: 1}, Slashes: map[ledger.Cause]uint64{ledger.Silence: 2},
 	}
 	if seed == 3 {
 		r.Violation = "supply is conserved: block 7: 1 held of 2"

@@ -212,12 +212,12 @@ func (a *app) taskReceipt(ctx context.Context, name, output string) error {
 func explainCase(c *ledger.Case, height uint64) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	for _, d := range c.Declined {
+		line("node %s declined to execute at block %d: %s. That costs nothing", d.Decline.Node.Short(), d.Height, d.Decline.Reason)
+	}
 	for _, p := range c.Passed {
 		line("executor %s was passed over at block %d: %s", p.Executor.Short(), p.Height, p.Why)
-		switch {
-		case p.Slashed > 0:
-			line("  it lost %s of its bond for that", p.Slashed)
-		case p.Result != nil:
+		if p.Result != nil {
 			line("  the wall limit, %s, was over: that is the machine's affair. It was paid nothing, lost nothing, and no record changed", wall(c))
 		}
 	}
@@ -277,7 +277,8 @@ func wall(c *ledger.Case) time.Duration {
 
 // causeWords say why a node lost money.
 var causeWords = map[ledger.Cause]string{
-	ledger.Silent:       "it showed nothing in time",
+	ledger.Absent:       "it neither showed evidence in time nor declined",
+	ledger.Silence:      "its enclave was found good, and it brought no result, or no exit, in time",
 	ledger.NoReveal:     "it committed to a verdict and never opened it",
 	ledger.FalseOK:      "it said OK to evidence that is faulty",
 	ledger.FalseFault:   "it said FAULT to evidence that is good",

@@ -190,6 +190,9 @@ func (l *timeline) told(c *ledger.Case, n *network) {
 	for _, f := range receipt.Faults(c) {
 		tell("the %s evidence of %s, looked at again: %s: %s", f.Round, nodes[f.Executor], f.Reason, f.Detail)
 	}
+	for _, d := range c.Declined {
+		tell("%s declined to execute, which costs nothing: %s", nodes[d.Decline.Node], d.Decline.Reason)
+	}
 	for _, p := range c.Passed {
 		tell("%s lost its turn: %s", nodes[p.Executor], p.Why)
 		if p.Result != nil {
@@ -213,6 +216,9 @@ func (l *timeline) told(c *ledger.Case, n *network) {
 			payer = "Bob's bond paid"
 		}
 		tell("%s %s %s: %s", payer, names[p.To], p.Amount, whyWords[p.Why])
+	}
+	if s := c.Settlement; s.Burned > 0 {
+		tell("%s of what %s had locked were burned: nobody gains by a file that does not come", s.Burned, s.Fault)
 	}
 	if s := c.Settlement; s.Kept > 0 {
 		tell("%s went back into the bond of Bob's function", s.Kept)

@@ -136,7 +136,7 @@ func keysWait(m *model, w *world) string {
 // silence where the network is in time (§10.4).
 func honestKeepTheirs(m *model, w *world) string {
 	for _, s := range m.chain[w.chain].c.Slashes {
-		quiet := s.Cause == ledger.NoReveal || s.Cause == ledger.Silent || s.Cause == ledger.BadEvidence && m.cast.params.CanaryPPM > 0
+		quiet := s.Cause == ledger.NoReveal || s.Cause == ledger.Absent || s.Cause == ledger.Silence || s.Cause == ledger.BadEvidence && m.cast.params.CanaryPPM > 0
 		if who := m.cast.byID[s.Node]; who != m.sc.liar && (m.sc.calm || !quiet) {
 			return fmt.Sprintf("nobody honest is slashed: n%d lost %s for %s", who, s.Amount, s.Cause)
 		}

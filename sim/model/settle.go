@@ -128,7 +128,7 @@ func settledOnce(m *model, w *world) string {
 	for _, p := range k.Settlement.Payments {
 		sum += p.Amount
 	}
-	if locked := k.Escrow.Alice + k.Escrow.Bob + k.Escrow.Pot; sum != locked || k.Phase != ledger.Closed {
+	if locked := k.Escrow.Alice + k.Escrow.Bob; sum != locked || k.Phase != ledger.Closed {
 		return fmt.Sprintf("a settlement pays what was locked: %d of %d", sum, locked)
 	}
 	key := lateKey{w.chain, w.pool}

@@ -1,0 +1,256 @@
+package ledger
+
+import (
+	"slices"
+
+	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
+)
+
+// This file is whose turn it is to execute, and how a turn ends without a result
+// (spec §6.4, §6.6).
+//
+// Words alone cost nobody anything. A member that cannot execute says so, and
+// loses its turn. A quorum that finds an executor silent takes its turn, and no
+// more. What costs money is what the chain has seen itself: no evidence in time
+// and no decline either, or silence after the evidence was found good. Since
+// evidence says that the executor has all files, that silence is nobody else's.
+
+// Declined is a member that executes no more in the present attempt.
+type Declined struct {
+	Decline task.Decline `cbor:"1,keyasint" json:"decline"`
+	Height  uint64       `cbor:"2,keyasint" json:"height"`
+	From    uint32       `cbor:"3,keyasint" json:"from"` // the first view that it counts for
+	Turn    bool         `cbor:"4,keyasint" json:"turn"` // it was its turn: only then it has tried
+}
+
+// MaxTurns bounds the turns of one attempt, those that are declined among them: a
+// bond must outlast them (spec §3.3).
+const MaxTurns = 32
+
+// enoughWithheld is how many members must have missed a file in their turns for
+// its owner to be blamed, if they do not hold most of the tickets.
+const enoughWithheld = 8
+
+// Why an executor was passed over.
+const (
+	FoundSilent    = "its committee found it silent"
+	RanOutOfTime   = "its enclave ran out of time"
+	WasAbsent      = "it showed no evidence in time"
+	WasFaulty      = "its evidence was faulty"
+	BroughtNothing = "it brought no result in time"
+)
+
+// ExecutorOf is whose turn a view is: the owner of the lowest ticket who had
+// neither declined nor been passed over when it began.
+func (c *Case) ExecutorOf(view uint32) (task.NodeID, bool) {
+	out := map[task.NodeID]bool{}
+	for _, p := range c.Passed {
+		out[p.Executor] = out[p.Executor] || p.Attempt == c.Attempt && p.View < view
+	}
+	for _, d := range c.Declined {
+		out[d.Decline.Node] = out[d.Decline.Node] || d.From <= view
+	}
+	for _, t := range c.Tickets() {
+		if id := task.NodeID(t.Node); !out[id] {
+			return id, true
+		}
+	}
+	return task.NodeID{}, false
+}
+
+// TurnOf is who executes in a view, if there is such a view: a ticket's owner,
+// within the chain's limit of views, which declined turns do not use up, and
+// somebody left to judge it.
+func (c *Case) TurnOf(view uint32) (task.NodeID, bool) {
+	executor, ok := c.ExecutorOf(view)
+	if !ok || view >= MaxTurns || c.passes(view) >= c.Params.MaxViews {
+		return task.NodeID{}, false
+	}
+	next := *c
+	next.View.Executor = executor
+	return executor, next.JudgeSeats() > 0
+}
+
+// passes counts the executors that this attempt has passed over before a view.
+func (c *Case) passes(view uint32) (n uint32) {
+	for _, p := range c.Passed {
+		if p.Attempt == c.Attempt && p.View < view {
+			n++
+		}
+	}
+	return n
+}
+
+// fetchBlocks is how long an executor may take to fetch the task's files.
+func (c *Case) fetchBlocks() uint64 {
+	size := c.Task.Input.Size + c.Function.Code.Size
+	if image := c.Function.Manifest.Image; image != nil {
+		size += image.Blob.Size
+	}
+	return c.Params.fetch(size)
+}
+
+// DeclineBy is the last block in which the present executor may decline.
+func (c *Case) DeclineBy() uint64 {
+	return c.View.StartedAt + c.Params.DeclineBlocks + c.fetchBlocks()
+}
+
+// GiveUpAt is the block with which an executor that lacks something has waited long
+// enough: its decline still comes in time. It is a block and no time of day, so a
+// slow chain on a busy machine leaves owners as much time as a fast one.
+func (c *Case) GiveUpAt() uint64 { return c.DeclineBy() - c.Params.DeclineBlocks/4 }
+
+// AttestBy is the block at whose end an executor that has shown nothing is absent.
+func (c *Case) AttestBy() uint64 {
+	return c.View.StartedAt + c.Params.AttestBlocks + c.fetchBlocks()
+}
+
+// HasShown says whether evidence of the present executor is on the chain, or a
+// quorum has committed to a word about some: or an executor whose evidence is
+// found faulty would leave its turn before that is on the chain.
+func (c *Case) HasShown() bool {
+	return len(c.View.Pre.Evidence) > 0 || c.View.Pre.ClosedAt != 0 || c.View.Canary != nil
+}
+
+// decline takes a member out of the order of executors. If it was its turn, the
+// next view begins at once.
+func (b *Block) decline(d task.Decline) error {
+	c, err := b.open(d.Task, d.Attempt)
+	if err != nil {
+		return err
+	}
+	m, turn := c.Member(d.Node), c.Phase >= Attesting && d.Node == c.View.Executor
+	switch {
+	case m == nil:
+		return task.Refuse("decline-malformed", "node %s is no member of this committee", d.Node.Short())
+	case len(c.TicketsOf(m)) == 0 || c.Phase >= Attesting && !c.Judges(d.Node) && !turn,
+		slices.ContainsFunc(c.Declined, func(o Declined) bool { return o.Decline.Node == d.Node }):
+		return task.Refuse("nothing-new", "node %s executes nothing in this attempt anyway", d.Node.Short())
+	case c.Phase < Electing || c.Phase > Running:
+		return task.Refuse("decline-late", "no executor is looked for in phase %s", c.Phase)
+	case turn && (c.HasShown() || c.Phase != Attesting || b.Height > c.DeclineBy()):
+		return task.Refuse("decline-late", "the executor has shown evidence, which says that it has the files; or its time to decline was over with block %d", c.DeclineBy())
+	}
+	if err := d.Check(m.Node.Peer); err != nil {
+		return err
+	}
+	was, from := c.Deadline, uint32(0)
+	if c.Phase > Electing {
+		from = c.View.Number + 1
+	}
+	c.Declined = append(c.Declined, Declined{Decline: d, Height: b.Height, From: from, Turn: turn})
+	b.saveCase(c, was, "node %s declines: %s", d.Node.Short(), d.Reason)
+	if !turn {
+		return nil
+	}
+	if o, ok := c.Withheld(); ok {
+		b.settle(c, o)
+		return nil
+	}
+	b.startView(c, c.View.Number+1, was)
+	return nil
+}
+
+// Withheld says whether an owner is to blame for a file that does not come: most
+// of the tickets of those who could execute, and more than one hand, or so many
+// members that they are not all liars, had their turn and missed it (spec §6.4.6).
+func (c *Case) Withheld() (Outcome, bool) {
+	var able uint32
+	for i := range c.Members {
+		if m := &c.Members[i]; m.Node.CanRun(c.Function.Manifest) {
+			able += m.Seats
+		}
+	}
+	missed := func(r task.DeclineReason) bool {
+		var seats, nodes uint32
+		for _, d := range c.Declined {
+			if d.Turn && d.Decline.Reason == r {
+				seats, nodes = seats+c.Member(d.Decline.Node).Seats, nodes+1
+			}
+		}
+		return nodes >= enoughWithheld || nodes > 1 && 2*seats > able
+	}
+	switch {
+	case missed(task.NoInput):
+		return InputWithheld, true
+	case missed(task.NoCode):
+		return CodeWithheld, true
+	}
+	return "", false
+}
+
+// nobodyLeft ends an attempt that has nobody whose turn it could be. Members that
+// were busy may not be tomorrow: they are no failure, and another committee may
+// find others.
+func (b *Block) nobodyLeft(c *Case) {
+	if c.Spent() {
+		b.nextAttempt(c, "nobody is left to execute: those with tickets have declined")
+		return
+	}
+	b.settle(c, c.Failure())
+}
+
+// Spent says whether an attempt has come to nothing for want of members that
+// would execute, and not by those who did.
+func (c *Case) Spent() bool {
+	busy := slices.ContainsFunc(c.Members, func(m Member) bool {
+		return m.Claim.Busy != nil && m.Node.CanRun(c.Function.Manifest)
+	})
+	return (busy || len(c.Declined) > 0) && c.passes(MaxTurns) < c.Params.MaxViews
+}
+
+// Failure is the outcome of a case whose executors have all failed.
+func (c *Case) Failure() Outcome {
+	last := slices.DeleteFunc(slices.Clone(c.Passed), func(p Pass) bool { return p.Attempt != c.Attempt })
+	if len(last) > 0 && !slices.ContainsFunc(last, func(p Pass) bool { return p.Why != RanOutOfTime }) {
+		return AllOutOfTime
+	}
+	return ExecutorsFailed
+}
+
+// skip passes over a silent executor on the word of n−f seats. That is a word and
+// no proof: so it counts late, only of one that has shown nothing, and slashes
+// nobody (spec §6.6).
+func (b *Block) skip(t task.Skip) error {
+	c, err := b.open(t.Task, t.Attempt)
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.Phase != Attesting || t.View != c.View.Number+1:
+		return task.Refuse("skip-stale", "the view is %d in phase %s", c.View.Number, c.Phase)
+	case c.HasShown():
+		return task.Refuse("skip-stale", "the executor is not silent: its evidence is on the chain")
+	case b.Height < c.SkipFrom():
+		return task.Refuse("skip-early", "the executor has until block %d before its committee can end its turn", c.SkipFrom())
+	}
+	if err := c.CheckSkip(t); err != nil {
+		return err
+	}
+	b.passOver(c, Pass{Why: FoundSilent})
+	return nil
+}
+
+// SkipFrom is the first block in which a quorum's word ends the present turn.
+func (c *Case) SkipFrom() uint64 { return c.View.StartedAt + c.Params.SkipBlocks }
+
+// CheckSkip verifies that n−f seats have found the executor before this view
+// silent.
+func (c *Case) CheckSkip(t task.Skip) error {
+	var seats uint32
+	seen := once{}
+	for _, s := range t.Votes {
+		m, v := c.Member(s.Vote.Node), s.Vote
+		if m == nil || v.Task != t.Task || v.Attempt != t.Attempt || v.View != t.View || !seen.first(v.Node) {
+			continue
+		}
+		if s.Signature.Verify(m.Node.Peer, v.Hash()) {
+			seats += m.Seats
+		}
+	}
+	if n := c.TotalSeats(); seats < sortition.Quorum(n) {
+		return task.Refuse("skip-weak", "%d of %d seats have gone on, a quorum is %d", seats, n, sortition.Quorum(n))
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package sim
+
+import (
+	"slices"
+
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/task"
+)
+
+// checkTurns: whoever declines, or is passed over by words, loses its turn and no
+// money. Words take no turn before their time, nor of one that has shown evidence.
+// Silence costs what the rules say, and nobody gets any of it (§6.4, §6.6).
+func (w *world) checkTurns(c *ledger.Case) {
+	for _, d := range c.Declined {
+		turn := d.From - 1
+		if d.Turn && w.paidFor(c, d.Decline.Node, c.Attempt, turn, ledger.Absent, ledger.Silence) {
+			w.violate("a decline costs nothing", "task %s: %s declined in view %d, and lost money", c.ID().Short(), w.name(d.Decline.Node), turn)
+		}
+		if d.Turn && c.View.Executor == d.Decline.Node && c.View.Number == turn && c.Phase != ledger.Closed && c.Phase != ledger.Posted {
+			w.violate("a declined turn is over", "task %s: it is still the turn of %s", c.ID().Short(), w.name(d.Decline.Node))
+		}
+	}
+	for _, p := range c.Passed {
+		if p.Why != ledger.FoundSilent {
+			continue
+		}
+		if w.paidFor(c, p.Executor, p.Attempt, p.View, ledger.Absent, ledger.Silence) {
+			w.violate("words cost nothing", "task %s: %s was passed over by words in view %d, and lost money", c.ID().Short(), w.name(p.Executor), p.View)
+		}
+		if len(p.Pre.Evidence) > 0 {
+			w.violate("words wait", "task %s: %s was passed over by words, with its evidence on the chain", c.ID().Short(), w.name(p.Executor))
+		}
+		began := w.facts.began[turn{c.ID(), p.Attempt, p.View}]
+		if p.Height < began+w.params.SkipBlocks {
+			w.violate("words wait", "task %s: %s was passed over by words in block %d; its turn had begun in block %d", c.ID().Short(), w.name(p.Executor), p.Height, began)
+		}
+	}
+	if c.Phase == ledger.Attesting {
+		key := turn{c.ID(), c.Attempt, c.View.Number}
+		if _, known := w.facts.began[key]; !known {
+			w.facts.began[key] = c.View.StartedAt
+		}
+	}
+	for _, s := range c.Slashes {
+		price, silence := map[ledger.Cause]task.Amount{ledger.Absent: w.params.Absent, ledger.Silence: w.params.Silence}[s.Cause]
+		if silence && (s.Amount > price || len(s.Rewards) > 0) {
+			w.violate("silence is burned", "task %s: %s lost %s for %s, of which others got %d parts", c.ID().Short(), w.name(s.Node), s.Amount, s.Cause, len(s.Rewards))
+		}
+	}
+	w.checkBlame(c)
+}
+
+// paidFor says whether a node has lost money for one of some causes in a view.
+func (w *world) paidFor(c *ledger.Case, id task.NodeID, attempt, view uint32, causes ...ledger.Cause) bool {
+	return slices.ContainsFunc(c.Slashes, func(s ledger.Slash) bool {
+		return s.Node == id && s.Attempt == attempt && s.View == view && s.Amount > 0 && slices.Contains(causes, s.Cause)
+	})
+}
+
+// checkBlame: where nothing fails, an owner that serves everyone is not blamed for
+// a file unless those who lie hold most of the tickets, or are many (§6.4.6).
+func (w *world) checkBlame(c *ledger.Case) {
+	if c.Settlement == nil || w.net.heals != 0 {
+		return
+	}
+	p, blamed := map[ledger.Outcome]*person{ledger.InputWithheld: w.alice, ledger.CodeWithheld: w.bob}[c.Settlement.Outcome]
+	if !blamed || p.withholds {
+		return
+	}
+	var lying, able, liars uint32
+	for _, m := range c.Members {
+		if !slices.Contains(m.Node.Runtimes, c.Function.Manifest.Runtime) {
+			continue
+		}
+		able += m.Seats
+		if w.byID[m.Claim.Node].liar != nil {
+			lying, liars = lying+m.Seats, liars+1
+		}
+	}
+	if 2*lying <= able && liars < 8 {
+		w.violate("an honest owner is not blamed", "task %s: %s, and %s serves everyone; %d of %d seats lie", c.ID().Short(), c.Settlement.Outcome, p.name, lying, able)
+	}
+}
+
+// checkDeclined: a decline is on the disk before it is sent (§6.4).
+func (w *world) checkDeclined(k *worker, d task.Decline) {
+	r := k.disk.records[d.Task]
+	if r == nil || !slices.ContainsFunc(r.declines, func(o task.Decline) bool { return o.Attempt == d.Attempt }) {
+		w.violate("a word is stored before it is said", "%s declines in task %s", k.name, d.Task.Short())
+	}
+}
