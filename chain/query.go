@@ -29,7 +29,8 @@ const maxAnswer = 64 << 20
 
 // Query answers from the last committed state, in canonical CBOR:
 //
-//	/params /meta                      the one record
+//	/params /meta /beacon              the one record
+//	/alike                             the stake by what machines are, whole
 //	/account/<hex>                     ledger.Account, zero for a stranger
 //	/node/<id> /function/<id>          the record, or an error
 //	/case/<id>                         the case, or an error; with prove, also the
@@ -135,6 +136,10 @@ func lookUp(r ledger.Reader, kind, name string, data []byte) (any, error) {
 		return r.Params(), nil
 	case "meta":
 		return r.Meta(), nil
+	case "beacon":
+		return r.Beacon(), nil
+	case "alike":
+		return r.Alike(), nil
 	case "nodes":
 		return r.Nodes(part), nil
 	case "functions":
@@ -192,6 +197,16 @@ func (c *Client) Params(ctx context.Context) (ledger.Params, error) {
 // Meta is the ledger's record of itself: supply, burned, open cases.
 func (c *Client) Meta(ctx context.Context) (ledger.Meta, error) {
 	return ask[ledger.Meta](ctx, c, "/meta", nil)
+}
+
+// Beacon is the latest, which registrations are over.
+func (c *Client) Beacon(ctx context.Context) (ledger.Beacon, error) {
+	return ask[ledger.Beacon](ctx, c, "/beacon", nil)
+}
+
+// Alike is the stake of all nodes by what their machines are.
+func (c *Client) Alike(ctx context.Context) ([]ledger.Alike, error) {
+	return ask[[]ledger.Alike](ctx, c, "/alike", nil)
 }
 
 // Account is zero for an address that was never paid.

@@ -118,16 +118,26 @@ func (b *Block) register(from task.Address, r task.Register) error {
 	if err := vrf.PublicKey(r.Node.VRF).Validate(); err != nil {
 		return task.Refuse("node-malformed", "VRF key: %v", err)
 	}
-	if !r.Possession.Verify(r.Node.Peer, task.RegistrationHash(b.Params.Chain, r.Node)) {
+	beacon, err := b.lateBeacon(r.Beacon)
+	if err != nil {
+		return err
+	}
+	bound := task.RegistrationHash(b.Params.Chain, r.Node, beacon)
+	if !r.Possession.Verify(r.Node.Peer, bound) {
 		return task.Refuse("no-possession", "the peer key has not signed this registration")
 	}
 	id := r.Node.ID()
 	n, known := load[NodeRecord](b.state, join(keyNode, id[:]))
-	owner := b.state.Get(join(keyChip, r.Node.TEE.Identity[:]))
-	if owner != nil && task.NodeID(owner) != id {
-		return task.Refuse("tee-taken", "the TEE %s belongs to node %s: one TEE, one node", r.Node.TEE.Identity.Short(), task.NodeID(owner).Short())
+	owner, owned := b.owner(r.Node.TEE)
+	var before NodeRecord
+	moves := owned && owner != id // from another node
+	if moves {
+		before, _ = load[NodeRecord](b.state, join(keyNode, owner[:]))
+		if err := b.occupied(before); err != nil {
+			return err
+		}
 	}
-	if !known && r.Bond < b.Params.MinBond {
+	if (!known || moves) && r.Bond < b.Params.MinBond {
 		return task.Refuse("bond-low", "a node bonds at least %s, this is %s", b.Params.MinBond, r.Bond)
 	}
 	if known && n.Node.TEE != r.Node.TEE {
@@ -139,14 +149,18 @@ func (b *Block) register(from task.Address, r task.Register) error {
 	if acct, _ := load[Account](b.state, join(keyAccount, from[:])); acct.Balance < r.Bond {
 		return task.Refuse("no-money", "%s holds %s, the bond is %s", from.Short(), acct.Balance, r.Bond) // before the appraisal, which costs more than the fee
 	}
-	if !known || len(r.Quote) > 0 {
-		p, err := attest.Enrol(r.Node.TEE, r.Quote, task.RegistrationHash(b.Params.Chain, r.Node), b.Params.Chain, b.time, b.Params.Reference)
+	n.Node = r.Node
+	if !known || moves || len(r.Quote) > 0 {
+		p, err := attest.Enrol(r.Node.TEE, r.Quote, bound, b.Params.Chain, b.time, b.Params.Reference)
 		if err != nil {
 			return err
 		}
-		n.Profile = p
+		b.classify(&n, p)
+		b.shown(&n)
 	}
-	n.Node = r.Node
+	if moves {
+		b.inherit(&n, before)
+	}
 	b.state.Set(join(keyChip, r.Node.TEE.Identity[:]), id[:])
 	save(b.state, join(keyNode, id[:]), n)
 	if r.Bond == 0 {
@@ -164,12 +178,21 @@ func (b *Block) bond(from task.Address, t task.Bond) error {
 	if n.JailedUntil > b.Height {
 		return jailed(n)
 	}
+	if owner, owned := b.owner(n.Node.TEE); !owned || owner != t.Node {
+		return task.Refuse("tee-gone", "the TEE of node %s is another node's now", t.Node.Short())
+	}
+	if n.Lapsed {
+		return task.Refuse("node-lapsed", "node %s has not shown its machine for %d blocks, and draws no more", t.Node.Short(), b.Params.RenewBlocks).
+			WithNext("start prytany node on that machine, which shows it")
+	}
+	if sum, ok := n.Bond.Add(t.Amount); !ok || sum < b.Params.MinBond {
+		return task.Refuse("bond-low", "a node bonds at least %s, this makes %s", b.Params.MinBond, sum)
+	}
 	if err := b.debit(from, t.Amount); err != nil {
 		return err
 	}
 	n.Bond += t.Amount
-	n.setStake(b.epoch())
-	b.meta.addStake(b.epoch(), b.epoch()+activationEpochs, t.Amount, 0)
+	b.restake(&n)
 	save(b.state, join(keyNode, t.Node[:]), n)
 	return nil
 }
@@ -193,8 +216,7 @@ func (b *Block) unbond(from task.Address, t task.Bond) error {
 		return task.Refuse("unbonding-full", "16 withdrawals are under way; wait for the first")
 	}
 	n.Bond = rest
-	n.setStake(b.epoch())
-	b.meta.addStake(b.epoch(), b.epoch()+activationEpochs, 0, t.Amount)
+	b.restake(&n)
 	due := b.Height + b.Params.UnbondBlocks
 	n.Unbonding = append(n.Unbonding, Unbonding{Height: due, Amount: t.Amount})
 	b.state.Set(unbondKey(due, t.Node), nil)
@@ -317,14 +339,24 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if b.meta.Open >= b.Params.MaxOpen {
 		return refuse("chain-full", "%d tasks are open, the most this chain takes; try again later", b.meta.Open)
 	}
+	if err := b.narrow(p.Policy, f.Function.Manifest); err != nil {
+		return Escrow{}, f, err.WithMoney("nothing is locked; the account still holds %s", acct.Balance)
+	}
+	room, ok3 := b.Params.Room(*t.Body.Post, f.Function, b.Params.Load(b.meta.Open))
+	if p.MaxLoad > 0 && room.Load > p.MaxLoad {
+		return Escrow{}, f, task.Refuse("room-dear", "%d of at most %d tasks are open, so room costs %d times the usual price: %s for the posting and up to %s of rent; the task takes %d times at the most",
+			b.meta.Open, b.Params.MaxOpen, room.Load, room.Fee, room.Locked, p.MaxLoad).
+			WithMoney("nothing is locked; the account still holds %s", acct.Balance).WithNext("--max-load %d, or try later", room.Load)
+	}
 	gas, alice, ok := locks(p, f.Function)
-	need, ok2 := alice.Add(b.Params.PostingFee)
-	if !ok || !ok2 {
+	need, ok2 := task.Sum(alice, room.Fee, room.Locked)
+	if !ok || !ok2 || !ok3 {
 		return refuse("amount-overflow", "gas limit × price + fees is over 2^64-1 base units")
 	}
 	if acct.Balance < need {
-		return refuse("escrow-low", "the task locks %s (gas %s, committee %s, royalty %s, posting %s); the account holds %s",
-			need, gas, p.Fee, f.Function.Manifest.Royalty, b.Params.PostingFee, acct.Balance)
+		return Escrow{}, f, task.Refuse("escrow-low", "the task locks %s (gas %s, committee %s, royalty %s, posting %s, rent up to %s, at %d times the usual price of room); the account holds %s",
+			need, gas, p.Fee, f.Function.Manifest.Royalty, room.Fee, room.Locked, room.Load, acct.Balance).
+			WithMoney("nothing is locked; the account still holds %s", acct.Balance).WithNext("%s", cheaper(room))
 	}
 	if stake := alice - p.Fee; stake > b.Params.Cap(p.Seats) {
 		return refuse("value-over-cap", "gas and royalty of %s are more than %d seats can answer for, %s; ask for more seats", stake, p.Seats, b.Params.Cap(p.Seats))
@@ -333,7 +365,33 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if !ok || f.Bond < bob {
 		return refuse("function-bond-low", "the function's free bond is %s; this task needs %s of it, in case Bob releases no key", f.Bond, bob)
 	}
-	return Escrow{Alice: alice, Bob: bob}, f, nil
+	return Escrow{Alice: alice, Bob: bob, Room: room.Locked}, f, nil
+}
+
+// cheaper is what to do about a task that the account cannot pay.
+func cheaper(r Room) string {
+	if r.Load > 1 {
+		return "try later, when fewer tasks are open and room is cheaper, or a lower --gas or --fee"
+	}
+	return "a lower --gas or --fee"
+}
+
+// narrow refuses a policy that too little of the present stake meets: a few who own
+// all the machines that a task asks for would judge each other.
+func (b *Block) narrow(p task.Policy, m task.Manifest) *task.Error {
+	epoch := b.epoch()
+	return CheckSuited(Suited(Reader{b.state}.Alike(), p, m, b.Params.Reference, epoch), b.meta.TotalStake(epoch), m)
+}
+
+// CheckSuited says whether a policy that suits so much of all stake is wide enough
+// for a function. Nil if so.
+func CheckSuited(has, all task.Amount, m task.Manifest) *task.Error {
+	need, _ := all.MulDiv(m.Suited(), million)
+	if has >= need {
+		return nil
+	}
+	return task.Refuse("policy-narrow", "machines that the task's policy asks for have %s of the %s of all stake; the function wants tasks that %s can work for", has, all, need).
+		WithNext("ask for less: --kind, --measurement, --tier, --min-tcb; or the function's owner lowers suited_share in its manifest")
 }
 
 // CheckRequest says whether a function takes what a task asks of it, and a task
@@ -380,10 +438,12 @@ func (b *Block) post(t task.Tx) error {
 		return err
 	}
 	id := t.Body.Post.ID()
-	if err := b.debit(t.From, escrow.Alice+b.Params.PostingFee); err != nil {
+	room, _ := b.Params.Room(*t.Body.Post, f.Function, b.Params.Load(b.meta.Open)) // as quoted
+	if err := b.debit(t.From, escrow.Alice+escrow.Room+room.Fee); err != nil {
 		return err
 	}
 	b.meta.Pool += b.Params.PostingFee
+	b.meta.Burned += room.Fee - b.Params.PostingFee
 	b.meta.Open++
 	f.Bond -= escrow.Bob
 	save(b.state, join(keyFunction, t.Body.Post.Function[:]), f)

@@ -108,6 +108,7 @@ func (b *Block) Begin(proposer []byte, proof *vrf.Proof, time int64) error {
 	}
 	b.beacon = task.H(task.TagBeacon, beta[:])
 	save(b.state, []byte(keyBeacon), b.beacon)
+	b.keepBeacon()
 	for _, c := range b.due() {
 		switch {
 		case c.Phase == Posted:
@@ -140,6 +141,7 @@ func (b *Block) End() []Event {
 	for _, c := range b.due() {
 		b.expire(c)
 	}
+	b.lapse()
 	b.payUnbonded()
 	save(b.state, []byte(keyMeta), b.meta)
 	b.state.Flush()

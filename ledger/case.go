@@ -117,7 +117,8 @@ type Pass struct {
 // keeps the figures, from which anyone can repeat the settlement.
 type Escrow struct {
 	Alice task.Amount `cbor:"1,keyasint" json:"alice"`
-	Bob   task.Amount `cbor:"2,keyasint" json:"bob"` // from the function's bond
+	Bob   task.Amount `cbor:"2,keyasint" json:"bob"`  // from the function's bond
+	Room  task.Amount `cbor:"3,keyasint" json:"room"` // Alice's as well: the rent of the longest that the task can be open
 }
 
 // Entry is a line of the case's history.
@@ -239,48 +240,84 @@ func (c *Case) committedSeats(r task.Round) (n uint32) {
 }
 
 // Tally counts the verifiers' revealed seats for one evidence. Of those that
-// say OK, no more count for each kind of TEE than the task's policy lets one
-// kind have of a quorum (spec §7.5).
+// say OK, no more count than the task's policy lets one kind of TEE, and one
+// operator, have of a quorum (spec §7.5).
 func (c *Case) Tally(r task.Round, reveals []task.Reveal) (ok, fault uint32) {
 	digest := task.H(task.TagEvidence, c.Round(r).Evidence)
-	most, kinds := c.kindCap(), map[string]uint32{}
+	agreed := newMix(c)
 	for _, v := range reveals {
 		m := c.Member(v.Node)
 		switch {
 		case !c.Judges(v.Node) || len(c.Round(r).Evidence) == 0:
 		case v.Verdict == task.OK && v.Evidence == digest:
-			counts := min(m.Seats, most-kinds[m.Node.TEE.Kind])
-			kinds[m.Node.TEE.Kind] += counts
-			ok += counts
+			agreed.add(m)
 		case v.Verdict == task.Fault:
 			fault += m.Seats
 		}
 	}
-	return ok, fault
+	return agreed.seats(), fault
 }
 
-// kindCap is how many seats of a quorum one kind of TEE may have.
-func (c *Case) kindCap() uint32 {
-	quorum := sortition.Quorum(c.JudgeSeats())
-	if c.Task.Policy.MaxKindPPM == 0 {
-		return max(quorum, c.TotalSeats())
-	}
-	return uint32(uint64(quorum) * c.Task.Policy.MaxKindPPM / million)
-}
-
-// canAgree says whether the judges are of kinds enough for a quorum.
+// canAgree says whether the judges are of kinds, and operators, enough for a
+// quorum.
 func (c *Case) canAgree() bool {
-	kinds := map[string]uint32{}
-	for _, m := range c.Members {
-		if c.Judges(m.Claim.Node) {
-			kinds[m.Node.TEE.Kind] += m.Seats
+	all := newMix(c)
+	for i := range c.Members {
+		if m := &c.Members[i]; c.Judges(m.Claim.Node) {
+			all.add(m)
 		}
 	}
-	var ok uint32
-	for _, seats := range kinds {
-		ok += min(seats, c.kindCap())
+	return all.seats() >= sortition.Quorum(c.JudgeSeats())
+}
+
+// mix counts seats that agree, by kind of TEE and by operator.
+type mix struct {
+	policy    task.Policy
+	quorum    uint32
+	executors task.Address // the operator of the executor
+	all       uint32
+	kinds     map[string]uint32
+	operators map[task.Address]uint32
+}
+
+func newMix(c *Case) *mix {
+	x := &mix{policy: c.Task.Policy, quorum: sortition.Quorum(c.JudgeSeats()), kinds: map[string]uint32{}, operators: map[task.Address]uint32{}}
+	if m := c.Member(c.View.Executor); m != nil {
+		x.executors = m.Node.Operator
 	}
-	return ok >= sortition.Quorum(c.JudgeSeats())
+	return x
+}
+
+func (x *mix) add(m *Member) {
+	x.all += m.Seats
+	x.kinds[m.Node.TEE.Kind] += m.Seats
+	if m.Node.Operator != x.executors {
+		x.operators[m.Node.Operator] += m.Seats
+	}
+}
+
+// seats is how many of them count: each limit is held on its own, so that the sum
+// does not depend on who speaks first.
+func (x *mix) seats() uint32 {
+	n := x.all
+	if most := x.policy.MaxKindPPM; most > 0 {
+		n = min(n, atMost(x.kinds, partOf(x.quorum, most)))
+	}
+	if most := x.policy.MaxOperatorPPM; most > 0 {
+		n = min(n, atMost(x.operators, partOf(x.quorum, most)))
+	}
+	return n
+}
+
+// partOf is a share of a quorum, rounded down.
+func partOf(quorum uint32, ppm uint64) uint32 { return uint32(uint64(quorum) * ppm / million) }
+
+// atMost adds up what each has, of none more than most.
+func atMost[K comparable](seats map[K]uint32, most uint32) (n uint32) {
+	for _, s := range seats {
+		n += min(s, most)
+	}
+	return n
 }
 
 // CheckShowing says whether the present executor has signed this evidence.

@@ -58,6 +58,8 @@ func (e Economics) check(p Params) error {
 	switch n := task.Amount(e.Committee); {
 	case e.Absent == 0 || e.Silence < e.Absent:
 		return fmt.Errorf("genesis: absent must cost something, and silence at least as much: or evidence would be shown only to be silent after it (spec §10.6)")
+	case e.Silence < p.silentRent():
+		return fmt.Errorf("genesis: silence must cost at least %s, the rent of a view on a chain that is nearly full: or silence would cost others more than who is silent (spec §10.6)", p.silentRent())
 	case p.MinBond < e.Silence:
 		return fmt.Errorf("genesis: min_bond %s is less than the %s that a silent executor loses", p.MinBond, e.Silence)
 	case n == 0 || n > task.MaxSeats || e.JailMisses == 0 || e.DisputeBlocks == 0 || e.DisputeBlocks > 1<<40 || e.JailBlocks > 1<<40:

@@ -276,9 +276,19 @@ func TestNoPolicyIsATrap(t *testing.T) {
 			p.Reference.Measurements = []task.Hash{measurement, other}
 			p.Reference.Kinds = []attest.Kind{attest.Nitro}
 		})
-		w.publish()
+		f := w.function()
+		f.Manifest.SuitedPPM = 1 // Bob takes tasks for which hardly anybody can work, but not for nobody
+		w.fn = f.ID()
+		w.must("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}})
 		tk := w.task()
 		change(&tk.Policy)
+		if err := w.send("alice", task.Body{Post: &tk}); task.CodeOf(err) != "policy-narrow" {
+			t.Errorf("%s: a task for nobody: %v", name, err)
+		}
+		rare := NodeRecord{Node: newWorker("rare").node, Stakes: []Stake{{Amount: task.PRY}}}
+		rare.Node.TEE.Kind = string(attest.Nitro)
+		w.block.classify(&rare, attest.Profile{Tier: task.TierConfidential, Measurement: other, TCB: ^uint64(0)})
+		tk.Nonce++
 		w.id = tk.ID()
 		w.must("alice", task.Body{Post: &tk})
 		w.next()
@@ -377,9 +387,9 @@ func TestRegistrationShowsTheMachine(t *testing.T) {
 	owner, thief := newWorker("owner"), newWorker("carol")
 	w.keys["owner"] = seedKey("owner")
 	w.must("alice", task.Body{Transfer: &task.Transfer{To: owner.node.Operator, Amount: 300 * task.PRY}})
-	mine := owner.enrol(100 * task.PRY)
+	mine := w.enrol(owner, 100*task.PRY)
 	thief.node.TEE = owner.node.TEE // read from the owner's transaction on its way
-	theirs := thief.enrol(100 * task.PRY)
+	theirs := w.enrol(thief, 100*task.PRY)
 	for name, row := range map[string]struct {
 		change func(*task.Register)
 		want   string
@@ -393,7 +403,7 @@ func TestRegistrationShowsTheMachine(t *testing.T) {
 	} {
 		r := *theirs
 		row.change(&r)
-		r.Possession = task.Sign(thief.peer, task.RegistrationHash("test", r.Node))
+		r.Possession = task.Sign(thief.peer, w.registration(r.Node))
 		if err := w.send("carol", task.Body{Register: &r}); task.CodeOf(err) != row.want {
 			t.Errorf("%s: %v, want %s", name, err, row.want)
 		}
@@ -408,7 +418,7 @@ func TestRegistrationShowsTheMachine(t *testing.T) {
 		attest.DebugEnclave:     {Chip: owner.chip, Measurement: measurement, Debug: true},
 	} {
 		r := *mine
-		r.Quote, _ = bad.Quoter().Quote(task.RegistrationHash("test", r.Node))
+		r.Quote, _ = bad.Quoter().Quote(w.registration(r.Node))
 		if err := w.send("owner", task.Body{Register: &r}); task.CodeOf(err) != name {
 			t.Errorf("%v, want %s", err, name)
 		}
@@ -420,7 +430,7 @@ func TestRegistrationShowsTheMachine(t *testing.T) {
 	}
 	// Where only the address is new it need not show it again; as it is updated, it does.
 	owner.node.Addr = "/memory/moved"
-	moved := owner.enrol(0)
+	moved := w.enrol(owner, 0)
 	moved.Quote = nil
 	w.must("owner", task.Body{Register: moved})
 	if rec, _ := w.state().Node(owner.node.ID()); rec.Profile != owner.platform().Profile() || rec.Node.Addr != "/memory/moved" {
@@ -428,7 +438,7 @@ func TestRegistrationShowsTheMachine(t *testing.T) {
 	}
 	updated := owner.platform()
 	updated.TCB = 7
-	moved.Quote, _ = updated.Quoter().Quote(task.RegistrationHash("test", owner.node))
+	moved.Quote, _ = updated.Quoter().Quote(w.registration(owner.node))
 	w.must("owner", task.Body{Register: moved})
 	if rec, _ := w.state().Node(owner.node.ID()); rec.Profile.TCB != 7 {
 		t.Errorf("updated: %+v", rec.Profile)

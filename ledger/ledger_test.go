@@ -168,7 +168,7 @@ func TestOneTEEOneNode(t *testing.T) {
 		break
 	}
 	w.must("alice", task.Body{Transfer: &task.Transfer{To: thief.node.Operator, Amount: 500 * task.PRY}})
-	if err := w.send("thief", task.Body{Register: thief.enrol(200 * task.PRY)}); task.CodeOf(err) != "tee-taken" {
+	if err := w.send("thief", task.Body{Register: w.enrol(thief, 200*task.PRY)}); task.CodeOf(err) != "tee-taken" {
 		t.Errorf("%v", err)
 	}
 }

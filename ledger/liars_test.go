@@ -796,7 +796,7 @@ func TestSlashesOfStrangersEnd(t *testing.T) {
 	stranger := newWorker("stranger")
 	w.keys["stranger"] = seedKey("stranger")
 	w.must("carol", task.Body{Transfer: &task.Transfer{To: stranger.node.Operator, Amount: 300 * task.PRY}})
-	w.must("stranger", task.Body{Register: stranger.enrol(100 * task.PRY)})
+	w.must("stranger", task.Body{Register: w.enrol(stranger, 100*task.PRY)})
 	var two []task.Commitment
 	for i := range 2 {
 		k := task.Commitment{Ballot: w.c().Ballot(task.PreRun), Node: stranger.node.ID(), Digest: task.Hash{byte(i)}}

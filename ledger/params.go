@@ -40,6 +40,12 @@ type Params struct {
 	FetchFloor uint64 `cbor:"40,keyasint" json:"fetch_floor"`
 	// SkipBlocks is how long a turn lasts before a quorum's word can end it.
 	SkipBlocks uint64 `cbor:"41,keyasint" json:"skip_blocks"`
+	// Rent is the usual price of a block in which a task is open (spec §10.1).
+	Rent task.Amount `cbor:"42,keyasint" json:"rent"`
+	// A registration's quote is over a beacon of the last FreshBlocks, and is
+	// renewed within RenewBlocks (spec §3.1).
+	FreshBlocks uint64 `cbor:"43,keyasint" json:"fresh_blocks"`
+	RenewBlocks uint64 `cbor:"44,keyasint" json:"renew_blocks"`
 }
 
 const million = 1_000_000
@@ -53,6 +59,7 @@ func Embedded(chain string) Params {
 		MinBond: 100 * task.PRY, TxFee: 100, PostingFee: 40_000,
 		FixedPPM: 100_000, DeclineBlocks: 40, SkipBlocks: 60,
 		Economics: Default(20_000), GasFloor: 100_000, CodeFloor: 500, FetchFloor: 20_000,
+		Rent: 2, FreshBlocks: 400, RenewBlocks: 40_000,
 	}
 }
 
@@ -68,6 +75,7 @@ func (p Params) Check() error {
 		{"max_views", uint64(p.MaxViews)}, {"max_open", p.MaxOpen}, {"min_bond", uint64(p.MinBond)},
 		{"gas_floor", p.GasFloor}, {"code_floor", p.CodeFloor}, {"fetch_floor", p.FetchFloor},
 		{"decline_blocks", p.DeclineBlocks}, {"skip_blocks", p.SkipBlocks},
+		{"fresh_blocks", p.FreshBlocks}, {"renew_blocks", p.RenewBlocks},
 	} {
 		if n.value == 0 || n.value > 1<<40 {
 			return fmt.Errorf("genesis: %s is %d, want 1 to 2^40", n.name, n.value)
@@ -75,6 +83,15 @@ func (p Params) Check() error {
 	}
 	if p.Chain == "" || len(p.Chain) > 48 {
 		return fmt.Errorf("genesis: chain id missing or over 48 bytes")
+	}
+	if p.MaxAttempts > 1024 || p.MaxViews > 1024 {
+		return fmt.Errorf("genesis: max_attempts or max_views is over 1024")
+	}
+	if p.Rent > 1<<40 || p.PostingFee > 1<<40 {
+		return fmt.Errorf("genesis: rent or posting_fee is over 2^40 base units")
+	}
+	if p.RenewBlocks <= p.FreshBlocks {
+		return fmt.Errorf("genesis: renew_blocks %d must be longer than fresh_blocks, %d: or no quote would be fresh when it is due", p.RenewBlocks, p.FreshBlocks)
 	}
 	if p.FixedPPM > million {
 		return fmt.Errorf("genesis: a share is over a million parts per million")
@@ -102,11 +119,10 @@ func (p Params) Deposit(f task.Function) task.Amount {
 
 // window is the longest that a node can owe something, from its unbonding on, if
 // a run may last so many blocks and its files come in so many: two epochs in which
-// it still draws, the turns that are declined, every view with each round of
-// verdicts twice, for the canary, then the review and the dispute.
+// it still draws, the turns that are declined, every view, then the review and the
+// dispute.
 func (p Params) window(run, fetch uint64) uint64 {
-	view := 2*(p.AttestBlocks+p.CommitBlocks) + fetch + p.ReleaseBlocks + run + p.RunGraceBlocks
-	return activationEpochs*p.EpochBlocks + lastClaims*p.ClaimBlocks + MaxTurns*(p.DeclineBlocks+fetch) + uint64(p.MaxViews)*view + p.ReviewBlocks + p.DisputeBlocks
+	return activationEpochs*p.EpochBlocks + p.attempt(run, fetch) + p.ReviewBlocks + p.DisputeBlocks
 }
 
 // fetch is how many blocks the files of a task may take to come.
@@ -117,10 +133,7 @@ func (p Params) fetch(bytes uint64) uint64 { return p.Blocks(ceil(bytes, p.Fetch
 // come to the gas limit before the wall limit, which is the machine's affair and
 // pays nobody (ADR 0030). Too much: a bond must outlast what it answers for.
 func (p Params) CheckFunction(f task.Function) error {
-	l, size := f.Manifest.Limits, f.Code.Size
-	if f.Manifest.Image != nil {
-		size += f.Manifest.Image.Blob.Size
-	}
+	l, size := f.Manifest.Limits, f.Size()
 	need, wraps := bits.Add64(ceil(l.Gas, p.GasFloor), ceil(size, p.CodeFloor), 0)
 	if wraps > 0 || l.WallMillis < need {
 		return task.Refuse("wall-short", "%d gas and %d bytes of code can take an honest machine %d ms; the wall limit is %d ms, and executors would work for nothing", l.Gas, size, need, l.WallMillis).
@@ -176,7 +189,7 @@ func Init(s Store, g Genesis) error {
 		return err
 	}
 	o := newOverlay(s)
-	meta := Meta{}
+	b, meta := &Block{Params: g.Params, state: o}, Meta{}
 	total := func(a task.Amount) error {
 		var ok bool
 		if meta.Supply, ok = meta.Supply.Add(a); !ok {
@@ -210,18 +223,23 @@ func Init(s Store, g Genesis) error {
 			return fmt.Errorf("genesis: node %s: VRF key: %w", id.Short(), err)
 		}
 		o.Set(chip, id[:])
-		save(o, join(keyNode, id[:]), NodeRecord{Node: f.Node, Profile: f.Profile, Bond: f.Bond, Stakes: []Stake{{Epoch: 0, Amount: f.Bond}}})
+		n := NodeRecord{Node: f.Node, Bond: f.Bond, Stakes: []Stake{{Epoch: 0, Amount: f.Bond}}}
+		b.classify(&n, f.Profile)
+		b.shown(&n)
+		save(o, join(keyNode, id[:]), n)
 		if err := total(f.Bond); err != nil {
 			return err
 		}
-		meta.addStake(0, 0, f.Bond, 0)
+		meta.Stakes.add(0, 0, f.Bond, 0)
 	}
 	for _, v := range g.Validators {
 		save(o, join(keyValidator, v.Address), v)
 	}
 	save(o, []byte(keyParams), g.Params)
 	save(o, []byte(keyMeta), meta)
-	save(o, []byte(keyBeacon), task.H(task.TagBeacon, []byte(g.Params.Chain)))
+	first := FirstBeacon(g.Params.Chain)
+	save(o, []byte(keyBeacon), first)
+	o.Set(join(keyRecent, task.U64(0)), first[:])
 	o.Flush()
 	return nil
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/prytany/prytany/task"
@@ -89,5 +90,76 @@ func TestExecutorsHaveTheRuntime(t *testing.T) {
 	c.Function.Manifest.Runtime, c.Function.Manifest.Arch = task.RuntimeOCI, "riscv64"
 	if _, ok := c.ExecutorOf(0); ok {
 		t.Error("somebody runs code for another processor")
+	}
+}
+
+// No more of a quorum than the policy's share comes from one operator, and nothing
+// from the executor's own: who judges is in other hands (spec §7.5).
+func TestOneOperatorIsNoQuorum(t *testing.T) {
+	evidence := []byte("evidence")
+	for _, row := range []struct {
+		name      string
+		operators string // of nine verifiers; x is the executor's
+		kinds     string
+		operator  uint64 // of a quorum, in parts per million
+		kind      uint64
+		wantOK    uint32
+	}{
+		{"no rule", "aaaaaaaaa", "kkkkkkkkk", 0, 0, 9},
+		{"one hand", "aaaaaaaaa", "kkkkkkkkk", 500_000, 0, 3},
+		{"two hands", "aaaaaabbb", "kkkkkkkkk", 500_000, 0, 6},
+		{"two hands and a wide share", "aaaaaabbb", "kkkkkkkkk", 600_000, 0, 7},
+		{"three hands", "aaabbbccc", "kkkkkkkkk", 500_000, 0, 9},
+		{"the executor's own do not count", "xxxaaabbb", "kkkkkkkkk", 1_000_000, 0, 6},
+		{"all are the executor's", "xxxxxxxxx", "kkkkkkkkk", 1_000_000, 0, 0},
+		{"without the rule they do", "xxxxxxxxx", "kkkkkkkkk", 0, 0, 9},
+		{"the lesser of two limits", "aaabbbccc", "kkkkkkkkk", 500_000, 500_000, 3},
+		{"the same the other way", "aaaaaaaaa", "kkkmmmnnn", 500_000, 500_000, 3},
+	} {
+		c := &Case{Task: task.Task{Policy: task.Policy{MaxKindPPM: row.kind, MaxOperatorPPM: row.operator}}}
+		c.View.Executor = task.NodeID{255}
+		c.View.Pre.Evidence = evidence
+		c.Members = []Member{{Node: task.Node{Operator: task.Address{'x'}}, Claim: task.Claim{Node: c.View.Executor}, Seats: 3}}
+		var all []task.Reveal
+		for i := range row.operators {
+			id := task.NodeID{byte(i + 1)}
+			n := task.Node{Operator: task.Address{row.operators[i]}, TEE: task.TEE{Kind: row.kinds[i : i+1]}}
+			c.Members = append(c.Members, Member{Node: n, Claim: task.Claim{Node: id}, Seats: 1})
+			all = append(all, task.Reveal{Node: id, Verdict: task.OK, Evidence: task.H(task.TagEvidence, evidence)})
+		}
+		if ok, _ := c.Tally(task.PreRun, all); ok != row.wantOK { // of 9 judging seats a quorum is 7
+			t.Errorf("%s: %d seats count, want %d", row.name, ok, row.wantOK)
+		}
+		slices.Reverse(all)
+		if ok, _ := c.Tally(task.PreRun, all); ok != row.wantOK {
+			t.Errorf("%s, in another order: %d seats count, want %d", row.name, ok, row.wantOK)
+		}
+		if c.canAgree() != (row.wantOK >= 7) {
+			t.Errorf("%s: can agree: %t", row.name, c.canAgree())
+		}
+	}
+}
+
+// Nobody works for a committee of too few operators: there is none, and the task
+// ends with nobody slashed.
+func TestTooFewOperatorsAreNoCommittee(t *testing.T) {
+	w := newWorld(t, 9)
+	w.publish()
+	for most, want := range map[uint64]Phase{1: Closed, 500_000: Attesting} {
+		tk := w.task()
+		tk.Policy.MaxOperatorPPM = most
+		tk.Seats, tk.Fee = 25, 3*task.PRY
+		w.id = tk.ID()
+		w.must("alice", task.Body{Post: &tk})
+		w.next()
+		for w.c().Phase < Attesting {
+			if c := w.c(); c.Phase == Electing && len(c.Members) == 0 {
+				w.must("carol", task.Body{Claims: &task.Claims{Claims: w.allClaims()}})
+			}
+			w.next()
+		}
+		if c := w.c(); c.Phase != want || len(c.Slashes)+len(c.Passed) != 0 {
+			t.Errorf("%d ppm of one operator: %s, %d slashes: %v", most, c.Phase, len(c.Slashes), c.History)
+		}
 	}
 }

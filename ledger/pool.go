@@ -64,8 +64,9 @@ func (b *Block) Cost(tx task.VerifiedTx) (cost task.Amount, ok bool) {
 	case body.Post != nil:
 		f, _ := load[FunctionRecord](b.state, join(keyFunction, body.Post.Function[:]))
 		_, alice, fits := locks(*body.Post, f.Function)
-		cost, ok = task.Sum(fee, alice, b.Params.PostingFee)
-		return cost, ok && fits
+		room, fits2 := b.Params.Room(*body.Post, f.Function, b.Params.Load(b.meta.Open))
+		cost, ok = task.Sum(fee, alice, room.Fee, room.Locked)
+		return cost, ok && fits && fits2
 	}
 	return fee, true
 }

@@ -55,7 +55,7 @@ func TestCostIsWhatIsTaken(t *testing.T) {
 		refused bool
 	}{
 		"transfer": {"carol", task.Body{Transfer: &task.Transfer{To: task.Address{1}, Amount: 7}}, false},
-		"register": {"stranger", task.Body{Register: stranger.enrol(100 * task.PRY)}, false},
+		"register": {"stranger", task.Body{Register: w.enrol(stranger, 100*task.PRY)}, false},
 		"bond":     {"carol", task.Body{Bond: &task.Bond{Node: w.someNode(), Amount: 11}}, false},
 		"publish":  {"bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}}, false},
 		"post":     {"alice", task.Body{Post: &tk}, false},

@@ -147,7 +147,7 @@ func (r Reader) Held() task.Amount {
 	}
 	for _, c := range listed[Case](r.s, []byte(keyCase), Whole) {
 		if c.Phase != Closed {
-			held += c.Escrow.Alice + c.Escrow.Bob
+			held += c.Escrow.Alice + c.Escrow.Bob + c.Escrow.Room
 		}
 	}
 	return held

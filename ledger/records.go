@@ -27,6 +27,12 @@ type NodeRecord struct {
 	Counts      map[Cause]uint64 `cbor:"7,keyasint" json:"counts"` // by cause (spec §10.9)
 	Lost        task.Amount      `cbor:"8,keyasint" json:"lost"`   // of its bond, so far
 	Profile     attest.Profile   `cbor:"9,keyasint" json:"profile"`
+	Class       attest.Profile   `cbor:"10,keyasint" json:"class"` // under which its stake is counted by policies
+	// Renew is the height at which it must have shown its machine again, 0 for
+	// never more; Lapsed says that it has not, and is out of the draw.
+	Renew  uint64      `cbor:"11,keyasint" json:"renew"`
+	Lapsed bool        `cbor:"12,keyasint" json:"lapsed"`
+	Before task.NodeID `cbor:"13,keyasint" json:"before"` // whose machine and record it took over; zero for nobody's
 }
 
 // Stake says what counts in the draw from an epoch on.
@@ -56,12 +62,12 @@ func (n NodeRecord) StakeAt(epoch uint64) task.Amount {
 	return a
 }
 
-// setStake lets the present bond count from a later epoch on and forgets what
-// no open draw can ask for any more.
-func (n *NodeRecord) setStake(now uint64) {
+// setStake lets an amount count from a later epoch on and forgets what no open
+// draw can ask for any more.
+func (n *NodeRecord) setStake(now uint64, amount task.Amount) {
 	from := now + activationEpochs
 	n.Stakes = slices.DeleteFunc(n.Stakes, func(s Stake) bool { return s.Epoch == from })
-	n.Stakes = append(n.Stakes, Stake{Epoch: from, Amount: n.Bond})
+	n.Stakes = append(n.Stakes, Stake{Epoch: from, Amount: amount})
 	for len(n.Stakes) > 1 && n.Stakes[1].Epoch+activationEpochs <= now {
 		n.Stakes = n.Stakes[1:]
 	}
@@ -149,46 +155,13 @@ func (b *Block) logChange(of task.Hash, what Change) {
 
 // Meta is what the ledger keeps of itself.
 type Meta struct {
-	Supply task.Amount   `cbor:"1,keyasint" json:"supply"`
-	Burned task.Amount   `cbor:"2,keyasint" json:"burned"`
-	Open   uint64        `cbor:"3,keyasint" json:"open"` // cases not yet closed
-	Stakes []StakeChange `cbor:"4,keyasint" json:"stakes"`
-	Pool   task.Amount   `cbor:"5,keyasint" json:"pool"` // posting fees, for the canaries' bonus
-	Logged uint64        `cbor:"6,keyasint" json:"logged"`
+	Supply task.Amount `cbor:"1,keyasint" json:"supply"`
+	Burned task.Amount `cbor:"2,keyasint" json:"burned"`
+	Open   uint64      `cbor:"3,keyasint" json:"open"` // cases not yet closed
+	Stakes StakeLine   `cbor:"4,keyasint" json:"stakes"`
+	Pool   task.Amount `cbor:"5,keyasint" json:"pool"` // posting fees, for the canaries' bonus
+	Logged uint64      `cbor:"6,keyasint" json:"logged"`
 }
 
-// StakeChange is how the total stake changes at an epoch's start.
-type StakeChange struct {
-	Epoch uint64      `cbor:"1,keyasint" json:"epoch"`
-	Up    task.Amount `cbor:"2,keyasint" json:"up"`
-	Down  task.Amount `cbor:"3,keyasint" json:"down"`
-}
-
-// addStake records a change, and folds into one all that no open draw can
-// tell apart any more.
-func (m *Meta) addStake(now, epoch uint64, up, down task.Amount) {
-	i := slices.IndexFunc(m.Stakes, func(c StakeChange) bool { return c.Epoch == epoch })
-	if i < 0 {
-		m.Stakes = append(m.Stakes, StakeChange{Epoch: epoch})
-		i = len(m.Stakes) - 1
-	}
-	m.Stakes[i].Up += up
-	m.Stakes[i].Down += down
-	for len(m.Stakes) > 1 && m.Stakes[1].Epoch+activationEpochs <= now {
-		a, b := m.Stakes[0], m.Stakes[1]
-		m.Stakes[1] = StakeChange{Epoch: b.Epoch, Up: a.Up - a.Down + b.Up, Down: b.Down}
-		m.Stakes = m.Stakes[1:]
-	}
-}
-
-// TotalStake is W: all stake that counts in an epoch's snapshot. Sums cannot
-// wrap, since all bonds together are at most the supply.
-func (m Meta) TotalStake(epoch uint64) task.Amount {
-	var w task.Amount
-	for _, c := range m.Stakes {
-		if c.Epoch <= epoch {
-			w = w + c.Up - c.Down
-		}
-	}
-	return w
-}
+// TotalStake is W: all stake that counts in an epoch's snapshot.
+func (m Meta) TotalStake(epoch uint64) task.Amount { return m.Stakes.At(epoch) }

@@ -47,6 +47,7 @@ type Settlement struct {
 	Payments []Payment   `cbor:"4,keyasint" json:"payments"`
 	Kept     task.Amount `cbor:"5,keyasint" json:"kept"`   // of Bob's lock, back in the function's bond
 	Burned   task.Amount `cbor:"6,keyasint" json:"burned"` // of the lock of an owner who withheld a file
+	Rent     task.Amount `cbor:"7,keyasint" json:"rent"`   // for the room that the task took, burned
 }
 
 // Payment is one account's part.
@@ -65,6 +66,7 @@ const (
 	WhyRefund   = "refund"
 	WhyFinder   = "finder" // of what cost another its bond
 	WhyCanary   = "canary" // who said FAULT to it
+	WhyRoom     = "room"   // of what was locked for rent, what was not used
 )
 
 // terms is a row of the table of spec §10.2. Payers: 'a' Alice's escrow, 'b'
@@ -112,6 +114,8 @@ func Settle(c *Case, o Outcome, height uint64) Settlement {
 	t := table[o]
 	s := Settlement{Outcome: o, Fault: t.fault, Height: height}
 	purse := c.Escrow
+	s.Rent = c.rent(height)
+	purse.Room -= s.Rent
 	pay := func(from *task.Amount, to task.Address, node task.NodeID, a task.Amount, why string) {
 		if a = min(a, *from); a > 0 {
 			*from -= a
@@ -148,6 +152,7 @@ func Settle(c *Case, o Outcome, height uint64) Settlement {
 	}
 	// The remainder of every split is Alice's.
 	pay(&purse.Alice, c.Task.Owner, task.NodeID{}, purse.Alice, WhyRefund)
+	pay(&purse.Room, c.Task.Owner, task.NodeID{}, purse.Room, WhyRoom)
 	s.Kept = purse.Bob
 	return s
 }
@@ -199,7 +204,7 @@ func (b *Block) settle(c *Case, o Outcome) {
 	for _, p := range s.Payments {
 		b.credit(p.To, p.Amount)
 	}
-	b.meta.Burned += s.Burned
+	b.meta.Burned += s.Burned + s.Rent
 	if s.Kept > 0 {
 		key := join(keyFunction, c.Task.Function[:])
 		f, _ := load[FunctionRecord](b.state, key)

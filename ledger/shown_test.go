@@ -274,7 +274,7 @@ func TestAllOutOfTime(t *testing.T) {
 		w.keysOut()
 	}
 	c := w.c()
-	if s := c.Settlement; s.Outcome != AllOutOfTime || s.Fault != NobodyCanSee || paid(s, WhyVerifier) != c.Task.Fee || paid(s, WhyRefund) != c.Escrow.Alice-c.Task.Fee || paid(s, WhyExecutor) != 0 {
+	if s := c.Settlement; s.Outcome != AllOutOfTime || s.Fault != NobodyCanSee || paid(s, WhyVerifier) != c.Task.Fee || paid(s, WhyRefund) != c.Escrow.Alice-c.Task.Fee || paid(s, WhyExecutor) != 0 || paid(s, WhyRoom) != c.Escrow.Room-s.Rent {
 		t.Errorf("%+v", s)
 	}
 	if len(c.Passed) < 2 || len(c.Slashes) != 0 {

@@ -26,6 +26,8 @@ const (
 	Equivocation Cause = "equivocation" // two words of one node that exclude each other
 	TwoResults   Cause = "two-results"  // two of one enclave: a forged receipt
 	Jailed       Cause = "jailed"       // its bond was sent away
+	NotShown     Cause = "not-shown"    // its machine, in time: it draws no more
+	Inherited    Cause = "inherited"    // the record of the node that had its machine before
 )
 
 // Slash is money that a node lost in a case.
@@ -71,8 +73,7 @@ func (b *Block) take(id task.NodeID, want task.Amount) task.Amount {
 		cut += part
 	}
 	if bonded > 0 {
-		n.setStake(b.epoch())
-		b.meta.addStake(b.epoch(), b.epoch()+activationEpochs, 0, bonded)
+		b.restake(&n)
 	}
 	save(b.state, join(keyNode, id[:]), n)
 	return cut
@@ -136,14 +137,9 @@ func (b *Block) jail(id task.NodeID, t task.TaskID) {
 	n.JailedUntil = b.Height + max(b.Params.JailBlocks, 1)
 	n.Misses = 0
 	if n.Bond > 0 {
-		due := b.Height + b.Params.UnbondBlocks
-		n.Unbonding = append(n.Unbonding, Unbonding{Height: due, Amount: n.Bond})
-		b.state.Set(unbondKey(due, id), nil)
-		b.meta.addStake(b.epoch(), b.epoch()+activationEpochs, 0, n.Bond)
-		n.Bond = 0
+		b.sendBack(&n)
 	}
-	// Not even the snapshots that were taken count any more.
-	n.Stakes = []Stake{{Epoch: 0, Amount: 0}}
+	b.unstake(&n)
 	save(b.state, key, n)
 	b.logNode(id, t, Jailed, 0)
 }

@@ -300,10 +300,10 @@ func threatLaundering(t *testing.T) {
 	w.must("alice", task.Body{Transfer: &task.Transfer{To: fresh.node.Operator, Amount: 300 * task.PRY}})
 	same := newWorker("fresh")
 	same.node.TEE, same.chip = rec.Node.TEE, w.nodes[liar].chip
-	if err := w.send("fresh", task.Body{Register: same.enrol(150 * task.PRY)}); task.CodeOf(err) != "tee-taken" {
+	if err := w.send("fresh", task.Body{Register: w.enrol(same, 150*task.PRY)}); task.CodeOf(err) != "tee-taken" {
 		t.Errorf("the liar's TEE under a fresh name: %v", err)
 	}
-	if err := w.send("fresh", task.Body{Register: fresh.enrol(150 * task.PRY)}); err != nil {
+	if err := w.send("fresh", task.Body{Register: w.enrol(fresh, 150*task.PRY)}); err != nil {
 		t.Fatal(err)
 	}
 	if n, _ := w.state().Node(fresh.node.ID()); len(n.Counts) != 0 || n.StakeAt(w.block.epoch()+1) != 0 {

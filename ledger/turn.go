@@ -84,11 +84,7 @@ func (c *Case) passes(view uint32) (n uint32) {
 
 // fetchBlocks is how long an executor may take to fetch the task's files.
 func (c *Case) fetchBlocks() uint64 {
-	size := c.Task.Input.Size + c.Function.Code.Size
-	if image := c.Function.Manifest.Image; image != nil {
-		size += image.Blob.Size
-	}
-	return c.Params.fetch(size)
+	return c.Params.fetch(c.Task.Input.Size + c.Function.Size())
 }
 
 // DeclineBy is the last block in which the present executor may decline.

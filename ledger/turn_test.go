@@ -153,8 +153,7 @@ func TestWithheldFilesRobNobody(t *testing.T) {
 			names, nodes, victim := w.gang()
 			rec, _ := w.state().Node(victim)
 			rec.Bond += 5000 * task.PRY
-			rec.setStake(w.block.epoch())
-			w.block.meta.addStake(w.block.epoch(), w.block.epoch()+activationEpochs, 5000*task.PRY, 0)
+			w.block.restake(&rec)
 			w.block.meta.Supply += 5000 * task.PRY
 			save(w.block.state, join(keyNode, victim[:]), rec)
 			w.publish()

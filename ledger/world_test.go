@@ -59,11 +59,15 @@ func (k *worker) platform() attest.Platform {
 	return attest.Platform{Chip: k.chip, Measurement: measurement}
 }
 
-// enrol is the worker's registration, with its quote.
-func (k *worker) enrol(bond task.Amount) *task.Register {
-	h := task.RegistrationHash("test", k.node)
+// enrol is a worker's registration, with its quote over the latest beacon.
+func (w *world) enrol(k *worker, bond task.Amount) *task.Register {
+	h := w.registration(k.node)
 	quote, _ := k.platform().Quoter().Quote(h)
-	return &task.Register{Node: k.node, Bond: bond, Possession: task.Sign(k.peer, h), Quote: quote}
+	return &task.Register{Node: k.node, Bond: bond, Possession: task.Sign(k.peer, h), Quote: quote, Beacon: w.state().Beacon().Height}
+}
+
+func (w *world) registration(n task.Node) task.Hash {
+	return task.RegistrationHash("test", n, w.state().Beacon().Value)
 }
 
 func newWorld(t testing.TB, workers int, set ...func(*Params)) *world {

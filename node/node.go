@@ -34,6 +34,7 @@ import (
 type Chain interface {
 	Node(ctx context.Context, id task.NodeID) (ledger.NodeRecord, error)
 	Case(ctx context.Context, id task.TaskID) (*ledger.Case, error)
+	Beacon(ctx context.Context) (ledger.Beacon, error) // the latest
 	// Send signs and submits a transaction and does not wait for its block.
 	// Calls with one key are applied in their order.
 	Send(ctx context.Context, key ed25519.PrivateKey, body task.Body) error
@@ -91,6 +92,11 @@ type Config struct {
 	Patience committee.Patience
 	Slots    int // enclaves at once
 	Log      *slog.Logger
+
+	ChainID     string
+	RenewBlocks uint64                               // of the chain's parameters
+	Quote       func(over task.Hash) ([]byte, error) // shows this machine, for the registry
+	Renewed     func(due uint64, lapsed bool)        // hears that it was; may be nil
 }
 
 // Worker is a running worker.
@@ -110,7 +116,9 @@ type Worker struct {
 	closed  map[task.TaskID]bool // lately: stragglers' messages are not waited for
 	nodes   map[task.NodeID]task.Node
 	names   map[task.Key]task.NodeID // of the nodes, by peer key
-	wg      sync.WaitGroup
+
+	nextLook uint64 // at its registration; Run's alone
+	wg       sync.WaitGroup
 }
 
 // New makes a worker. It does nothing before Run.
@@ -181,6 +189,7 @@ func (w *Worker) ID() task.NodeID { return w.id }
 func (w *Worker) Run(ctx context.Context) error {
 	err := w.Chain.Watch(ctx, 0, func(height uint64, events []ledger.Event) {
 		w.passes(height)
+		w.renew(ctx, height)
 		seen := map[task.TaskID]bool{}
 		for _, e := range events {
 			if !seen[e.Task] {

@@ -90,6 +90,7 @@ func Verify(r Receipt, check func(proof, key, value []byte) error) Report {
 // TestEveryFieldIsBound, which finds what is missing there.
 var vouched = []string{
 	"The beacons: that nobody knew the draw's seed, or the exit's nonce, before its block.",
+	"How many tasks were open when this one was posted, and with it the price of room, up to what the task takes; and how much of the stake its policy suited.",
 	"The stakes, each node's and the total: the draw was repeated with these figures. That none is above the total, and all together are not, was checked.",
 	"The rules' numbers and the reference values of good enclaves: they are the genesis's.",
 	"Which TEE each node registered, what it showed of its machine then, its address and architecture.",
@@ -506,10 +507,14 @@ func (e *exam) escrow() finding {
 	if least, fits := c.Params.SeatFee.MulDiv(uint64(c.Task.Seats), 1); c.Params.CanaryPPM > 0 && (!fits || c.Task.Fee < least || alice-c.Task.Fee > c.Params.Cap(c.Task.Seats)) {
 		return fails("%d seats must get at least %s, and cannot answer for gas and royalty of %s", c.Task.Seats, least, alice-c.Task.Fee)
 	}
-	if want := (ledger.Escrow{Alice: alice, Bob: bob}); c.Escrow != want {
+	if err := c.CheckRoom(); err != nil {
+		return fails("%v", err)
+	}
+	room := c.Escrow.Room
+	if want := (ledger.Escrow{Alice: alice, Bob: bob, Room: room}); c.Escrow != want {
 		return fails("locked were %s and %s; the rules ask for %s and %s", c.Escrow.Alice, c.Escrow.Bob, alice, bob)
 	}
-	return holds("locked: %s", amounts(named{alice, "of Alice"}, named{bob, "of Bob's bond"}))
+	return holds("locked: %s", amounts(named{alice, "of Alice"}, named{room, "of Alice for room"}, named{bob, "of Bob's bond"}))
 }
 
 // settlement: the end follows from the case, the payments follow from the end,
@@ -532,13 +537,13 @@ func (e *exam) settlement() finding {
 		paid[p.Why] += p.Amount // each in total at most what was paid in all
 	}
 	spent, ok := total(s.Payments)
-	all, ok2 := task.Sum(spent, s.Kept, s.Burned)
-	if locked, ok3 := task.Sum(c.Escrow.Alice, c.Escrow.Bob); !ok || !ok2 || !ok3 || locked != all {
+	all, ok2 := task.Sum(spent, s.Kept, s.Burned, s.Rent)
+	if locked, ok3 := task.Sum(c.Escrow.Alice, c.Escrow.Bob, c.Escrow.Room); !ok || !ok2 || !ok3 || locked != all {
 		return fails("%s were locked, %s were paid or kept", locked, all)
 	}
 	return holds("%s, at fault: %s. Paid: %s. To the last unit what was locked: %s", s.Outcome, s.Fault, amounts(
 		named{paid[ledger.WhyExecutor], "to the executor"}, named{paid[ledger.WhyVerifier], "to verifiers"},
-		named{paid[ledger.WhyRoyalty], "to Bob"}, named{paid[ledger.WhyRefund], "back to Alice"}, named{s.Kept, "back into Bob's bond"}, named{s.Burned, "burned"}), all)
+		named{paid[ledger.WhyRoyalty], "to Bob"}, named{paid[ledger.WhyRefund], "back to Alice"}, named{paid[ledger.WhyRoom], "back to Alice of the rent"}, named{s.Rent, "rent, burned"}, named{s.Kept, "back into Bob's bond"}, named{s.Burned, "burned"}), all)
 }
 
 // runs is how an enclave's outcome ends a case (spec §10.2).

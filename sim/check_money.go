@@ -31,11 +31,11 @@ func (w *world) checkSettledOnce(c *ledger.Case) {
 		w.violate("a task is settled once", "task %s was settled again", id.Short())
 	}
 	w.facts.settled[id] = raw
-	sum := c.Settlement.Kept + c.Settlement.Burned
+	sum := c.Settlement.Kept + c.Settlement.Burned + c.Settlement.Rent
 	for _, p := range c.Settlement.Payments {
 		sum += p.Amount
 	}
-	if locked := c.Escrow.Alice + c.Escrow.Bob; sum != locked {
+	if locked := c.Escrow.Alice + c.Escrow.Bob + c.Escrow.Room; sum != locked {
 		w.violate("a settlement pays what was locked", "task %s: %d of %d", id.Short(), sum, locked)
 	}
 	if c.Phase != ledger.Closed {
@@ -49,6 +49,7 @@ func (w *world) checkPayments(c *ledger.Case) {
 	if c.Settlement == nil || c.Settlement.Height != w.chain.height {
 		return
 	}
+	w.checkRent(c)
 	want := wages(c)
 	for _, p := range c.Settlement.Payments {
 		want[due{p.To, p.Why}] -= int64(p.Amount)
@@ -73,6 +74,35 @@ func (w *world) checkPayments(c *ledger.Case) {
 	bob := c.Settlement.Outcome == ledger.BobSilent
 	if kept := c.Settlement.Kept; kept > c.Escrow.Bob || bob == (kept == c.Escrow.Bob) && len(c.Settlement.Payments) > 1 {
 		w.violate("who is at fault pays", "task %s, %s: %s of Bob's %s is kept", c.ID().Short(), c.Settlement.Outcome, kept, c.Escrow.Bob)
+	}
+}
+
+// Room is paid for by the block, at a price that was fixed when the task was posted,
+// and no task is open for longer than it has paid for (§10.1).
+func (w *world) checkRent(c *ledger.Case) {
+	p, open := w.params, c.Settlement.Height-c.PostedAt
+	run := (c.Function.Manifest.LateMillis() + p.IntervalMillis - 1) / p.IntervalMillis
+	bytes := c.Task.Input.Size + c.Function.Code.Size
+	fetch := (bytes/p.FetchFloor + 1 + p.IntervalMillis - 1) / p.IntervalMillis
+	view := 2*p.AttestBlocks + 2*p.CommitBlocks + fetch + p.ReleaseBlocks + run + p.RunGraceBlocks
+	attempt := 1 + 4*p.ClaimBlocks + 32*(p.DeclineBlocks+fetch) + uint64(p.MaxViews)*view
+	longest := uint64(p.MaxAttempts)*attempt + p.ReviewBlocks
+	fits := false
+	for load := uint64(1); load <= 512; load *= 2 {
+		price := uint64(p.Rent) * load
+		fits = fits || uint64(c.Escrow.Room) == price*longest && uint64(c.Settlement.Rent) == price*open
+	}
+	if open > longest || !fits {
+		w.violate("rent is for blocks", "task %s was open for %d blocks of at most %d, locked %s and paid %s", c.ID().Short(), open, longest, c.Escrow.Room, c.Settlement.Rent)
+	}
+	var back task.Amount
+	for _, pay := range c.Settlement.Payments {
+		if pay.Why == ledger.WhyRoom && pay.To == c.Task.Owner {
+			back += pay.Amount
+		}
+	}
+	if back+c.Settlement.Rent != c.Escrow.Room {
+		w.violate("rent is for blocks", "task %s: %s of %s came back, and %s was the rent", c.ID().Short(), back, c.Escrow.Room, c.Settlement.Rent)
 	}
 }
 

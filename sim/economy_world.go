@@ -589,10 +589,11 @@ func (w *econWorld) rebond(k *econWorker) bool {
 	}
 	k.past = append(k.past, k.node.ID())
 	k.node = w.machine(k)
-	h := task.RegistrationHash(w.params.Chain, k.node.Node)
+	late := w.read().Beacon()
+	h := task.RegistrationHash(w.params.Chain, k.node.Node, late.Value)
 	platform := attest.Platform{Chip: k.node.chip, Measurement: w.params.Reference.Measurements[0]}
 	quote, err := platform.Quoter().Quote(h)
 	must(err)
-	w.must(k.operator, task.Body{Register: &task.Register{Node: k.node.Node, Bond: w.params.MinBond, Possession: task.Sign(k.node.peer, h), Quote: quote}})
+	w.must(k.operator, task.Body{Register: &task.Register{Node: k.node.Node, Bond: w.params.MinBond, Possession: task.Sign(k.node.peer, h), Quote: quote, Beacon: late.Height}})
 	return true
 }

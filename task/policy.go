@@ -22,6 +22,10 @@ type Policy struct {
 	// Accept names weaknesses of a function that Alice knows of and takes
 	// ([Weaknesses]). Only a task's policy has any.
 	Accept []string `cbor:"6,keyasint" json:"accept"`
+	// MaxOperatorPPM is the most of a quorum, in parts per million, that verifiers
+	// of one operator can make up; those of the executor's own then make up none
+	// of it (spec §7.5). 0 sets no limit.
+	MaxOperatorPPM uint64 `cbor:"7,keyasint" json:"max_operator_ppm"`
 }
 
 // What a function may have that protects Alice less than the rest of the
@@ -60,8 +64,8 @@ func (p Policy) check() error {
 	switch {
 	case p.MinTier < TierSimulated || p.MinTier > TierConfidential || len(p.Measurements) > 64 || len(p.Kinds) > 16:
 		return fmt.Errorf("policy: unknown tier, or too many measurements or kinds")
-	case p.MaxKindPPM > 1_000_000:
-		return fmt.Errorf("policy: one kind of TEE may have %d parts of a quorum, more than a million", p.MaxKindPPM)
+	case p.MaxKindPPM > 1_000_000 || p.MaxOperatorPPM > 1_000_000:
+		return fmt.Errorf("policy: one kind of TEE, or one operator, may have more than a million parts of a quorum")
 	}
 	for i, w := range p.Accept {
 		if !slices.Contains(Weaknesses, w) || slices.Contains(p.Accept[:i], w) {
@@ -79,14 +83,22 @@ func (p Policy) check() error {
 // And is the policy that holds to both, and whether anything can: not if they
 // name measurements or kinds that have none in common.
 func (p Policy) And(o Policy) (both Policy, ok bool) {
-	both = Policy{MinTier: max(p.MinTier, o.MinTier), MinTCB: max(p.MinTCB, o.MinTCB), MaxKindPPM: min(p.MaxKindPPM, o.MaxKindPPM), Accept: p.Accept}
-	if both.MaxKindPPM == 0 { // one of them sets no limit
-		both.MaxKindPPM = max(p.MaxKindPPM, o.MaxKindPPM)
+	both = Policy{
+		MinTier: max(p.MinTier, o.MinTier), MinTCB: max(p.MinTCB, o.MinTCB), Accept: p.Accept,
+		MaxKindPPM: lower(p.MaxKindPPM, o.MaxKindPPM), MaxOperatorPPM: lower(p.MaxOperatorPPM, o.MaxOperatorPPM),
 	}
 	var met, kind bool
 	both.Measurements, met = common(p.Measurements, o.Measurements)
 	both.Kinds, kind = common(p.Kinds, o.Kinds)
 	return both, met && kind
+}
+
+// lower is the lower of two limits, where 0 is none.
+func lower(a, b uint64) uint64 {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
 }
 
 // common is what two lists have in common, where an empty one names everything.
@@ -107,6 +119,6 @@ func (p Policy) Meets(m Manifest) bool {
 		return true
 	}
 	both, ok := p.And(*m.Policy)
-	return ok && both.MinTier == p.MinTier && both.MinTCB == p.MinTCB && both.MaxKindPPM == p.MaxKindPPM &&
+	return ok && both.MinTier == p.MinTier && both.MinTCB == p.MinTCB && both.MaxKindPPM == p.MaxKindPPM && both.MaxOperatorPPM == p.MaxOperatorPPM &&
 		slices.Equal(both.Measurements, p.Measurements) && slices.Equal(both.Kinds, p.Kinds)
 }

@@ -23,6 +23,8 @@ func TestPoliciesTogether(t *testing.T) {
 		{"no kind in common", Policy{MinTier: 1, Kinds: []string{"tpm"}}, Policy{MinTier: 1, Kinds: []string{"tdx"}}, Policy{MinTier: 1, Kinds: []string{}}, false},
 		{"one limits a kind's share", Policy{MinTier: 1}, Policy{MinTier: 1, MaxKindPPM: 500_000}, Policy{MinTier: 1, MaxKindPPM: 500_000}, true},
 		{"both do so", Policy{MinTier: 1, MaxKindPPM: 400_000}, Policy{MinTier: 1, MaxKindPPM: 500_000}, Policy{MinTier: 1, MaxKindPPM: 400_000}, true},
+		{"one limits an operator's share", Policy{MinTier: 1, MaxOperatorPPM: 300_000}, Policy{MinTier: 1}, Policy{MinTier: 1, MaxOperatorPPM: 300_000}, true},
+		{"both limit it", Policy{MinTier: 1, MaxOperatorPPM: 300_000}, Policy{MinTier: 1, MaxOperatorPPM: 200_000}, Policy{MinTier: 1, MaxOperatorPPM: 200_000}, true},
 	} {
 		both, ok := row.alice.And(row.bob)
 		if ok != row.ok || !reflect.DeepEqual(both, row.both) {

@@ -154,6 +154,22 @@ type Manifest struct {
 	Public      bool     `cbor:"14,keyasint" json:"public"`                     // the code is no secret
 	Log         bool     `cbor:"15,keyasint" json:"log"`                        // Alice gets the function's standard error
 	Exact       bool     `cbor:"16,keyasint" json:"exact"`                      // gas is signed to the last unit (spec §9.8)
+	// SuitedPPM is the least of all stake, in parts per million, whose machines a
+	// task's policy may ask for: who asks for fewer picks its own judges (spec
+	// §10.1). 0: [DefaultSuited].
+	SuitedPPM uint64 `cbor:"17,keyasint" json:"suited_ppm"`
+}
+
+// DefaultSuited is a third of the stake.
+const DefaultSuited = 333_333
+
+// Suited is the least of all stake that a task's policy may ask for, in parts per
+// million.
+func (m Manifest) Suited() uint64 {
+	if m.SuitedPPM == 0 {
+		return DefaultSuited
+	}
+	return m.SuitedPPM
 }
 
 // Endpoint is where an owner's keys are released: a multiaddr with a peer ID,
@@ -176,6 +192,14 @@ type Function struct {
 
 // ID names the function (spec §1.3).
 func (f Function) ID() FunctionID { return FunctionID(H(TagFunction, Encode(f))) }
+
+// Size is that of its files, in bytes.
+func (f Function) Size() uint64 {
+	if i := f.Manifest.Image; i != nil {
+		return f.Code.Size + i.Blob.Size
+	}
+	return f.Code.Size
+}
 
 // Check refuses what no node could run, before any money moves.
 func (f Function) Check() error {
@@ -217,6 +241,9 @@ func (m Manifest) Check() error {
 		if err := m.checkPolicy(); err != nil {
 			return fmt.Errorf("manifest: %w", err)
 		}
+	}
+	if m.SuitedPPM > 1_000_000 {
+		return fmt.Errorf("manifest: suited: %d parts of the stake, more than a million", m.SuitedPPM)
 	}
 	if err := m.Limits.check(); err != nil {
 		return err
@@ -404,6 +431,9 @@ type Task struct {
 	Seats     uint32     `cbor:"12,keyasint" json:"seats"`     // τ, the expected size of the committee
 	MinSeats  uint32     `cbor:"13,keyasint" json:"min_seats"`
 	Policy    Policy     `cbor:"14,keyasint" json:"policy"`
+	// MaxLoad is how many times the usual price of room its owner pays at the most,
+	// for the chain may fill up before the task comes to it. 0 sets no limit.
+	MaxLoad uint64 `cbor:"15,keyasint" json:"max_load"`
 }
 
 // ID names the task (spec §1.3).

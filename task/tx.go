@@ -57,18 +57,21 @@ type Transfer struct {
 type Register struct {
 	Node Node   `cbor:"1,keyasint" json:"node"`
 	Bond Amount `cbor:"2,keyasint" json:"bond"`
-	// Possession holds the peer key's signature over the node: nobody
-	// registers another's identity.
+	// Possession holds the peer key's signature over the registration's hash:
+	// nobody registers another's identity.
 	Possession Signature `cbor:"3,keyasint" json:"-"`
 	// Quote is the TEE's, in its kind's form, over the same: nobody registers
 	// another's machine, and the chain knows what it is. A known node may leave it
 	// out where only its address or its runtimes are new.
 	Quote []byte `cbor:"4,keyasint,omitempty" json:"-"`
+	// Beacon is the height of the beacon that the hash is over, a late one: what
+	// was quoted long ago, by who had the machine then, registers nothing.
+	Beacon uint64 `cbor:"5,keyasint" json:"beacon"`
 }
 
 // RegistrationHash is what the peer key signs, and the TEE quotes, to be registered.
-func RegistrationHash(chain string, n Node) Hash {
-	return H(TagRegistration, []byte(chain), Encode(n))
+func RegistrationHash(chain string, n Node, beacon Hash) Hash {
+	return H(TagRegistration, []byte(chain), Encode(n), beacon[:])
 }
 
 // Bond adds to a node's bond, or begins to take from it.

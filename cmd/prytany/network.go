@@ -225,7 +225,7 @@ func (n *network) genesis(ctx context.Context, o networkOptions, id chain.Identi
 		return g, err
 	}
 	for _, w := range n.workers {
-		_, profile, err := w.enrol(n.platform.program.Measurement, p)
+		_, profile, err := w.enrol(n.platform.program.Measurement, p, ledger.Beacon{Value: ledger.FirstBeacon(p.Chain)})
 		if err != nil {
 			return g, fmt.Errorf("worker %s: %w", w.name, err)
 		}
@@ -288,7 +288,7 @@ func (n *network) run(ctx context.Context, o networkOptions) error {
 				return err
 			}
 		}
-		w.attach(n.client, n.platform, o.patience, o.corrupt)
+		w.attach(n.client, n.platform, n.params, o.patience, o.corrupt)
 		var own context.Context
 		own, w.cancel = context.WithCancel(ctx)
 		n.wg.Go(func() {

@@ -119,7 +119,14 @@ func (a *app) node(ctx context.Context, o nodeOptions) error {
 	if err := a.register(ctx, s, w, p.program.Measurement, params, amount); err != nil {
 		return err
 	}
-	w.attach(provenChain{s.chain}, p, committee.Embedded, nil)
+	w.renewed = func(due uint64, lapsed bool) {
+		if lapsed {
+			a.say("the machine is shown to the chain again, too late: the worker draws again after a whole epoch")
+			return
+		}
+		a.say("the machine is shown to the chain again; that was due by block %d", due)
+	}
+	w.attach(provenChain{s.chain}, p, params, committee.Embedded, nil)
 	a.say("worker %s at %s follows chain %s and runs %s functions", w.ID().Short(), w.host.Addr(), s.Chain, strings.Join(w.node.Runtimes, ", "))
 	if err := a.print(map[string]any{"node": w.ID()}, fmt.Sprintln(w.ID())); err != nil {
 		return err
@@ -130,20 +137,25 @@ func (a *app) node(ctx context.Context, o nodeOptions) error {
 // register enters the worker, or what is new about it.
 func (a *app) register(ctx context.Context, s *session, w *worker, measurement task.Hash, p ledger.Params, bond task.Amount) error {
 	id := w.node.ID()
-	quote, profile, err := w.enrol(measurement, p)
+	late, err := s.chain.Beacon(ctx)
+	if err != nil {
+		return err
+	}
+	r, profile, err := w.enrol(measurement, p, late)
 	if err != nil {
 		return err
 	}
 	rec, err := s.chain.Node(ctx, id)
 	switch {
-	case err == nil && rec.Profile == profile && rec.Node.Addr == w.node.Addr && slices.Equal(rec.Node.Runtimes, w.node.Runtimes):
+	case err == nil && rec.Profile == profile && !rec.Lapsed && rec.Node.Addr == w.node.Addr && slices.Equal(rec.Node.Runtimes, w.node.Runtimes):
 		return nil
+	case err == nil && rec.Lapsed && rec.Bond == 0: // it was off for so long that the bond was sent back
 	case err == nil:
 		bond = 0
 	case !errors.Is(err, task.Refuse("no-node", "")) && task.CodeOf(err) == "":
 		return err
 	}
-	r := task.Register{Node: w.node, Bond: bond, Possession: task.Sign(w.keys.peer, task.RegistrationHash(s.Chain, w.node)), Quote: quote}
+	r.Bond = bond
 	if _, err := s.chain.Submit(ctx, w.keys.operator, task.Body{Register: &r}); err != nil {
 		return err
 	}

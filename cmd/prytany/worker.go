@@ -38,7 +38,8 @@ type worker struct {
 	blobs   *blob.Store
 	journal *store.Journal
 	log     *slog.Logger
-	tpm     *tpm.Quoter        // its platform; nil is the simulated one
+	tpm     *tpm.Quoter // its platform; nil is the simulated one
+	renewed func(due uint64, lapsed bool)
 	cancel  context.CancelFunc // ends its Run
 }
 
@@ -82,10 +83,18 @@ func keepAddress(home string, h *p2p.Host) error {
 }
 
 // attach gives the worker its chain and its platform, and in some demos a lie.
-func (w *worker) attach(chain node.Chain, p *platform, patience committee.Patience, corrupt func(node.Config) node.Config) {
+func (w *worker) attach(chain node.Chain, p *platform, params ledger.Params, patience committee.Patience, corrupt func(node.Config) node.Config) {
+	quote := func(over task.Hash) ([]byte, error) {
+		q, err := w.platform(p.program.Measurement).Quoter()
+		if err != nil {
+			return nil, err
+		}
+		return q.Quote(over)
+	}
 	config := node.Config{
 		Node: w.node, Operator: w.keys.operator, Peer: w.keys.peer, VRF: w.keys.vrf, Chain: chain, Net: w.host,
 		Blobs: w.blobs, Journal: w.journal, Enclaves: p.enclaves(w.platform, filepath.Join(w.home, "compiled")), Appraise: attest.Appraise, Patience: patience, Slots: 2, Log: w.log,
+		ChainID: params.Chain, RenewBlocks: params.RenewBlocks, Quote: quote, Renewed: w.renewed,
 	}
 	if corrupt != nil {
 		config = corrupt(config)
@@ -102,18 +111,19 @@ func (w *worker) platform(measurement task.Hash) tee.Platform {
 	return tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: w.keys.chip, Measurement: measurement}}
 }
 
-// enrol quotes for the worker's registration, and says what that shows.
-func (w *worker) enrol(measurement task.Hash, p ledger.Params) (quote []byte, profile attest.Profile, err error) {
+// enrol makes the worker's registration over a beacon, and says what its quote shows.
+func (w *worker) enrol(measurement task.Hash, p ledger.Params, late ledger.Beacon) (r task.Register, profile attest.Profile, err error) {
 	q, err := w.platform(measurement).Quoter()
 	if err != nil {
-		return nil, profile, err
+		return r, profile, err
 	}
-	h := task.RegistrationHash(p.Chain, w.node)
-	if quote, err = q.Quote(h); err != nil {
-		return nil, profile, err
+	h := task.RegistrationHash(p.Chain, w.node, late.Value)
+	r = task.Register{Node: w.node, Possession: task.Sign(w.keys.peer, h), Beacon: late.Height}
+	if r.Quote, err = q.Quote(h); err != nil {
+		return r, profile, err
 	}
-	profile, err = attest.Enrol(w.node.TEE, quote, h, p.Chain, time.Now().Unix(), p.Reference)
-	return quote, profile, err
+	profile, err = attest.Enrol(w.node.TEE, r.Quote, h, p.Chain, time.Now().Unix(), p.Reference)
+	return r, profile, err
 }
 
 func (w *worker) close() error {

@@ -124,11 +124,11 @@ func settledOnce(m *model, w *world) string {
 	if k.Settlement == nil {
 		return ""
 	}
-	sum := k.Settlement.Kept + k.Settlement.Burned
+	sum := k.Settlement.Kept + k.Settlement.Burned + k.Settlement.Rent
 	for _, p := range k.Settlement.Payments {
 		sum += p.Amount
 	}
-	if locked := k.Escrow.Alice + k.Escrow.Bob; sum != locked || k.Phase != ledger.Closed {
+	if locked := k.Escrow.Alice + k.Escrow.Bob + k.Escrow.Room; sum != locked || k.Phase != ledger.Closed {
 		return fmt.Sprintf("a settlement pays what was locked: %d of %d", sum, locked)
 	}
 	key := lateKey{w.chain, w.pool}
