@@ -70,6 +70,7 @@ type Job struct {
 	Seats    uint32
 	MinSeats uint32
 	Policy   task.Policy
+	MaxLoad  uint64 // the most times the usual price that she pays for room
 }
 
 // Run is a task under way, as Alice sees it.
@@ -112,6 +113,7 @@ func (c *Client) Post(ctx context.Context, j Job) (*Run, error) {
 		Chain: params.Chain, Owner: me, Function: j.Function, Input: input, Args: j.Args, Recipient: secrets.Recipient(),
 		Endpoint: task.Endpoint{Addr: c.Endpoint, Account: me}, GasLimit: j.GasLimit, GasPrice: j.GasPrice,
 		Fee: j.Fee, Seats: j.Seats, MinSeats: j.MinSeats, Policy: j.Policy,
+		MaxLoad: j.MaxLoad,
 	}
 	if err := secrets.Keep(input); err != nil {
 		return nil, err

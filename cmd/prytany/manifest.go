@@ -42,6 +42,7 @@ type manifestFile struct {
 	Royalty     string     `json:"royalty"`
 
 	Policy *policyText `json:"policy"`
+	Suited string      `json:"suited_share"`
 }
 
 type imageFile struct {
@@ -133,6 +134,9 @@ func parseManifest(raw []byte) (task.Manifest, manifestFile, error) {
 			return bad(fmt.Errorf("%s: %w", d.where("policy"), err))
 		}
 		m.Policy = &p
+	}
+	if m.SuitedPPM, err = parseShare("suited_share", f.Suited); err != nil {
+		return bad(fmt.Errorf("%s: %w", d.where("suited_share"), err))
 	}
 	if f.Royalty != "" {
 		if m.Royalty, err = task.ParseAmount(f.Royalty); err != nil {

@@ -12,11 +12,12 @@ import (
 // policyText is the least that an owner accepts of an enclave, as people write
 // it: Bob in his manifest, Alice by flags.
 type policyText struct {
-	Tier         string   `json:"tier"`
-	Kinds        []string `json:"kinds"`
-	Measurements []string `json:"measurements"`
-	MinTCB       string   `json:"min_tcb"`
-	MaxKindShare string   `json:"max_kind_share"`
+	Tier             string   `json:"tier"`
+	Kinds            []string `json:"kinds"`
+	Measurements     []string `json:"measurements"`
+	MinTCB           string   `json:"min_tcb"`
+	MaxKindShare     string   `json:"max_kind_share"`
+	MaxOperatorShare string   `json:"max_operator_share"`
 }
 
 func (t *policyText) flags(c *cobra.Command) {
@@ -26,6 +27,7 @@ func (t *policyText) flags(c *cobra.Command) {
 	f.StringSliceVar(&t.Measurements, "measurement", nil, "accepted measurements of the enclave, in hex (default: the chain's)")
 	f.StringVar(&t.MinTCB, "min-tcb", "", "the least TCB of the enclave's platform, on top of the chain's")
 	f.StringVar(&t.MaxKindShare, "max-kind-share", "", "the most of a verdict's quorum that verifiers with one kind of TEE can make up, such as 0.67 (default: no limit)")
+	f.StringVar(&t.MaxOperatorShare, "max-operator-share", "", "the same for verifiers of one operator, of whom the executor's own then count for nothing (default: no limit)")
 }
 
 // read turns it into a policy; the error begins with the field's name.
@@ -56,12 +58,22 @@ func (t policyText) read() (p task.Policy, err error) {
 			return p, fmt.Errorf("min-tcb: %q is no whole number", t.MinTCB)
 		}
 	}
-	if t.MaxKindShare != "" {
-		share, err := task.ParseAmount(t.MaxKindShare) // six decimals, as parts per million have
-		if err != nil || share == 0 || share > task.PRY {
-			return p, fmt.Errorf("max-kind-share: %q is no share such as 0.67", t.MaxKindShare)
-		}
-		p.MaxKindPPM = uint64(share)
+	if p.MaxKindPPM, err = parseShare("max-kind-share", t.MaxKindShare); err != nil {
+		return p, err
 	}
-	return p, nil
+	p.MaxOperatorPPM, err = parseShare("max-operator-share", t.MaxOperatorShare)
+	return p, err
+}
+
+// parseShare reads a part of a whole, which has six decimals as parts per million
+// have. Nothing is 0.
+func parseShare(name, text string) (ppm uint64, err error) {
+	if text == "" {
+		return 0, nil
+	}
+	share, err := task.ParseAmount(text)
+	if err != nil || share == 0 || share > task.PRY {
+		return 0, fmt.Errorf("%s: %q is no share such as 0.67", name, text)
+	}
+	return uint64(share), nil
 }

@@ -48,7 +48,7 @@ func (a *app) nodeList(nodes []ledger.NodeRecord) error {
 	rows := []map[string]any{}
 	for _, n := range nodes {
 		id := n.Node.ID()
-		rows = append(rows, map[string]any{"node": id, "bond": n.Bond, "counts": n.Counts, "lost": n.Lost, "jailed_until": n.JailedUntil})
+		rows = append(rows, map[string]any{"node": id, "bond": n.Bond, "counts": n.Counts, "lost": n.Lost, "jailed_until": n.JailedUntil, "renew": n.Renew, "lapsed": n.Lapsed})
 		fmt.Fprintf(&b, "%s  bond %14s  lost %12s  %s\n", id, n.Bond, n.Lost, counted(n.Counts))
 	}
 	return a.print(rows, b.String())
@@ -65,8 +65,18 @@ func (a *app) nodeRecord(ctx context.Context, s *session, n ledger.NodeRecord) e
 	for _, u := range n.Unbonding {
 		fmt.Fprintf(&b, ", %s come back at block %d", u.Amount, u.Height)
 	}
-	if h := s.chain.Height(); n.JailedUntil > h {
+	h := s.chain.Height()
+	if n.JailedUntil > h {
 		fmt.Fprintf(&b, "\n  JAILED until block %d, now is %d", n.JailedUntil, h)
+	}
+	switch {
+	case n.Lapsed:
+		fmt.Fprintf(&b, "\n  LAPSED: it has not shown its machine in time and draws nothing, now is block %d", h)
+	case n.Renew > 0:
+		fmt.Fprintf(&b, "\n  shows its machine again by block %d, now is %d", n.Renew, h)
+	}
+	if !n.Before.IsZero() {
+		fmt.Fprintf(&b, "\n  its machine was node %s before, whose record it has taken over", n.Before)
 	}
 	fmt.Fprintf(&b, "\n  false OKs since the last jail: %d\n  lost of its bond: %s\n  record: %s\n", n.Misses, n.Lost, counted(n.Counts))
 	changes(&b, log)
@@ -98,12 +108,37 @@ func (a *app) funcShow(ctx context.Context, name string) error {
 	b.WriteString("  " + gasWords(m) + "\n")
 	shows, all := capacity(m)
 	b.WriteString("  " + capacityWords(shows, all, params.MaxViews) + "\n")
+	fmt.Fprintf(&b, "  takes tasks that machines with %s of the stake, or more, can work for\n", percent(m.Suited()))
+	if m.Policy != nil {
+		b.WriteString("  " + policyWords(*m.Policy) + "\n")
+	}
 	for _, w := range m.Weaknesses() {
 		fmt.Fprintf(&b, "  weakness %s: %s\n", w, ledger.Weakness(w))
 	}
 	changes(&b, log)
 	ppm, runs := f.Success()
 	return a.print(map[string]any{"function": f, "log": log, "success_ppm": ppm, "runs": runs, "channels": shows, "bits": all}, b.String())
+}
+
+// policyWords are what an owner asks of enclaves and of those who judge them.
+func policyWords(p task.Policy) string {
+	parts := []string{fmt.Sprintf("evidence: %s or better", p.MinTier)}
+	if len(p.Kinds) > 0 {
+		parts = append(parts, "of kind "+strings.Join(p.Kinds, ", "))
+	}
+	if len(p.Measurements) > 0 {
+		parts = append(parts, fmt.Sprintf("of %d programs", len(p.Measurements)))
+	}
+	if p.MinTCB > 0 {
+		parts = append(parts, fmt.Sprintf("TCB %#x or newer", p.MinTCB))
+	}
+	if p.MaxKindPPM > 0 {
+		parts = append(parts, fmt.Sprintf("at most %s of a quorum with one kind of TEE", percent(p.MaxKindPPM)))
+	}
+	if p.MaxOperatorPPM > 0 {
+		parts = append(parts, fmt.Sprintf("at most %s of one operator, and none of the executor's own", percent(p.MaxOperatorPPM)))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // gasWords are what a run with all the function's gas is paid for: what it uses is
@@ -163,7 +198,11 @@ func changes(b *strings.Builder, log []ledger.Change) {
 		log = log[over:]
 	}
 	for _, c := range log {
-		fmt.Fprintf(b, "  block %-7d task %s  %s", c.Height, c.Task.Short(), c.Cause)
+		about := "task " + c.Task.Short()
+		if c.Task.IsZero() {
+			about = "the machine  "
+		}
+		fmt.Fprintf(b, "  block %-7d %s  %s", c.Height, about, c.Cause)
 		if c.Lost > 0 {
 			fmt.Fprintf(b, ", lost %s", c.Lost)
 		}

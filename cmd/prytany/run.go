@@ -21,6 +21,7 @@ type runOptions struct {
 	policy          policyText
 	accept          []string
 	minSuccess      float64
+	maxLoad         uint64
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -48,6 +49,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.Uint32Var(&o.minSeats, "min-seats", defaultMinSeats, "the least that will do")
 	o.policy.flags(c)
 	acceptFlag(c, &o.accept)
+	f.Uint64Var(&o.maxLoad, "max-load", 0, "the most times the usual price to pay for room on the chain, which doubles with each tenth of it that is taken (default: twice what it is now)")
 	f.Float64Var(&o.minSuccess, "min-success", 0, "refuse a function of whose finished runs a smaller share ended well, 0 to 1")
 	return c
 }
@@ -60,7 +62,7 @@ func (o *runOptions) placeFlags(c *cobra.Command) {
 
 // job is the task that the flags ask for.
 func (o runOptions) job(f ledger.FunctionRecord, args []string) (owner.Job, error) {
-	j := owner.Job{Function: f.Function.ID(), Args: args, Seats: o.seats, MinSeats: o.minSeats, GasLimit: f.Function.Manifest.Limits.Gas}
+	j := owner.Job{Function: f.Function.ID(), Args: args, Seats: o.seats, MinSeats: o.minSeats, GasLimit: f.Function.Manifest.Limits.Gas, MaxLoad: o.maxLoad}
 	var err error
 	if o.gas != "" {
 		if j.GasLimit, err = parseQuantity(o.gas); err != nil {
@@ -152,6 +154,9 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 		return err
 	}
 	if err := runnable(ctx, s, f.Function.Manifest); err != nil {
+		return err
+	}
+	if err := a.quote(ctx, s, f, &job); err != nil {
 		return err
 	}
 	if err := o.checkPlaces(f.Function.Manifest); err != nil {

@@ -249,7 +249,14 @@ func explainCase(c *ledger.Case, height uint64) string {
 			case p.To == c.Function.Owner:
 				who = "Bob"
 			}
+			if p.Why == ledger.WhyRoom {
+				line("  %s got %s back of what was locked for rent", who, p.Amount)
+				continue
+			}
 			line("  %s got %s as %s", who, p.Amount, p.Why)
+		}
+		if s.Rent > 0 {
+			line("  %s of rent were burned, for the %d blocks that the task was open", s.Rent, s.Height-c.PostedAt)
 		}
 		if s.Kept > 0 {
 			line("  %s went back into the function's bond", s.Kept)
@@ -258,7 +265,7 @@ func explainCase(c *ledger.Case, height uint64) string {
 	}
 	line("%s: %s", c.Phase, waitsFor(c))
 	line("at block %d; this phase ends at block %d at the latest", height, c.Deadline)
-	line("in escrow: %s of Alice's, %s of Bob's bond", c.Escrow.Alice, c.Escrow.Bob)
+	line("in escrow: %s of Alice's and %s for rent, %s of Bob's bond", c.Escrow.Alice, c.Escrow.Room, c.Escrow.Bob)
 	return b.String()
 }
 
