@@ -219,4 +219,46 @@ var bugs = []bug{
 	}
 `, ``, 100, "a word is stored before it is said",
 	},
+	{
+		"room has one price", "ledger/room.go", `func (p Params) Load(open uint64) uint64 { return 1 << min(9, 10*open/p.MaxOpen) }`, `func (p Params) Load(uint64) uint64 { return 1 }`, 20, "room gets dearer as it gets scarce",
+	},
+	{
+		"room costs nothing in time", "ledger/room.go", `	return due
+`, `	return due / 2
+`, 20, "rent is for blocks|supply is conserved|receipts verify",
+	},
+	{
+		"a policy may suit nobody else", "ledger/apply.go", `	if has >= need {
+		return nil`, `	if has >= need || need > 0 {
+		return nil`, 20, "no policy picks its judges",
+	},
+	{
+		"a machine is its first node's for ever", "ledger/machine.go", `		return task.Refuse("tee-taken", "the TEE %s belongs to node %s until block %d, when the last of its bond comes back", tee.Short(), id.Short(), n.Unbonding[len(n.Unbonding)-1].Height)
+	}
+	return nil`, `		return task.Refuse("tee-taken", "the TEE %s belongs to node %s until block %d, when the last of its bond comes back", tee.Short(), id.Short(), n.Unbonding[len(n.Unbonding)-1].Height)
+	}
+	return task.Refuse("tee-taken", "for ever")`, 20, "a machine is free when the bond is back",
+	},
+	{
+		"a machine is free before the bond is back", "ledger/machine.go", `	case n.Bond > 0:
+`, `	case n.Bond > 0 && n.Lapsed:
+`, 20, "one machine, one node",
+	},
+	{
+		"old quotes register", "ledger/machine.go", `	if value == nil || height+b.Params.FreshBlocks <= b.Height && task.Hash(value) != b.beacon {
+`, `	if height == 0 {
+		return FirstBeacon(b.Params.Chain), nil
+	}
+	if value == nil {
+`, 20, "a registration is fresh",
+	},
+	{
+		"a record is left behind", "ledger/machine.go", `	n.Before, n.Misses, n.Counts, n.Lost = id, from.Misses, from.Counts, from.Lost
+`, `	n.Before = id
+`, 20, "a record stays with its machine",
+	},
+	{
+		"who never shows its machine draws", "ledger/machine.go", `			b.unstake(&n)
+`, ``, 20, "who does not show its machine draws nothing",
+	},
 }

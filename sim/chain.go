@@ -56,7 +56,8 @@ func (w *world) found() {
 	p.AttestBlocks, p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks = 50, 50, 50, 50
 	p.DisputeBlocks, p.JailBlocks, p.UnbondBlocks, p.MaxViews, p.MaxAttempts = 60, 60, 2500, 4, 4
 	p.DeclineBlocks, p.SkipBlocks, p.FetchFloor = 20, 20, 1<<30
-	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}}
+	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement, rare}}
+	p.MaxOpen = uint64(max(40, 20*w.o.Tasks)) // few enough for strangers to fill it
 	if w.chance(0.3) && w.o.Interval == 0 { // most worlds have more canaries than a real one, to meet them at all
 		p.CanaryPPM = 400_000
 		p.PostingFee = 16 * p.CheckCost

@@ -174,6 +174,7 @@ func (w *world) run() {
 		}
 	}
 	w.checkDeadlines()
+	w.strangers()
 }
 
 // patience is how long after the last fault every task must be settled: all
