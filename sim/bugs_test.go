@@ -36,7 +36,7 @@ var bugs = []bug{
 		"stake counts an epoch early", "ledger/records.go", `const activationEpochs = 2`, `const activationEpochs = 1`, 100, "stake counts from the snapshot",
 	},
 	{
-		"jail leaves the stake in the draw", "ledger/slash.go", `	n.Stakes = []Stake{{Epoch: 0, Amount: 0}}
+		"jail leaves the stake in the draw", "ledger/slash.go", `	b.unstake(&n)
 `, ``, 100, "who is jailed draws nothing|stake counts from the snapshot",
 	},
 	{
