@@ -45,7 +45,7 @@ func TestATaskWithoutWorkersEndsInARefund(t *testing.T) {
 		t.Fatalf("the case ended with %+v, %v", k.Settlement, err)
 	}
 	after, _ := c.Account(ctx, addr("alice"))
-	if paid := before.Balance - after.Balance; paid != params.TxFee+params.PostingFee {
+	if paid := before.Balance - after.Balance; paid != params.TxFee+params.PostingFee+k.Settlement.Rent || k.Settlement.Rent == 0 {
 		t.Errorf("Alice paid %s", paid)
 	}
 	conserved(t, n)

@@ -252,7 +252,7 @@ func TestBadFunctions(t *testing.T) {
 			}
 			// What is left are the fees of her transactions, none longer than 3 KiB.
 			paid, n := before.Balance-after.Balance, task.Amount(after.Nonce-before.Nonce)*w.params.TxFee
-			fees := paid - gas - royalty - verifiers - w.params.PostingFee
+			fees := paid - gas - royalty - verifiers - s.Rent - w.params.PostingFee
 			if fees < n || fees > 3*n || fees%w.params.TxFee != 0 {
 				t.Errorf("Alice paid %s: gas %s, royalty %s, verifiers %s; fees %s", paid, gas, royalty, verifiers, fees)
 			}
