@@ -112,8 +112,6 @@ var onlyTheChain = map[string]string{
 	"Case.View.Canary.Round.Accuser":  "who accused it has no part in anything",
 	"Case.View.Canary.Round.ClosedAt": "likewise",
 	"Case.View.Post.ClosedAt":         "likewise",
-	"Case.PostedAt":                   "likewise: an attempt whose committee decided nothing is over when its time is, and leaves no trace",
-	"Case.Settlement.Height":          "likewise",
 	"Case.Members[].Stake":            "the registry's snapshot; the draw does not change with every base unit",
 	"Case.TotalStake":                 "likewise",
 	"Case.Members[].Node.Addr":        "the registry's; nothing in a task depends on it",
@@ -152,19 +150,20 @@ var byTheDraw = map[string]bool{
 }
 
 // The rules' numbers are the genesis's, and most leave no trace in a case that
-// kept them. Chain, FixedPPM, CanaryPPM and AllowSimulated do.
+// kept them. Chain, FixedPPM, CanaryPPM and AllowSimulated do; and rent, with all
+// that says how long a task can be open.
 func init() {
 	for _, name := range []string{
 		"Economics.AccusationBond", "Economics.BadEvidencePPM", "Economics.Bonus", "Economics.CheckCost", "Economics.DetectPPM",
 		"Economics.DisputeBlocks", "Economics.EquivocationPPM", "Economics.FalseAlarm", "Economics.FaultPPM", "Economics.JailBlocks",
 		"Economics.JailMisses", "Economics.Miss", "Economics.NoReveal", "Economics.Committee", "Economics.SeatFee",
-		"Economics.Absent", "Economics.Silence", "DeclineBlocks", "SkipBlocks", "FetchFloor",
-		"AttestBlocks", "ClaimBlocks", "CodeFloor", "CommitBlocks", "GasFloor", "EpochBlocks", "IntervalMillis", "MaxAttempts", "MaxOpen", "MaxViews", "MinBond", "PostingFee",
+		"Economics.Absent", "Economics.Silence", "SkipBlocks", "FetchFloor",
+		"CodeFloor", "GasFloor", "EpochBlocks", "FreshBlocks", "MaxOpen", "MinBond", "PostingFee", "RenewBlocks",
 		"Reference.Measurements", "Reference.Docker", "Reference.MinTCB", "Reference.Revoked",
 		"Reference.TPM.Activators", "Reference.TPM.Threshold", "Reference.TPM.PCRs", "Reference.TPM.MinFirmware",
 		"Reference.SNP.Products", "Reference.SNP.MinTCB",
 		"Reference.TDX.MinEvaluation", "Reference.TDX.MaxAgeSeconds", "Reference.TDX.Statuses",
-		"ReleaseBlocks", "ReviewBlocks", "RunGraceBlocks", "TxFee", "UnbondBlocks",
+		"TxFee", "UnbondBlocks",
 	} {
 		onlyTheChain["Case.Params."+name] = "a rule's number"
 	}
@@ -302,6 +301,12 @@ func TestConsistentLies(t *testing.T) {
 			p[len(p)-1].Amount--
 		}},
 		{"more was locked, and paid back", "escrow", func(_ *world, c *ledger.Case) { c.Escrow.Alice++; settled(c, ledger.Completed) }},
+		{"less was locked for rent", "escrow", func(_ *world, c *ledger.Case) { c.Escrow.Room--; settled(c, ledger.Completed) }},
+		{"the rent of a block is left out", "settlement", func(_ *world, c *ledger.Case) {
+			p := &c.Settlement.Payments[len(c.Settlement.Payments)-1]
+			p.Amount += c.Params.Rent
+			c.Settlement.Rent -= c.Params.Rent
+		}},
 		{"fewer than a quorum found it good", "pre-run verdicts", func(_ *world, c *ledger.Case) {
 			c.View.Pre.Commitments, c.View.Pre.Reveals = c.View.Pre.Commitments[:1], c.View.Pre.Reveals[:1]
 			settled(c, ledger.Completed)
