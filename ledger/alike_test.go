@@ -93,9 +93,17 @@ func TestStakeByMachine(t *testing.T) {
 		var err error
 		switch what {
 		case "bond":
-			err = w.send(name, task.Body{Bond: &task.Bond{Node: id, Amount: task.Amount(rng.IntN(3)) * task.PRY}})
+			amount := task.Amount(rng.IntN(3)) * task.PRY
+			if rec, _ := w.state().Node(id); rec.Bond == 0 {
+				amount = w.block.Params.MinBond
+			}
+			err = w.send("alice", task.Body{Bond: &task.Bond{Node: id, Amount: amount}})
 		case "unbond":
-			err = w.send(name, task.Body{Unbond: &task.Bond{Node: id, Amount: task.Amount(rng.IntN(3)) * task.PRY}})
+			amount := task.Amount(rng.IntN(3)) * task.PRY
+			if rec, _ := w.state().Node(id); rng.IntN(10) == 0 {
+				amount = rec.Bond
+			}
+			err = w.send(name, task.Body{Unbond: &task.Bond{Node: id, Amount: amount}})
 		case "show":
 			r := w.enrol(k, 0)
 			r.Quote, _ = p.Quoter().Quote(w.registration(k.node))

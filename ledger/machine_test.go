@@ -176,6 +176,9 @@ func TestTheRecordStaysWithTheMachine(t *testing.T) {
 	if n.Misses != w.block.Params.JailMisses-1 || n.Lost != 3*task.PRY || n.Counts[FalseOK] != 1 || n.Before != id {
 		t.Errorf("under its new name: %+v", n)
 	}
+	if old, _ := w.state().Node(id); old.Renew != 0 {
+		t.Errorf("who has no machine owes a quote by block %d", old.Renew)
+	}
 	if log := w.state().Log(task.Hash(again.node.ID()), Whole); len(log) != 1 || log[0].Cause != string(Inherited) {
 		t.Errorf("its log: %+v", log)
 	}
@@ -185,8 +188,7 @@ func TestTheRecordStaysWithTheMachine(t *testing.T) {
 	}
 	// Nor does a jail end by another name.
 	third := w.guest("third", first)
-	w.block.meta.Burned += w.block.take(again.node.ID(), 1000*task.PRY) // it has nothing left
-	w.rest(1)
+	w.rest(w.block.Params.UnbondBlocks + 1) // its bond is back
 	if err := w.send("third", task.Body{Register: w.enrol(third, 100*task.PRY)}); task.CodeOf(err) != "tee-taken" {
 		t.Errorf("while the jail runs: %v", err)
 	}

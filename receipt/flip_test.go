@@ -159,6 +159,7 @@ func init() {
 		"Economics.JailMisses", "Economics.Miss", "Economics.NoReveal", "Economics.Committee", "Economics.SeatFee",
 		"Economics.Absent", "Economics.Silence", "SkipBlocks", "FetchFloor",
 		"CodeFloor", "GasFloor", "EpochBlocks", "FreshBlocks", "MaxOpen", "MinBond", "PostingFee", "RenewBlocks",
+		"Rent", // half of it at twice the load is the same
 		"Reference.Measurements", "Reference.Docker", "Reference.MinTCB", "Reference.Revoked",
 		"Reference.TPM.Activators", "Reference.TPM.Threshold", "Reference.TPM.PCRs", "Reference.TPM.MinFirmware",
 		"Reference.SNP.Products", "Reference.SNP.MinTCB",
