@@ -49,6 +49,17 @@ func TestAMachineIsFreeWhenTheBondIsBack(t *testing.T) {
 			t.Errorf("%v, want %s", err, name)
 		}
 	}
+	// The first one may have it again, if it shows it and bonds like anybody.
+	w.must("owner", task.Body{Unbond: &task.Bond{Node: owner.node.ID(), Amount: 100 * task.PRY}})
+	w.skip(w.block.Params.UnbondBlocks + 1)
+	blind := w.enrol(squatter, 100*task.PRY)
+	blind.Quote = nil
+	for name, r := range map[string]*task.Register{"bond-low": w.enrol(squatter, 0), attest.QuoteMalformed: blind} {
+		if err := w.send("squatter", task.Body{Register: r}); task.CodeOf(err) != name {
+			t.Errorf("%v, want %s", err, name)
+		}
+	}
+	w.must("squatter", task.Body{Register: w.enrol(squatter, 100*task.PRY)})
 }
 
 // A squatter who leaves his bond where it is cannot show the machine again, and has
