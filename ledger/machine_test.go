@@ -51,7 +51,7 @@ func TestAMachineIsFreeWhenTheBondIsBack(t *testing.T) {
 	}
 	// The first one may have it again, if it shows it and bonds like anybody.
 	w.must("owner", task.Body{Unbond: &task.Bond{Node: owner.node.ID(), Amount: 100 * task.PRY}})
-	w.skip(w.block.Params.UnbondBlocks + 1)
+	w.rest(w.block.Params.UnbondBlocks + 1)
 	blind := w.enrol(squatter, 100*task.PRY)
 	blind.Quote = nil
 	for name, r := range map[string]*task.Register{"bond-low": w.enrol(squatter, 0), attest.QuoteMalformed: blind} {

@@ -60,8 +60,8 @@ func (c *Case) ExecutorOf(view uint32) (task.NodeID, bool) {
 }
 
 // TurnOf is who executes in a view, if there is such a view: a ticket's owner,
-// within the chain's limit of views, which declined turns do not use up, and
-// somebody left to judge it.
+// within the chain's limit of views, which declined turns do not use up, and judges
+// left who can agree: nobody works for a quorum that cannot be.
 func (c *Case) TurnOf(view uint32) (task.NodeID, bool) {
 	executor, ok := c.ExecutorOf(view)
 	if !ok || view >= MaxTurns || c.passes(view) >= c.Params.MaxViews {
@@ -69,7 +69,7 @@ func (c *Case) TurnOf(view uint32) (task.NodeID, bool) {
 	}
 	next := *c
 	next.View.Executor = executor
-	return executor, next.JudgeSeats() > 0
+	return executor, next.canAgree()
 }
 
 // passes counts the executors that this attempt has passed over before a view.
@@ -181,7 +181,7 @@ func (c *Case) Withheld() (Outcome, bool) {
 // find others.
 func (b *Block) nobodyLeft(c *Case) {
 	if c.Spent() {
-		b.nextAttempt(c, "nobody is left to execute: those with tickets have declined")
+		b.nextAttempt(c, "nobody is left to execute: those with tickets have declined, or could not be judged")
 		return
 	}
 	b.settle(c, c.Failure())
@@ -193,7 +193,8 @@ func (c *Case) Spent() bool {
 	busy := slices.ContainsFunc(c.Members, func(m Member) bool {
 		return m.Claim.Busy != nil && m.Node.CanRun(c.Function.Manifest)
 	})
-	return (busy || len(c.Declined) > 0) && c.passes(MaxTurns) < c.Params.MaxViews
+	_, unjudged := c.ExecutorOf(c.View.Number + 1) // it has tickets, and too few are left to judge it
+	return (busy || unjudged || len(c.Declined) > 0) && c.passes(MaxTurns) < c.Params.MaxViews
 }
 
 // Failure is the outcome of a case whose executors have all failed.
