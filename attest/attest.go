@@ -30,12 +30,11 @@ import (
 type Keys struct {
 	Seal []byte   `cbor:"1,keyasint" json:"-"`    // HPKE public key, MLKEM768-X25519
 	Sign task.Key `cbor:"2,keyasint" json:"sign"` // Ed25519: signs the result
-	VRF  task.Key `cbor:"3,keyasint" json:"vrf"`
 }
 
 // Equal says whether they are one enclave's.
 func (k Keys) Equal(o Keys) bool {
-	return bytes.Equal(k.Seal, o.Seal) && k.Sign == o.Sign && k.VRF == o.VRF
+	return bytes.Equal(k.Seal, o.Seal) && k.Sign == o.Sign
 }
 
 // Evidence is an enclave's proof of what it is, bound to one view of one task
@@ -94,9 +93,6 @@ type Context struct {
 	Function task.FunctionID `cbor:"7,keyasint"`
 	CodeCID  string          `cbor:"8,keyasint"`
 	InputCID string          `cbor:"9,keyasint"`
-	// CanaryPPM is how often the enclave must show faulty evidence on purpose.
-	// It is bound here so that no host can talk its enclave out of it.
-	CanaryPPM uint64 `cbor:"10,keyasint"`
 }
 
 // ReportData binds keys, nonces, state and container runtime to the context

@@ -30,7 +30,7 @@ func newScene() *scene {
 		Context: Context{Chain: "c", Task: task.TaskID{1}, Attempt: 1, View: 2, Node: task.NodeID{3}, Round: task.PreRun, Function: task.FunctionID{4}, CodeCID: "code", InputCID: "input"},
 		Chip:    task.PublicKey(s.platform.Chip), Kind: string(Simulated), Nonces: []task.Hash{{5}}, State: EmptyState,
 	}
-	s.ev = Evidence{Keys: Keys{Seal: make([]byte, sealKeySize), Sign: task.Key{1}, VRF: task.Key{2}}, Nonces: []task.Hash{{4}, {5}, {6}}, State: EmptyState}
+	s.ev = Evidence{Keys: Keys{Seal: make([]byte, sealKeySize), Sign: task.Key{1}}, Nonces: []task.Hash{{4}, {5}, {6}}, State: EmptyState}
 	return s.quote()
 }
 
@@ -108,7 +108,6 @@ func TestAppraise(t *testing.T) {
 		{"of other input", NotBound, func(s *scene) { s.want.Context.InputCID = "x" }},
 		{"sealing key swapped", NotBound, func(s *scene) { s.ev.Keys.Seal = bytes.Repeat([]byte{1}, sealKeySize) }},
 		{"signing key swapped", NotBound, func(s *scene) { s.ev.Keys.Sign = task.Key{9} }},
-		{"VRF key swapped", NotBound, func(s *scene) { s.ev.Keys.VRF = task.Key{9} }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newScene()
@@ -172,25 +171,41 @@ func FuzzParseEvidence(f *testing.F) {
 	})
 }
 
-// CanaryDue hits its share, and every output whose turn it is makes evidence
-// that an honest appraisal refuses.
-func TestCanaries(t *testing.T) {
-	due := 0
-	for i := range 100_000 {
-		beta := [64]byte(append(append([]byte{}, sum(i)...), sum(i+1)...))
-		if CanaryDue(beta, 50_000) {
-			due++
+// Every decoy is faulty for who looks, has a quote of its own, and is of the size of
+// genuine evidence; half of them have nothing wrong but a signature.
+func TestDecoys(t *testing.T) {
+	reasons := map[string]int{}
+	for fault := range uint8(8) {
+		s := newScene()
+		size := len(task.Encode(s.ev))
+		keys := Keys{Seal: make([]byte, sealKeySize), Sign: task.Key{7}}
+		decoy := s.platform.Decoy(s.want.Context, keys, s.ev.Nonces, fault)
+		if len(decoy.Nonces) > 0 && fault == 1 { // the last nonce is the one that is left out
+			s.want.Nonces = append(s.want.Nonces, s.ev.Nonces[len(s.ev.Nonces)-1])
+		}
+		genuine := s.ev
+		s.ev = decoy
+		a := s.appraise()
+		if a.Verdict != task.Fault {
+			t.Errorf("decoy %d: nobody can see that it is one", fault)
+		}
+		reasons[a.Reason]++
+		if decoy.Kind != genuine.Kind || decoy.Round != genuine.Round || bytes.Equal(decoy.Quote, genuine.Quote) {
+			t.Errorf("decoy %d does not look like the other: %+v", fault, decoy)
+		}
+		if got := len(task.Encode(decoy)); got < size-64 || got > size+64 {
+			t.Errorf("decoy %d has %d bytes, the genuine evidence %d", fault, got, size)
 		}
 	}
-	if due < 4600 || due > 5400 {
-		t.Errorf("%d canaries in 100,000 at 5 %%", due)
+	if reasons[BadSignature] != 4 || len(reasons) < 4 {
+		t.Errorf("%v", reasons)
 	}
-	if CanaryDue([64]byte{}, 0) || !CanaryDue([64]byte{255, 255, 255, 255, 255, 255, 255, 255}, 1_000_000) {
-		t.Error("never and always are not kept")
+	for b := range 256 {
+		if f := DecoyFault([64]byte{0, byte(b)}); f > 7 {
+			t.Fatal(f)
+		}
 	}
 }
-
-func sum(i int) []byte { h := task.H(task.TagState, task.U64(uint64(i))); return h[:] }
 
 // However the lengths in a quote are set, and wherever it ends, its parser
 // refuses: a panic would stop every node of the chain at one block.

@@ -60,7 +60,6 @@ var forEvery = []evil{
 	{"of another node", NotBound, func(r *rig) { r.ctx.Node[0]++ }, nil},
 	{"of other code", NotBound, func(r *rig) { r.ctx.CodeCID = "other" }, nil},
 	{"of other input", NotBound, func(r *rig) { r.ctx.InputCID = "other" }, nil},
-	{"with fewer canaries than the chain's rule", NotBound, func(r *rig) { r.ctx.CanaryPPM++ }, nil},
 	{"sealing key swapped (relay)", NotBound, nil, func(r *rig) { r.ev.Keys.Seal = slices.Repeat([]byte{1}, sealKeySize) }},
 	{"state said clean that was quoted dirty", NotBound, func(r *rig) { r.state = task.Hash{1} }, func(r *rig) { r.ev.State = EmptyState }},
 }

@@ -55,7 +55,7 @@ type rig struct {
 const rigTime = 1_780_000_000 // May 2026
 
 func newRig(t testing.TB, k Kind) *rig {
-	r := &rig{t: t, kind: k, keys: Keys{Seal: make([]byte, sealKeySize), Sign: task.Key{1}, VRF: task.Key{2}}, nonces: []task.Hash{{4}, {5}}, state: EmptyState}
+	r := &rig{t: t, kind: k, keys: Keys{Seal: make([]byte, sealKeySize), Sign: task.Key{1}}, nonces: []task.Hash{{4}, {5}}, state: EmptyState}
 	r.ctx = Context{Chain: "c", Task: task.TaskID{1}, Attempt: 1, View: 2, Node: task.NodeID{3}, Round: task.PreRun, Function: task.FunctionID{4}, CodeCID: "code", InputCID: "input"}
 	r.policy = task.Policy{MinTier: task.TierMeasured}
 	r.ref = Reference{Kinds: []Kind{k}}

@@ -57,9 +57,9 @@ func (p Platform) Quote(c Context, k Keys, nonces []task.Hash, state task.Hash) 
 	return must(Make(simulator{p}, c, k, nonces, state, p.Runtime))
 }
 
-// Canary makes evidence that is faulty on purpose.
-func (p Platform) Canary(c Context, k Keys, nonces []task.Hash, beta [64]byte) Evidence {
-	return must(Canary(simulator{p}, c, k, nonces, p.Runtime, beta))
+// Decoy makes evidence that is faulty on purpose.
+func (p Platform) Decoy(c Context, k Keys, nonces []task.Hash, fault uint8) Evidence {
+	return must(Decoy(simulator{p}, c, k, nonces, p.Runtime, fault))
 }
 
 // Profile is what the platform's quotes say of it.

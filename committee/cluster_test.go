@@ -40,6 +40,8 @@ type cluster struct {
 	blame  bool                 // Alice's key opens nothing
 	slow   map[task.NodeID]bool // whose hosts stop their enclaves until they are out of time
 	begun  map[theTurn]bool
+
+	noDecoy task.NodeID // shows two good pieces
 }
 
 // theTurn is one executor's in one view of one attempt.
@@ -63,16 +65,10 @@ type peer struct {
 	m      *Machine
 	c      *ledger.Case // as it last heard of it
 	height uint64       // of the last block that passed here
-	timers map[waiting]due
-	dead   bool // hears and says nothing
-	lazy   func(Appraise) (task.Verdict, bool)
-	spoil  func(attest.Platform, attest.Context, *attest.Evidence) // what its enclave shows
-}
-
-// waiting is what there is one timer for.
-type waiting struct {
-	kind  TimerKind
-	round task.Round
+	timers map[TimerKind]due
+	dead   bool                                                    // hears and says nothing
+	says   func(found Appraised) (Appraised, bool)                 // instead of what it found, or nothing
+	spoil  func(attest.Platform, attest.Context, *attest.Evidence) // what its enclave shows as genuine
 }
 
 type due struct {
@@ -106,8 +102,8 @@ func key(s string) ed25519.PrivateKey {
 }
 
 var (
-	enclaveVRF  = vrf.NewKey(task.Hash{2})
-	enclaveKeys = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(key("enclave")), VRF: task.Key(enclaveVRF.Public())}
+	enclaveKeys = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(key("enclave"))}
+	decoyKeys   = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(key("thrown away"))}
 )
 
 // newCluster makes n workers of equal stake and posts a task for tau seats.
@@ -118,7 +114,6 @@ func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Patience, bl
 	}
 	c.params = ledger.Embedded("test")
 	c.params.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{9}}}
-	c.params.CanaryPPM = 0
 	for _, f := range set {
 		f(&c.params)
 	}
@@ -128,7 +123,7 @@ func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Patience, bl
 	}
 	for i := range n {
 		name := fmt.Sprintf("%d/%d", seed, i)
-		p := &peer{vrf: vrf.NewKey(task.H(task.TagSalt, []byte(name))), key: key(name + "p"), op: key(name + "o"), chip: key(name + "c"), timers: map[waiting]due{}}
+		p := &peer{vrf: vrf.NewKey(task.H(task.TagSalt, []byte(name))), key: key(name + "p"), op: key(name + "o"), chip: key(name + "c"), timers: map[TimerKind]due{}}
 		p.node = task.Node{Operator: task.PublicKey(p.op), VRF: task.Key(p.vrf.Public()), Peer: task.PublicKey(p.key), Runtimes: []string{"wasm"}, TEE: task.TEE{Kind: "simulated", Identity: task.PublicKey(p.chip)}}
 		p.id = p.node.ID()
 		p.m = New(p.id, times)
@@ -202,7 +197,7 @@ func (c *cluster) block(txs ...queued) {
 	}
 	// Owners follow the chain too: no executor can make them look silent.
 	if k := c.theCase(); k.Phase == ledger.Releasing && !c.blame {
-		c.after(2*c.oneWay, func() { c.owners(k.Attempt, k.View.Number, task.H(task.TagEvidence, k.View.Pre.Evidence)) })
+		c.after(2*c.oneWay, func() { c.owners(k.Attempt, k.View.Number, k.View.Pre.Digests[k.View.Pre.Place]) })
 	}
 	k, height := c.theCase(), c.height
 	for _, p := range c.order {
@@ -217,11 +212,9 @@ func (c *cluster) block(txs ...queued) {
 func (c *cluster) pass(p *peer, height uint64) {
 	p.height = height
 	for _, kind := range []TimerKind{SilenceTimer, FlushTimer, StallTimer} {
-		for r := range task.Recheck + 1 {
-			if t, ok := p.timers[waiting{kind, r}]; ok && t.height <= height {
-				delete(p.timers, waiting{kind, r})
-				c.step(p, TimedOut{Timer: t.timer})
-			}
+		if t, ok := p.timers[kind]; ok && t.height <= height {
+			delete(p.timers, kind)
+			c.step(p, TimedOut{Timer: t.timer})
 		}
 	}
 }
@@ -301,19 +294,12 @@ func (c *cluster) perform(p *peer, a Action) {
 	case SendEvidence:
 		c.broadcast(p, EvidenceHeard{From: p.id, Shown: a.Shown})
 	case Appraise:
-		truth := c.truth(p, a)
-		verdict, ok := truth.Verdict, true
-		if p.lazy != nil {
-			verdict, ok = p.lazy(a)
-		}
-		if verdict == task.Fault && truth.Reason == "" {
-			truth.Reason = attest.BadSignature
-		}
-		if verdict == task.OK {
-			truth.Reason = ""
+		found, ok := c.find(p, a), true
+		if p.says != nil {
+			found, ok = p.says(found)
 		}
 		if ok {
-			c.step(p, Appraised{Ballot: a.Ballot, Evidence: a.Evidence, Verdict: verdict, Reason: truth.Reason, Salt: task.H(task.TagSalt, p.id[:], task.Encode(a.Ballot))})
+			c.step(p, found)
 		}
 	case StartEnclave:
 		// What a second enclave shows would contradict the first's evidence.
@@ -325,26 +311,36 @@ func (c *cluster) perform(p *peer, a Action) {
 		c.after(5, func() { c.quote(p, a.Ballot) })
 		c.beat(p, c.theCase().Attempt, a.Ballot.View)
 	case QuoteExit:
-		c.after(5, func() { c.quote(p, a.Ballot) })
-	case Unveil:
-		c.after(1, func() { c.step(p, Unveiled{Ballot: a.Ballot, Canary: c.unveil(p, a)}) })
+		c.after(5, func() {
+			e := task.Exit{Ballot: a.Ballot, Evidence: task.Encode(c.evidence(p, task.PostRun, a.Ballot.View))}
+			e.Signature = task.Sign(p.key, e.Hash())
+			c.step(p, Left{Exit: e})
+		})
 	case RequestKeys:
 		c.after(2*c.oneWay, func() { c.release(p, a) })
 	case Submit:
 		c.after(c.oneWay, func() { c.pool = append(c.pool, queued{p.op, a.Body}) })
 	case SetTimer:
-		p.timers[waiting{a.Timer.Kind, a.Timer.Round}] = due{a.Timer, p.height + a.Blocks}
+		p.timers[a.Timer.Kind] = due{a.Timer, p.height + a.Blocks}
 	case StopEnclave, Finish:
 	}
 }
 
-// truth is an honest appraisal.
-func (c *cluster) truth(p *peer, a Appraise) attest.Appraisal {
-	ev, err := attest.ParseEvidence(a.Evidence)
-	if err != nil {
-		return attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed}
+// find is what an honest verifier finds: the place of the good piece, the one that
+// its coin names first.
+func (c *cluster) find(p *peer, a Appraise) Appraised {
+	b := a.Shown.Ballot
+	found := Appraised{Ballot: b, Pair: a.Shown.Pair().Hash(), Salt: task.H(task.TagSalt, p.id[:], task.Encode(b))}
+	coin := found.Salt[0] & 1
+	for _, place := range [2]uint8{coin, 1 - coin} {
+		v := p.c.Appraise(task.PreRun, a.Shown.Evidence[place])
+		if v.Verdict == task.OK {
+			found.Verdict, found.Place, found.Reason = task.OK, place, ""
+			return found
+		}
+		found.Verdict, found.Reason = v.Verdict, v.Reason
 	}
-	return attest.Appraise(ev, p.c.Wanted(a.Ballot.Round), p.c.Task.Policy, c.params.Reference)
+	return found
 }
 
 // beat sends signs of life while the executor's work lasts.
@@ -357,40 +353,30 @@ func (c *cluster) beat(p *peer, attempt, view uint32) {
 	})
 }
 
-func (c *cluster) evidence(p *peer, b task.Ballot) (task.Showing, bool) {
-	k, r := p.c, b.Round
-	context, nonces := k.Expected(r, b.View, p.node).Context, k.Wanted(r).Nonces
+func (c *cluster) evidence(p *peer, r task.Round, view uint32) attest.Evidence {
+	context, nonces := p.c.Expected(r, view, p.node).Context, p.c.Wanted(r).Nonces
 	platform := attest.Platform{Chip: p.chip, Measurement: task.Hash{9}}
 	ev := platform.Quote(context, enclaveKeys, nonces, attest.EmptyState)
-	beta := enclaveVRF.Output(attest.CanaryInput(context))
-	canary := r == task.PreRun && attest.CanaryDue(beta, c.params.CanaryPPM)
-	if canary {
-		ev = platform.Canary(context, enclaveKeys, nonces, beta)
-	}
 	if p.spoil != nil {
 		p.spoil(platform, context, &ev)
 	}
-	s := task.Showing{Ballot: b, Evidence: task.Encode(ev)}
-	s.Signature = task.Sign(p.key, s.Hash())
-	return s, canary
+	return ev
 }
 
 func (c *cluster) quote(p *peer, b task.Ballot) {
-	s, _ := c.evidence(p, b)
-	c.step(p, Quoted{Shown: s})
-}
-
-func (c *cluster) unveil(p *peer, a Unveil) *task.Canary {
-	_, canary := c.evidence(p, a.Ballot)
-	if !canary {
-		return nil
+	proof, beta := p.vrf.Prove(b.PairInput())
+	place := task.PairPlace(beta)
+	want := p.c.Expected(task.PreRun, b.View, p.node).Context
+	decoy := attest.Platform{Chip: p.chip, Measurement: task.Hash{9}}.
+		Decoy(want, decoyKeys, p.c.Wanted(task.PreRun).Nonces, attest.DecoyFault(beta))
+	if p.id == c.noDecoy {
+		decoy = c.evidence(p, task.PreRun, b.View)
+		decoy = attest.Platform{Chip: p.chip, Measurement: task.Hash{9}}.Quote(want, decoyKeys, decoy.Nonces, decoy.State)
 	}
-	again := a.Ballot
-	again.Round = task.Recheck
-	genuine, _ := c.evidence(p, again)
-	proof, _ := enclaveVRF.Prove(attest.CanaryInput(c.theCase().Expected(task.PreRun, a.Ballot.View, p.node).Context))
-	shown, _ := c.evidence(p, a.Ballot)
-	return &task.Canary{Shown: shown, Proof: proof, Genuine: genuine}
+	s := task.Showing{Ballot: b}
+	s.Evidence[place], s.Evidence[1-place] = task.Encode(c.evidence(p, task.PreRun, b.View)), task.Encode(decoy)
+	s.Signature = task.Sign(p.key, s.Pair().Hash())
+	c.step(p, Quoted{Shown: s, Place: place, Opening: task.Opening{Pair: s.Pair(), Proof: proof, Evidence: s.Evidence[place]}})
 }
 
 // release plays both owners and the enclave's run.
@@ -398,24 +384,24 @@ func (c *cluster) release(p *peer, a RequestKeys) {
 	if p.dead {
 		return
 	}
-	digest := task.H(task.TagEvidence, a.Evidence)
+	digest, b := task.H(task.TagEvidence, a.Opening.Evidence), a.Opening.Pair.Ballot
 	k := c.theCase()
 	if c.blame { // the owners' transactions are slow, the enclave is not
-		c.after(250, func() { c.owners(k.Attempt, a.Ballot.View, digest) })
+		c.after(250, func() { c.owners(k.Attempt, b.View, digest) })
 	} else {
-		c.owners(k.Attempt, a.Ballot.View, digest)
+		c.owners(k.Attempt, b.View, digest)
 	}
 	c.after(10, func() {
 		outcome, input := task.RunOK, task.Hash{}
 		if c.blame {
-			alice := task.Release{Task: c.id, Attempt: k.Attempt, View: a.Ballot.View, Role: task.Alice, Evidence: digest, Sealed: []byte{1}}
+			alice := task.Release{Task: c.id, Attempt: k.Attempt, View: b.View, Role: task.Alice, Evidence: digest, Sealed: []byte{1}}
 			outcome, input = task.BadInputKey, alice.Hash()
 		}
 		cid := "o"
 		if c.slow[p.id] {
 			outcome, cid = task.OutOfTime, ""
 		}
-		r := task.Result{Task: c.id, Attempt: k.Attempt, View: a.Ballot.View, Node: p.id, Outcome: outcome, InputKey: input, Evidence: digest, PreState: attest.EmptyState, PostState: attest.EmptyState}
+		r := task.Result{Task: c.id, Attempt: k.Attempt, View: b.View, Node: p.id, Outcome: outcome, InputKey: input, Evidence: digest, PreState: attest.EmptyState, PostState: attest.EmptyState}
 		r.Gas = k.Function.Manifest.Shown(k.Task, outcome, 0)
 		c.step(p, Ran{Result: task.SignedResult{Result: r, Signature: task.Sign(key("enclave"), r.Hash()), CID: cid}.PlacedBy(p.key)})
 	})

@@ -9,9 +9,9 @@
 // # What it decides
 //
 // The chain decides who is a member and who executes: winners send it their
-// claims, and when it has closed them the case names both. A member decides what
-// to say of the executor's evidence before and after the run, and whether an
-// executor that gives no sign of life is passed over (spec §6, §7).
+// claims, and when it has closed them the case names both. A member decides which
+// of the executor's two pieces of evidence to call good, and whether an executor
+// that gives no sign of life is passed over (spec §6, §7).
 //
 // # Order of actions
 //
@@ -51,19 +51,21 @@ type (
 	Won struct{ Claim task.Claim }
 	// VoteHeard brings a vote to pass over the executor, this node's own included.
 	VoteHeard struct{ Vote task.SignedVote }
-	// EvidenceHeard brings evidence, not yet appraised, under the signature of
-	// the node that shows it.
+	// EvidenceHeard brings a pair of evidence, not yet appraised, under the
+	// signature of the node that shows it.
 	EvidenceHeard struct {
 		From  task.NodeID
 		Shown task.Showing
 	}
-	// Appraised brings this node's own appraisal, with the salt for the commitment.
+	// Appraised brings what this node has found of a pair: the place whose evidence
+	// is good, or FAULT; with the salt for the commitment.
 	Appraised struct {
-		Ballot   task.Ballot
-		Evidence []byte
-		Verdict  task.Verdict
-		Reason   string
-		Salt     task.Hash
+		Ballot  task.Ballot
+		Pair    task.Hash
+		Verdict task.Verdict
+		Place   uint8
+		Reason  string
+		Salt    task.Hash
 	}
 	// CommitmentHeard brings a signed commitment, this node's own included.
 	CommitmentHeard struct{ Commitment task.Commitment }
@@ -74,15 +76,15 @@ type (
 		Attempt, View uint32
 		Node          task.NodeID
 	}
-	// Quoted says that this node's enclave has made evidence, which this node
-	// has signed.
-	Quoted struct{ Shown task.Showing }
-	// Unveiled answers Unveil: with the proof of a canary and what is genuine, or
-	// nil if the evidence was in earnest.
-	Unveiled struct {
-		Ballot task.Ballot
-		Canary *task.Canary
+	// Quoted says that this node's enclave has made a pair of evidence, which this
+	// node has signed, with what will say which of the two is genuine.
+	Quoted struct {
+		Shown   task.Showing
+		Opening task.Opening
+		Place   uint8 // of the genuine one
 	}
+	// Left brings the evidence of how this node's enclave has ended.
+	Left struct{ Exit task.Exit }
 	// Ran says that this node's enclave has signed a result.
 	Ran struct{ Result task.SignedResult }
 	// Unable says that this node cannot execute in a view, and why.
@@ -103,7 +105,7 @@ func (CommitmentHeard) event() {}
 func (RevealHeard) event()     {}
 func (AliveHeard) event()      {}
 func (Quoted) event()          {}
-func (Unveiled) event()        {}
+func (Left) event()            {}
 func (Ran) event()             {}
 func (Unable) event()          {}
 func (TimedOut) event()        {}
@@ -126,14 +128,11 @@ type (
 	CommitVerdict struct{ Reveal task.Reveal }
 	// SendReveal sends this node's reveal to the members.
 	SendReveal struct{ Reveal task.Reveal }
-	// SendEvidence sends this node's evidence to the members.
+	// SendEvidence sends this node's pair to the members.
 	SendEvidence struct{ Shown task.Showing }
-	// Appraise asks for an appraisal of the executor's evidence; answer with
-	// Appraised.
-	Appraise struct {
-		Ballot   task.Ballot
-		Evidence []byte
-	}
+	// Appraise asks which of the executor's two pieces of evidence is good; answer
+	// with Appraised.
+	Appraise struct{ Shown task.Showing }
 	// StartEnclave fetches the blobs, starts the enclave and then makes its evidence;
 	// answer with Quoted, or with Unable if what it needs is not there when the chain
 	// has come to the block GiveUp.
@@ -143,19 +142,15 @@ type (
 	}
 	// Decline stores the decline, signs it and sends it to the chain.
 	Decline struct{ Decline task.Decline }
-	// Unveil asks the enclave, once the commitments are closed, whether its
-	// evidence was a canary; answer with Unveiled (spec §7.6).
-	Unveil struct{ Ballot task.Ballot }
 	// StopEnclave drops all work for the task.
 	StopEnclave struct{ Why string }
 	// RequestKeys shows the owners the verdict quorum and asks for their keys;
 	// then the enclave runs; answer with Ran.
 	RequestKeys struct {
-		Ballot   task.Ballot
-		Evidence []byte
-		Reveals  []task.Reveal
+		Opening task.Opening
+		Reveals []task.Reveal
 	}
-	// QuoteExit asks the enclave for its exit evidence; answer with Quoted.
+	// QuoteExit asks the enclave for its exit evidence; answer with Left.
 	QuoteExit struct {
 		Ballot task.Ballot
 		Nonce  task.Hash
@@ -163,7 +158,7 @@ type (
 	// Submit sends a transaction to the chain.
 	Submit struct{ Body task.Body }
 	// SetTimer asks for TimedOut when so many more blocks have passed; a newer one
-	// of the same kind and round replaces it.
+	// of the same kind replaces it.
 	SetTimer struct {
 		Timer  Timer
 		Blocks uint64
@@ -181,7 +176,6 @@ func (Appraise) action()      {}
 func (StartEnclave) action()  {}
 func (Decline) action()       {}
 func (StopEnclave) action()   {}
-func (Unveil) action()        {}
 func (RequestKeys) action()   {}
 func (QuoteExit) action()     {}
 func (Submit) action()        {}
@@ -199,11 +193,9 @@ const (
 	SkipTimer
 )
 
-// Timer names one waiting: of a kind, in one view of one attempt, and where it
-// is about a verdict in one round.
+// Timer names one waiting: of a kind, in one view of one attempt.
 type Timer struct {
 	Kind    TimerKind
 	Attempt uint32
 	View    uint32
-	Round   task.Round
 }

@@ -34,50 +34,76 @@ func (c *cluster) settled(t *testing.T) *ledger.Case {
 	return k
 }
 
-// Every first evidence is a canary: honest verifiers see it, nobody pays, and
-// the task is done in earnest.
-func TestCanaryAmongTheHonest(t *testing.T) {
+// guessing names a place that its coin names, and has looked at neither.
+func guessing(found Appraised) (Appraised, bool) {
+	found.Verdict, found.Place, found.Reason = task.OK, found.Salt[0]&1, ""
+	return found, true
+}
+
+// crying says FAULT, whatever it has found.
+func crying(found Appraised) (Appraised, bool) {
+	found.Verdict, found.Place, found.Reason = task.Fault, 0, attest.BadSignature
+	return found, true
+}
+
+// Among the honest nobody pays, and the task is done at once.
+func TestPairsAmongTheHonest(t *testing.T) {
+	places := map[uint8]bool{}
 	for seed := range seeds(10) {
-		c := newCluster(t, seed, 10, 13, Embedded, 100, canaries)
+		c := newCluster(t, seed, 10, 13, Embedded, 100)
 		c.oneWay = 1
 		k := c.settled(t)
-		if k.View.Canary == nil || len(k.Slashes) != 0 || len(k.Passed) != 0 {
+		if len(k.Slashes) != 0 || len(k.Passed) != 0 || k.Attempt != 0 {
 			c.dump()
-			t.Fatalf("seed %d: canary %v, slashes %v, passed %v", seed, k.View.Canary != nil, k.Slashes, k.Passed)
+			t.Fatalf("seed %d: attempt %d, slashes %v, passed %v", seed, k.Attempt, k.Slashes, k.Passed)
 		}
+		places[k.View.Pre.Place] = true
+	}
+	if len(places) != 2 && !testing.Short() {
+		t.Errorf("the genuine evidence was always in place %v", places)
 	}
 }
 
-func canaries(p *ledger.Params) { p.CanaryPPM, p.PostingFee = 1_000_000, 40*p.CheckCost }
-
-func lazy(Appraise) (task.Verdict, bool) { return task.OK, true }
-
-func crying(Appraise) (task.Verdict, bool) { return task.Fault, true }
-
-// A canary catches those who do not look, even if they are the majority.
-func TestCanaryCatchesTheLazy(t *testing.T) {
+// Who guesses pays when it is wrong, even if they are the majority; the honest never.
+func TestGuessersPay(t *testing.T) {
 	for _, honest := range []int{1, 5} {
-		c := newCluster(t, 3, 10, 13, Embedded, 100, canaries)
-		c.oneWay = 1
-		for _, p := range c.order[honest:] {
-			p.lazy = lazy
-		}
-		k := c.settled(t)
-		for id := range c.lost(ledger.FalseOK) {
-			if c.nodes[id].lazy == nil {
-				t.Errorf("an honest verifier paid: %v", k.Slashes)
+		paid := 0
+		for seed := range seeds(5) {
+			c := newCluster(t, seed, 10, 13, Embedded, 100)
+			c.oneWay = 1
+			for _, p := range c.order[honest:] {
+				p.says = guessing
 			}
+			if !c.run(c.closed) {
+				c.dump()
+				t.Fatal("not settled")
+			}
+			for _, s := range c.theCase().Slashes {
+				if c.nodes[s.Node].says == nil {
+					c.dump()
+					t.Errorf("an honest node paid: %v", s)
+				}
+			}
+			paid += len(c.lost(ledger.WrongPick))
 		}
-		if len(c.lost(ledger.FalseOK)) == 0 {
-			t.Error("the lazy got away")
+		if paid == 0 {
+			t.Error("the guessers got away")
 		}
 	}
 }
 
-// One honest verifier that looks takes the task from an enclave that lies, and
-// the next ticket's owner does it.
+// One honest verifier that looks takes the task from an enclave that lies, though
+// all others say what its executor tells them, and the next ticket's owner does it.
 func TestBadEvidenceIsFoundByOne(t *testing.T) {
 	found := 0
+	// told knows the place from the executor, and looks at nothing.
+	told := func(d **cluster) func(Appraised) (Appraised, bool) {
+		return func(found Appraised) (Appraised, bool) {
+			beta := (*d).nodes[(*d).theCase().View.Executor].vrf.Output(found.Ballot.PairInput())
+			found.Verdict, found.Place, found.Reason = task.OK, task.PairPlace(beta), ""
+			return found, true
+		}
+	}
 	for seed := range seeds(10) {
 		c := newCluster(t, seed, 10, 13, Embedded, 100)
 		c.oneWay = 1
@@ -94,10 +120,10 @@ func TestBadEvidenceIsFoundByOne(t *testing.T) {
 					}
 				}
 			} else if p != d.order[0] {
-				p.lazy = lazy
+				p.says = told(&d)
 			}
 		}
-		if liar.id == d.order[0].id || d.order[0].lazy != nil {
+		if liar.id == d.order[0].id {
 			continue
 		}
 		k := d.settled(t)
@@ -122,10 +148,10 @@ func TestBadEvidenceIsFoundByOne(t *testing.T) {
 func TestFalseAlarmStopsNothing(t *testing.T) {
 	c := newCluster(t, 5, 10, 13, Embedded, 100)
 	c.oneWay = 1
-	c.order[2].lazy, c.order[7].lazy = crying, crying
+	c.order[2].says, c.order[7].says = crying, crying
 	k := c.settled(t)
 	for id := range c.lost(ledger.FalseFault) {
-		if c.nodes[id].lazy == nil {
+		if c.nodes[id].says == nil {
 			t.Errorf("an honest verifier paid: %v", k.Slashes)
 		}
 	}
@@ -142,7 +168,7 @@ func TestEquivocatorIsAccused(t *testing.T) {
 	bad := c.nodes[c.theCase().Members[1].Claim.Node]
 	for i, to := range c.order {
 		for _, digest := range []task.Hash{{byte(i%2) + 1}, {byte(i%2) + 1}, {byte(i+1)%2 + 1}} {
-			k := task.Commitment{Ballot: c.theCase().Ballot(task.PreRun), Node: bad.id, Digest: digest}
+			k := task.Commitment{Ballot: c.theCase().Ballot(), Node: bad.id, Digest: digest}
 			k.Signature = task.Sign(bad.key, k.Hash())
 			c.send(bad, to, CommitmentHeard{Commitment: k})
 		}
@@ -165,7 +191,7 @@ func TestSilentVerifiersDoNotCostTheExecutor(t *testing.T) {
 	c := newCluster(t, 6, 12, 13, Embedded, 100)
 	c.oneWay = 1
 	for _, p := range c.order[:9] {
-		p.lazy = func(a Appraise) (task.Verdict, bool) { return task.OK, c.theCase().Attempt > 0 }
+		p.says = func(found Appraised) (Appraised, bool) { return found, c.theCase().Attempt > 0 }
 	}
 	k := c.settled(t)
 	if k.Attempt == 0 {
@@ -174,6 +200,55 @@ func TestSilentVerifiersDoNotCostTheExecutor(t *testing.T) {
 	if len(k.Passed) != 0 || len(c.lost(ledger.Absent)) != 0 {
 		c.dump()
 		t.Errorf("passed %v", k.Passed)
+	}
+}
+
+// An executor that shows one half of its committee another pair than the other half
+// cannot deny it, and no verifier pays.
+func TestTwoPairsAreAccused(t *testing.T) {
+	c := newCluster(t, 2, 10, 13, Embedded, 100)
+	c.oneWay = 1
+	c.run(func() bool { return c.theCase().Phase == ledger.Attesting })
+	bad := c.nodes[c.theCase().View.Executor]
+	c.run(func() bool { return bad.m.has() })
+	for i, to := range c.order {
+		if i%2 == 0 {
+			s := bad.m.shown
+			s.Evidence = [2][]byte{s.Evidence[1], s.Evidence[0]}
+			s.Signature = task.Sign(bad.key, s.Pair().Hash())
+			c.step(to, EvidenceHeard{From: bad.id, Shown: s})
+		}
+	}
+	c.settled(t)
+	if c.lost(ledger.TwoPairs)[bad.id] == 0 {
+		c.dump()
+		t.Error("not slashed")
+	}
+	for _, s := range c.theCase().Slashes {
+		if s.Node != bad.id {
+			t.Errorf("%s paid: %s", s.Node.Short(), s.Cause)
+		}
+	}
+}
+
+// An executor whose two pieces are both good gains nothing by it: who named the
+// other one shows it, and does not pay.
+func TestTwoGoodPiecesAreFound(t *testing.T) {
+	c := newCluster(t, 2, 10, 13, Embedded, 100)
+	c.oneWay = 1
+	c.run(func() bool { return c.theCase().Phase == ledger.Attesting })
+	bad := c.theCase().View.Executor
+	d := newCluster(t, 2, 10, 13, Embedded, 100)
+	d.oneWay, d.noDecoy = 1, bad
+	d.settled(t)
+	if d.lost(ledger.TwoGood)[bad] == 0 {
+		d.dump()
+		t.Error("not slashed")
+	}
+	for _, s := range d.theCase().Slashes {
+		if s.Node != bad {
+			t.Errorf("%s paid: %s", s.Node.Short(), s.Cause)
+		}
 	}
 }
 
@@ -188,25 +263,20 @@ func TestWordsOfStrangersAreNotKept(t *testing.T) {
 	}
 	m.Step(ChainMoved{c})
 	for view := range uint32(8) {
-		for r := range task.Round(9) {
-			b := task.Ballot{Task: c.ID(), View: view, Round: r}
-			m.Step(VoteHeard{task.SignedVote{Vote: task.Vote{Task: c.ID(), View: view, Node: stranger}}})
-			m.Step(CommitmentHeard{task.Commitment{Ballot: b, Node: stranger}})
-			m.Step(RevealHeard{task.Reveal{Ballot: b, Node: member}})
-			m.Step(EvidenceHeard{From: task.NodeID{3}, Shown: task.Showing{Ballot: b, Evidence: []byte{1}}})
-			if view > 0 || r == 0 || r > task.Recheck {
-				m.Step(CommitmentHeard{task.Commitment{Ballot: b, Node: member}})
-				m.Step(EvidenceHeard{From: member, Shown: task.Showing{Ballot: b, Evidence: []byte{1}}})
-			}
+		b := task.Ballot{Task: c.ID(), View: view}
+		shown := task.Showing{Ballot: b, Evidence: [2][]byte{{1}, {2}}}
+		m.Step(VoteHeard{task.SignedVote{Vote: task.Vote{Task: c.ID(), View: view, Node: stranger}}})
+		m.Step(CommitmentHeard{task.Commitment{Ballot: b, Node: stranger}})
+		m.Step(RevealHeard{task.Reveal{Ballot: b, Node: member}})
+		m.Step(EvidenceHeard{From: task.NodeID{3}, Shown: shown})
+		if view > 0 {
+			m.Step(CommitmentHeard{task.Commitment{Ballot: b, Node: member}})
+			m.Step(EvidenceHeard{From: member, Shown: shown})
 		}
 	}
-	if len(m.votes) > 0 || len(m.rounds) > 3 {
-		t.Errorf("%d votes and %d rounds are kept", len(m.votes), len(m.rounds))
-	}
-	for which, r := range m.rounds {
-		if len(r.commitments) > 0 || len(r.reveals) > 0 || len(r.shown.Evidence) > 0 {
-			t.Errorf("%s: %d commitments, %d reveals, evidence of %d bytes", which, len(r.commitments), len(r.reveals), len(r.shown.Evidence))
-		}
+	if len(m.votes) > 0 || len(m.commitments) > 0 || len(m.reveals) > 0 || m.has() {
+		t.Errorf("%d votes, %d commitments, %d reveals and a pair (%v) are kept",
+			len(m.votes), len(m.commitments), len(m.reveals), m.has())
 	}
 }
 
@@ -219,8 +289,7 @@ func TestNoSecondEnclaveAfterACrash(t *testing.T) {
 		starts bool
 	}{
 		"nothing shown":     {func(*ledger.Case) {}, true},
-		"evidence is there": {func(c *ledger.Case) { c.View.Pre.Evidence = []byte{1} }, false},
-		"after a canary":    {func(c *ledger.Case) { c.View.Canary = &ledger.PastCanary{} }, false},
+		"evidence is there": {func(c *ledger.Case) { c.View.Pre.Digests[0] = task.Hash{1} }, false},
 		"keys are out":      {func(c *ledger.Case) { c.Phase = ledger.Running }, false},
 	} {
 		c := &ledger.Case{Phase: ledger.Attesting, Params: ledger.Embedded("test"), View: ledger.View{Executor: self}}

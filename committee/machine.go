@@ -34,28 +34,30 @@ type turn struct {
 	voted    bool                            // to pass over
 	skipSent bool                            // the votes of a quorum, to the chain
 	votes    map[task.NodeID]task.SignedVote // to pass over
-	rounds   map[task.Round]*round
+	round
+	leaving  bool               // the enclave is asked for its exit
 	result   *task.SignedResult // the enclave's, not brought to the chain yet
 	declined bool               // the chain has been told that this node does not execute
 }
 
-// round is this node's knowledge of one verdict.
+// round is this node's knowledge of the verdict on the executor's pair.
 type round struct {
-	shown       task.Showing // the executor's evidence
-	asked       bool         // for this evidence's appraisal, or for the enclave's quote
+	shown       task.Showing // the executor's pair
+	pair        task.Hash    // names it
+	second      *task.Pair   // another that the executor has shown this node
+	opening     task.Opening // this node's own, if it executes
+	place       uint8        // and where its genuine evidence is
+	asked       bool         // for the pair's appraisal
 	mine        *task.Reveal
 	revealed    bool
 	commitments map[task.NodeID]task.Commitment
 	reveals     map[task.NodeID]task.Reveal
 	keysAsked   bool
-	unveiling   bool         // the enclave was asked whether this was a canary
-	earnest     bool         // and it was not
-	canary      *task.Canary // or it was
-	told        bool         // and the chain has been told
-	watched     bool         // the executor gives stragglers their time once the set is closed
-	accused     bool         // the executor, of other evidence than the chain has
-	submitted   int          // commitments, at the last submission
-	reported    int          // reveals, at the last submission
+	opened      bool // the executor has told the chain which piece is genuine
+	watched     bool // the executor gives stragglers their time once the set is closed
+	told        bool // the chain, of a pair that is not what it must be
+	submitted   int  // commitments, at the last submission
+	reported    int  // reveals, at the last submission
 	late        bool
 }
 
@@ -105,8 +107,8 @@ func (m *Machine) Step(e Event) []Action {
 		}
 	case Quoted:
 		m.quoted(e)
-	case Unveiled:
-		m.unveiled(e)
+	case Left:
+		m.exited(e)
 	case Ran:
 		m.ran(e.Result)
 	case Unable:
@@ -122,8 +124,8 @@ func (m *Machine) do(a Action) { m.out = append(m.out, a) }
 func (m *Machine) submit(b task.Body) { m.do(Submit{Body: b}) }
 
 // timer sets a timer of the present view.
-func (m *Machine) timer(kind TimerKind, which task.Round, blocks uint64) {
-	m.do(SetTimer{Timer: Timer{Kind: kind, Attempt: m.c.Attempt, View: m.view, Round: which}, Blocks: blocks})
+func (m *Machine) timer(kind TimerKind, blocks uint64) {
+	m.do(SetTimer{Timer: Timer{Kind: kind, Attempt: m.c.Attempt, View: m.view}, Blocks: blocks})
 }
 
 func (m *Machine) isMember() bool { return m.c.Member(m.self) != nil }
@@ -170,28 +172,30 @@ func (m *Machine) follow() {
 	if !m.isMember() {
 		return
 	}
-	m.followRound(m.c.PreRound())
+	m.followRound()
 	m.tryResult()
-	if m.c.Phase == ledger.Reviewing {
-		m.review()
-	}
+	m.tryExit()
 }
 
 // begin begins the turn of the executor whom the chain has named.
 func (m *Machine) begin() {
 	m.end("the chain named another executor")
-	m.turn = turn{begun: true, view: m.c.View.Number, votes: map[task.NodeID]task.SignedVote{}, rounds: map[task.Round]*round{}}
+	m.turn = turn{begun: true, view: m.c.View.Number, votes: map[task.NodeID]task.SignedVote{}}
+	m.commitments, m.reveals = map[task.NodeID]task.Commitment{}, map[task.NodeID]task.Reveal{}
+	if mine, ok := m.said[m.ballot()]; ok {
+		m.mine = &mine
+	}
 	switch {
 	case !m.isMember():
 	case m.c.View.Executor != m.self:
-		m.timer(SilenceTimer, 0, m.patience.Silence)
+		m.timer(SilenceTimer, m.patience.Silence)
 	case m.unable[m.c.Attempt] != 0:
 		m.decline()
-	case m.c.Phase == ledger.Attesting && len(m.c.View.Pre.Evidence) == 0 && m.c.View.Canary == nil:
+	case m.c.Phase == ledger.Attesting && m.c.View.Pre.Digests == [2]task.Hash{}:
 		// Where evidence is on the chain, it is of an enclave that a crash has taken:
 		// what another shows would contradict it.
 		m.enclave = true
-		m.do(StartEnclave{Ballot: m.ballot(task.PreRun), GiveUp: m.c.GiveUpAt()})
+		m.do(StartEnclave{Ballot: m.ballot(), GiveUp: m.c.GiveUpAt()})
 	}
 }
 
@@ -268,7 +272,7 @@ func (m *Machine) trySkip() {
 	if seats, votes := m.gone(); seats >= sortition.Quorum(m.c.TotalSeats()) {
 		m.skipSent = true
 		m.submit(task.Body{Skip: &task.Skip{Task: m.id, Attempt: m.c.Attempt, View: m.view + 1, Votes: votes}})
-		m.timer(SkipTimer, 0, max(m.patience.Silence/4, 1)) // it may have been too early
+		m.timer(SkipTimer, max(m.patience.Silence/4, 1)) // it may have been too early
 	}
 }
 
@@ -278,7 +282,7 @@ func (m *Machine) silence() {
 	case m.executes() || m.c.Phase == ledger.Reviewing:
 	case m.alive || m.c.Phase != ledger.Attesting || m.c.HasShown():
 		m.alive = false // from its evidence on the chain's own deadlines watch over it
-		m.timer(SilenceTimer, 0, m.patience.Silence)
+		m.timer(SilenceTimer, m.patience.Silence)
 	default:
 		m.passOver()
 	}
@@ -302,17 +306,12 @@ func (m *Machine) timedOut(t Timer) {
 	case SilenceTimer:
 		m.silence()
 	case FlushTimer:
-		m.round(t.Round).late = true
-		m.flush(t.Round)
+		m.late = true
+		m.flush()
 	case StallTimer:
-		m.stalled(t.Round)
+		m.stalled()
 	case SkipTimer:
 		m.skipSent = false
 		m.trySkip()
 	}
-}
-
-// awaited says whether the chain waits for words of a round.
-func (m *Machine) awaited(r task.Round) bool {
-	return m.c.Phase == ledger.Attesting && r == m.c.PreRound() || m.c.Phase == ledger.Reviewing && r == task.PostRun
 }

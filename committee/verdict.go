@@ -8,198 +8,175 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-// ballot names a round of the present view.
-func (m *Machine) ballot(r task.Round) task.Ballot {
-	return task.Ballot{Task: m.id, Attempt: m.c.Attempt, View: m.view, Round: r}
+// ballot names the round of the present view.
+func (m *Machine) ballot() task.Ballot {
+	return task.Ballot{Task: m.id, Attempt: m.c.Attempt, View: m.view}
 }
 
-// round is what this node knows of a round of the present view.
-func (m *Machine) round(which task.Round) *round {
-	r := m.rounds[which]
-	if r == nil {
-		r = &round{commitments: map[task.NodeID]task.Commitment{}, reveals: map[task.NodeID]task.Reveal{}}
-		if mine, ok := m.said[m.ballot(which)]; ok {
-			r.mine = &mine
-		}
-		m.rounds[which] = r
-	}
-	return r
-}
+// present says whether somebody speaks of the present view.
+func (m *Machine) present(b task.Ballot) bool { return m.begun && b == m.ballot() }
 
-// heard finds the round that somebody speaks of; nil if it is none of the present
-// view's.
-func (m *Machine) heard(b task.Ballot) *round {
-	named := b.Round == task.PreRun || b.Round == task.Recheck || b.Round == task.PostRun
-	if !m.begun || !named || b != m.ballot(b.Round) {
-		return nil
-	}
-	return m.round(b.Round)
-}
+// take keeps the executor's pair.
+func (r *round) take(s task.Showing) { r.shown, r.pair = s, s.Pair().Hash() }
 
-// quoted sends this node's own evidence to those who judge it.
+// has says whether the pair is here.
+func (r *round) has() bool { return !r.pair.IsZero() }
+
+// quoted sends this node's own pair to those who judge it.
 func (m *Machine) quoted(e Quoted) {
-	which := e.Shown.Ballot.Round
-	r := m.heard(e.Shown.Ballot)
-	if r == nil || !m.executes() || len(r.shown.Evidence) != 0 { // one ballot, one evidence
+	if !m.present(e.Shown.Ballot) || !m.executes() || m.has() { // one ballot, one pair
 		return
 	}
-	r.shown = e.Shown
-	m.do(SendEvidence(e))
-	m.stallTimer(which)
-	if len(r.commitments) > 0 {
-		m.flushTimer(which)
-		m.flush(which)
+	m.take(e.Shown)
+	m.opening, m.place = e.Opening, e.Place
+	m.do(SendEvidence{Shown: e.Shown})
+	m.stallTimer()
+	if len(m.commitments) > 0 {
+		m.flushTimer()
+		m.flush()
 	}
 }
 
 // stallTimer gives a round time to come to the chain by its usual way.
-func (m *Machine) stallTimer(which task.Round) {
-	m.timer(StallTimer, which, m.patience.Silence/2)
-}
+func (m *Machine) stallTimer() { m.timer(StallTimer, m.patience.Silence/2) }
+
+func (m *Machine) flushTimer() { m.timer(FlushTimer, m.patience.Flush) }
 
 // stalled brings this node's own part of a round to the chain, when nobody else
 // has. An executor shows its evidence to all: then the silence is its
 // committee's, and not its own. A verifier brings its word.
-func (m *Machine) stalled(which task.Round) {
-	r := m.round(which)
+func (m *Machine) stalled() {
 	switch {
-	case !m.isMember() || !m.awaited(which):
+	case !m.isMember() || m.c.Phase != ledger.Attesting:
 	case !m.executes():
-		r.late = true
-		m.commitmentsLeftOut(which)
-		m.revealsLeftOut(which)
-	case m.closedAt(which) == 0 && len(m.c.Round(which).Evidence) == 0:
-		m.submit(task.Body{Show: &r.shown})
+		m.late = true
+		m.commitmentsLeftOut()
+		m.revealsLeftOut()
+		m.faultLeftOut()
+	case m.closedAt() == 0 && m.c.View.Pre.Digests == [2]task.Hash{} && m.has():
+		m.submit(task.Body{Show: &m.shown})
 	}
 }
 
 func (m *Machine) evidenceHeard(e EvidenceHeard) {
-	r := m.heard(e.Shown.Ballot)
-	if r == nil || r.asked || e.From != m.c.View.Executor {
+	if !m.present(e.Shown.Ballot) || e.From != m.c.View.Executor {
 		return
 	}
-	r.shown, m.alive = e.Shown, true
-	m.tryAppraise(e.Shown.Ballot.Round)
+	if m.asked {
+		if p := e.Shown.Pair(); p.Hash() != m.pair {
+			m.second = &p
+		}
+		return
+	}
+	m.take(e.Shown)
+	m.alive = true
+	m.tryAppraise()
 }
 
-// tryAppraise asks for this node's appraisal of the executor's evidence.
-func (m *Machine) tryAppraise(which task.Round) {
-	r := m.round(which)
+// tryAppraise asks for this node's appraisal of the executor's pair.
+func (m *Machine) tryAppraise() {
 	if !m.c.Judges(m.self) {
 		return
 	}
-	if r.mine != nil {
-		m.recommit(r)
+	if m.mine != nil {
+		m.recommit()
 		return
 	}
-	if len(r.shown.Evidence) == 0 {
-		r.shown = m.c.Shown(which) // it was not sent to this node, but everyone can see it
+	if s := m.c.Shown(); !m.has() && len(s.Evidence[0]) > 0 && len(s.Evidence[1]) > 0 {
+		m.take(s) // it was not sent to this node, but everyone can see it
 	}
-	if len(r.shown.Evidence) == 0 || r.asked || which == task.PostRun && (m.c.Phase != ledger.Reviewing || m.c.View.ExitNonce.IsZero()) {
-		return
+	if m.has() && !m.asked {
+		m.asked = true
+		m.do(Appraise{Shown: m.shown})
 	}
-	r.asked = true
-	m.do(Appraise{Ballot: m.ballot(which), Evidence: r.shown.Evidence})
 }
 
 // recommit says again, after a restart, what this node had committed to.
-func (m *Machine) recommit(r *round) {
-	if _, said := r.commitments[m.self]; !said && m.closedAt(r.mine.Ballot.Round) == 0 {
-		m.do(CommitVerdict{Reveal: *r.mine})
+func (m *Machine) recommit() {
+	if _, said := m.commitments[m.self]; !said && m.closedAt() == 0 {
+		m.do(CommitVerdict{Reveal: *m.mine})
 	}
 }
 
 // appraised commits to this node's verdict. Nobody can read it yet (spec §7.5).
 func (m *Machine) appraised(e Appraised) {
-	r := m.heard(e.Ballot)
-	if r == nil || r.mine != nil || !m.c.Judges(m.self) {
+	if !m.present(e.Ballot) || m.mine != nil || !m.c.Judges(m.self) {
 		return
 	}
-	r.mine = &task.Reveal{
-		Ballot: e.Ballot, Node: m.self, Verdict: e.Verdict, Reason: e.Reason,
-		Evidence: task.H(task.TagEvidence, e.Evidence), Salt: e.Salt,
+	m.mine = &task.Reveal{
+		Ballot: e.Ballot, Node: m.self, Verdict: e.Verdict, Reason: e.Reason, Pair: e.Pair, Place: e.Place, Salt: e.Salt,
 	}
-	m.do(CommitVerdict{Reveal: *r.mine})
-	m.stallTimer(e.Ballot.Round)
+	m.do(CommitVerdict{Reveal: *m.mine})
+	m.stallTimer()
 }
 
 func (m *Machine) commitmentHeard(k task.Commitment) {
-	r := m.heard(k.Ballot)
-	if r == nil || m.c.Member(k.Node) == nil {
+	if !m.present(k.Ballot) || m.c.Member(k.Node) == nil {
 		return
 	}
-	if first, ok := r.commitments[k.Node]; ok {
+	if first, ok := m.commitments[k.Node]; ok {
 		if first.Digest != k.Digest {
 			m.accuse(k.Node, task.Accusation{Commitments: []task.Commitment{first, k}})
 		}
 		return
 	}
-	r.commitments[k.Node] = k
-	if len(r.commitments) == 1 {
-		m.flushTimer(k.Ballot.Round)
+	m.commitments[k.Node] = k
+	if len(m.commitments) == 1 {
+		m.flushTimer()
 	}
-	m.flush(k.Ballot.Round)
+	m.flush()
 }
 
 // opens says whether a reveal opens a commitment that this node knows, from its
 // maker or from the chain: that is its only proof of who speaks.
-func (m *Machine) opens(r *round, v task.Reveal) bool {
-	if k, ok := r.commitments[v.Node]; ok && k.Digest == v.Digest() {
+func (m *Machine) opens(v task.Reveal) bool {
+	if k, ok := m.commitments[v.Node]; ok && k.Digest == v.Digest() {
 		return true
 	}
 	return m.c.CheckReveal(v) == nil
 }
 
-func (m *Machine) flushTimer(which task.Round) { m.timer(FlushTimer, which, m.patience.Flush) }
-
 func (m *Machine) revealHeard(v task.Reveal) {
-	r := m.heard(v.Ballot)
-	if r == nil || !m.opens(r, v) { // a reveal has no signature: before this it is anybody's
+	if !m.present(v.Ballot) || !m.opens(v) { // a reveal has no signature: before this it is anybody's
 		return
 	}
-	if _, ok := r.reveals[v.Node]; ok {
+	if _, ok := m.reveals[v.Node]; ok {
 		return
 	}
-	r.reveals[v.Node] = v
-	m.flush(v.Ballot.Round)
+	m.reveals[v.Node] = v
+	m.flush()
 }
 
 // flush is the executor's errand: it carries the commitments, and later the
-// reveals, of all to the chain in one transaction each, as soon as they are
-// complete or stragglers have had their time. Nobody depends on it: whoever is
-// left out goes by itself (commitmentsLeftOut, revealsLeftOut).
-func (m *Machine) flush(which task.Round) {
-	r := m.round(which)
-	if which == task.Recheck {
-		r.shown = m.c.Shown(which)
-	}
-	over := which == task.PreRun && m.c.View.Canary != nil
-	if !m.executes() || len(r.shown.Evidence) == 0 || over {
+// reveals with the opening of its pair, to the chain in one transaction each, as
+// soon as they are complete or stragglers have had their time. Nobody depends on
+// it: whoever is left out goes by itself (commitmentsLeftOut, revealsLeftOut).
+func (m *Machine) flush() {
+	if !m.executes() || !m.has() {
 		return
 	}
-	if m.closedAt(which) == 0 {
-		m.flushCommitments(which, r)
+	if m.closedAt() == 0 {
+		m.flushCommitments()
 		return
 	}
-	set := m.validReveals(which)
-	ok, _ := m.tally(which, set)
-	good := which != task.PostRun && ok >= sortition.Quorum(m.c.JudgeSeats())
-	complete := len(set) >= len(m.c.Round(which).Commitments) || r.late
-	if good && !r.keysAsked && m.inEarnest(which) {
-		r.keysAsked = true
-		m.do(RequestKeys{Ballot: m.ballot(which), Evidence: r.shown.Evidence, Reveals: set})
+	set := m.validReveals()
+	good := m.found(set) >= sortition.Quorum(m.c.JudgeSeats())
+	complete := len(set) >= len(m.c.View.Pre.Commitments) || m.late
+	if good && !m.keysAsked {
+		m.keysAsked = true
+		m.do(RequestKeys{Opening: m.opening, Reveals: set})
 	}
-	if n := len(set); n > r.reported && (complete || good && r.reported == 0) {
-		r.reported = n
-		m.submitVerdicts(which, set)
-	}
-	if complete && r.canary != nil && !r.told {
-		r.told = true
-		m.submit(task.Body{Canary: r.canary})
+	if n := len(set); (n > m.reported || !m.opened) && (complete || good && m.reported == 0) {
+		m.reported = n
+		t := task.Verdicts{Ballot: m.ballot(), Reveals: set}
+		if !m.opened {
+			m.opened, t.Opening = true, &m.opening
+		}
+		m.submit(task.Body{Verdicts: &t})
 	}
 }
 
-func (m *Machine) flushCommitments(which task.Round, r *round) {
+func (m *Machine) flushCommitments() {
 	judges := 0
 	var set []task.Commitment
 	for i := range m.c.Members {
@@ -208,141 +185,120 @@ func (m *Machine) flushCommitments(which task.Round, r *round) {
 			continue
 		}
 		judges++
-		if k, ok := r.commitments[id]; ok {
+		if k, ok := m.commitments[id]; ok {
 			set = append(set, k)
 		}
 	}
-	if n := len(set); n > r.submitted && (n == judges || r.late) {
-		r.submitted = n
+	if n := len(set); n > m.submitted && (n == judges || m.late) {
+		m.submitted = n
 		m.submit(task.Body{Commitments: &task.Commitments{Commitments: set}})
 	}
 }
 
-// inEarnest says whether the evidence that was judged was no canary. The enclave
-// is asked once the commitments are closed, and not before (spec §7.6).
-func (m *Machine) inEarnest(which task.Round) bool {
-	return which == task.Recheck || m.round(which).earnest || m.c.Params.CanaryPPM == 0
+// found is how many seats have named the genuine place, as this executor, who knows
+// it before the chain does, counts them.
+func (m *Machine) found(set []task.Reveal) uint32 {
+	c := *m.c
+	c.View.Pre.Digests, c.View.Pre.Place, c.View.Pre.OpenedAt = m.opening.Pair.Digests, m.place, m.closedAt()
+	ok, _ := c.Tally(set)
+	return ok
 }
 
-// unveil asks the enclave whether its evidence was a canary.
-func (m *Machine) unveil() {
-	r := m.round(task.PreRun)
-	if m.enclave && m.closedAt(task.PreRun) != 0 && m.c.View.Canary == nil && !r.unveiling && m.c.Params.CanaryPPM > 0 {
-		r.unveiling = true
-		m.do(Unveil{Ballot: m.ballot(task.PreRun)})
-	}
-}
-
-func (m *Machine) unveiled(e Unveiled) {
-	r := m.heard(e.Ballot)
-	if r == nil || !m.executes() {
-		return
-	}
-	if r.earnest = e.Canary == nil; !r.earnest {
-		r.canary = e.Canary
-		r.canary.Shown = r.shown
-	}
-	m.flush(task.PreRun)
-}
-
-func (m *Machine) submitVerdicts(which task.Round, set []task.Reveal) {
-	shown := m.round(which).shown
-	if len(shown.Evidence) == 0 { // after a restart
-		shown = m.c.Shown(which)
-	}
-	m.submit(task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: set}})
-}
-
-// closedAt is the height at which the chain closed a commit set.
-func (m *Machine) closedAt(which task.Round) uint64 { return m.c.Round(which).ClosedAt }
+// closedAt is the height at which the chain closed the commit set.
+func (m *Machine) closedAt() uint64 { return m.c.View.Pre.ClosedAt }
 
 // validReveals are those that open a commitment of the closed set.
-func (m *Machine) validReveals(which task.Round) []task.Reveal {
+func (m *Machine) validReveals() []task.Reveal {
 	var set []task.Reveal
 	for i := range m.c.Members {
-		if v, ok := m.round(which).reveals[m.c.Members[i].Claim.Node]; ok && m.c.CheckReveal(v) == nil {
+		if v, ok := m.reveals[m.c.Members[i].Claim.Node]; ok && m.c.CheckReveal(v) == nil {
 			set = append(set, v)
 		}
 	}
 	return set
 }
 
-// tally counts reveals for the evidence that this node holds.
-func (m *Machine) tally(which task.Round, set []task.Reveal) (ok, fault uint32) {
-	c := *m.c
-	c.Round(which).Evidence = m.round(which).shown.Evidence
-	return c.Tally(which, set)
-}
-
-// followRound acts on what the chain says of a round: reveal once the set is
+// followRound acts on what the chain says of the round: reveal once the set is
 // closed, and look after what the executor may have left out.
-func (m *Machine) followRound(which task.Round) {
-	m.tryAppraise(which)
-	r := m.round(which)
-	if m.closedAt(which) == 0 {
-		m.commitmentsLeftOut(which)
+func (m *Machine) followRound() {
+	m.tryAppraise()
+	if m.closedAt() == 0 {
+		m.commitmentsLeftOut()
 		return
 	}
-	if r.mine != nil && !r.revealed && m.c.CheckReveal(*r.mine) == nil {
-		r.revealed = true
-		m.do(SendReveal{Reveal: *r.mine})
-		r.late = false
-		m.flushTimer(which)
-		m.stallTimer(which)
+	if m.mine != nil && !m.revealed && m.c.CheckReveal(*m.mine) == nil {
+		m.revealed = true
+		m.do(SendReveal{Reveal: *m.mine})
+		m.late = false
+		m.flushTimer()
+		m.stallTimer()
 	}
-	if m.executes() && !r.watched { // it may have missed every commitment
-		r.watched = true
-		m.flushTimer(which)
+	if m.executes() && !m.watched { // it may have missed every commitment
+		m.watched = true
+		m.flushTimer()
 	}
-	m.unveil()
-	m.revealsLeftOut(which)
-	m.otherEvidence(which)
+	m.revealsLeftOut()
+	m.faultLeftOut()
 	// What others brought to the chain counts as heard.
-	for _, v := range m.c.Round(which).Reveals {
-		r.reveals[v.Node] = v
+	for _, v := range m.c.View.Pre.Reveals {
+		m.reveals[v.Node] = v
 	}
-	m.flush(which)
+	m.flush()
 }
 
 // commitmentsLeftOut posts this node's own commitment when the executor has
 // brought others to the chain without it, or brings none at all.
-func (m *Machine) commitmentsLeftOut(which task.Round) {
-	r := m.round(which)
-	own, ok := r.commitments[m.self]
-	if !ok || r.submitted > 0 || m.executes() {
+func (m *Machine) commitmentsLeftOut() {
+	own, ok := m.commitments[m.self]
+	if !ok || m.submitted > 0 || m.executes() {
 		return
 	}
-	onChain := m.c.Round(which).Commitments
-	if len(onChain) == 0 && !r.late || slices.ContainsFunc(onChain, func(k task.Commitment) bool { return k.Node == m.self }) {
+	onChain := m.c.View.Pre.Commitments
+	if len(onChain) == 0 && !m.late || slices.ContainsFunc(onChain, func(k task.Commitment) bool { return k.Node == m.self }) {
 		return
 	}
-	r.submitted = 1
+	m.submitted = 1
 	m.submit(task.Body{Commitments: &task.Commitments{Commitments: []task.Commitment{own}}})
 }
 
 // revealsLeftOut posts this node's own reveal when the executor has not: an
-// executor must not be able to hide a FAULT.
-func (m *Machine) revealsLeftOut(which task.Round) {
-	r := m.round(which)
-	onChain := slices.ContainsFunc(m.c.Round(which).Reveals, func(v task.Reveal) bool { return v.Node == m.self })
-	if r.mine == nil || !r.revealed || !r.late || r.reported > 0 || m.executes() || onChain {
+// executor must not be able to hide a doubt.
+func (m *Machine) revealsLeftOut() {
+	if m.mine == nil || !m.revealed || !m.late || m.reported > 0 || m.executes() || m.spoken() {
 		return
 	}
-	r.reported = 1
-	m.submitVerdicts(which, []task.Reveal{*r.mine})
+	m.reported = 1
+	m.submit(task.Body{Verdicts: &task.Verdicts{Ballot: m.ballot(), Reveals: []task.Reveal{*m.mine}}})
 }
 
-// otherEvidence accuses an executor that showed this node faulty evidence and
-// the chain something else.
-func (m *Machine) otherEvidence(which task.Round) {
-	r := m.round(which)
-	onChain := m.c.Round(which).Evidence
-	if r.mine == nil || r.mine.Verdict != task.Fault || r.accused || !r.late ||
-		len(onChain) == 0 || task.H(task.TagEvidence, onChain) == r.mine.Evidence || task.H(task.TagEvidence, r.shown.Evidence) != r.mine.Evidence {
+// spoken says whether this node's reveal is on the chain.
+func (m *Machine) spoken() bool {
+	return slices.ContainsFunc(m.c.View.Pre.Reveals, func(v task.Reveal) bool { return v.Node == m.self })
+}
+
+// faultLeftOut shows the chain what it cannot see itself: that the executor has
+// signed another pair than it has opened, that both pieces are good, or that
+// neither is and it does not say which should be.
+func (m *Machine) faultLeftOut() {
+	round := &m.c.View.Pre
+	if m.mine == nil || !m.has() || m.told || m.executes() || round.Faulty || !m.spoken() || m.mine.Pair != m.pair {
 		return
 	}
-	r.accused = true
-	m.submit(task.Body{Accuse: &task.Accusation{Ballot: m.ballot(which), Accused: m.c.View.Executor, Shown: &r.shown}})
+	mine, other := m.shown.Pair(), m.c.Pair()
+	if m.second != nil {
+		other = *m.second
+	}
+	if other.Digests != [2]task.Hash{} && other.Digests != mine.Digests {
+		m.told = true
+		m.accuse(m.c.View.Executor, task.Accusation{Pairs: []task.Pair{mine, other}})
+		return
+	}
+	against := m.mine.Verdict == task.Fault && (round.OpenedAt != 0 || m.late) ||
+		m.mine.Verdict == task.OK && round.OpenedAt != 0 && m.mine.Place != round.Place
+	if against {
+		m.told = true
+		m.submit(task.Body{Show: &m.shown})
+	}
 }
 
 // ran brings the enclave's result to the chain. One that blames an owner waits
@@ -366,14 +322,17 @@ func (m *Machine) tryResult() {
 	m.submit(task.Body{Result: s})
 }
 
-// review is the post-run round: the executor shows its exit, verifiers judge.
-func (m *Machine) review() {
-	if m.c.View.ExitNonce.IsZero() {
-		return
+// tryExit asks this node's enclave how it has ended, as soon as the chain has asked.
+func (m *Machine) tryExit() {
+	if m.c.Phase == ledger.Reviewing && !m.c.View.ExitNonce.IsZero() && m.executes() && !m.leaving {
+		m.leaving = true
+		m.do(QuoteExit{Ballot: m.ballot(), Nonce: m.c.View.ExitNonce})
 	}
-	if r := m.round(task.PostRun); m.executes() && !r.asked {
-		r.asked = true
-		m.do(QuoteExit{Ballot: m.ballot(task.PostRun), Nonce: m.c.View.ExitNonce})
+}
+
+// exited brings the exit to the chain.
+func (m *Machine) exited(e Left) {
+	if m.present(e.Exit.Ballot) && m.executes() {
+		m.submit(task.Body{Exit: &e.Exit})
 	}
-	m.followRound(task.PostRun)
 }

@@ -1,8 +1,6 @@
 package ledger
 
 import (
-	"bytes"
-
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/task"
 )
@@ -41,15 +39,47 @@ func (b *Block) weighProof(c *Case, from task.Address, t task.Accusation) (prove
 	if !ok {
 		return false, task.Refuse("no-node", "node %s is not registered", t.Accused.Short())
 	}
+	proofs := 0
+	for _, there := range []bool{t.Commitments != nil, t.Pairs != nil, t.Shown != nil, t.Result != nil, t.Look} {
+		if there {
+			proofs++
+		}
+	}
 	accuser := []share{{account: from, weight: 1}}
 	switch {
-	case len(t.Commitments) == 2 && t.Shown == nil && t.Result == nil:
+	case proofs != 1:
+	case len(t.Commitments) == 2:
 		k, o := t.Commitments[0], t.Commitments[1]
 		return b.twoWords(c, t.Accused, accuser, k.Node == t.Accused && o.Node == t.Accused && k.Ballot == o.Ballot && k.Digest != o.Digest &&
 			k.Ballot.Task == c.ID() && k.Signature.Verify(n.Node.Peer, k.Hash()) && o.Signature.Verify(n.Node.Peer, o.Hash()))
-	case t.Shown != nil && t.Commitments == nil && t.Result == nil:
-		return b.weighShown(c, from, t.Accused, *t.Shown)
-	case t.Result != nil && t.Commitments == nil && t.Shown == nil:
+	case len(t.Pairs) == 2:
+		p, o := t.Pairs[0], t.Pairs[1]
+		return b.weighPair(c, from, t, func(r *Round) error {
+			if p.Ballot != c.Ballot() || o.Ballot != p.Ballot || p.Digests == o.Digests {
+				return task.Refuse("accusation-malformed", "two different pairs of one ballot prove something")
+			}
+			if !p.Signature.Verify(n.Node.Peer, p.Hash()) || !o.Signature.Verify(n.Node.Peer, o.Hash()) {
+				return task.Refuse("evidence-unsigned", "the executor has not signed both pairs")
+			}
+			if r.Digests == [2]task.Hash{} {
+				r.Digests, r.Signature = p.Digests, p.Signature
+			}
+			if r.Other = &o; !r.contradicts(o) {
+				r.Other = &p
+			}
+			return nil
+		})
+	case t.Shown != nil:
+		return b.weighPair(c, from, t, func(r *Round) error {
+			if err := c.CheckShowing(*t.Shown); err != nil {
+				return err
+			}
+			r.put(*t.Shown)
+			return nil
+		})
+	case t.Look:
+		return b.weighPair(c, from, t, func(*Round) error { return nil })
+	case t.Result != nil:
 		return b.weighResult(c, t.Accused, *t.Result, accuser)
 	}
 	return false, task.Refuse("accusation-malformed", "an accusation brings exactly one kind of proof")
@@ -73,96 +103,52 @@ func (b *Block) twoWords(c *Case, id task.NodeID, accuser []share, proven bool) 
 		return false, task.Refuse("nothing-new", "task %s has no room for more slashes", c.ID().Short())
 	}
 	want, _ := b.atStake(id).MulDiv(b.Params.EquivocationPPM, million)
-	b.slash(c, id, 0, Equivocation, want, accuser)
+	b.slash(c, id, Equivocation, want, accuser)
 	b.jail(id, c.ID())
 	b.saveCase(c, c.Deadline, "node %s has committed to two verdicts in one round", id.Short())
 	return true, nil
 }
 
-// weighShown appraises evidence that the executor of the present, or last, view
-// has signed.
-func (b *Block) weighShown(c *Case, from task.Address, accused task.NodeID, s task.Showing) (bool, error) {
-	if err := c.CheckShowing(s); err != nil {
-		return false, err
-	}
-	if c.Phase < Attesting {
-		return false, task.Refuse("accusation-early", "the task waits for its next committee")
-	}
-	r := s.Ballot.Round
-	if r == task.PreRun && c.View.Canary != nil || r != c.PreRound() && r != task.PostRun {
-		return false, task.Refuse("nothing-new", "the evidence of that round was a canary, and is settled")
-	}
-	if round := c.Round(r); c.Phase < Closed && (round.ClosedAt == 0 || r == task.PostRun && (c.Phase != Reviewing || c.View.Pre.Faulty)) {
-		return false, task.Refuse("accusation-early", "the %s commitments are not closed: its verifiers speak first, and an executor must be able to explain itself", r)
-	}
-	if accused == c.View.Executor {
-		return b.weighEvidence(c, from, s)
-	}
-	return b.weighVerdict(c, accused, s, []share{{account: from, weight: 1}})
-}
-
-// weighEvidence is the accusation of an executor. While the case is open the
-// accused may still show that it was a canary; after it, it is too late.
-func (b *Block) weighEvidence(c *Case, from task.Address, s task.Showing) (bool, error) {
-	r := s.Ballot.Round
-	cause := BadEvidence
-	if r == task.PostRun {
-		cause = UncleanExit
-	}
-	round := c.Round(r)
-	if round.Faulty || c.slashed(c.View.Executor, r, cause) {
+// weighPair judges the pair of the executor of the present, or last, view, with
+// what the accusation adds to what the chain has of it. It changes the case only if
+// that proves the pair wrong.
+func (b *Block) weighPair(c *Case, from task.Address, t task.Accusation, add func(*Round) error) (bool, error) {
+	round := &c.View.Pre
+	switch {
+	case c.Phase < Attesting || t.Accused != c.View.Executor:
+		return false, task.Refuse("accusation-early", "node %s does not execute the task now", t.Accused.Short())
+	case c.Phase < Closed && round.ClosedAt == 0:
+		return false, task.Refuse("accusation-early", "the commitments are not closed: its verifiers speak first")
+	case round.Faulty || c.slashed(t.Accused, BadEvidence, TwoGood, TwoPairs):
 		return false, task.Refuse("nothing-new", "the chain knows that this evidence is faulty")
 	}
-	if b.appraise(c, r, s.Evidence) == task.OK {
+	before := *round
+	if err := add(round); err != nil {
+		return false, err
+	}
+	cause := b.wrong(c)
+	if cause == "" {
+		*round = before
 		return false, nil
 	}
-	if c.Phase == Closed {
-		want, _ := b.atStake(c.View.Executor).MulDiv(b.Params.BadEvidencePPM, million)
-		b.slash(c, c.View.Executor, r, cause, want, []share{{account: from, weight: 1}})
-		b.jail(c.View.Executor, c.ID())
-		b.saveCase(c, c.Deadline, "the %s evidence of %s was faulty", r, c.View.Executor.Short())
-		return true, nil
-	}
-	switch {
-	case len(round.Evidence) == 0:
-		c.put(s)
-	case !bytes.Equal(round.Evidence, s.Evidence):
-		round.Other = &s
-	}
 	round.Accuser = from
-	b.foundFaulty(c, r)
-	return true, nil
-}
-
-// weighVerdict is the accusation of a verifier whose words nobody held against
-// the evidence at the time.
-func (b *Block) weighVerdict(c *Case, accused task.NodeID, s task.Showing, accuser []share) (bool, error) {
-	r := s.Ballot.Round
-	digest := task.H(task.TagEvidence, s.Evidence)
-	if c.Phase != Closed {
-		return false, task.Refuse("accusation-early", "verdicts of an open task are judged when their round ends; accuse the executor")
-	}
-	for _, v := range c.Round(r).Reveals {
-		if v.Node != accused || v.Evidence != digest {
-			continue
-		}
-		if c.slashed(accused, r, FalseOK, FalseFault) {
-			return false, task.Refuse("nothing-new", "node %s has paid for this verdict", accused.Short())
-		}
-		seats := task.Amount(c.Member(accused).Seats)
-		switch truth := b.appraise(c, r, s.Evidence); {
-		case truth == v.Verdict:
-			return false, nil
-		case v.Verdict == task.OK:
-			b.slash(c, accused, r, FalseOK, seats*b.Params.Miss, accuser)
-			b.missed(accused, c.ID())
-		default:
-			b.slash(c, accused, r, FalseFault, seats*b.Params.FalseAlarm, accuser)
-		}
-		b.saveCase(c, c.Deadline, "the %s verdict of %s was false", r, accused.Short())
+	if c.Phase < Closed {
+		b.foundFaulty(c)
+		b.lastWords(c)
 		return true, nil
 	}
-	return false, task.Refuse("verdict-unknown", "node %s said nothing about this evidence", accused.Short())
+	*round = before // a closed case stays what it was, but for its slashes
+	round.Accuser = from
+	b.condemn(c, cause)
+	says := c.Words()
+	for _, v := range round.Reveals {
+		if cause == BadEvidence && says(v) == ForGenuine {
+			b.falseOK(c, v.Node, task.Amount(c.Member(v.Node).Seats))
+		}
+	}
+	round.Accuser = before.Accuser
+	b.saveCase(c, c.Deadline, "the evidence of %s was faulty", c.View.Executor.Short())
+	return true, nil
 }
 
 // weighResult is the accusation that an enclave has signed two results: one of
@@ -171,17 +157,17 @@ func (b *Block) weighResult(c *Case, accused task.NodeID, s task.SignedResult, a
 	if c.View.Result == nil || accused != c.View.Executor {
 		return false, task.Refuse("result-stale", "there is no result of node %s in this task", accused.Short())
 	}
-	if c.slashed(accused, 0, TwoResults) {
+	if c.slashed(accused, TwoResults) {
 		return false, task.Refuse("nothing-new", "node %s has paid for its two results", accused.Short())
 	}
-	pre, err := attest.ParseEvidence(c.View.Pre.Evidence)
+	pre, err := attest.ParseEvidence(c.Genuine())
 	first := c.View.Result.Result
 	if err != nil || s.Result.Task != c.ID() || s.Result.Evidence != first.Evidence || s.Result.Hash() == first.Hash() ||
 		!s.Signature.Verify(pre.Keys.Sign, s.Result.Hash()) {
 		return false, nil
 	}
 	want, _ := b.atStake(accused).MulDiv(b.Params.BadEvidencePPM, million)
-	b.slash(c, accused, 0, TwoResults, want, accuser)
+	b.slash(c, accused, TwoResults, want, accuser)
 	b.jail(accused, c.ID())
 	if c.Phase == Reviewing {
 		b.settle(c, ForgedResult)

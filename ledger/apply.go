@@ -75,8 +75,8 @@ func (b *Block) apply(t task.Tx) error {
 		return b.result(*body.Result)
 	case body.Show != nil:
 		return b.show(*body.Show)
-	case body.Canary != nil:
-		return b.canary(*body.Canary)
+	case body.Exit != nil:
+		return b.exit(*body.Exit)
 	case body.Accuse != nil:
 		return b.accuse(t.From, *body.Accuse)
 	case body.Withdraw != nil:
@@ -333,7 +333,7 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if f.Function.Manifest.Runtime == task.RuntimeOCI && len(b.Params.Reference.Runtimes) == 0 {
 		return refuse("runtime-unaccepted", "the function runs in a container, and this chain accepts no runtime for containers")
 	}
-	if least, ok := b.Params.SeatFee.MulDiv(uint64(p.Seats), 1); b.Params.CanaryPPM > 0 && (!ok || p.Fee < least) {
+	if least, ok := b.Params.SeatFee.MulDiv(uint64(p.Seats), 1); !ok || p.Fee < least {
 		return refuse("fee-low", "%d seats are paid at least %s together, or verifiers would not look; the task offers %s", p.Seats, least, p.Fee)
 	}
 	if b.meta.Open >= b.Params.MaxOpen {
@@ -442,8 +442,7 @@ func (b *Block) post(t task.Tx) error {
 	if err := b.debit(t.From, escrow.Alice+escrow.Room+room.Fee); err != nil {
 		return err
 	}
-	b.meta.Pool += b.Params.PostingFee
-	b.meta.Burned += room.Fee - b.Params.PostingFee
+	b.meta.Burned += room.Fee
 	b.meta.Open++
 	f.Bond -= escrow.Bob
 	save(b.state, join(keyFunction, t.Body.Post.Function[:]), f)
@@ -576,7 +575,7 @@ func (b *Block) release(from task.Address, r task.Release) error {
 		return task.Refuse("not-owner", "%s does not speak for %s in this task", from.Short(), r.Role)
 	case c.Phase < Releasing || r.View != c.View.Number:
 		return task.Refuse("release-stale", "no release is awaited in phase %s, view %d", c.Phase, c.View.Number)
-	case r.Evidence != task.H(task.TagEvidence, c.View.Pre.Evidence):
+	case r.Evidence != task.H(task.TagEvidence, c.Genuine()):
 		return task.Refuse("release-mismatch", "the key is sealed to another enclave than the one that was found good")
 	case len(r.Sealed) == 0 || len(r.Sealed) > task.MaxSealed:
 		return task.Refuse("release-malformed", "a sealed key has 1 to %d bytes", task.MaxSealed)

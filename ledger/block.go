@@ -131,7 +131,7 @@ func (b *Block) Nonce(from task.Address) uint64 {
 func (b *Block) askExit(c *Case) {
 	was := c.Deadline
 	c.View.ExitNonce = attest.ExitNonce(c.View.Result.Result.Hash(), b.beacon)
-	c.Deadline = b.Height + b.Params.CommitBlocks
+	c.Deadline = c.View.ResultAt + b.Params.ReviewBlocks
 	b.saveCase(c, was, "the exit evidence has its nonce")
 }
 
@@ -209,27 +209,23 @@ func (b *Block) expire(c *Case) {
 	case c.Phase == Attesting && !c.View.Pre.Faulty:
 		b.attestUp(c)
 	case c.Phase >= Attesting && c.View.Pre.Faulty:
-		b.endFaulty(c, c.PreRound())
-	case c.Phase == Reviewing && c.View.Post.ClosedAt == 0 && c.committedSeats(task.PostRun) >= sortition.Quorum(c.JudgeSeats()):
-		b.closeCommits(c, task.PostRun)
+		b.endFaulty(c)
 	case c.Phase == Releasing && !c.Released(task.Alice):
 		b.settle(c, AliceSilent)
 	case c.Phase == Releasing && !c.Released(task.Bob):
 		b.settle(c, BobSilent)
 	case c.Phase == Running:
-		b.silent(c, 0)
+		b.silent(c)
 		b.passOver(c, Pass{Why: BroughtNothing})
-	case c.Phase == Reviewing && b.Height < c.roundEnd(task.PostRun) && !c.View.Post.Faulty:
-		b.extend(c, task.PostRun, c.roundEnd(task.PostRun))
 	case c.Phase == Reviewing:
-		b.endReview(c)
+		b.exitUp(c)
 	}
 }
 
-func (b *Block) extend(c *Case, r task.Round, to uint64) {
+func (b *Block) extend(c *Case, to uint64) {
 	was := c.Deadline
 	c.Deadline = to
-	b.saveCase(c, was, "commitments so far hold %d of %d seats, a quorum is %d; waiting until block %d", c.committedSeats(r), c.JudgeSeats(), sortition.Quorum(c.JudgeSeats()), to)
+	b.saveCase(c, was, "commitments so far hold %d of %d seats, a quorum is %d; waiting until block %d", c.committedSeats(), c.JudgeSeats(), sortition.Quorum(c.JudgeSeats()), to)
 }
 
 // lastClaims is how many times as long as always claims stay open for a committee
@@ -305,7 +301,7 @@ func (b *Block) startView(c *Case, number uint32, was uint64) {
 // (spec §6.4): p is why.
 func (b *Block) passOver(c *Case, p Pass) {
 	was := c.Deadline
-	b.endRound(c, c.PreRound())
+	b.endRound(c)
 	p.View, p.Executor, p.Height, p.Attempt, p.Pre = c.View.Number, c.View.Executor, b.Height, c.Attempt, c.View.Pre
 	c.Passed = append(c.Passed, p)
 	c.note(b.Height, fmt.Sprintf("executor %s passed over: %s", p.Executor.Short(), p.Why))

@@ -18,10 +18,10 @@ type Phase uint8
 const (
 	Posted    Phase = 1 // waits for the beacon of the next block
 	Electing  Phase = 2 // claims are open
-	Attesting Phase = 3 // the executor shows evidence, verifiers commit and reveal
+	Attesting Phase = 3 // the executor shows a pair of evidence, verifiers commit and reveal
 	Releasing Phase = 4 // the enclave is found good; owners release their keys
 	Running   Phase = 5 // keys are released; the enclave owes a result
-	Reviewing Phase = 6 // the result is there; verifiers judge the exit
+	Reviewing Phase = 6 // the result is there; the executor shows how its enclave ended
 	Closed    Phase = 7 // settled
 )
 
@@ -76,29 +76,27 @@ type View struct {
 	Result    *task.SignedResult `cbor:"6,keyasint,omitempty" json:"result,omitempty"`
 	ResultAt  uint64             `cbor:"7,keyasint" json:"result_at"`
 	ExitNonce task.Hash          `cbor:"8,keyasint" json:"exit_nonce"`
-	Post      Round              `cbor:"9,keyasint" json:"post"`
-	Canary    *PastCanary        `cbor:"10,keyasint,omitempty" json:"canary,omitempty"`  // came before Pre
-	Opening   *task.Canary       `cbor:"11,keyasint,omitempty" json:"opening,omitempty"` // of a canary whose reveals are awaited
+	// Exit is the evidence of how the enclave ended, as its executor signed it.
+	Exit          []byte         `cbor:"9,keyasint" json:"-"`
+	ExitSignature task.Signature `cbor:"10,keyasint" json:"-"`
 }
 
-// Round is one verdict: commitments until it is closed, then reveals.
+// Round is the verdict on an executor's enclave: commitments until it is closed,
+// then reveals, and the pair of evidence that they are about.
 type Round struct {
 	Commitments []task.Commitment `cbor:"1,keyasint" json:"commitments"`
 	ClosedAt    uint64            `cbor:"2,keyasint" json:"closed_at"` // height, 0 while open
-	Evidence    []byte            `cbor:"3,keyasint" json:"-"`
-	Reveals     []task.Reveal     `cbor:"4,keyasint" json:"reveals"`
-	Signature   task.Signature    `cbor:"5,keyasint" json:"-"`           // the executor's, over the evidence
-	Faulty      bool              `cbor:"6,keyasint" json:"faulty"`      // the chain itself has found the evidence faulty; never why (spec §7.4.3)
-	Accuser     task.Address      `cbor:"7,keyasint" json:"accuser"`     // who told the chain so, if no verifier did
-	Other       *task.Showing     `cbor:"8,keyasint,omitempty" json:"-"` // what is faulty, if it is not what was judged
-}
-
-// PastCanary is a pre-run round in which the evidence was faulty on purpose.
-type PastCanary struct {
-	Round  Round     `cbor:"1,keyasint" json:"round"`
-	Proof  [81]byte  `cbor:"2,keyasint" json:"-"`
-	Height uint64    `cbor:"3,keyasint" json:"height"`
-	Bonus  []Payment `cbor:"4,keyasint" json:"bonus"` // from the chain's pool
+	Digests     [2]task.Hash      `cbor:"3,keyasint" json:"digests"`   // of the pair's evidence; zero before the chain knows it
+	Signature   task.Signature    `cbor:"4,keyasint" json:"-"`         // the executor's, over both
+	Evidence    [2][]byte         `cbor:"5,keyasint" json:"-"`         // by place; the other piece only where somebody doubts
+	OpenedAt    uint64            `cbor:"6,keyasint" json:"opened_at"` // height, 0 before the genuine place is known
+	Place       uint8             `cbor:"7,keyasint" json:"place"`     // of the genuine evidence
+	Proof       [81]byte          `cbor:"8,keyasint" json:"-"`         // that the executor's VRF has put it there
+	Reveals     []task.Reveal     `cbor:"9,keyasint" json:"reveals"`
+	DecidedAt   uint64            `cbor:"10,keyasint" json:"decided_at"`  // height at which a quorum found it good, or 0
+	Faulty      bool              `cbor:"11,keyasint" json:"faulty"`      // the chain itself has found the pair faulty; never why (spec §7.4.3)
+	Accuser     task.Address      `cbor:"12,keyasint" json:"accuser"`     // who told the chain so, if no verifier did
+	Other       *task.Pair        `cbor:"13,keyasint,omitempty" json:"-"` // another pair that its executor has signed for this ballot
 }
 
 // Pass is an executor that was passed over. What that cost it stands in Slashes.
@@ -202,36 +200,22 @@ func (c *Case) JudgeSeats() (n uint32) {
 	return n
 }
 
-// PreRound is the pre-run round that decides: the second one after a canary.
-func (c *Case) PreRound() task.Round {
-	if c.View.Canary != nil {
-		return task.Recheck
+// Genuine is the present executor's genuine evidence; nil before it is known.
+func (c *Case) Genuine() []byte {
+	if round := &c.View.Pre; round.OpenedAt != 0 {
+		return round.Evidence[round.Place&1]
 	}
-	return task.PreRun
+	return nil
 }
 
-// Round returns the present view's record of a round; of one that is not part
-// of the view, an empty one.
-func (c *Case) Round(r task.Round) *Round {
-	switch {
-	case r == task.PostRun:
-		return &c.View.Post
-	case r == c.PreRound():
-		return &c.View.Pre
-	case r == task.PreRun:
-		return &c.View.Canary.Round
-	}
-	return &Round{}
-}
-
-// Ballot names a round of the present view.
-func (c *Case) Ballot(r task.Round) task.Ballot {
-	return task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Round: r}
+// Ballot names the round of the present view.
+func (c *Case) Ballot() task.Ballot {
+	return task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number}
 }
 
 // committedSeats counts the verifiers' seats that have committed.
-func (c *Case) committedSeats(r task.Round) (n uint32) {
-	for _, k := range c.Round(r).Commitments {
+func (c *Case) committedSeats() (n uint32) {
+	for _, k := range c.View.Pre.Commitments {
 		if c.Judges(k.Node) {
 			n += c.Member(k.Node).Seats
 		}
@@ -239,23 +223,21 @@ func (c *Case) committedSeats(r task.Round) (n uint32) {
 	return n
 }
 
-// Tally counts the verifiers' revealed seats for one evidence. Of those that
-// say OK, no more count than the task's policy lets one kind of TEE, and one
-// operator, have of a quorum (spec §7.5).
-func (c *Case) Tally(r task.Round, reveals []task.Reveal) (ok, fault uint32) {
-	digest := task.H(task.TagEvidence, c.Round(r).Evidence)
-	agreed := newMix(c)
+// Tally counts the verifiers' revealed seats for the genuine place, and against
+// it. Of the first, no more count than the task's policy lets one kind of TEE, and
+// one operator, have of a quorum (spec §7.5).
+func (c *Case) Tally(reveals []task.Reveal) (ok, other uint32) {
+	says, agreed := c.Words(), newMix(c)
 	for _, v := range reveals {
 		m := c.Member(v.Node)
-		switch {
-		case !c.Judges(v.Node) || len(c.Round(r).Evidence) == 0:
-		case v.Verdict == task.OK && v.Evidence == digest:
+		switch says(v) {
+		case ForGenuine:
 			agreed.add(m)
-		case v.Verdict == task.Fault:
-			fault += m.Seats
+		case Against:
+			other += m.Seats
 		}
 	}
-	return agreed.seats(), fault
+	return agreed.seats(), other
 }
 
 // canAgree says whether the judges are of kinds, and operators, enough for a
@@ -320,24 +302,37 @@ func atMost[K comparable](seats map[K]uint32, most uint32) (n uint32) {
 	return n
 }
 
-// CheckShowing says whether the present executor has signed this evidence.
+// CheckShowing says whether the present executor has signed this pair.
 func (c *Case) CheckShowing(s task.Showing) error {
 	m := c.Member(c.View.Executor)
 	switch {
-	case m == nil || s.Ballot != c.Ballot(s.Ballot.Round):
+	case m == nil || s.Ballot != c.Ballot():
 		return task.Refuse("ballot-stale", "the evidence is for another view, attempt or task")
-	case len(s.Evidence) == 0 || len(s.Evidence) > task.MaxEvidence:
+	case !sized(s.Evidence[0]) || !sized(s.Evidence[1]):
 		return task.Refuse("evidence-malformed", "evidence has 1 to %d bytes", task.MaxEvidence)
-	case !s.Signature.Verify(m.Node.Peer, s.Hash()):
+	case !s.Signature.Verify(m.Node.Peer, s.Pair().Hash()):
 		return task.Refuse("evidence-unsigned", "the executor has not signed this evidence")
 	}
 	return nil
 }
 
-// Shown is a round's evidence as its executor signed it.
-func (c *Case) Shown(r task.Round) task.Showing {
-	round := c.Round(r)
-	return task.Showing{Ballot: c.Ballot(r), Evidence: round.Evidence, Signature: round.Signature}
+func sized(evidence []byte) bool { return len(evidence) > 0 && len(evidence) <= task.MaxEvidence }
+
+// Pair is the round's as its executor signed it; with zero digests before it is
+// known.
+func (c *Case) Pair() task.Pair {
+	round := &c.View.Pre
+	return task.Pair{Ballot: c.Ballot(), Digests: round.Digests, Signature: round.Signature}
+}
+
+// Opening is the round's, as the chain has it.
+func (c *Case) Opening() task.Opening {
+	return task.Opening{Pair: c.Pair(), Proof: c.View.Pre.Proof, Evidence: c.Genuine()}
+}
+
+// Shown is the pair with both pieces, if the chain has them.
+func (c *Case) Shown() task.Showing {
+	return task.Showing{Ballot: c.Ballot(), Evidence: c.View.Pre.Evidence, Signature: c.View.Pre.Signature}
 }
 
 // Appraise is the verdict that evidence of the present executor deserves, for
@@ -367,7 +362,7 @@ var errRevealStale = task.Refuse("reveal-stale", "the reveal is for another view
 
 // CheckReveal says whether a reveal opens a commitment of the closed set.
 func (c *Case) CheckReveal(v task.Reveal) error {
-	round := c.Round(v.Ballot.Round)
+	round := &c.View.Pre
 	if v.Ballot.Attempt != c.Attempt || v.Ballot.View != c.View.Number {
 		return errRevealStale
 	}
@@ -378,11 +373,12 @@ func (c *Case) CheckReveal(v task.Reveal) error {
 	if i < 0 || round.Commitments[i].Digest != v.Digest() {
 		return task.Refuse("reveal-uncommitted", "node %s did not commit to this verdict before the set closed", v.Node.Short())
 	}
-	if v.Ballot != c.Ballot(v.Ballot.Round) { // last: it hashes the task, of which a stranger may say what he likes
+	if v.Ballot != c.Ballot() { // last: it hashes the task, of which a stranger may say what he likes
 		return errRevealStale
 	}
-	if v.Verdict != task.OK && v.Verdict != task.Fault || len(v.Reason) > 64 || v.Verdict == task.OK && v.Reason != "" {
-		return task.Refuse("reveal-malformed", "a verdict is OK without a reason, or FAULT with a short one")
+	said := v.Verdict == task.OK && v.Place <= 1 && v.Reason == "" || v.Verdict == task.Fault && v.Place == 0 && len(v.Reason) <= 64
+	if !said {
+		return task.Refuse("reveal-malformed", "a verdict is OK for one of two places, or FAULT with a short reason")
 	}
 	return nil
 }
@@ -395,14 +391,13 @@ func (c *Case) Expected(r task.Round, view uint32, executor task.Node) attest.Ex
 		Context: attest.Context{
 			Chain: c.Task.Chain, Task: c.ID(), Attempt: c.Attempt, View: view, Node: executor.ID(), Round: r,
 			Function: c.Function.ID(), CodeCID: c.Function.Code.CID, InputCID: c.Task.Input.CID,
-			CanaryPPM: c.Params.CanaryPPM,
 		},
 		Chip: executor.TEE.Identity, Kind: executor.TEE.Kind, State: attest.EmptyState, Now: c.SeededTime,
 		OCI: c.Function.Manifest.Runtime == task.RuntimeOCI, Docker: c.Function.Manifest.Runtime == task.RuntimeDocker,
 	}
 	if r == task.PostRun {
 		e.Nonces = []task.Hash{c.View.ExitNonce}
-		if pre, err := attest.ParseEvidence(c.View.Pre.Evidence); err == nil {
+		if pre, err := attest.ParseEvidence(c.Genuine()); err == nil {
 			e.Keys, e.Boots, e.Runtime = &pre.Keys, pre.Boots(), &pre.Runtime
 		}
 	}
@@ -416,7 +411,7 @@ func (c *Case) CheckResult(s task.SignedResult) error {
 	if r.Task != c.ID() || r.Attempt != c.Attempt || r.View != c.View.Number || r.Node != c.View.Executor {
 		return task.Refuse("result-stale", "the result is for another view, attempt, task or node")
 	}
-	pre, err := attest.ParseEvidence(c.View.Pre.Evidence)
+	pre, err := attest.ParseEvidence(c.Genuine())
 	if err != nil {
 		return task.Refuse("result-early", "no enclave has been found good in this view yet")
 	}

@@ -59,14 +59,13 @@ func TestLateClaims(t *testing.T) {
 func TestLateQuorumClosesSoon(t *testing.T) {
 	w := elected(t)
 	absent := w.verifiers()[0]
-	shown := w.shown(task.PreRun, w.quote(task.PreRun))
 	for range w.block.Params.CommitBlocks + 3 {
 		w.next()
 	}
 	var commits []task.Commitment
 	for _, m := range w.c().Members {
 		if id := m.Claim.Node; w.c().Judges(id) && id != absent {
-			k := task.Commitment{Ballot: shown.Ballot, Node: id, Digest: task.Hash{1}}
+			k := task.Commitment{Ballot: w.c().Ballot(), Node: id, Digest: task.Hash{1}}
 			k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
 			commits = append(commits, k)
 		}

@@ -11,42 +11,6 @@ import (
 
 // This file is what must not cost the honest anything, whatever others do.
 
-// While keys are released, a canary can still be explained: its enclave takes
-// none of them.
-func TestCanaryIsExplainedWhileKeysAreReleased(t *testing.T) {
-	w := elected(t, func(p *Params) { p.CanaryPPM = 1_000_000; p.PostingFee = task.PRY })
-	honest := w.c().View.Executor
-	shown := w.shown(task.PreRun, w.dirty(task.PreRun))
-	reveals := w.commit(task.PreRun, shown, everyone(task.OK)) // nobody looked
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals}})
-	w.keysOut()
-	if w.c().Phase != Running {
-		t.Fatal(w.c().Phase)
-	}
-	w.must("carol", task.Body{Accuse: &task.Accusation{Ballot: shown.Ballot, Accused: honest, Shown: &shown}})
-	w.must("carol", task.Body{Canary: w.explain(shown)})
-	for w.c().View.Canary == nil {
-		w.next()
-	}
-	if got := w.lost(BadEvidence)[honest]; got != 0 || w.c().Phase != Attesting || len(w.c().View.Releases) != 0 {
-		t.Errorf("lost %s; %s, %d releases", got, w.c().Phase, len(w.c().View.Releases))
-	}
-	if len(w.lost(FalseOK)) == 0 {
-		t.Error("those who did not look lost nothing")
-	}
-}
-
-// explain is the executor's proof that what it showed was a canary.
-func (w *world) explain(shown task.Showing) *task.Canary {
-	p, k := w.platform()
-	c := w.c()
-	want := c.Expected(task.PreRun, c.View.Number, k.node).Context
-	proof, _ := enclaveVRF.Prove(attest.CanaryInput(want))
-	want.Round = task.Recheck
-	genuine := p.Quote(want, enclaveKeys(), w.nonces(task.PreRun), attest.EmptyState)
-	return &task.Canary{Shown: shown, Proof: [81]byte(proof), Genuine: w.shown(task.Recheck, genuine)}
-}
-
 // keysOut has both owners release.
 func (w *world) keysOut() {
 	w.t.Helper()
@@ -58,58 +22,10 @@ func (w *world) keysOut() {
 // ran brings the case to a result.
 func (w *world) ran() {
 	w.t.Helper()
-	w.judge(task.PreRun, everyone(task.OK))
+	w.judge(everyone(task.OK))
 	w.keysOut()
 	if err := w.result(task.RunOK, 10); err != nil {
 		w.t.Fatal(err)
-	}
-}
-
-// Verifiers of an exit whose executor is then accused of its first evidence are
-// not heard any more, so they do not pay for their silence.
-func TestReviewCutShortCostsNobody(t *testing.T) {
-	w := elected(t)
-	liar := w.c().View.Executor
-	bad := w.shown(task.PreRun, w.dirty(task.PreRun)) // signed too, and kept back
-	w.ran()
-	w.next()
-	shown := w.shown(task.PostRun, w.quote(task.PostRun))
-	reveals := w.commit(task.PostRun, shown, everyone(task.OK))
-	w.must("carol", task.Body{Show: &shown})
-	w.must("carol", task.Body{Accuse: &task.Accusation{Ballot: bad.Ballot, Accused: liar, Shown: &bad}})
-	w.next()
-	if err := w.send("carol", task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals}}); task.CodeOf(err) != "ballot-stale" {
-		t.Fatal(err)
-	}
-	w.wait(Closed)
-	if got := w.lost(NoReveal); len(got) != 0 || len(w.lost(BadEvidence)) != 1 {
-		t.Errorf("verifiers lost %v, executors %v", got, w.lost(BadEvidence))
-	}
-}
-
-// Nothing is said of the exit before its nonce is there: it could have been made
-// before the run.
-func TestExitWaitsForItsNonce(t *testing.T) {
-	w := elected(t)
-	w.ran()
-	early := w.shown(task.PostRun, w.quote(task.PostRun))
-	k := task.Commitment{Ballot: early.Ballot, Node: w.verifiers()[0]}
-	k.Signature = task.Sign(w.nodes[k.Node].peer, k.Hash())
-	for name, body := range map[string]task.Body{
-		"evidence": {Show: &early}, "verdicts": {Verdicts: &task.Verdicts{Shown: early}},
-		"commitments": {Commitments: &task.Commitments{Commitments: []task.Commitment{k}}},
-	} {
-		if err := w.send("carol", body); task.CodeOf(err) != "ballot-stale" {
-			t.Errorf("%s over the zero nonce: %v", name, err)
-		}
-	}
-	w.next()
-	if w.c().View.ExitNonce.IsZero() {
-		t.Fatal("no nonce a block after the result")
-	}
-	w.judge(task.PostRun, everyone(task.OK))
-	if w.wait(Closed); w.c().Settlement.Outcome != Completed {
-		t.Error(w.c().Settlement.Outcome)
 	}
 }
 
@@ -143,7 +59,8 @@ func TestContainersNeedAnAcceptedRuntime(t *testing.T) {
 		{task.PostRun, task.Hash{5}, task.Hash{5}, ""},
 		{task.PostRun, task.Hash{5}, task.Hash{6}, attest.WrongRuntime},
 	} {
-		c.View.Pre.Evidence = task.Encode(attest.Evidence{Keys: enclaveKeys(), Runtime: row.pre})
+		c.View.Pre.OpenedAt = 1
+		c.View.Pre.Evidence[c.View.Pre.Place] = task.Encode(attest.Evidence{Keys: enclaveKeys(), Runtime: row.pre})
 		want := c.Wanted(row.round)
 		p.Runtime = row.runs
 		ev := p.Quote(want.Context, enclaveKeys(), want.Nonces, attest.EmptyState)
@@ -217,7 +134,7 @@ func TestUnbondingOutlastsEveryView(t *testing.T) {
 		for range w.block.Params.AttestBlocks - w.block.Params.CommitBlocks {
 			w.next()
 		}
-		w.judge(task.PreRun, everyone(task.OK))
+		w.judge(everyone(task.OK))
 		for range w.block.Params.ReleaseBlocks - 1 {
 			w.next()
 		}
@@ -242,10 +159,10 @@ func TestUnbondingOutlastsEveryView(t *testing.T) {
 // Nobody but the executor says where its output is.
 func TestOutputIsWhereTheExecutorSays(t *testing.T) {
 	w := elected(t)
-	w.judge(task.PreRun, everyone(task.OK))
+	w.judge(everyone(task.OK))
 	w.keysOut()
 	c := w.c()
-	pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
+	pre, _ := attest.ParseEvidence(c.Genuine())
 	own := w.signed(task.Result{
 		Task: w.id, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK, Gas: 500_000,
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest(),

@@ -13,7 +13,7 @@ func ran(t *testing.T, o task.Outcome, gas uint64) *world {
 	w := newWorld(t, 9)
 	w.post()
 	w.elect()
-	w.judge(task.PreRun, everyone(task.OK))
+	w.judge(everyone(task.OK))
 	for _, r := range []task.Role{task.Alice, task.Bob} {
 		if err := w.release(r); err != nil {
 			t.Fatal(err)
@@ -48,34 +48,36 @@ func TestOutcomes(t *testing.T) {
 	}{
 		{"ok", func(t *testing.T) *world {
 			w := ran(t, task.RunOK, 250_000)
-			w.judge(task.PostRun, everyone(task.OK))
+			w.left()
 			return w
 		}, Completed, "1 PRY", "2 PRY", "0.5 PRY", "3 PRY"},
 		{"failed", func(t *testing.T) *world {
 			w := ran(t, task.RunFailed, 250_000)
-			w.judge(task.PostRun, everyone(task.OK))
+			w.left()
 			return w
 		}, FunctionFailed, "1 PRY", "2 PRY", "0 PRY", "3.5 PRY"},
 		{"failed at the limit", func(t *testing.T) *world {
 			w := ran(t, task.RunFailed, 600_000)
-			w.judge(task.PostRun, everyone(task.OK))
+			w.left()
 			return w
 		}, FunctionFailed, "4 PRY", "2 PRY", "0 PRY", "0.5 PRY"},
 		{"alice's key opens nothing", func(t *testing.T) *world {
 			w := ran(t, task.BadInputKey, 0)
-			w.judge(task.PostRun, everyone(task.OK))
+			w.left()
 			return w
 		}, AliceSilent, "0.4 PRY", "2 PRY", "0 PRY", "4.1 PRY"},
 		{"dirty exit", func(t *testing.T) *world {
 			w := ran(t, task.RunOK, 250_000)
-			w.judgeThis(task.PostRun, w.dirty(task.PostRun), everyone(task.Fault))
+			if err := w.exit(w.dirty(task.PostRun)); err != nil {
+				t.Fatal(err)
+			}
 			return w
 		}, DirtyExit, "0 PRY", "0 PRY", "0 PRY", "6.5 PRY"},
 		{"alice silent", func(t *testing.T) *world {
 			w := newWorld(t, 9)
 			w.post()
 			w.elect()
-			w.judge(task.PreRun, everyone(task.OK))
+			w.judge(everyone(task.OK))
 			if err := w.release(task.Bob); err != nil {
 				t.Fatal(err)
 			}
@@ -86,7 +88,7 @@ func TestOutcomes(t *testing.T) {
 			w := newWorld(t, 9)
 			w.post()
 			w.elect()
-			w.judge(task.PreRun, everyone(task.OK))
+			w.judge(everyone(task.OK))
 			if err := w.release(task.Alice); err != nil {
 				t.Fatal(err)
 			}
@@ -128,37 +130,6 @@ func near(a, b string) bool {
 	return err == nil && err2 == nil && max(x, y)-min(x, y) <= 32
 }
 
-// An outsider brings everyone's reveals with other evidence than they speak of;
-// and an executor signs two. The evidence of which most speak still counts.
-func TestForeignEvidenceDoesNotPoisonARound(t *testing.T) {
-	w := newWorld(t, 9)
-	w.post()
-	w.elect()
-	good := w.shown(task.PreRun, w.quote(task.PreRun))
-	other := w.quote(task.PreRun)
-	other.Nonces = nil
-	early := w.shown(task.PreRun, other)
-	forged := early
-	forged.Signature[0]++
-	reveals := w.commit(task.PreRun, good, everyone(task.OK))
-	if err := w.send("carol", task.Body{Verdicts: &task.Verdicts{Shown: forged, Reveals: reveals}}); task.CodeOf(err) != "evidence-unsigned" {
-		t.Errorf("evidence that the executor has not signed: %v", err)
-	}
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: early, Reveals: reveals}})
-	if p := w.c().Phase; p != Attesting {
-		t.Fatalf("evidence that nobody judged was found good: %s", p)
-	}
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: good, Reveals: reveals}})
-	if p := w.c().Phase; p != Releasing {
-		t.Fatalf("the honest evidence came too late: %s", p)
-	}
-	// A key sealed to another enclave is refused.
-	bad := task.Release{Task: w.id, View: 0, Role: task.Alice, Evidence: other.Digest(), Sealed: []byte{1}}
-	if err := w.send("alice", task.Body{Release: &bad}); task.CodeOf(err) != "release-mismatch" {
-		t.Errorf("%v", err)
-	}
-}
-
 func TestOneTEEOneNode(t *testing.T) {
 	w := newWorld(t, 4)
 	thief := newWorker("thief")
@@ -178,9 +149,9 @@ func TestDirtyResultIsRefused(t *testing.T) {
 	w := newWorld(t, 9)
 	w.post()
 	w.elect()
-	w.judge(task.PreRun, everyone(task.OK))
+	w.judge(everyone(task.OK))
 	c := w.c()
-	pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
+	pre, _ := attest.ParseEvidence(c.Genuine())
 	r := task.Result{
 		Task: w.id, Node: c.View.Executor, Outcome: task.RunOK, PreState: attest.EmptyState,
 		PostState: task.Hash{1}, Evidence: pre.Digest(),
@@ -192,14 +163,14 @@ func TestDirtyResultIsRefused(t *testing.T) {
 	}
 }
 
-// A pre-run reveal that comes during the review is paid for, and settles nothing.
+// A reveal that comes during the review is paid for, and settles nothing.
 func TestLateRevealDoesNotEndTheReview(t *testing.T) {
 	w := newWorld(t, 9)
 	w.post()
 	w.elect()
 	c := w.c()
-	shown := w.shown(task.PreRun, w.quote(task.PreRun))
-	reveals := w.commit(task.PreRun, shown, everyone(task.OK))
+	shown := w.pair(w.quote(task.PreRun))
+	reveals := w.commit(shown, everyone(task.OK))
 	// One small verifier holds its word back; the others are a quorum.
 	late := 0
 	for i, r := range reveals {
@@ -207,7 +178,7 @@ func TestLateRevealDoesNotEndTheReview(t *testing.T) {
 			late = i
 		}
 	}
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: slices.Concat(reveals[:late], reveals[late+1:])}})
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Opening: w.opening(shown), Reveals: slices.Concat(reveals[:late], reveals[late+1:])}})
 	if w.c().Phase != Releasing {
 		t.Skip("this draw has no small verifier")
 	}
@@ -215,7 +186,7 @@ func TestLateRevealDoesNotEndTheReview(t *testing.T) {
 	if err := w.result(task.RunOK, 5); err != nil {
 		t.Fatal(err)
 	}
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals[late : late+1]}})
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Reveals: reveals[late : late+1]}})
 	if p := w.c().Phase; p != Reviewing {
 		t.Errorf("the review was ended by a late word: %s", p)
 	}
@@ -227,10 +198,10 @@ func TestBlameNeedsTheOwnersOwnRelease(t *testing.T) {
 	w := newWorld(t, 9)
 	w.post()
 	w.elect()
-	w.judge(task.PreRun, everyone(task.OK))
+	w.judge(everyone(task.OK))
 	blame := func() error {
 		c := w.c()
-		pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
+		pre, _ := attest.ParseEvidence(c.Genuine())
 		r := task.Result{
 			Task: w.id, Node: c.View.Executor, Outcome: task.BadInputKey, Evidence: pre.Digest(),
 			PreState: attest.EmptyState, PostState: attest.EmptyState, InputKey: task.Hash{1}, // rubbish from its host

@@ -89,7 +89,7 @@ func about(body task.Body) (id task.TaskID, ok bool) {
 	case body.Commitments != nil && len(body.Commitments.Commitments) > 0:
 		return body.Commitments.Commitments[0].Ballot.Task, true
 	case body.Verdicts != nil:
-		return body.Verdicts.Shown.Ballot.Task, true
+		return body.Verdicts.Ballot.Task, true
 	case body.Skip != nil:
 		return body.Skip.Task, true
 	case body.Release != nil:
@@ -98,8 +98,8 @@ func about(body task.Body) (id task.TaskID, ok bool) {
 		return body.Result.Result.Task, true
 	case body.Show != nil:
 		return body.Show.Ballot.Task, true
-	case body.Canary != nil:
-		return body.Canary.Shown.Ballot.Task, true
+	case body.Exit != nil:
+		return body.Exit.Ballot.Task, true
 	case body.Accuse != nil:
 		return body.Accuse.Ballot.Task, true
 	case body.Decline != nil:

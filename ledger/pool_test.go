@@ -23,11 +23,11 @@ func TestSmallTransactionsCountWithTheirCase(t *testing.T) {
 		"claims":            {task.Body{Claims: &task.Claims{Claims: []task.Claim{{Task: w.id}}}}, size},
 		"an empty set":      {task.Body{Claims: &task.Claims{}}, 0},
 		"commitments":       {task.Body{Commitments: &task.Commitments{Commitments: []task.Commitment{{Ballot: task.Ballot{Task: w.id}}}}}, size},
-		"verdicts":          {task.Body{Verdicts: &task.Verdicts{Shown: task.Showing{Ballot: task.Ballot{Task: w.id}}}}, size},
+		"verdicts":          {task.Body{Verdicts: &task.Verdicts{Ballot: task.Ballot{Task: w.id}}}, size},
 		"a release":         {task.Body{Release: &task.Release{Task: w.id}}, size},
 		"a result":          {task.Body{Result: &task.SignedResult{Result: task.Result{Task: w.id}}}, size},
 		"evidence":          {task.Body{Show: &task.Showing{Ballot: task.Ballot{Task: w.id}}}, size},
-		"a canary":          {task.Body{Canary: &task.Canary{Shown: task.Showing{Ballot: task.Ballot{Task: w.id}}}}, size},
+		"an exit":           {task.Body{Exit: &task.Exit{Ballot: task.Ballot{Task: w.id}}}, size},
 		"an accusation":     {task.Body{Accuse: &task.Accusation{Ballot: task.Ballot{Task: w.id}}}, size},
 		"a node's own bond": {task.Body{Unbond: &task.Bond{}}, 0},
 	} {

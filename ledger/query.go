@@ -128,11 +128,11 @@ func listed[T any](s Store, prefix []byte, w Window) []T {
 }
 
 // Held adds up all money there is: balances, bonds, unbonding, the free bonds
-// of functions, the escrows of open cases, the pool, and what was burned. It must equal
-// the supply after every transaction (spec §10.8).
+// of functions, the escrows of open cases, and what was burned. It must equal the
+// supply after every transaction (spec §10.8).
 func (r Reader) Held() task.Amount {
 	meta := r.Meta()
-	held := meta.Burned + meta.Pool
+	held := meta.Burned
 	for _, a := range listed[Account](r.s, []byte(keyAccount), Whole) {
 		held += a.Balance
 	}

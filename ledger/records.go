@@ -21,7 +21,7 @@ type NodeRecord struct {
 	Stakes    []Stake     `cbor:"3,keyasint" json:"stakes"`
 	Unbonding []Unbonding `cbor:"4,keyasint" json:"unbonding"`
 	// JailedUntil is the height from which a node that was sent away may be
-	// bonded again; Misses are its false OKs since.
+	// bonded again; Misses is its count of wrong words since (spec §10.4).
 	JailedUntil uint64           `cbor:"5,keyasint" json:"jailed_until"`
 	Misses      uint64           `cbor:"6,keyasint" json:"misses"`
 	Counts      map[Cause]uint64 `cbor:"7,keyasint" json:"counts"` // by cause (spec §10.9)
@@ -159,8 +159,7 @@ type Meta struct {
 	Burned task.Amount `cbor:"2,keyasint" json:"burned"`
 	Open   uint64      `cbor:"3,keyasint" json:"open"` // cases not yet closed
 	Stakes StakeLine   `cbor:"4,keyasint" json:"stakes"`
-	Pool   task.Amount `cbor:"5,keyasint" json:"pool"` // posting fees, for the canaries' bonus
-	Logged uint64      `cbor:"6,keyasint" json:"logged"`
+	Logged uint64      `cbor:"5,keyasint" json:"logged"`
 }
 
 // TotalStake is W: all stake that counts in an epoch's snapshot.

@@ -57,7 +57,7 @@ func (w *world) stage(what string) {
 	case "elect":
 		w.elect()
 	case "judge":
-		w.judge(task.PreRun, everyone(task.OK))
+		w.judge(everyone(task.OK))
 	case "late":
 		for w.height < w.c().SkipFrom() {
 			w.next()
@@ -116,10 +116,10 @@ func (w *world) body(who, verb string, with map[string]string) task.Body {
 		return w.commitRow(with["from"])
 	case "reveal":
 		c := w.c()
-		return task.Body{Verdicts: &task.Verdicts{Shown: w.shown(task.PreRun, w.quote(task.PreRun)), Reveals: []task.Reveal{{Ballot: c.Ballot(task.PreRun), Node: task.NodeID{1}, Verdict: task.OK}}}}
+		return task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(), Reveals: []task.Reveal{{Ballot: c.Ballot(), Node: task.NodeID{1}, Verdict: task.OK}}}}
 	case "release":
 		c := w.c()
-		r := task.Release{Task: w.id, View: c.View.Number, Role: task.Alice, Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence), Sealed: []byte{1}}
+		r := task.Release{Task: w.id, View: c.View.Number, Role: task.Alice, Evidence: task.H(task.TagEvidence, c.Genuine()), Sealed: []byte{1}}
 		if with["role"] == "bob" {
 			r.Role = task.Bob
 		}
@@ -134,21 +134,18 @@ func (w *world) body(who, verb string, with map[string]string) task.Body {
 	case "decline":
 		return w.declineRow(with)
 	case "show":
-		return task.Body{Show: ref(w.shown(w.c().PreRound(), w.quote(w.c().PreRound())))}
-	case "canary":
-		return task.Body{Canary: ref(w.opening())}
+		return task.Body{Show: ref(w.pair(w.quote(task.PreRun)))}
+	case "open":
+		s := w.pair(w.quote(task.PreRun))
+		return task.Body{Verdicts: &task.Verdicts{Ballot: s.Ballot, Opening: w.opening(s)}}
+	case "exit":
+		return task.Body{Exit: &task.Exit{Ballot: w.c().Ballot(), Evidence: []byte{1}}}
 	case "accuse":
 		c := w.c()
-		return task.Body{Accuse: &task.Accusation{Ballot: c.Ballot(c.PreRound()), Accused: c.View.Executor, Shown: ref(w.shown(c.PreRound(), w.dirty(c.PreRound())))}}
-	case "false-verdict":
+		return task.Body{Accuse: &task.Accusation{Ballot: c.Ballot(), Accused: c.View.Executor, Shown: ref(w.pair(w.dirty(task.PreRun)))}}
+	case "look":
 		c := w.c()
-		who := task.NodeID{1}
-		for _, m := range c.Members {
-			if c.Judges(m.Claim.Node) {
-				who = m.Claim.Node
-			}
-		}
-		return task.Body{Accuse: &task.Accusation{Ballot: c.Ballot(c.PreRound()), Accused: who, Shown: ref(c.Shown(c.PreRound()))}}
+		return task.Body{Accuse: &task.Accusation{Ballot: c.Ballot(), Accused: c.View.Executor, Look: true}}
 	}
 	panic(verb)
 }
@@ -209,7 +206,7 @@ func (w *world) claimsRow(from string) task.Body {
 
 func (w *world) commitRow(from string) task.Body {
 	c := w.c()
-	k := task.Commitment{Ballot: c.Ballot(task.PreRun), Digest: task.Hash{1}}
+	k := task.Commitment{Ballot: c.Ballot(), Digest: task.Hash{1}}
 	switch from {
 	case "stranger":
 		k.Node = task.NodeID{9}
@@ -229,7 +226,7 @@ func (w *world) commitRow(from string) task.Body {
 
 func (w *world) resultRow(with map[string]string) task.Body {
 	c := w.c()
-	pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
+	pre, _ := attest.ParseEvidence(c.Genuine())
 	r := task.Result{Task: w.id, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK, Gas: number(with, "gas", 500_000), PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest()}
 	s := w.signed(r)
 	if _, forged := with["forged"]; forged {

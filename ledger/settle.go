@@ -65,7 +65,6 @@ const (
 	WhyRoyalty  = "royalty"
 	WhyRefund   = "refund"
 	WhyFinder   = "finder" // of what cost another its bond
-	WhyCanary   = "canary" // who said FAULT to it
 	WhyRoom     = "room"   // of what was locked for rent, what was not used
 )
 
@@ -138,10 +137,10 @@ func Settle(c *Case, o Outcome, height uint64) Settlement {
 	if t.royalty {
 		pay(&purse.Alice, c.Function.Owner, task.NodeID{}, c.Function.Manifest.Royalty, WhyRoyalty)
 	}
-	rounds := verdictShares(c, o)
+	judged := verdictShares(c, o)
 	for _, m := range c.Members {
-		if share, ok := rounds[m.Claim.Node]; ok && t.verifier != 0 {
-			fee, _ := c.Task.Fee.MulDiv(share, 2*uint64(c.JudgeSeats()))
+		if share, ok := judged[m.Claim.Node]; ok && t.verifier != 0 {
+			fee, _ := c.Task.Fee.MulDiv(share, uint64(c.JudgeSeats()))
 			pay(payer(t.verifier), m.Node.Operator, m.Claim.Node, fee, WhyVerifier)
 		}
 	}
@@ -157,30 +156,14 @@ func Settle(c *Case, o Outcome, height uint64) Settlement {
 	return s
 }
 
-// verdictShares counts, for each verifier, its seats once for every round in
-// which it revealed what was decided: the fee is for both rounds. A case that
-// ends before the second pays the whole fee for the first.
+// verdictShares counts the seats of each verifier that named the genuine place: it
+// has looked. Of an enclave that was bad all the same, nobody has.
 func verdictShares(c *Case, o Outcome) map[task.NodeID]uint64 {
-	shares := map[task.NodeID]uint64{}
-	count := func(r task.Round, want task.Verdict, weight uint64) {
-		digest := task.H(task.TagEvidence, c.Round(r).Evidence)
-		for _, v := range c.Round(r).Reveals {
-			if c.Judges(v.Node) && v.Verdict == want && v.Evidence == digest {
-				shares[v.Node] += weight * uint64(c.Member(v.Node).Seats)
-			}
+	shares, says := map[task.NodeID]uint64{}, c.Words()
+	for _, v := range c.View.Pre.Reveals {
+		if says(v) == ForGenuine && o != BadEnclave {
+			shares[v.Node] += uint64(c.Member(v.Node).Seats)
 		}
-	}
-	if c.View.Result == nil {
-		count(c.PreRound(), task.OK, 2)
-		return shares
-	}
-	if o != BadEnclave {
-		count(c.PreRound(), task.OK, 1)
-	}
-	if o == DirtyExit {
-		count(task.PostRun, task.Fault, 1)
-	} else {
-		count(task.PostRun, task.OK, 1)
 	}
 	return shares
 }
@@ -197,8 +180,7 @@ func fixedPart(t task.Task, p Params) task.Amount {
 func (b *Block) settle(c *Case, o Outcome) {
 	was := c.Deadline
 	if o != NoCommittee && o != ExecutorsFailed && o != AllOutOfTime { // there the rounds have ended before
-		b.endRound(c, c.PreRound())
-		b.endRound(c, task.PostRun)
+		b.endRound(c)
 	}
 	s := Settle(c, o, b.Height)
 	for _, p := range s.Payments {

@@ -111,7 +111,7 @@ func due(t *testing.T) *world {
 	w := newWorld(t, 9)
 	w.post()
 	w.elect()
-	w.judge(task.PreRun, everyone(task.OK))
+	w.judge(everyone(task.OK))
 	w.keysOut()
 	return w
 }
@@ -119,7 +119,7 @@ func due(t *testing.T) *world {
 // bare is a result of the present view as its enclave would sign it.
 func (w *world) bare(o task.Outcome, gas uint64) task.Result {
 	c := w.c()
-	pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
+	pre, _ := attest.ParseEvidence(c.Genuine())
 	r := task.Result{
 		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: o, Gas: gas,
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest(),
@@ -185,7 +185,7 @@ func TestExactGas(t *testing.T) {
 	}
 	w.next()
 	w.elect()
-	w.judge(task.PreRun, everyone(task.OK))
+	w.judge(everyone(task.OK))
 	w.keysOut()
 	if err := w.c().CheckResult(w.signed(w.bare(task.RunOK, 1_000_001))); task.CodeOf(err) != "result-fine" {
 		t.Errorf("more than the limit: %v", err)
@@ -237,13 +237,13 @@ func TestOutOfTimeBlamesNobody(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	// The next one does the work, and is paid as if nothing had been.
-	w.judge(task.PreRun, everyone(task.OK))
+	w.judge(everyone(task.OK))
 	w.keysOut()
 	if err := w.result(task.RunOK, 250_000); err != nil {
 		t.Fatal(err)
 	}
 	w.next()
-	w.judge(task.PostRun, everyone(task.OK))
+	w.left()
 	w.wait(Closed)
 	s := w.c().Settlement
 	if s.Outcome != Completed || paid(s, WhyExecutor) != task.PRY || s.Burned != 0 {
@@ -270,7 +270,7 @@ func TestAllOutOfTime(t *testing.T) {
 		if w.c().Phase == Closed {
 			break
 		}
-		w.judge(task.PreRun, everyone(task.OK))
+		w.judge(everyone(task.OK))
 		w.keysOut()
 	}
 	c := w.c()
@@ -310,13 +310,13 @@ func TestStarvedRunsSpoilNoRecord(t *testing.T) {
 		}
 		w.next()
 		w.elect()
-		w.judge(task.PreRun, everyone(task.OK))
+		w.judge(everyone(task.OK))
 		w.keysOut()
 		if err := w.result(task.RunFailed, row.used); err != nil {
 			t.Fatal(err)
 		}
 		w.next()
-		w.judge(task.PostRun, everyone(task.OK))
+		w.left()
 		w.wait(Closed)
 		f, _ := w.state().Function(w.fn)
 		ppm, runs := f.Success()
@@ -336,7 +336,7 @@ func TestAResultIsNotHeldBackPastItsDeadline(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.elect()
-		w.judge(task.PreRun, everyone(task.OK))
+		w.judge(everyone(task.OK))
 		w.keysOut()
 		c := w.c()
 		if c.Phase != Running {

@@ -19,9 +19,12 @@ const (
 	Absent       Cause = "absent"       // an executor that neither showed evidence in time nor declined
 	Silence      Cause = "silence"      // one that was found good, and brought no result or no exit in time
 	NoReveal     Cause = "no-reveal"    // a commitment that was never opened
-	FalseOK      Cause = "false-ok"     // OK where the proof says FAULT, or a word withheld there
+	WrongPick    Cause = "wrong-pick"   // OK for the other place of a pair that is as it should be
+	FalseOK      Cause = "false-ok"     // OK where the proof says FAULT
 	FalseFault   Cause = "false-fault"  // FAULT where the proof says OK
-	BadEvidence  Cause = "bad-evidence" // an executor's, without a canary to excuse it
+	BadEvidence  Cause = "bad-evidence" // an executor's genuine piece is not
+	TwoGood      Cause = "two-good"     // its decoy is good as well: no look would find it
+	TwoPairs     Cause = "two-pairs"    // it has signed two for one ballot
 	UncleanExit  Cause = "dirty-exit"   // something was left behind, or another enclave ended than ran
 	Equivocation Cause = "equivocation" // two words of one node that exclude each other
 	TwoResults   Cause = "two-results"  // two of one enclave: a forged receipt
@@ -39,15 +42,21 @@ type Slash struct {
 	Rewards []Payment   `cbor:"5,keyasint" json:"rewards"` // the rest was burned
 	Attempt uint32      `cbor:"6,keyasint" json:"attempt"`
 	View    uint32      `cbor:"7,keyasint" json:"view"`
-	Round   task.Round  `cbor:"8,keyasint" json:"round"` // 0 if it is about none
 }
 
 // silent is what an executor pays that was found good and then was silent. The
 // sum is fixed and all of it is burned: nobody gains by another's silence, so it
 // pays nobody to cause one (spec §10.4).
-func (b *Block) silent(c *Case, r task.Round) {
-	b.slash(c, c.View.Executor, r, Silence, b.Params.Silence, nil)
+func (b *Block) silent(c *Case) {
+	b.slash(c, c.View.Executor, Silence, b.Params.Silence, nil)
 	b.missed(c.View.Executor, c.ID())
+}
+
+// absent passes over an executor that has not shown in time what it had to show, for
+// a fixed sum that is burned as well.
+func (b *Block) absent(c *Case, why string) {
+	b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)
+	b.passOver(c, Pass{Why: why})
 }
 
 // share is a part of the reward for finding a fault.
@@ -92,9 +101,9 @@ func (b *Block) atStake(id task.NodeID) task.Amount {
 // slash takes from a node's bond. Half, rounded up, is burned, so that nobody
 // gains by accusing himself; the other half is shared by the finders, and
 // burned as well if there is none (spec §10.4).
-func (b *Block) slash(c *Case, id task.NodeID, r task.Round, cause Cause, want task.Amount, finders []share) {
+func (b *Block) slash(c *Case, id task.NodeID, cause Cause, want task.Amount, finders []share) {
 	cut := b.take(id, want)
-	s := Slash{Node: id, Cause: cause, Height: b.Height, Amount: cut, Attempt: c.Attempt, View: c.View.Number, Round: r}
+	s := Slash{Node: id, Cause: cause, Height: b.Height, Amount: cut, Attempt: c.Attempt, View: c.View.Number}
 	s.Rewards = b.reward(c, cut/2, finders, WhyFinder)
 	b.meta.Burned += cut - total(s.Rewards)
 	c.Slashes = append(c.Slashes, s)
@@ -144,24 +153,27 @@ func (b *Block) jail(id task.NodeID, t task.TaskID) {
 	b.logNode(id, t, Jailed, 0)
 }
 
-// missed counts a false OK, or a word withheld where the evidence was faulty,
-// and jails whoever has had enough of them.
+// wrongWord is what a wrong or a missing word adds to a node's count, from which a
+// right one takes one: who guesses is jailed soon, an honest error is forgotten.
+const wrongWord = 4
+
+// missed counts a wrong or a missing word, and jails whoever has had enough of
+// them.
 func (b *Block) missed(id task.NodeID, t task.TaskID) {
 	key := join(keyNode, id[:])
 	n, ok := load[NodeRecord](b.state, key)
 	if !ok {
 		return
 	}
-	n.Misses++
+	n.Misses += wrongWord
 	save(b.state, key, n)
 	if n.Misses >= b.Params.JailMisses {
 		b.jail(id, t)
 	}
 }
 
-// saw takes one miss away from a node that has seen a fault: or the rare one
-// that an honest node overlooks would add up to a jail.
-func (b *Block) saw(id task.NodeID) {
+// right takes one from a node's count.
+func (b *Block) right(id task.NodeID) {
 	key := join(keyNode, id[:])
 	if n, ok := load[NodeRecord](b.state, key); ok && n.Misses > 0 {
 		n.Misses--
@@ -175,9 +187,9 @@ func (c *Case) share(id task.NodeID) share {
 	return share{node: id, account: m.Node.Operator, weight: uint64(m.Seats)}
 }
 
-// slashed says whether a node has paid for something in a round already.
-func (c *Case) slashed(id task.NodeID, r task.Round, causes ...Cause) bool {
+// slashed says whether a node has paid for something in this view already.
+func (c *Case) slashed(id task.NodeID, causes ...Cause) bool {
 	return slices.ContainsFunc(c.Slashes, func(s Slash) bool {
-		return s.Node == id && s.Round == r && s.Attempt == c.Attempt && s.View == c.View.Number && slices.Contains(causes, s.Cause)
+		return s.Node == id && s.Attempt == c.Attempt && s.View == c.View.Number && slices.Contains(causes, s.Cause)
 	})
 }

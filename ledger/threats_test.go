@@ -26,7 +26,7 @@ func TestThreat(t *testing.T) {
 		{"late stake", threatLateStake},
 		{"equivocation", TestEquivocation},
 		{"copied verdicts", threatCopiedVerdicts},
-		{"lazy OK", TestLazyOK},
+		{"guessing", TestAWrongPickCosts},
 		{"always FAULT", TestFalseAlarmCosts},
 		{"self-accusation", TestSelfAccusationLoses},
 		{"false slashing", TestFalseAccusationCostsItsBond},
@@ -157,9 +157,9 @@ func threatLateStake(t *testing.T) {
 func threatCopiedVerdicts(t *testing.T) {
 	w := elected(t)
 	thief, victim := w.verifiers()[0], w.verifiers()[1]
-	shown := w.shown(task.PreRun, w.quote(task.PreRun))
+	shown := w.pair(w.quote(task.PreRun))
 	c := w.c()
-	honest := task.Reveal{Ballot: c.Ballot(task.PreRun), Node: victim, Verdict: task.OK, Evidence: task.H(task.TagEvidence, shown.Evidence), Salt: task.Hash{1}}
+	honest := task.Reveal{Ballot: c.Ballot(), Node: victim, Verdict: task.OK, Pair: shown.Pair().Hash(), Salt: task.Hash{1}}
 	var set []task.Commitment
 	for _, id := range []task.NodeID{thief, victim} {
 		k := task.Commitment{Ballot: honest.Ballot, Node: id, Digest: honest.Digest()}
@@ -168,7 +168,7 @@ func threatCopiedVerdicts(t *testing.T) {
 	}
 	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: set}})
 	for w.c().View.Pre.ClosedAt == 0 && w.c().Phase == Attesting && w.c().View.Number == 0 && w.c().Attempt == 0 {
-		w.commitRest(task.PreRun, shown, set)
+		w.commitRest(shown, set)
 		w.next()
 	}
 	stolen := honest
@@ -182,13 +182,13 @@ func threatCopiedVerdicts(t *testing.T) {
 }
 
 // commitRest lets all others commit, so that the set is closed.
-func (w *world) commitRest(r task.Round, shown task.Showing, have []task.Commitment) {
+func (w *world) commitRest(shown task.Showing, have []task.Commitment) {
 	var rest []task.Commitment
 	for _, id := range w.verifiers() {
 		if slices.ContainsFunc(have, func(k task.Commitment) bool { return k.Node == id }) {
 			continue
 		}
-		v := task.Reveal{Ballot: shown.Ballot, Node: id, Verdict: task.OK, Evidence: task.H(task.TagEvidence, shown.Evidence)}
+		v := task.Reveal{Ballot: shown.Ballot, Node: id, Verdict: task.OK, Pair: shown.Pair().Hash()}
 		k := task.Commitment{Ballot: shown.Ballot, Node: id, Digest: v.Digest()}
 		k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
 		rest = append(rest, k)
@@ -205,11 +205,10 @@ func threatDoubleSettlement(t *testing.T) {
 	for _, r := range c.View.Releases {
 		again = append(again, task.Body{Release: &r})
 	}
-	exit := w.shown(task.PostRun, w.quote(task.PostRun))
-	reveals := w.commit(task.PostRun, exit, everyone(task.OK))
-	verdicts := task.Body{Verdicts: &task.Verdicts{Shown: exit, Reveals: reveals}}
-	w.must("carol", verdicts)
-	again = append(again, verdicts, task.Body{Show: &exit}, task.Body{Skip: &task.Skip{Task: w.id, View: 1}})
+	exit := task.Exit{Ballot: c.Ballot(), Evidence: task.Encode(w.quote(task.PostRun))}
+	exit.Signature = task.Sign(w.nodes[c.View.Executor].peer, exit.Hash())
+	again = append(again, task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(), Reveals: c.View.Pre.Reveals}}, task.Body{Exit: &exit}, task.Body{Skip: &task.Skip{Task: w.id, View: 1}})
+	w.left()
 	settled := task.Encode(*w.c().Settlement)
 	bob := w.state().Account(task.PublicKey(w.keys["bob"])).Balance
 	orders(len(again), func(order []int) {
@@ -269,7 +268,7 @@ func threatFeeOverflow(t *testing.T) {
 func threatNoShow(t *testing.T) {
 	for silent, want := range map[task.Role]Outcome{task.Alice: AliceSilent, task.Bob: BobSilent} {
 		w := elected(t)
-		w.judge(task.PreRun, everyone(task.OK))
+		w.judge(everyone(task.OK))
 		if err := w.release(3 - silent); err != nil {
 			t.Fatal(err)
 		}
@@ -287,7 +286,7 @@ func threatNoShow(t *testing.T) {
 func threatLaundering(t *testing.T) {
 	w := elected(t)
 	liar := w.c().View.Executor
-	w.judgeThis(task.PreRun, w.dirty(task.PreRun), everyone(task.Fault))
+	w.judgeThis(w.pair(w.dirty(task.PreRun)), everyone(task.Fault))
 	for w.c().View.Number == 0 {
 		w.next()
 	}

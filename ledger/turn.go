@@ -37,6 +37,7 @@ const (
 	FoundSilent    = "its committee found it silent"
 	RanOutOfTime   = "its enclave ran out of time"
 	WasAbsent      = "it showed no evidence in time"
+	NotOpened      = "it did not show in time which of its evidence is genuine"
 	WasFaulty      = "its evidence was faulty"
 	BroughtNothing = "it brought no result in time"
 )
@@ -106,7 +107,7 @@ func (c *Case) AttestBy() uint64 {
 // quorum has committed to a word about some: or an executor whose evidence is
 // found faulty would leave its turn before that is on the chain.
 func (c *Case) HasShown() bool {
-	return len(c.View.Pre.Evidence) > 0 || c.View.Pre.ClosedAt != 0 || c.View.Canary != nil
+	return c.View.Pre.Digests != [2]task.Hash{} || c.View.Pre.ClosedAt != 0
 }
 
 // decline takes a member out of the order of executors. If it was its turn, the

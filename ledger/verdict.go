@@ -1,22 +1,19 @@
 package ledger
 
 import (
-	"bytes"
 	"slices"
 
-	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/vrf"
 )
 
-// This file is the rounds of verdicts: commitments, reveals, what the chain
-// makes of them, and canaries (spec §7.5, §7.6).
+// This file is the round of verdicts: commitments, reveals, the opening of the
+// executor's pair, what the chain makes of them, and the exit (spec §7.5, §7.6).
 //
-// Verifiers do the looking. The chain itself appraises only where that decides
-// something: when somebody says FAULT, when a committee comes to no decision,
-// when an executor calls its evidence a canary, and on an accusation. What it
-// then computes beats any number of words.
+// Verifiers do the looking. Before the run the chain itself appraises only where
+// that decides something: when somebody doubts, when a committee comes to no
+// decision, and on an accusation. What it then computes beats any number of words.
 
 // commitments takes the new ones of a set.
 func (b *Block) commitments(set []task.Commitment) error {
@@ -28,14 +25,12 @@ func (b *Block) commitments(set []task.Commitment) error {
 	if err != nil {
 		return err
 	}
-	r := ballot.Round
-	due := r == c.PreRound() && c.Phase == Attesting || r == task.PostRun && c.exitDue()
-	if !due || ballot.View != c.View.Number {
-		return task.Refuse("ballot-stale", "no such commitments are awaited in phase %s, view %d", c.Phase, c.View.Number)
+	if c.Phase != Attesting || ballot.View != c.View.Number {
+		return task.Refuse("ballot-stale", "no commitments are awaited in phase %s, view %d", c.Phase, c.View.Number)
 	}
-	round := c.Round(r)
+	round := &c.View.Pre
 	if round.ClosedAt != 0 {
-		return task.Refuse("commits-closed", "the %s commitments are closed", r)
+		return task.Refuse("commits-closed", "the commitments are closed")
 	}
 	added := 0
 	seen := once{}
@@ -51,341 +46,300 @@ func (b *Block) commitments(set []task.Commitment) error {
 	if added == 0 {
 		return task.Refuse("nothing-new", "no new valid commitment among %d", len(set))
 	}
-	was, seats := c.Deadline, c.committedSeats(r)
+	was, seats := c.Deadline, c.committedSeats()
 	if seats >= sortition.Quorum(c.JudgeSeats()) { // stragglers of a late quorum have no longer than those of an early one
 		c.Deadline = min(c.Deadline, b.Height+b.Params.CommitBlocks)
 	}
-	b.saveCase(c, was, "%s commitments: %d new, %d so far", r, added, len(round.Commitments))
+	b.saveCase(c, was, "commitments: %d new, %d so far", added, len(round.Commitments))
 	if seats == c.JudgeSeats() {
-		b.closeCommits(c, r)
+		b.closeCommits(c)
 	}
 	return nil
 }
 
-// closeCommits closes a commit set: from here on reveals count, and a copied
+// closeCommits closes the commit set: from here on reveals count, and a copied
 // verdict is worth nothing (spec §7.5).
-func (b *Block) closeCommits(c *Case, r task.Round) {
+func (b *Block) closeCommits(c *Case) {
 	was := c.Deadline
-	c.Round(r).ClosedAt = b.Height
-	c.Deadline = max(c.roundEnd(r), b.Height+b.Params.CommitBlocks)
-	b.saveCase(c, was, "%s commitments are closed: %d of %d seats", r, c.committedSeats(r), c.JudgeSeats())
+	c.View.Pre.ClosedAt = b.Height
+	c.Deadline = max(c.roundEnd(), b.Height+b.Params.CommitBlocks)
+	b.saveCase(c, was, "commitments are closed: %d of %d seats", c.committedSeats(), c.JudgeSeats())
 }
 
 // roundEnd is the height by which a round must have come to something.
-func (c *Case) roundEnd(r task.Round) uint64 {
-	switch {
-	case r == task.PostRun:
-		return c.View.ResultAt + c.Params.ReviewBlocks
-	case c.View.Canary != nil:
-		return c.View.Canary.Height + c.Params.AttestBlocks
+func (c *Case) roundEnd() uint64 { return c.AttestBy() }
+
+// openRound finds the case of a ballot whose round can still be spoken in.
+func (b *Block) openRound(ballot task.Ballot) (*Case, error) {
+	c, err := b.open(ballot.Task, ballot.Attempt)
+	if err != nil {
+		return nil, err
 	}
-	return c.AttestBy()
+	if c.Phase < Attesting || ballot != c.Ballot() {
+		return nil, task.Refuse("ballot-stale", "nothing of that round is awaited in phase %s, view %d", c.Phase, c.View.Number)
+	}
+	return c, nil
 }
 
-// show records the evidence of an executor whose committee does not answer:
-// from then on the silence is not its own.
+// show takes both pieces of a pair. Before the commitments are closed they are for
+// a committee that does not answer: from then on the silence is not the executor's.
+// Afterwards they are for a verifier that found the other piece good, or neither:
+// only then does the chain look at both.
 func (b *Block) show(s task.Showing) error {
-	c, r, err := b.openRound(s.Ballot)
+	c, err := b.openRound(s.Ballot)
 	if err != nil {
 		return err
 	}
 	if err := c.CheckShowing(s); err != nil {
 		return err
 	}
-	if len(c.Round(r).Evidence) > 0 {
-		return task.Refuse("nothing-new", "the %s evidence is on the chain", r)
+	round, was, two := &c.View.Pre, c.Deadline, c.View.Pre.contradicts(s.Pair())
+	if round.Faulty || c.shownBoth() && !two {
+		return task.Refuse("nothing-new", "the pair is on the chain")
 	}
-	was := c.Deadline
-	c.put(s)
-	c.Deadline = max(c.Deadline, b.Height+b.Params.CommitBlocks)
-	b.saveCase(c, was, "the executor shows its %s evidence to all", r)
+	round.put(s)
+	if round.ClosedAt != 0 && !two && !c.doubted() {
+		return task.Refuse("nothing-new", "nobody has named the other place, or said FAULT")
+	}
+	if round.ClosedAt == 0 {
+		c.Deadline = max(c.Deadline, b.Height+b.Params.CommitBlocks)
+	}
+	b.saveCase(c, was, "both pieces of the executor's evidence are shown to all")
+	b.weigh(c)
 	return nil
 }
 
-// put makes shown evidence the round's.
-func (c *Case) put(s task.Showing) {
-	round := c.Round(s.Ballot.Round)
-	round.Evidence, round.Signature = s.Evidence, s.Signature
-}
-
-// openRound finds the case of a ballot whose round can still be spoken in.
-func (b *Block) openRound(ballot task.Ballot) (*Case, task.Round, error) {
-	c, err := b.open(ballot.Task, ballot.Attempt)
-	if err != nil {
-		return nil, 0, err
+// put takes a pair that its executor has signed: as the round's, or as another
+// beside it.
+func (r *Round) put(s task.Showing) {
+	if p := s.Pair(); r.contradicts(p) {
+		r.Other = &p
+		return
 	}
-	due := ballot.Round == c.PreRound() && c.Phase >= Attesting || ballot.Round == task.PostRun && c.exitDue()
-	if !due || ballot != c.Ballot(ballot.Round) {
-		return nil, 0, task.Refuse("ballot-stale", "nothing of the %s round is awaited in phase %s, view %d", ballot.Round, c.Phase, c.View.Number)
-	}
-	return c, ballot.Round, nil
+	r.Digests, r.Signature, r.Evidence = s.Pair().Digests, s.Signature, s.Evidence
 }
 
-// exitDue says whether the exit is judged: once its nonce is there, for before
-// that its evidence could have been made at any time; and as long as no fault
-// of the enclave itself makes it idle.
-func (c *Case) exitDue() bool {
-	return c.Phase == Reviewing && !c.View.ExitNonce.IsZero() && !c.View.Pre.Faulty
+// contradicts says whether a pair is another than the round's.
+func (r *Round) contradicts(p task.Pair) bool {
+	return r.Digests != [2]task.Hash{} && r.Digests != p.Digests
 }
 
-// verdicts takes the new reveals of a set, each of which must open a
-// commitment, and acts as soon as enough have spoken.
+// shownBoth says whether both pieces are on the chain.
+func (c *Case) shownBoth() bool {
+	e := &c.View.Pre.Evidence
+	return len(e[0]) > 0 && len(e[1]) > 0
+}
+
+// verdicts takes the new reveals of a set, each of which must open a commitment,
+// and the opening of the pair that they are about, and acts as soon as enough is
+// known.
 func (b *Block) verdicts(t task.Verdicts) error {
-	c, r, err := b.openRound(t.Shown.Ballot)
+	c, err := b.openRound(t.Ballot)
 	if err != nil {
 		return err
 	}
-	if err := c.CheckShowing(t.Shown); err != nil {
-		return err
+	round, was := &c.View.Pre, c.Deadline
+	if round.ClosedAt == 0 {
+		return task.Refuse("commits-open", "the commit set is not closed yet")
 	}
-	round := c.Round(r)
-	if r == task.PreRun && round.Faulty && round.Other == nil && !bytes.Equal(t.Shown.Evidence, round.Evidence) {
-		b.shownTwice(c, t.Shown)
+	opens := t.Opening != nil && round.OpenedAt == 0
+	if opens {
+		place, err := c.CheckOpening(*t.Opening)
+		if err != nil {
+			return err
+		}
+		round.open(*t.Opening, place, b.Height)
+		c.Deadline = max(c.Deadline, b.Height+b.Params.CommitBlocks)
 	}
-	all := slices.Clone(round.Reveals)
+	known := len(round.Reveals)
 	for _, v := range t.Reveals {
-		known := slices.ContainsFunc(all, func(o task.Reveal) bool { return o.Node == v.Node })
-		if !known && v.Ballot == t.Shown.Ballot && c.CheckReveal(v) == nil {
-			all = append(all, v)
+		said := slices.ContainsFunc(round.Reveals, func(o task.Reveal) bool { return o.Node == v.Node })
+		if !said && v.Ballot == t.Ballot && c.CheckReveal(v) == nil {
+			round.Reveals = append(round.Reveals, v)
 		}
 	}
-	// An executor may sign evidence anew for members that came late: the one of
-	// which most seats speak is the round's, until it is decided.
-	better := c.speaking(all, t.Shown.Evidence) > c.speaking(all, round.Evidence) && !c.decided(r)
-	if len(all) == len(round.Reveals) && !better {
-		return task.Refuse("nothing-new", "no new valid reveal among %d", len(t.Reveals))
+	if !opens && len(round.Reveals) == known {
+		return task.Refuse("nothing-new", "no new valid reveal among %d, and nothing that opens the pair", len(t.Reveals))
 	}
-	if better {
-		c.put(t.Shown)
+	ok, other := c.Tally(round.Reveals)
+	b.saveCase(c, was, "verdicts: %d seats for the genuine place, %d against, of %d; a quorum is %d", ok, other, c.JudgeSeats(), sortition.Quorum(c.JudgeSeats()))
+	b.weigh(c)
+	return nil
+}
+
+// open takes the executor's word for which of its pair is genuine.
+func (r *Round) open(o task.Opening, place uint8, height uint64) {
+	r.Digests, r.Signature = o.Pair.Digests, o.Pair.Signature
+	r.Evidence[place], r.Place, r.Proof, r.OpenedAt = o.Evidence, place, o.Proof, height
+}
+
+// CheckOpening says whether the present executor has signed this pair, and where
+// its registered VRF puts the genuine piece (spec §7.6).
+func (c *Case) CheckOpening(o task.Opening) (place uint8, err error) {
+	m := c.Member(c.View.Executor)
+	switch {
+	case m == nil || o.Pair.Ballot != c.Ballot():
+		return 0, task.Refuse("ballot-stale", "the evidence is for another view, attempt or task")
+	case len(o.Evidence) == 0 || len(o.Evidence) > task.MaxEvidence:
+		return 0, task.Refuse("evidence-malformed", "evidence has 1 to %d bytes", task.MaxEvidence)
+	case !o.Pair.Signature.Verify(m.Node.Peer, o.Pair.Hash()):
+		return 0, task.Refuse("evidence-unsigned", "the executor has not signed this evidence")
+	case c.View.Pre.contradicts(o.Pair):
+		return 0, task.Refuse("pair-other", "the executor has shown another pair")
 	}
-	round.Reveals = all
-	ok, bad := c.Tally(r, all)
-	need := sortition.Quorum(c.JudgeSeats())
-	b.saveCase(c, c.Deadline, "%s verdicts: OK %d, FAULT %d of %d seats, a quorum is %d", r, ok, bad, c.JudgeSeats(), need)
-	b.lookAgain(c, r)
+	beta, err := vrf.Verify(vrf.PublicKey(m.Node.VRF), o.Pair.Ballot.PairInput(), vrf.Proof(o.Proof))
+	if err != nil {
+		return 0, task.Refuse("pair-false", "the proof of the place is not by the executor's VRF key: %v", err)
+	}
+	if place = task.PairPlace(beta); o.Pair.Digests[place] != task.H(task.TagEvidence, o.Evidence) {
+		return 0, task.Refuse("pair-false", "the genuine evidence is in place %d, by the executor's VRF, and this is another piece", place)
+	}
+	return place, nil
+}
+
+// weigh acts on what is known of a round.
+func (b *Block) weigh(c *Case) {
+	round, was := &c.View.Pre, c.Deadline
+	// One doubt is enough for the chain to look: proof beats any number of OKs.
+	if !round.Faulty && (c.doubted() || round.Other != nil) && b.wrong(c) != "" {
+		b.foundFaulty(c)
+	}
+	ok, _ := c.Tally(round.Reveals)
 	switch {
 	case round.Faulty:
-		b.lastWords(c, r)
-	case r == task.PostRun && c.allRevealed(r) && len(round.Evidence) > 0:
-		b.endReview(c)
-	case r != task.PostRun && ok >= need && c.Phase == Attesting:
-		was := c.Deadline
+		b.lastWords(c)
+	case c.Phase != Attesting || round.OpenedAt == 0:
+	case ok >= sortition.Quorum(c.JudgeSeats()):
+		round.DecidedAt = b.Height
 		c.Phase, c.Deadline = Releasing, b.Height+b.Params.ReleaseBlocks
 		b.saveCase(c, was, "the enclave is found good: owners may release their keys until block %d", c.Deadline)
-		b.released(c)
-	case r != task.PostRun && c.allRevealed(r) && c.Phase == Attesting && b.appraise(c, r, round.Evidence) == task.OK:
-		b.redraw(c) // all have spoken, and too few for evidence that is good
+	case c.allRevealed() && c.Deadline != b.Height+b.Params.CommitBlocks:
+		c.Deadline = b.Height + b.Params.CommitBlocks // for who named the other place, and found it good
+		b.saveCase(c, was, "all have spoken, and too few for the genuine place")
 	}
-	return nil
 }
 
-// shownTwice is an executor whose verifiers judged other evidence than what it is
-// accused of: it has signed both for one ballot, so nothing is explained as a
-// canary any more.
-func (b *Block) shownTwice(c *Case, judged task.Showing) {
-	round := c.Round(task.PreRun)
-	accused := c.Shown(task.PreRun)
-	round.Other = &accused
-	c.put(judged)
-	c.View.Opening = nil
-	b.saveCase(c, c.Deadline, "the executor has shown two pieces of evidence for one ballot")
+// doubted says whether a judge has named the other place, or said FAULT: as long as
+// the pair is not opened, only FAULT is known to be a doubt.
+func (c *Case) doubted() bool {
+	says := c.Words()
+	return slices.ContainsFunc(c.View.Pre.Reveals, func(v task.Reveal) bool { return says(v) == Against })
 }
 
-// lookAgain lets the chain appraise a round's evidence once somebody says
-// FAULT to it. One verifier is enough: proof beats any number of OKs
-// (spec §10.4). At the exit, where no canary keeps verifiers awake, it always
-// looks.
-func (b *Block) lookAgain(c *Case, r task.Round) {
-	round := c.Round(r)
-	digest := task.H(task.TagEvidence, round.Evidence)
-	doubted := r == task.PostRun || slices.ContainsFunc(round.Reveals, func(v task.Reveal) bool {
-		return v.Verdict == task.Fault && v.Evidence == digest && c.Judges(v.Node)
-	})
-	if !round.Faulty && doubted && len(round.Evidence) > 0 {
-		if b.appraise(c, r, round.Evidence) == task.Fault {
-			b.foundFaulty(c, r)
+// Word is what a reveal says about the round's pair.
+type Word uint8
+
+// The words.
+const (
+	Elsewhere  Word = iota // of a pair that is not the round's, or of a place that is not known yet
+	ForGenuine             // OK for the genuine place
+	Against                // OK for the other, or FAULT
+)
+
+// Words reads reveals as what they say about the round's pair.
+func (c *Case) Words() func(task.Reveal) Word {
+	round, pair := &c.View.Pre, task.Hash{}
+	if round.Digests != [2]task.Hash{} {
+		pair = c.Pair().Hash()
+	}
+	return func(v task.Reveal) Word {
+		switch {
+		case pair.IsZero() || v.Pair != pair || !c.Judges(v.Node):
+			return Elsewhere
+		case v.Verdict == task.Fault:
+			return Against
+		case round.OpenedAt == 0:
+			return Elsewhere
+		case v.Place == round.Place:
+			return ForGenuine
+		}
+		return Against
+	}
+}
+
+// Wrong says what is wrong with the present executor's pair, as far as it is on the
+// chain: exactly one piece must be good, the one that its VRF names, and there must
+// be no other pair. It is empty if nothing is.
+func (c *Case) Wrong(appraise func(evidence []byte) task.Verdict) Cause {
+	round := &c.View.Pre
+	if round.Other != nil {
+		return TwoPairs
+	}
+	if c.shownBoth() {
+		first, second := appraise(round.Evidence[0]), appraise(round.Evidence[1])
+		switch {
+		case first == task.OK && second == task.OK:
+			return TwoGood
+		case first == second:
+			return BadEvidence
 		}
 	}
-}
-
-// foundFaulty notes that a round's evidence is faulty. All who committed in it
-// get the time to say what they had committed to, and its executor the time to
-// show that it was a canary: as long as anyone has to be found good, since an
-// honest one may be cut off for a while.
-func (b *Block) foundFaulty(c *Case, r task.Round) {
-	round, was := c.Round(r), c.Deadline
-	round.Faulty = true
-	c.Deadline = max(round.ClosedAt, b.Height) + b.Params.CommitBlocks
-	if r == task.PreRun && b.Params.CanaryPPM > 0 {
-		c.Deadline = max(c.Deadline, c.roundEnd(r))
+	if round.OpenedAt != 0 && appraise(round.Evidence[round.Place]) == task.Fault {
+		return BadEvidence
 	}
-	b.saveCase(c, was, "the chain finds the %s evidence faulty itself; last words and an explanation are due by block %d", r, c.Deadline)
+	return ""
 }
 
-// lastWords ends a faulty round before its time when everyone has spoken and
-// nothing more can come.
-func (b *Block) lastWords(c *Case, r task.Round) {
-	explained := r != task.PreRun || b.Params.CanaryPPM == 0 || c.View.Opening != nil
-	if c.allRevealed(r) && explained && (r != task.PostRun || !c.View.Pre.Faulty) {
-		b.endFaulty(c, r)
+func (b *Block) wrong(c *Case) Cause {
+	return c.Wrong(func(evidence []byte) task.Verdict { return b.appraise(c, task.PreRun, evidence) })
+}
+
+// foundFaulty notes that an executor's pair is not what it must be. All who
+// committed get the time to say what they had committed to.
+func (b *Block) foundFaulty(c *Case) {
+	was := c.Deadline
+	c.View.Pre.Faulty = true
+	c.Deadline = max(c.View.Pre.ClosedAt, b.Height) + b.Params.CommitBlocks
+	b.saveCase(c, was, "the chain finds the executor's evidence faulty itself; last words are due by block %d", c.Deadline)
+}
+
+// lastWords ends a faulty round before its time when everyone has spoken.
+func (b *Block) lastWords(c *Case) {
+	if c.allRevealed() {
+		b.endFaulty(c)
 	}
 }
 
 // endFaulty decides a round whose evidence is faulty.
-func (b *Block) endFaulty(c *Case, r task.Round) {
-	switch {
-	case r == task.PostRun:
-		b.condemn(c, r, UncleanExit)
-		b.settle(c, DirtyExit)
-	case c.View.Opening != nil:
-		b.endCanary(c)
-	case c.Phase == Reviewing:
-		b.condemn(c, r, BadEvidence)
+func (b *Block) endFaulty(c *Case) {
+	b.condemn(c, b.wrong(c))
+	if c.Phase == Reviewing {
 		b.settle(c, BadEnclave)
-	default:
-		b.condemn(c, r, BadEvidence)
-		b.passOver(c, Pass{Why: WasFaulty})
+		return
 	}
+	b.passOver(c, Pass{Why: WasFaulty})
 }
 
-// condemn slashes an executor for what it has signed, for the good of those
-// who found it, and sends it away: a TEE that lies once is not asked again.
-func (b *Block) condemn(c *Case, r task.Round, cause Cause) {
-	id := c.View.Executor
-	want, _ := b.atStake(id).MulDiv(b.Params.BadEvidencePPM, million)
-	b.slash(c, id, r, cause, want, c.finders(r))
+// condemn slashes an executor for the pair that it has signed, for the good of
+// those who found it, and sends it away: a TEE that lies once is not asked again.
+func (b *Block) condemn(c *Case, cause Cause) {
+	id, ppm := c.View.Executor, b.Params.BadEvidencePPM
+	if cause == TwoPairs {
+		ppm = b.Params.EquivocationPPM
+	}
+	want, _ := b.atStake(id).MulDiv(ppm, million)
+	b.slash(c, id, cause, want, c.finders())
 	b.jail(id, c.ID())
 }
 
-// faulty is the evidence that Faulty is about: the round's, or other that the
-// executor has signed and somebody else was shown.
-func (c *Case) faulty(r task.Round) []byte {
-	if round := c.Round(r); round.Other != nil {
-		return round.Other.Evidence
-	}
-	return c.Round(r).Evidence
-}
-
-// witnesses are the verifiers whose FAULT was right: they had committed to it
-// when nobody knew what the others would say.
-func (c *Case) witnesses(r task.Round) (all []share) {
-	round := c.Round(r)
-	digest := task.H(task.TagEvidence, c.faulty(r))
-	for _, v := range round.Reveals {
-		if c.Judges(v.Node) && v.Verdict == task.Fault && v.Evidence == digest {
+// finders are the verifiers who had not committed to the genuine place when nobody
+// knew what the others would say, and whoever accused the executor on the chain.
+func (c *Case) finders() (all []share) {
+	says := c.Words()
+	for _, v := range c.View.Pre.Reveals {
+		if says(v) == Against {
 			all = append(all, c.share(v.Node))
 		}
 	}
-	return all
-}
-
-// finders are the witnesses and whoever accused the executor on the chain. An
-// accuser may be the liar's friend: so it shares in what the executor loses,
-// and never in what verifiers lose or in a canary's bonus.
-func (c *Case) finders(r task.Round) []share {
-	all := c.witnesses(r)
-	if accuser := c.Round(r).Accuser; accuser != (task.Address{}) {
+	if accuser := c.View.Pre.Accuser; accuser != (task.Address{}) {
 		all = append(all, share{account: accuser, weight: 1})
 	}
 	return all
 }
 
-// canary takes an executor's proof that its faulty evidence was a canary. The
-// genuine evidence must come with it, by the same enclave, and the chain
-// appraises that: or any liar could call itself a canary.
-func (b *Block) canary(t task.Canary) error {
-	c, r, err := b.openRound(t.Shown.Ballot)
-	if err != nil {
-		return err
-	}
-	round := c.Round(r)
-	switch {
-	case r != task.PreRun || c.Phase > Running: // a canary takes no key, so it has no result
-		return task.Refuse("ballot-stale", "no canary is awaited in the %s round, phase %s", r, c.Phase)
-	case round.ClosedAt == 0:
-		return task.Refuse("commits-open", "a canary is revealed after the commitments are closed")
-	case c.View.Opening != nil:
-		return task.Refuse("nothing-new", "the canary is revealed")
-	}
-	if err := c.CheckShowing(t.Shown); err != nil {
-		return err
-	}
-	if len(round.Evidence) == 0 {
-		c.put(t.Shown)
-	}
-	if err := c.CheckCanary(t); err != nil {
-		return err
-	}
-	was := c.Deadline
-	c.View.Opening = &t
-	round.Faulty = true // CheckCanary has appraised it
-	c.Phase, c.Deadline = Attesting, max(round.ClosedAt+b.Params.CommitBlocks, b.Height+1)
-	b.saveCase(c, was, "the executor shows that its evidence was a canary; last words are due by block %d", c.Deadline)
-	b.lastWords(c, r)
-	return nil
-}
-
-// CheckCanary says whether the pre-run evidence on the chain was faulty because
-// the enclave's VRF said so (spec §7.6). That explains the one piece of evidence
-// that an executor shows for a ballot. Of two it could keep one back, and explain
-// whichever suits it.
-func (c *Case) CheckCanary(t task.Canary) error {
-	m := c.Member(c.View.Executor)
-	if m == nil {
-		return task.Refuse("ballot-stale", "nobody executes")
-	}
-	if c.Round(task.PreRun).Other != nil {
-		return task.Refuse("canary-false", "the executor has shown other evidence for the same ballot")
-	}
-	shown, err := attest.ParseEvidence(c.faulty(task.PreRun))
-	if err != nil {
-		return task.Refuse("canary-false", "the evidence cannot be read, so no enclave made it")
-	}
-	if a := c.Appraise(task.PreRun, c.faulty(task.PreRun)); a.Verdict == task.OK {
-		return task.Refuse("canary-false", "the evidence is good: there is nothing to explain")
-	}
-	genuine, err := attest.ParseEvidence(t.Genuine.Evidence)
-	if err != nil || t.Genuine.Ballot.Round != task.Recheck || !t.Genuine.Signature.Verify(m.Node.Peer, t.Genuine.Hash()) {
-		return task.Refuse("canary-false", "the genuine evidence is missing, or not signed by the executor for the second round")
-	}
-	if b := c.Ballot(task.Recheck); t.Genuine.Ballot != b {
-		return task.Refuse("ballot-stale", "the genuine evidence is for another view, attempt or task")
-	}
-	if a := c.Appraise(task.Recheck, t.Genuine.Evidence); a.Verdict == task.Fault {
-		return task.Refuse("canary-false", "the evidence that should be genuine is faulty: %s", a.Detail)
-	}
-	if !genuine.Keys.Equal(shown.Keys) {
-		return task.Refuse("canary-false", "the genuine evidence is of another enclave")
-	}
-	want := c.Expected(task.PreRun, c.View.Number, m.Node)
-	beta, err := vrf.Verify(vrf.PublicKey(genuine.Keys.VRF), attest.CanaryInput(want.Context), vrf.Proof(t.Proof))
-	if err != nil || !attest.CanaryDue(beta, c.Params.CanaryPPM) {
-		return task.Refuse("canary-false", "the enclave's VRF did not ask for a canary")
-	}
-	return nil
-}
-
-// endCanary pays those who saw the fault, takes from those who did not look,
-// and begins the round in earnest, with the genuine evidence.
-func (b *Block) endCanary(c *Case) {
-	was := c.Deadline
-	past := &PastCanary{Proof: c.View.Opening.Proof, Height: b.Height}
-	if saw := c.witnesses(task.PreRun); len(saw) > 0 {
-		past.Bonus = b.reward(c, min(b.Params.Bonus, b.meta.Pool), saw, WhyCanary)
-		b.meta.Pool -= total(past.Bonus)
-	}
-	b.endRound(c, task.PreRun)
-	genuine := c.View.Opening.Genuine
-	past.Round = c.View.Pre
-	c.View.Canary, c.View.Opening, c.View.Releases = past, nil, nil
-	c.View.Pre = Round{Evidence: genuine.Evidence, Signature: genuine.Signature}
-	c.Phase, c.Deadline = Attesting, b.Height+b.Params.CommitBlocks
-	b.saveCase(c, was, "it was a canary: %s to those who saw it; now in earnest", total(past.Bonus))
-}
-
 // allRevealed says whether everyone who committed has spoken.
-func (c *Case) allRevealed(r task.Round) bool {
-	round := c.Round(r)
+func (c *Case) allRevealed() bool {
+	round := &c.View.Pre
 	for _, k := range round.Commitments {
 		if c.Judges(k.Node) && !slices.ContainsFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == k.Node }) {
 			return false
@@ -394,16 +348,14 @@ func (c *Case) allRevealed(r task.Round) bool {
 	return round.ClosedAt != 0
 }
 
-// endRound settles what verifiers said in a round that is over (spec §10.4).
-// The chain appraises only where they differ: for those who all say OK nobody
-// has to look, and anybody still can, by an accusation.
-func (b *Block) endRound(c *Case, r task.Round) {
-	round := c.Round(r)
-	if round.ClosedAt == 0 || len(round.Evidence) == 0 {
+// endRound settles what verifiers said in a round that is over (spec §10.4). The
+// chain appraises only where they differ: for those who all name the genuine place
+// nobody has to look, and anybody still can, by an accusation.
+func (b *Block) endRound(c *Case) {
+	round := &c.View.Pre
+	if round.ClosedAt == 0 {
 		return
 	}
-	digest := task.H(task.TagEvidence, round.Evidence)
-	differ := round.Faulty || slices.ContainsFunc(round.Reveals, func(v task.Reveal) bool { return v.Verdict == task.Fault })
 	for _, k := range slices.Clone(round.Commitments) {
 		if !c.Judges(k.Node) {
 			continue
@@ -412,75 +364,67 @@ func (b *Block) endRound(c *Case, r task.Round) {
 		i := slices.IndexFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == k.Node })
 		switch {
 		case i < 0 && b.Height < round.ClosedAt+b.Params.CommitBlocks: // it had time left
-		case i < 0 && r == task.PostRun && c.View.Pre.Faulty: // it was not heard any more
-		case i < 0 && round.Faulty && round.Other == nil:
-			b.slash(c, k.Node, r, NoReveal, seats*b.Params.Miss, c.witnesses(r))
-			b.missed(k.Node, c.ID())
 		case i < 0:
-			b.slash(c, k.Node, r, NoReveal, seats*b.Params.NoReveal, nil)
-		case round.Reveals[i].Evidence != digest: // of what nobody has shown: neither paid nor slashed
-		case !differ:
-			b.logNode(k.Node, c.ID(), Verified, 0)
+			b.slash(c, k.Node, NoReveal, seats*b.Params.NoReveal, nil)
+			b.missed(k.Node, c.ID())
 		default:
-			b.judge(c, r, round.Reveals[i])
+			b.judge(c, round.Reveals[i], seats)
 		}
 	}
 }
 
-// judge holds one verdict against the chain's own appraisal.
-func (b *Block) judge(c *Case, r task.Round, v task.Reveal) {
-	seats := task.Amount(c.Member(v.Node).Seats)
-	round := c.Round(r)
-	truth := b.appraise(c, r, round.Evidence)
-	switch {
-	case truth == v.Verdict && truth == task.OK:
-		b.logNode(v.Node, c.ID(), Verified, 0)
-	case truth == v.Verdict:
-		b.saw(v.Node)
-		b.logNode(v.Node, c.ID(), FoundFault, 0)
-	case truth == task.OK:
-		b.slash(c, v.Node, r, FalseFault, seats*b.Params.FalseAlarm, nil)
+// judge holds one verdict against what the chain knows of the pair. Where both
+// pieces are good, or there are two pairs, the executor alone is to blame.
+func (b *Block) judge(c *Case, v task.Reveal, seats task.Amount) {
+	round, word := &c.View.Pre, c.Words()(v)
+	id, t := v.Node, c.ID()
+	switch bad := round.Faulty && b.wrong(c) == BadEvidence; {
+	case word == Elsewhere, round.Faulty && !bad, round.OpenedAt == 0 && !bad: // neither true nor false
+	case bad && word == Against:
+		b.right(id)
+		b.logNode(id, t, FoundFault, 0)
+	case bad:
+		b.falseOK(c, id, seats)
+	case word == ForGenuine:
+		b.right(id)
+		b.logNode(id, t, Verified, 0)
+	case v.Verdict == task.OK:
+		b.slash(c, id, WrongPick, seats*b.Params.WrongPick, nil)
+		b.missed(id, t)
 	default:
-		b.slash(c, v.Node, r, FalseOK, seats*b.Params.Miss, c.witnesses(r))
-		b.missed(v.Node, c.ID())
+		b.slash(c, id, FalseFault, seats*b.Params.FalseAlarm, nil)
+		b.missed(id, t)
 	}
 }
 
-// speaking counts the seats whose reveals are about this evidence.
-func (c *Case) speaking(reveals []task.Reveal, evidence []byte) (seats uint32) {
-	digest := task.H(task.TagEvidence, evidence)
-	for _, v := range reveals {
-		if c.Judges(v.Node) && v.Evidence == digest {
-			seats += c.Member(v.Node).Seats
-		}
+// falseOK is the price of OK for evidence that is faulty: higher if the round was
+// decided by it, for then an owner may have lost a secret.
+func (b *Block) falseOK(c *Case, id task.NodeID, seats task.Amount) {
+	each := b.Params.WrongPick
+	if c.View.Pre.DecidedAt != 0 {
+		each = b.Params.Miss
 	}
-	return seats
-}
-
-// decided says whether a round's evidence is fixed: the enclave was found good
-// and keys may be on their way to it, the chain has found it faulty, or it came
-// with the proof of a canary.
-func (c *Case) decided(r task.Round) bool {
-	return r == task.Recheck || r == task.PreRun && c.Phase > Attesting || c.Round(r).Faulty
+	b.slash(c, id, FalseOK, seats*each, nil)
+	b.missed(id, c.ID())
 }
 
 // attestUp is the end of the time in which an enclave had to be found good.
 func (b *Block) attestUp(c *Case) {
-	r := c.PreRound()
-	round := c.Round(r)
+	round := &c.View.Pre
+	open := round.ClosedAt == 0
 	switch {
-	case round.ClosedAt == 0 && c.committedSeats(r) >= sortition.Quorum(c.JudgeSeats()):
-		b.closeCommits(c, r)
-	case b.Height < c.roundEnd(r) && !round.Faulty:
-		b.extend(c, r, c.roundEnd(r))
-	case len(round.Evidence) == 0:
-		b.slash(c, c.View.Executor, r, Absent, b.Params.Absent, nil)
-		b.passOver(c, Pass{Why: WasAbsent})
-	case b.appraise(c, r, round.Evidence) == task.Fault:
-		if round.ClosedAt == 0 { // an executor can explain a canary only after that
-			b.closeCommits(c, r)
-		}
-		b.foundFaulty(c, r)
+	case open && c.committedSeats() >= sortition.Quorum(c.JudgeSeats()):
+		b.closeCommits(c)
+	case open && b.Height < c.roundEnd():
+		b.extend(c, c.roundEnd())
+	case open && c.shownBoth(): // the silence is the committee's; now the executor is to open its pair
+		b.closeCommits(c)
+	case open:
+		b.absent(c, WasAbsent)
+	case round.OpenedAt == 0:
+		b.absent(c, NotOpened)
+	case b.wrong(c) != "":
+		b.foundFaulty(c)
 	default:
 		// The evidence is good, and too few say so: that is the committee's doing.
 		b.redraw(c)
@@ -490,27 +434,83 @@ func (b *Block) attestUp(c *Case) {
 // redraw gives the task to a fresh committee: this one was silent, or doubts
 // what cannot be proven (spec §10.4). It slashes nobody for a doubt.
 func (b *Block) redraw(c *Case) {
-	b.endRound(c, c.PreRound())
+	b.endRound(c)
 	b.nextAttempt(c, "too few judged evidence that is good")
 }
 
-// endReview decides on the exit once all have spoken or their time is up.
-func (b *Block) endReview(c *Case) {
-	round := &c.View.Post
-	ok, _ := c.Tally(task.PostRun, round.Reveals)
-	quorum := round.ClosedAt != 0 && ok >= sortition.Quorum(c.JudgeSeats())
-	switch {
-	case round.Faulty:
-		b.endFaulty(c, task.PostRun)
-	case quorum:
-		b.settle(c, outcomeOf(c.View.Result.Result.Outcome))
-	case len(round.Evidence) == 0:
-		b.silent(c, task.PostRun)
-		b.settle(c, ExitSilent)
-	case b.appraise(c, task.PostRun, round.Evidence) == task.Fault:
-		round.Faulty = true
-		b.endFaulty(c, task.PostRun)
-	default: // too few spoke; the exit is clean all the same
-		b.settle(c, outcomeOf(c.View.Result.Result.Outcome))
+// exit takes the executor's evidence of how its enclave ended. The chain appraises
+// it, always: there is nothing left for verifiers to say.
+func (b *Block) exit(e task.Exit) error {
+	c, err := b.open(e.Ballot.Task, e.Ballot.Attempt)
+	if err != nil {
+		return err
 	}
+	// Before its nonce is there it could have been made at any time.
+	if c.Phase != Reviewing || c.View.ExitNonce.IsZero() || c.View.Pre.Faulty || e.Ballot != c.Ballot() {
+		return task.Refuse("ballot-stale", "no exit is awaited in phase %s, view %d", c.Phase, c.View.Number)
+	}
+	if len(c.View.Exit) > 0 {
+		return task.Refuse("nothing-new", "the exit evidence is on the chain")
+	}
+	if err := c.CheckExit(e); err != nil {
+		return err
+	}
+	c.View.Exit, c.View.ExitSignature = e.Evidence, e.Signature
+	b.saveCase(c, c.Deadline, "the executor shows how its enclave ended")
+	b.endExit(c)
+	return nil
+}
+
+// CheckExit says whether the present executor has signed this exit.
+func (c *Case) CheckExit(e task.Exit) error {
+	m := c.Member(c.View.Executor)
+	switch {
+	case m == nil || e.Ballot != c.Ballot():
+		return task.Refuse("ballot-stale", "the exit is of another view, attempt or task")
+	case len(e.Evidence) == 0 || len(e.Evidence) > task.MaxEvidence:
+		return task.Refuse("evidence-malformed", "evidence has 1 to %d bytes", task.MaxEvidence)
+	case !e.Signature.Verify(m.Node.Peer, e.Hash()):
+		return task.Refuse("evidence-unsigned", "the executor has not signed this evidence")
+	}
+	return nil
+}
+
+// endExit settles a case by its exit, once the time for words about the enclave is
+// up: a run that is over at once must not save those who keep silent or lie.
+func (b *Block) endExit(c *Case) {
+	if due := c.wordsDue(); b.Height < due {
+		was := c.Deadline
+		c.Deadline = due
+		b.saveCase(c, was, "words about the enclave are due by block %d", due)
+		return
+	}
+	if b.appraise(c, task.PostRun, c.View.Exit) == task.Fault {
+		want, _ := b.atStake(c.View.Executor).MulDiv(b.Params.BadEvidencePPM, million)
+		b.slash(c, c.View.Executor, UncleanExit, want, nil)
+		b.jail(c.View.Executor, c.ID())
+		b.settle(c, DirtyExit)
+		return
+	}
+	b.settle(c, outcomeOf(c.View.Result.Result.Outcome))
+}
+
+// wordsDue is the height until which somebody may have a word about the enclave:
+// who has not revealed, and who named the other place and may have found it good.
+func (c *Case) wordsDue() (due uint64) {
+	if round := &c.View.Pre; !c.allRevealed() {
+		due = round.ClosedAt + c.Params.CommitBlocks
+	} else if c.doubted() && !c.shownBoth() {
+		due = round.OpenedAt + c.Params.CommitBlocks
+	}
+	return due
+}
+
+// exitUp is the end of the time for the exit.
+func (b *Block) exitUp(c *Case) {
+	if len(c.View.Exit) > 0 {
+		b.endExit(c)
+		return
+	}
+	b.silent(c)
+	b.settle(c, ExitSilent)
 }

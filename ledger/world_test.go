@@ -230,10 +230,8 @@ func (w *world) platform() (attest.Platform, *worker) {
 	return k.platform(), k
 }
 
-var enclaveVRF = vrf.NewKey(task.Hash{77})
-
 func enclaveKeys() attest.Keys {
-	return attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(seedKey("enclave")), VRF: task.Key(enclaveVRF.Public())}
+	return attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(seedKey("enclave"))}
 }
 
 // nonces are those of all who judge.
@@ -262,46 +260,76 @@ func (w *world) dirty(r task.Round) attest.Evidence {
 	return p.Quote(c.Expected(r, c.View.Number, k.node).Context, enclaveKeys(), w.nonces(r), task.Hash{13})
 }
 
-func (w *world) shown(r task.Round, ev attest.Evidence) task.Showing {
+// place is where the executor's VRF puts the genuine piece.
+func (w *world) place() uint8 {
 	_, k := w.platform()
-	s := task.Showing{Ballot: w.c().Ballot(r), Evidence: task.Encode(ev)}
-	s.Signature = task.Sign(k.peer, s.Hash())
+	return task.PairPlace(k.vrf.Output(w.c().Ballot().PairInput()))
+}
+
+// pair is genuine evidence with a decoy beside it, under the executor's name.
+func (w *world) pair(genuine attest.Evidence) task.Showing {
+	p, k := w.platform()
+	c := w.c()
+	keys := attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(seedKey("thrown away"))}
+	decoy := p.Decoy(c.Expected(task.PreRun, c.View.Number, k.node).Context, keys, w.nonces(task.PreRun), 7)
+	return w.both(genuine, decoy)
+}
+
+// both is a pair of evidence of the test's choice.
+func (w *world) both(genuine, other attest.Evidence) task.Showing {
+	_, k := w.platform()
+	s, at := task.Showing{Ballot: w.c().Ballot()}, w.place()
+	s.Evidence[at], s.Evidence[1-at] = task.Encode(genuine), task.Encode(other)
+	s.Signature = task.Sign(k.peer, s.Pair().Hash())
 	return s
 }
 
-// word is what a verifier does in a round: awake says whether it speaks.
-type word func(task.NodeID) (v task.Verdict, awake bool)
+// opening says which of a pair is genuine.
+func (w *world) opening(s task.Showing) *task.Opening {
+	_, k := w.platform()
+	proof, beta := k.vrf.Prove(s.Ballot.PairInput())
+	return &task.Opening{Pair: s.Pair(), Proof: proof, Evidence: s.Evidence[task.PairPlace(beta)]}
+}
+
+// say is what a verifier does: it names the genuine place (OK), says FAULT or names
+// the other place. awake says whether it speaks at all.
+type say func(task.NodeID) (v task.Verdict, awake bool)
+
+// decoys is the word of who names the other place.
+const decoys task.Verdict = 9
 
 // judge commits and reveals for every verifier but the sleepers, about good
 // evidence.
-func (w *world) judge(r task.Round, say word) {
+func (w *world) judge(says say) {
 	w.t.Helper()
-	w.judgeThis(r, w.quote(r), say)
+	w.judgeThis(w.pair(w.quote(task.PreRun)), says)
 }
 
-// judgeThis is about evidence of the test's choice.
-func (w *world) judgeThis(r task.Round, ev attest.Evidence, say word) {
+// judgeThis is about a pair of the test's choice.
+func (w *world) judgeThis(shown task.Showing, says say) {
 	w.t.Helper()
-	shown := w.shown(r, ev)
-	reveals := w.commit(r, shown, say)
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals}})
+	reveals := w.commit(shown, says)
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Opening: w.opening(shown), Reveals: reveals}})
 }
 
 // commit brings the commitments and waits until they are closed.
-func (w *world) commit(r task.Round, shown task.Showing, say word) (reveals []task.Reveal) {
+func (w *world) commit(shown task.Showing, says say) (reveals []task.Reveal) {
 	w.t.Helper()
-	c := w.c()
+	c, at := w.c(), w.place()
 	var commits []task.Commitment
 	for _, m := range c.Members {
 		id := m.Claim.Node
-		v, awake := say(id)
+		v, awake := says(id)
 		if !c.Judges(id) || !awake {
 			continue
 		}
 		w.salt++
-		rev := task.Reveal{Ballot: c.Ballot(r), Node: id, Verdict: v, Evidence: task.H(task.TagEvidence, shown.Evidence), Salt: task.Hash{w.salt}}
-		if v == task.Fault {
-			rev.Reason = attest.BadSignature
+		rev := task.Reveal{Ballot: c.Ballot(), Node: id, Verdict: v, Place: at, Pair: shown.Pair().Hash(), Salt: task.Hash{w.salt}}
+		switch v {
+		case task.Fault:
+			rev.Place, rev.Reason = 0, attest.BadSignature
+		case decoys:
+			rev.Verdict, rev.Place = task.OK, 1-at
 		}
 		k := task.Commitment{Ballot: rev.Ballot, Node: id, Digest: rev.Digest()}
 		k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
@@ -309,7 +337,7 @@ func (w *world) commit(r task.Round, shown task.Showing, say word) (reveals []ta
 	}
 	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
 	for range 20 {
-		if c := w.c(); c.Round(r).ClosedAt != 0 {
+		if w.c().View.Pre.ClosedAt != 0 {
 			break
 		}
 		w.next()
@@ -317,13 +345,33 @@ func (w *world) commit(r task.Round, shown task.Showing, say word) (reveals []ta
 	return reveals
 }
 
-func everyone(v task.Verdict) word {
+// exit brings the executor's evidence of how its enclave ended.
+func (w *world) exit(ev attest.Evidence) error {
+	_, k := w.platform()
+	e := task.Exit{Ballot: w.c().Ballot(), Evidence: task.Encode(ev)}
+	e.Signature = task.Sign(k.peer, e.Hash())
+	return w.send("carol", task.Body{Exit: &e})
+}
+
+// left ends the case by a good exit.
+func (w *world) left() {
+	w.t.Helper()
+	for w.c().Phase == Reviewing && w.c().View.ExitNonce.IsZero() {
+		w.next()
+	}
+	if err := w.exit(w.quote(task.PostRun)); err != nil {
+		w.t.Fatal(err)
+	}
+	w.wait(Closed)
+}
+
+func everyone(v task.Verdict) say {
 	return func(task.NodeID) (task.Verdict, bool) { return v, true }
 }
 
 func (w *world) release(role task.Role) error {
 	c := w.c()
-	pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
+	pre, _ := attest.ParseEvidence(c.Genuine())
 	who := map[task.Role]string{task.Alice: "alice", task.Bob: "bob"}[role]
 	return w.send(who, task.Body{Release: &task.Release{
 		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Role: role, Evidence: pre.Digest(), Sealed: []byte("sealed"),
@@ -334,7 +382,7 @@ func (w *world) release(role task.Role) error {
 func (w *world) result(o task.Outcome, gas uint64) error {
 	c := w.c()
 	gas = c.Function.Manifest.Shown(c.Task, o, gas)
-	pre, _ := attest.ParseEvidence(c.View.Pre.Evidence)
+	pre, _ := attest.ParseEvidence(c.Genuine())
 	r := task.Result{
 		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: o, Gas: gas,
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest(),

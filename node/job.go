@@ -24,7 +24,6 @@ type job struct {
 	of      *ledger.Case
 	context attest.Context
 
-	up      chan struct{} // closed when the enclave has shown its evidence
 	ready   chan struct{} // closed when the enclave and the blobs are there, or failed
 	enclave Enclave
 	code    []byte
@@ -41,7 +40,7 @@ func (r *runner) startJob(c *ledger.Case, a committee.StartEnclave) {
 	r.stopJob()
 	ctx, cancel := context.WithCancelCause(r.ctx)
 	j := &job{
-		r: r, ctx: ctx, cancel: cancel, ballot: a.Ballot, view: a.Ballot.View, of: c, up: make(chan struct{}), ready: make(chan struct{}),
+		r: r, ctx: ctx, cancel: cancel, ballot: a.Ballot, view: a.Ballot.View, of: c, ready: make(chan struct{}),
 		context: c.Expected(task.PreRun, a.Ballot.View, r.w.Node).Context,
 	}
 	r.job = j
@@ -93,13 +92,12 @@ func (j *job) begin(a committee.StartEnclave) {
 			return
 		}
 	}
-	evidence, err := j.enclave.Begin(t, f, j.context, j.nonces())
+	genuine, decoy, err := j.enclave.Begin(t, f, j.context, j.of.Wanted(task.PreRun).Nonces, Fault(w.VRF, a.Ballot))
 	if err != nil {
 		j.fail(err)
 		return
 	}
-	j.quoted(a.Ballot, evidence)
-	close(j.up)
+	j.r.post(func(s *Session) { s.Quoted(a.Ballot, genuine, decoy) })
 }
 
 // slot waits for a place for the enclave, a third of the time that there is: the
@@ -144,43 +142,6 @@ func (j *job) fetch(ctx context.Context, b task.Blob, from string) ([]byte, erro
 
 // fetchAgain is the pause before a blob that was not there is asked for again.
 const fetchAgain = 50 * time.Millisecond
-
-// quoted hands evidence to the session.
-func (j *job) quoted(b task.Ballot, evidence []byte) {
-	j.r.post(func(s *Session) { s.Quoted(b, evidence) })
-}
-
-// isUp waits for the enclave's first evidence: the chain may ask for more while
-// it starts. It is false if the job ends before.
-func (j *job) isUp() bool {
-	select {
-	case <-j.up:
-		return j.ctx.Err() == nil
-	case <-j.ctx.Done():
-		return false
-	}
-}
-
-// nonces are what the evidence before the run must answer.
-func (j *job) nonces() []task.Hash { return j.of.Wanted(task.PreRun).Nonces }
-
-// unveil asks the enclave whether its evidence was a canary.
-func (j *job) unveil(a committee.Unveil) {
-	if j == nil || a.Ballot.View != j.view {
-		return
-	}
-	j.r.w.wg.Go(func() {
-		if !j.isUp() {
-			return
-		}
-		proof, genuine, err := j.enclave.Unveil(j.nonces())
-		if err != nil {
-			j.fail(err)
-			return
-		}
-		j.r.post(func(s *Session) { s.Unveiled(a.Ballot, proof, genuine) })
-	})
-}
 
 // fail ends the job: this node declines if it still can, or is passed over.
 func (j *job) fail(err error) { j.unable(task.CannotRun, err) }
@@ -230,7 +191,7 @@ func (j *job) alive(to task.NodeID, raw []byte, within time.Duration) {
 
 // keys asks both owners for their keys, runs, and brings the result.
 func (j *job) keys(a committee.RequestKeys) {
-	if j == nil || a.Ballot.View != j.view {
+	if j == nil || a.Opening.Pair.Ballot.View != j.view {
 		return
 	}
 	j.r.w.wg.Go(func() {
@@ -366,6 +327,6 @@ func (j *job) exit(a committee.QuoteExit) {
 			j.fail(err)
 			return
 		}
-		j.quoted(a.Ballot, evidence)
+		j.r.post(func(s *Session) { s.Left(a.Ballot, evidence) })
 	})
 }

@@ -8,9 +8,7 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
@@ -110,45 +108,6 @@ func TestOwnersWithTwoReleases(t *testing.T) {
 	}
 }
 
-// lateEnclave takes a while to start, and says what it is asked.
-type lateEnclave struct {
-	Enclave
-	asked chan string
-}
-
-func (e lateEnclave) Begin(task.Task, task.Function, attest.Context, []task.Hash) ([]byte, error) {
-	time.Sleep(100 * time.Millisecond)
-	e.asked <- "begin"
-	return []byte("evidence"), nil
-}
-func (e lateEnclave) Unveil([]task.Hash) (*[81]byte, []byte, error) {
-	e.asked <- "unveil"
-	return nil, nil, nil
-}
-func (lateEnclave) Close() {}
-
-// The chain can ask more of an enclave that is still being started: its judges
-// may have committed to something before it had shown anything.
-func TestAStartingEnclaveIsWaitedFor(t *testing.T) {
-	w := newWorld(t)
-	k := w.workers[0]
-	e := lateEnclave{asked: make(chan string, 4)}
-	worker := New(Config{
-		Node: k.rec.Node, Peer: k.peer, Blobs: served(), Net: nobody{}, Log: slog.New(slog.DiscardHandler), Patience: committee.Embedded,
-		Enclaves: func(context.Context, task.Function) (Enclave, error) { return e, nil },
-	})
-	ctx, stop := context.WithCancel(t.Context())
-	r := &runner{w: worker, id: w.c.ID(), ctx: ctx, inputs: make(chan func(*Session), 8), state: w.c}
-	b := w.c.Ballot(task.PreRun)
-	r.startJob(w.c, committee.StartEnclave{Ballot: b, GiveUp: 60_000})
-	r.job.unveil(committee.Unveil{Ballot: b})
-	if a, b := <-e.asked, <-e.asked; a != "begin" || b != "unveil" {
-		t.Errorf("it is asked to %s, then to %s", a, b)
-	}
-	stop()
-	worker.wg.Wait()
-}
-
 // shy has a blob after some tries, and says until then why it has not.
 type shy struct {
 	store
@@ -190,7 +149,7 @@ func (w *world) turns(t *testing.T, n int, worker *Worker, blocks uint64) (up in
 	var runners []*runner
 	for range n {
 		r := &runner{w: worker, id: c.ID(), ctx: ctx, inputs: make(chan func(*Session), 8), state: &c}
-		r.startJob(&c, committee.StartEnclave{Ballot: c.Ballot(task.PreRun), GiveUp: blocks})
+		r.startJob(&c, committee.StartEnclave{Ballot: c.Ballot(), GiveUp: blocks})
 		runners = append(runners, r)
 	}
 	w.chain(ctx, worker)
@@ -199,15 +158,14 @@ func (w *world) turns(t *testing.T, n int, worker *Worker, blocks uint64) (up in
 		s := w.session(w.workers[0])
 		s.Chain(&c)
 		said(s)
-		select {
-		case <-r.job.up:
-			up++
-		default:
-			for _, b := range w.submitted {
-				if b.Decline != nil {
-					why = append(why, b.Decline.Reason)
-				}
+		shown := true
+		for _, b := range w.submitted {
+			if b.Decline != nil {
+				shown, why = false, append(why, b.Decline.Reason)
 			}
+		}
+		if shown {
+			up++
 		}
 		w.submitted, w.said, w.declined = nil, map[string]any{}, nil
 	}

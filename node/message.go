@@ -99,11 +99,7 @@ func (m Message) verify(from task.NodeID, peer func(task.NodeID) (task.Key, bool
 	case from.IsZero():
 		return nil, errors.New("the sender is no node that is known here")
 	case m.Shown != nil:
-		key, ok := peer(from)
-		switch r := m.Shown.Ballot.Round; {
-		case r != task.PreRun && r != task.PostRun:
-			return nil, errors.New("evidence of no such round")
-		case !ok || !m.Shown.Signature.Verify(key, m.Shown.Hash()):
+		if key, ok := peer(from); !ok || !m.Shown.Signature.Verify(key, m.Shown.Pair().Hash()) {
 			return nil, errors.New("the sender has not signed this evidence")
 		}
 		return committee.EvidenceHeard{From: from, Shown: *m.Shown}, nil
@@ -114,12 +110,12 @@ func (m Message) verify(from task.NodeID, peer func(task.NodeID) (task.Key, bool
 // Alive is an executor's sign of life. It goes to the members that stand in the
 // case, a few times in each Silence timeout, while the executor is at work.
 func Alive(c *ledger.Case, view uint32) Message {
-	return Message{Alive: &task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: view, Round: task.PreRun}}
+	return Message{Alive: &task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: view}}
 }
 
-// KeyRequest shows an owner the verdicts on this enclave.
+// KeyRequest shows an owner this enclave's evidence and the verdicts on it.
 func KeyRequest(a committee.RequestKeys, of task.Role) task.KeyRequest {
-	return task.KeyRequest{Ballot: a.Ballot, Role: of, Evidence: a.Evidence, Reveals: a.Reveals}
+	return task.KeyRequest{Role: of, Opening: a.Opening, Reveals: a.Reveals}
 }
 
 // ReadKeyReply reads an owner's answer; a refusal is an error.

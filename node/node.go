@@ -58,20 +58,22 @@ type Blobs interface {
 
 // Enclave is one enclave process.
 type Enclave interface {
-	Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash) (evidence []byte, err error)
-	// Unveil says whether the evidence so far was a canary: the proof and
-	// evidence in earnest, or neither (spec §7.6).
-	Unveil(nonces []task.Hash) (proof *[81]byte, genuine []byte, err error)
+	// Begin makes evidence before the run, and a decoy with the fault that is asked
+	// for (spec §7.6).
+	Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash, fault uint8) (genuine, decoy []byte, err error)
 	Release(r task.Release) error
 	Run(code, input, image []byte) (result task.SignedResult, output []byte, err error)
 	Exit(c attest.Context, nonce task.Hash) (evidence []byte, err error)
 	Close()
 }
 
-// Journal is stable storage for what this node has committed to and declined. Reveal
-// and Decline return only when the record would survive a crash.
+// Journal is stable storage for what this node has committed to, the pairs that it
+// has shown, and what it has declined. Reveal, Pair and Decline return only when the
+// record would survive a crash; of a second, different word to one question the first
+// two return an error.
 type Journal interface {
 	Reveal(r task.Reveal) error
+	Pair(p task.Pair) error
 	Decline(d task.Decline) error
 	Load(id task.TaskID) ([]task.Reveal, []task.Decline, error)
 	Forget(id task.TaskID) error

@@ -26,15 +26,9 @@ type runner struct {
 	job     *job // this node's enclave, when it executes
 
 	mu     sync.Mutex
-	timers map[timerKey]timer
+	timers map[committee.TimerKind]timer
 	state  *ledger.Case  // the latest that the session has or is about to get
 	seen   chan struct{} // closed and replaced when the case changes
-}
-
-// timerKey keeps one running timer for each question.
-type timerKey struct {
-	kind  committee.TimerKind
-	round task.Round
 }
 
 // timer is up when a block of its height has passed.
@@ -45,7 +39,7 @@ type timer struct {
 
 func newRunner(ctx context.Context, w *Worker, c *ledger.Case) (*runner, error) {
 	r := &runner{
-		w: w, id: c.ID(), inputs: make(chan func(*Session), mailbox), timers: map[timerKey]timer{},
+		w: w, id: c.ID(), inputs: make(chan func(*Session), mailbox), timers: map[committee.TimerKind]timer{},
 		state: c, seen: make(chan struct{}),
 	}
 	var err error
@@ -139,7 +133,7 @@ func (r *runner) deliver(ctx context.Context, to task.NodeID, raw []byte) {
 func (r *runner) SetTimer(a committee.SetTimer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.timers[timerKey{a.Timer.Kind, a.Timer.Round}] = timer{a.Timer, r.w.height.Load() + a.Blocks}
+	r.timers[a.Timer.Kind] = timer{a.Timer, r.w.height.Load() + a.Blocks}
 }
 
 // passed tells the session of the timers that are up with a block. It does not
@@ -162,7 +156,6 @@ func (r *runner) passed(height uint64) {
 func (r *runner) Free() bool { return r.w.free() }
 
 func (r *runner) StartEnclave(c *ledger.Case, a committee.StartEnclave) { r.startJob(c, a) }
-func (r *runner) Unveil(a committee.Unveil)                             { r.job.unveil(a) }
 func (r *runner) RequestKeys(a committee.RequestKeys)                   { r.job.keys(a) }
 func (r *runner) QuoteExit(a committee.QuoteExit)                       { r.job.exit(a) }
 

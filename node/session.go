@@ -24,16 +24,15 @@ type Effects interface {
 	// Submit sends a transaction to the chain, after those before it.
 	Submit(b task.Body)
 	// SetTimer asks for TimedOut when so many more blocks have passed; a newer timer
-	// of the same kind and round replaces one that still runs.
+	// of the same kind replaces one that still runs.
 	SetTimer(t committee.SetTimer)
 
 	// Free says whether this machine can take on one more enclave.
 	Free() bool
 
 	// An executor's work; StartEnclave is for the case as it stands then. The
-	// answers are Session's Quoted, Unveiled, Ran and Unable.
+	// answers are Session's Quoted, Ran, Left and Unable.
 	StartEnclave(c *ledger.Case, a committee.StartEnclave)
-	Unveil(a committee.Unveil)
 	RequestKeys(a committee.RequestKeys)
 	QuoteExit(a committee.QuoteExit)
 	StopEnclave(a committee.StopEnclave)
@@ -105,34 +104,39 @@ func (s *Session) Hear(h Heard) {
 // TimedOut says that a timer is up.
 func (s *Session) TimedOut(t committee.Timer) { s.step(committee.TimedOut{Timer: t}) }
 
-// Quoted brings the evidence that this node's enclave has made for a ballot. An
-// enclave may answer when the chain has gone on to another attempt: shown then,
-// its evidence would be found faulty.
-func (s *Session) Quoted(b task.Ballot, evidence []byte) {
-	if b.Attempt == s.c.Attempt {
-		s.step(committee.Quoted{Shown: s.showing(b, evidence)})
+// Quoted brings the evidence that this node's enclave has made for a ballot, and the
+// decoy beside it. An enclave may answer when the chain has gone on to another
+// attempt: shown then, its evidence would be found faulty. An enclave that was
+// started after a crash has other keys than the one before it, whose pair may have
+// been shown: then this node is silent, since two pairs are a lie.
+func (s *Session) Quoted(b task.Ballot, genuine, decoy []byte) {
+	if b.Attempt != s.c.Attempt {
+		return
 	}
+	proof, beta := s.cfg.VRF.Prove(b.PairInput())
+	place := task.PairPlace(beta)
+	shown := task.Showing{Ballot: b}
+	shown.Evidence[place], shown.Evidence[1-place] = genuine, decoy
+	shown.Signature = task.Sign(s.cfg.Peer, shown.Pair().Hash())
+	if err := s.cfg.Journal.Pair(shown.Pair()); err != nil {
+		s.warn("evidence not stored, so not shown", err)
+		return
+	}
+	s.step(committee.Quoted{Shown: shown, Place: place, Opening: task.Opening{Pair: shown.Pair(), Proof: proof, Evidence: genuine}})
 }
 
-// Unveiled brings the enclave's answer on whether its evidence was a canary:
-// the proof, and evidence in earnest; or neither.
-func (s *Session) Unveiled(b task.Ballot, proof *[81]byte, genuine []byte) {
-	u := committee.Unveiled{Ballot: b}
-	if proof != nil {
-		again := b
-		again.Round = task.Recheck
-		u.Canary = &task.Canary{Proof: *proof, Genuine: s.showing(again, genuine)}
-	}
-	if b.Attempt == s.c.Attempt {
-		s.step(u)
-	}
+// Fault is what is to be wrong with the decoy for a ballot.
+func Fault(key *vrf.PrivateKey, b task.Ballot) uint8 {
+	return attest.DecoyFault(key.Output(b.PairInput()))
 }
 
-// showing puts this node's name under what its enclave shows.
-func (s *Session) showing(b task.Ballot, evidence []byte) task.Showing {
-	shown := task.Showing{Ballot: b, Evidence: evidence}
-	shown.Signature = task.Sign(s.cfg.Peer, shown.Hash())
-	return shown
+// Left brings the evidence of how this node's enclave has ended.
+func (s *Session) Left(b task.Ballot, evidence []byte) {
+	e := task.Exit{Ballot: b, Evidence: evidence}
+	e.Signature = task.Sign(s.cfg.Peer, e.Hash())
+	if b.Attempt == s.c.Attempt {
+		s.step(committee.Left{Exit: e})
+	}
 }
 
 // Ran brings the enclave's result, with this node's word for where its output is.
@@ -177,8 +181,6 @@ func (s *Session) perform(a committee.Action) {
 		s.appraise(a)
 	case committee.StartEnclave:
 		s.cfg.Effects.StartEnclave(s.c, a)
-	case committee.Unveil:
-		s.cfg.Effects.Unveil(a)
 	case committee.RequestKeys:
 		s.cfg.Effects.RequestKeys(a)
 	case committee.QuoteExit:
@@ -269,25 +271,39 @@ func (s *Session) send(m Message) {
 	s.cfg.Effects.Send(to, m)
 }
 
-// appraise judges the executor's evidence: before the run it must answer the
-// nonce of every member, or it answers a committee of the executor's choice.
+// appraise judges the executor's pair: it looks at the piece that its own coin
+// names, and at the other only if that is faulty. Either must answer the nonce of
+// every member, or it answers a committee of the executor's choice.
 func (s *Session) appraise(a committee.Appraise) {
-	verdict := attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed}
-	if ev, err := attest.ParseEvidence(a.Evidence); err == nil {
-		verdict = s.cfg.Appraise(ev, s.c.Wanted(a.Ballot.Round), s.c.Task.Policy, s.c.Params.Reference)
+	b := a.Shown.Ballot
+	found := committee.Appraised{Ballot: b, Pair: a.Shown.Pair().Hash(), Verdict: task.OK}
+	found.Salt, found.Place = s.secrets(b)
+	want := s.c.Wanted(task.PreRun)
+	first := s.look(a.Shown.Evidence[found.Place], want)
+	if first.Verdict == task.Fault {
+		found.Place = 1 - found.Place
+		if other := s.look(a.Shown.Evidence[found.Place], want); other.Verdict == task.Fault {
+			found.Verdict, found.Place, found.Reason = task.Fault, 0, first.Reason
+			s.cfg.Log.Warn("both pieces of evidence are faulty", "task", s.task.Short(), "executor", s.c.View.Executor.Short(),
+				"reason", first.Reason, "detail", first.Detail, "other reason", other.Reason, "other detail", other.Detail)
+		}
 	}
-	if verdict.Verdict == task.Fault {
-		s.cfg.Log.Warn("evidence is faulty", "task", s.task.Short(), "executor", s.c.View.Executor.Short(), "reason", verdict.Reason, "detail", verdict.Detail)
-	}
-	s.step(committee.Appraised{
-		Ballot: a.Ballot, Evidence: a.Evidence, Verdict: verdict.Verdict, Reason: verdict.Reason, Salt: s.salt(a.Ballot),
-	})
+	s.step(found)
 }
 
-// salt is this node's secret for one commitment: the same after a crash, and
-// unknown to anyone without its VRF key.
-func (s *Session) salt(b task.Ballot) task.Hash {
+func (s *Session) look(evidence []byte, want attest.Expected) attest.Appraisal {
+	ev, err := attest.ParseEvidence(evidence)
+	if err != nil {
+		return attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed, Detail: err.Error()}
+	}
+	return s.cfg.Appraise(ev, want, s.c.Task.Policy, s.c.Params.Reference)
+}
+
+// secrets are this node's own for one commitment, the salt and the coin that says
+// where it looks first: the same after a crash, and unknown to anyone without its
+// VRF key. The salt, which is revealed, does not tell the coin.
+func (s *Session) secrets(b task.Ballot) (salt task.Hash, coin uint8) {
 	h := task.H(task.TagSalt, task.Encode(b))
 	out := s.cfg.VRF.Output(h[:])
-	return task.H(task.TagSalt, out[:])
+	return task.H(task.TagSalt, out[:]), out[0] & 1
 }

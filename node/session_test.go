@@ -21,13 +21,14 @@ import (
 // committee. One of them runs a session; the test speaks for the others. The first
 // of the list executes.
 type world struct {
-	t       *testing.T
-	workers []*worker
-	c       *ledger.Case
-	said    map[string]any // the journal: question to answer
-	broken  error          // of the journal
-	trace   []string       // what was stored and done, in order
-	sent    []Message
+	t        *testing.T
+	workers  []*worker
+	c        *ledger.Case
+	said     map[string]any // the journal: question to answer
+	broken   error          // of the journal
+	appraise func(attest.Evidence, attest.Expected, task.Policy, attest.Reference) attest.Appraisal
+	trace    []string // what was stored and done, in order
+	sent     []Message
 
 	busy      bool           // no enclave is free
 	declined  []task.Decline // in the journal too
@@ -44,7 +45,7 @@ type worker struct {
 func newWorld(t *testing.T) *world {
 	seed := func(s string) task.Hash { return task.H(task.TagSalt, []byte(s)) }
 	key := func(s string) ed25519.PrivateKey { h := seed(s); return ed25519.NewKeyFromSeed(h[:]) }
-	w := &world{t: t, said: map[string]any{}}
+	w := &world{t: t, said: map[string]any{}, appraise: attest.Appraise}
 	w.c = &ledger.Case{
 		Task: task.Task{Chain: "test", Seats: 40, Policy: task.Policy{MinTier: 1}}, Params: ledger.Embedded("test"),
 		Function: task.Function{Manifest: task.Manifest{Runtime: task.RuntimeWasm}}, Phase: ledger.Electing, Seats: 40, TotalStake: 400, Beacon: task.Hash{3},
@@ -95,7 +96,7 @@ func (w *world) claim(k *worker) task.Claim {
 // session opens one worker's session, with what the journal holds.
 func (w *world) session(k *worker) *Session {
 	s, err := NewSession(SessionConfig{
-		Node: k.rec.Node, Peer: k.peer, VRF: k.vrf, Patience: committee.Embedded, Journal: w, Effects: w, Appraise: attest.Appraise, Log: slog.New(slog.DiscardHandler),
+		Node: k.rec.Node, Peer: k.peer, VRF: k.vrf, Patience: committee.Embedded, Journal: w, Effects: w, Appraise: w.appraise, Log: slog.New(slog.DiscardHandler),
 	}, w.c)
 	if err != nil {
 		w.t.Fatal(err)
@@ -164,6 +165,10 @@ func (w *world) Reveal(r task.Reveal) error {
 	return w.put(fmt.Sprintf("verdict %d/%d", r.Ballot.Attempt, r.Ballot.View), r)
 }
 
+func (w *world) Pair(p task.Pair) error {
+	return w.put(fmt.Sprintf("pair %d/%d", p.Ballot.Attempt, p.Ballot.View), p)
+}
+
 func (w *world) Decline(d task.Decline) error {
 	if w.broken != nil {
 		return w.broken
@@ -175,7 +180,9 @@ func (w *world) Decline(d task.Decline) error {
 
 func (w *world) Load(task.TaskID) (reveals []task.Reveal, declines []task.Decline, err error) {
 	for _, r := range w.said {
-		reveals = append(reveals, r.(task.Reveal))
+		if r, ok := r.(task.Reveal); ok {
+			reveals = append(reveals, r)
+		}
 	}
 	return reveals, w.declined, w.broken
 }
@@ -197,7 +204,6 @@ func (w *world) Submit(b task.Body) {
 func (w *world) SetTimer(a committee.SetTimer) { w.note("timer %d", a.Timer.Kind) }
 
 func (w *world) StartEnclave(c *ledger.Case, _ committee.StartEnclave) { w.note("start %d", c.Attempt) }
-func (w *world) Unveil(committee.Unveil)                               { w.note("unveil") }
 func (w *world) RequestKeys(committee.RequestKeys)                     { w.note("keys") }
 func (w *world) QuoteExit(committee.QuoteExit)                         { w.note("exit") }
 func (w *world) StopEnclave(committee.StopEnclave)                     { w.note("stop") }
@@ -249,7 +255,7 @@ func TestStoredThenCountedThenSent(t *testing.T) {
 	s := w.session(w.workers[3])
 	s.Chain(w.c)
 	w.tell(s, w.workers[0].id, w.junkEvidence())
-	s.TimedOut(committee.Timer{Kind: committee.StallTimer, Round: task.PreRun})
+	s.TimedOut(committee.Timer{Kind: committee.StallTimer})
 	want := []string{"store verdict 0/0", "send commitment 0/0 to 3"}
 	if got := w.words(); !slices.Equal(got, want) || !slices.Contains(w.trace, "submit commitments") {
 		t.Fatalf("said\n%q, want\n%q", got, want)
@@ -333,8 +339,8 @@ func TestAfterACrashItSaysNothingElse(t *testing.T) {
 			w.c = now
 			s.Chain(now)
 			other := w.junkEvidence()
-			other.Shown.Evidence = []byte("other junk")
-			other.Shown.Signature = task.Sign(w.workers[0].peer, other.Shown.Hash())
+			other.Shown.Evidence[1] = []byte("other junk")
+			other.Shown.Signature = task.Sign(w.workers[0].peer, other.Shown.Pair().Hash())
 			w.tell(s, w.workers[0].id, other)
 			for _, m := range w.sent {
 				if m.Commitment != nil && m.Commitment.Digest != first.Digest {
@@ -345,13 +351,14 @@ func TestAfterACrashItSaysNothingElse(t *testing.T) {
 	}
 }
 
-// junkEvidence is no evidence at all, signed by the first worker: a verdict of
+// junkEvidence is a pair of no evidence at all, signed by the first worker: a verdict of
 // FAULT is certain.
-func (w *world) junkEvidence() Message { return w.evidence(w.c.Attempt, task.PreRun) }
+func (w *world) junkEvidence() Message { return w.evidence(w.c.Attempt) }
 
-func (w *world) evidence(attempt uint32, r task.Round) Message {
-	m := Message{Shown: &task.Showing{Evidence: []byte("junk"), Ballot: task.Ballot{Task: w.c.ID(), Attempt: attempt, Round: r}}}
-	m.Shown.Signature = task.Sign(w.workers[0].peer, m.Shown.Hash())
+func (w *world) evidence(attempt uint32) Message {
+	junk := [2][]byte{[]byte("junk"), []byte("more junk")}
+	m := Message{Shown: &task.Showing{Evidence: junk, Ballot: task.Ballot{Task: w.c.ID(), Attempt: attempt}}}
+	m.Shown.Signature = task.Sign(w.workers[0].peer, m.Shown.Pair().Hash())
 	return m
 }
 
@@ -410,7 +417,7 @@ func TestEarlyWords(t *testing.T) {
 			}
 		}
 	}
-	next := Message{Shown: &task.Showing{Ballot: task.Ballot{Task: w.c.ID(), View: 1, Round: task.PreRun}}}
+	next := Message{Shown: &task.Showing{Ballot: task.Ballot{Task: w.c.ID(), View: 1}}}
 	if at, _ := next.about(); !at.early(w.c) {
 		t.Error("evidence of the next view is not early")
 	}
@@ -418,7 +425,7 @@ func TestEarlyWords(t *testing.T) {
 
 func TestForgedWordsAreRefused(t *testing.T) {
 	w := newWorld(t)
-	b := task.Ballot{Task: w.c.ID(), Round: task.PreRun}
+	b := task.Ballot{Task: w.c.ID()}
 	forged := w.vote(w.workers[2])
 	forged.Vote.Vote.Node = w.workers[3].id
 	commitment := task.Commitment{Ballot: b, Node: w.workers[3].id}
@@ -433,7 +440,6 @@ func TestForgedWordsAreRefused(t *testing.T) {
 		"commitment":          {w.workers[3].id, Message{Commitment: &commitment}},
 		"evidence of another": {w.workers[0].id, unsigned},
 		"alive of nobody":     {task.NodeID{}, Message{Alive: &b}},
-		"evidence of nothing": {w.workers[0].id, w.evidence(0, 9)},
 		"two things":          {w.workers[0].id, Message{Alive: &b, Vote: forged.Vote}},
 	} {
 		if _, err := w.verify(c.from, c.m); err == nil {
@@ -446,7 +452,7 @@ func TestForgedWordsAreRefused(t *testing.T) {
 // executor would be found faulty for being late.
 func TestEarlierAttemptIsNotHeard(t *testing.T) {
 	w := newWorld(t)
-	late := w.evidence(9, task.PreRun)
+	late := w.evidence(9)
 	s := w.elected(w.workers[1])
 	w.tell(s, w.workers[0].id, late)
 	if _, judged := w.said["verdict 0/0"]; judged {
@@ -455,7 +461,7 @@ func TestEarlierAttemptIsNotHeard(t *testing.T) {
 	w = newWorld(t) // with a journal of its own
 	exec := w.elected(w.workers[0])
 	before := len(w.sent)
-	exec.Quoted(late.Shown.Ballot, []byte("late"))
+	exec.Quoted(late.Shown.Ballot, []byte("late"), []byte("decoy"))
 	exec.Ran(task.SignedResult{Result: task.Result{Attempt: 9}})
 	if len(w.sent) != before || slices.Contains(w.trace, "submit result") {
 		t.Error("an enclave of another attempt was listened to")
@@ -463,9 +469,66 @@ func TestEarlierAttemptIsNotHeard(t *testing.T) {
 	if !slices.Contains(w.trace, "start 0") {
 		t.Errorf("no enclave: %q", w.trace)
 	}
-	exec.Quoted(w.junkEvidence().Shown.Ballot, []byte("now"))
-	if m := w.sent[len(w.sent)-1]; m.Shown == nil || string(m.Shown.Evidence) != "now" {
+	b := w.junkEvidence().Shown.Ballot
+	exec.Quoted(b, []byte("now"), []byte("decoy"))
+	genuine := task.PairPlace(w.workers[0].vrf.Output(b.PairInput()))
+	if m := w.sent[len(w.sent)-1]; m.Shown == nil || string(m.Shown.Evidence[genuine]) != "now" || string(m.Shown.Evidence[1-genuine]) != "decoy" {
 		t.Errorf("%+v", m)
+	}
+	if last := w.trace[len(w.trace)-3:]; !slices.Contains(last, "store pair 0/0") || w.trace[len(w.trace)-1] != "send another to 3" && !slices.Contains(last, "send another to 3") {
+		t.Errorf("not stored, then sent: %q", last)
+	}
+}
+
+// An executor that crashes after it has shown its pair has another enclave, with
+// other evidence: it shows none of that, or it would contradict itself.
+func TestAfterACrashItShowsNothingElse(t *testing.T) {
+	w := newWorld(t)
+	b := w.junkEvidence().Shown.Ballot
+	w.elected(w.workers[0]).Quoted(b, []byte("genuine"), []byte("decoy"))
+	before := len(w.sent)
+	w.elected(w.workers[0]).Quoted(b, []byte("another"), []byte("decoy"))
+	if before == 0 || len(w.sent) != before {
+		t.Errorf("%d, then %d messages", before, len(w.sent))
+	}
+}
+
+// A verifier looks at the piece that its coin names, and at the other one only if
+// that is faulty. Coins differ: nobody can tell who looks where.
+func TestTheCoinSaysWhereToLookFirst(t *testing.T) {
+	first := map[string]int{}
+	for i := range 3 {
+		for attempt := range uint32(8) {
+			w := newWorld(t)
+			w.c.Attempt = attempt
+			m := w.evidence(attempt)
+			for place := range m.Shown.Evidence {
+				m.Shown.Evidence[place] = task.Encode(attest.Evidence{Kind: attest.Simulated, State: task.Hash{byte(place) + 1}})
+			}
+			m.Shown.Signature = task.Sign(w.workers[0].peer, m.Shown.Pair().Hash())
+			for good, looks := range []int{1, 2} {
+				clear(w.said)
+				var looked []byte
+				w.appraise = func(ev attest.Evidence, _ attest.Expected, _ task.Policy, _ attest.Reference) attest.Appraisal {
+					looked = append(looked, ev.State[0]-1)
+					if len(looked) > good {
+						return attest.Appraisal{Verdict: task.OK}
+					}
+					return attest.Appraisal{Verdict: task.Fault, Reason: attest.BadSignature}
+				}
+				w.tell(w.elected(w.workers[i+1]), w.workers[0].id, m)
+				r, ok := w.said[fmt.Sprintf("verdict %d/0", attempt)].(task.Reveal)
+				if !ok || len(looked) != looks || r.Verdict != task.OK || r.Place != looked[looks-1] || looks == 2 && looked[0] == looked[1] {
+					t.Fatalf("looked at %v, says %+v", looked, r)
+				}
+				if looks == 1 {
+					first[fmt.Sprint(looked)]++
+				}
+			}
+		}
+	}
+	if len(first) != 2 || first["[0]"] < 4 || first["[1]"] < 4 {
+		t.Errorf("first looks: %v", first)
 	}
 }
 

@@ -172,7 +172,7 @@ func (c *Client) AnswerRelease(ctx context.Context, from task.Key, raw []byte) (
 	if err != nil {
 		return nil, err
 	}
-	r := c.run(q.Ballot.Task)
+	r := c.run(q.Opening.Pair.Ballot.Task)
 	if r == nil {
 		return task.Encode(task.KeyReply{Refused: "no such task here"}), nil
 	}
@@ -297,7 +297,7 @@ func (r *Run) take(ctx context.Context, s task.SignedResult) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	ev, err := r.releasedTo(ctx, c.Ballot(c.PreRound()))
+	ev, err := r.releasedTo(ctx, c.Ballot())
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -341,10 +341,10 @@ func (r *Run) releasedTo(ctx context.Context, b task.Ballot) (attest.Evidence, e
 	if err != nil {
 		return attest.Evidence{}, err
 	}
-	if c.Ballot(c.PreRound()) != b {
+	if c.Ballot() != b {
 		return attest.Evidence{}, fmt.Errorf("the proof of task %s is of another view", r.ID.Short())
 	}
-	return r.keeper.check(c, c.View.Pre.Evidence, c.View.Pre.Reveals)
+	return r.keeper.check(c, c.Opening(), c.View.Pre.Reveals)
 }
 
 // Forget destroys the secrets of a task whose result is in safe hands: from then

@@ -95,7 +95,7 @@ func TestOutputIsLookedForWhereTheExecutorSays(t *testing.T) {
 	enclave, ev := keyOf("enclave"), q.ev
 	ev.Keys.Sign = task.PublicKey(enclave)
 	n := &nowhere{c: q.c}
-	r := &Run{ID: q.c.ID(), c: &Client{Chain: n, Blobs: n}, keeper: &Keeper{judged: map[task.Ballot]attest.Evidence{q.c.Ballot(task.PreRun): ev}}}
+	r := &Run{ID: q.c.ID(), c: &Client{Chain: n, Blobs: n}, keeper: &Keeper{judged: map[task.Ballot]attest.Evidence{q.c.Ballot(): ev}}}
 	res := task.Result{Task: r.ID, Node: q.c.View.Executor, Evidence: ev.Digest(), Size: 5}
 	s := task.SignedResult{Result: res, Signature: task.Sign(enclave, res.Hash()), CID: "elsewhere"}
 	for name, forged := range map[string]task.SignedResult{"by nobody": s, "by another": s.PlacedBy(keyOf("stranger"))} {

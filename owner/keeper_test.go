@@ -26,13 +26,16 @@ func keyOf(s string) ed25519.PrivateKey {
 type request struct {
 	c        *ledger.Case
 	ev       attest.Evidence
+	opening  task.Opening
 	evidence []byte
 	reveals  []task.Reveal
 	chips    map[task.NodeID]ed25519.PrivateKey
+	vrfs     map[task.NodeID]*vrf.PrivateKey
+	peers    map[task.NodeID]ed25519.PrivateKey
 }
 
 func newRequest(t *testing.T, change ...func(*ledger.Case)) *request {
-	q := &request{chips: map[task.NodeID]ed25519.PrivateKey{}}
+	q := &request{chips: map[task.NodeID]ed25519.PrivateKey{}, vrfs: map[task.NodeID]*vrf.PrivateKey{}, peers: map[task.NodeID]ed25519.PrivateKey{}}
 	f := task.Function{Manifest: task.Manifest{Name: "f", Runtime: task.RuntimeWasm}, Code: task.Blob{CID: "code", Size: 1}}
 	q.c = &ledger.Case{
 		Task:     task.Task{Chain: "c", Function: f.ID(), Input: task.Blob{CID: "input", Size: 1}, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated}},
@@ -56,7 +59,7 @@ func newRequest(t *testing.T, change ...func(*ledger.Case)) *request {
 			t.Fatal(err)
 		}
 		q.c.Members = append(q.c.Members, m)
-		q.chips[n.ID()] = chip
+		q.chips[n.ID()], q.vrfs[n.ID()], q.peers[n.ID()] = chip, sk, keyOf(name+" peer")
 	}
 	q.c.View.Executor, _ = q.c.ExecutorOf(0)
 	q.c.View.Pre.ClosedAt = 9
@@ -88,7 +91,36 @@ func (q *request) platform() attest.Platform {
 	return attest.Platform{Chip: q.chips[q.c.View.Executor], Measurement: task.Hash{7}}
 }
 
-func (q *request) show() { q.evidence = task.Encode(q.ev) }
+// show makes the evidence the genuine piece of a pair.
+func (q *request) show() {
+	q.evidence = task.Encode(q.ev)
+	b, x := q.c.Ballot(), q.c.View.Executor
+	proof, beta := q.vrfs[x].Prove(b.PairInput())
+	q.opening = task.Opening{Pair: task.Pair{Ballot: b, Digests: [2]task.Hash{{1}, {2}}}, Proof: proof, Evidence: q.evidence}
+	q.opening.Pair.Digests[task.PairPlace(beta)] = task.H(task.TagEvidence, q.evidence)
+	q.sign()
+}
+
+func (q *request) sign() {
+	q.opening.Pair.Signature = task.Sign(q.peers[q.c.View.Executor], q.opening.Pair.Hash())
+}
+
+// place is where the executor's VRF puts the genuine piece.
+func (q *request) place() uint8 {
+	return task.PairPlace(q.vrfs[q.c.View.Executor].Output(q.c.Ballot().PairInput()))
+}
+
+// onChain lets the chain know what the request says.
+func (q *request) onChain() {
+	r := &q.c.View.Pre
+	r.Digests, r.Signature, r.Proof = q.opening.Pair.Digests, q.opening.Pair.Signature, q.opening.Proof
+	r.Place, r.OpenedAt, r.Reveals = q.place(), r.ClosedAt, q.reveals
+	r.Evidence = [2][]byte{}
+	r.Evidence[r.Place] = q.evidence
+}
+
+// other is the word of who names the other place.
+const other task.Verdict = 9
 
 // judge lets every judge say the same of the evidence.
 func (q *request) judge(v task.Verdict) {
@@ -97,9 +129,12 @@ func (q *request) judge(v task.Verdict) {
 		if !q.c.Judges(m.Claim.Node) {
 			continue
 		}
-		r := task.Reveal{Ballot: q.c.Ballot(task.PreRun), Node: m.Claim.Node, Verdict: v, Evidence: task.H(task.TagEvidence, q.evidence)}
-		if v == task.Fault {
-			r.Reason = "x"
+		r := task.Reveal{Ballot: q.c.Ballot(), Node: m.Claim.Node, Verdict: v, Place: q.place(), Pair: q.opening.Pair.Hash()}
+		switch v {
+		case task.Fault:
+			r.Reason, r.Place = "x", 0
+		case other:
+			r.Verdict, r.Place = task.OK, 1-r.Place
 		}
 		q.reveals = append(q.reveals, r)
 		q.c.View.Pre.Commitments = append(q.c.View.Pre.Commitments, task.Commitment{Ballot: r.Ballot, Node: r.Node, Digest: r.Digest()})
@@ -145,7 +180,21 @@ func TestKeeperRefuses(t *testing.T) {
 		}},
 		{name: "no verdicts", code: "verdicts-weak", change: func(q *request) { q.reveals = nil }},
 		{name: "verdicts of FAULT", code: "verdicts-weak", change: func(q *request) { q.judge(task.Fault) }},
-		{name: "verdicts on other evidence", code: "verdicts-weak", change: func(q *request) { q.ev.Keys.VRF[0]++; q.show() }},
+		{name: "verdicts for the other place", code: "verdicts-weak", change: func(q *request) { q.judge(other) }},
+		{name: "verdicts on another pair", code: "verdicts-weak", change: func(q *request) { q.ev.Keys.Sign[0]++; q.show() }},
+		{name: "the piece in the other place", code: "pair-false", change: func(q *request) {
+			q.opening.Pair.Digests[0], q.opening.Pair.Digests[1] = q.opening.Pair.Digests[1], q.opening.Pair.Digests[0]
+			q.sign()
+			q.judge(other)
+		}},
+		{name: "a place that the VRF has not named", code: "pair-false", change: func(q *request) { q.opening.Proof[7]++ }},
+		{name: "a pair that the executor has not signed", code: "evidence-unsigned", change: func(q *request) { q.opening.Pair.Signature[0]++ }},
+		{name: "another pair than the chain has", code: "pair-other", change: func(q *request) {
+			q.onChain()
+			q.ev.Keys.Sign[0]++
+			q.show()
+			q.judge(task.OK)
+		}},
 		{name: "a quorum that lies about a debug enclave", code: "evidence-debug-enclave", change: func(q *request) {
 			q.quoteAs(func(p *attest.Platform) { p.Debug = true })
 			q.judge(task.OK)
@@ -169,7 +218,7 @@ func TestKeeperRefuses(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			q := newRequest(t)
 			row.change(q)
-			r, err := keeper(row.policy).Decide(q.c, q.evidence, q.reveals)
+			r, err := keeper(row.policy).Decide(q.c, q.opening, q.reveals)
 			if row.code == "" {
 				if err != nil || !bytes.Equal(r.Sealed, []byte("sealed")) || r.Evidence != q.ev.Digest() {
 					t.Fatalf("%+v, %v", r, err)
@@ -204,7 +253,7 @@ func TestKeeperReleasesToTheProgramOfDockerFunctions(t *testing.T) {
 		})
 		q.quoteAs(func(p *attest.Platform) { p.Measurement = docker })
 		q.judge(task.OK)
-		if _, err := keeper(task.Policy{MinTier: task.TierSimulated, Measurements: row.own}).check(q.c, q.evidence, q.reveals); task.CodeOf(err) != row.code {
+		if _, err := keeper(task.Policy{MinTier: task.TierSimulated, Measurements: row.own}).check(q.c, q.opening, q.reveals); task.CodeOf(err) != row.code {
 			t.Errorf("%s, an owner who accepts %v: %v, want %q", row.runtime, row.own, err, row.code)
 		}
 	}
@@ -217,7 +266,7 @@ func TestNoTaskNamesAProgramForBob(t *testing.T) {
 	q := newRequest(t, func(c *ledger.Case) { c.Task.Policy.Measurements = []task.Hash{{7}, hers} })
 	q.quoteAs(func(p *attest.Platform) { p.Measurement = hers })
 	q.judge(task.OK)
-	if _, err := keeper(task.Policy{MinTier: task.TierSimulated}).check(q.c, q.evidence, q.reveals); task.CodeOf(err) != "evidence-wrong-measurement" {
+	if _, err := keeper(task.Policy{MinTier: task.TierSimulated}).check(q.c, q.opening, q.reveals); task.CodeOf(err) != "evidence-wrong-measurement" {
 		t.Errorf("Bob's broker: %v", err)
 	}
 	if a := q.c.Appraise(task.PreRun, q.evidence); a.Reason != attest.WrongMeasurement {
@@ -225,7 +274,7 @@ func TestNoTaskNamesAProgramForBob(t *testing.T) {
 	}
 	q.quoteAs(func(*attest.Platform) {}) // and the chain's own is good for both
 	q.judge(task.OK)
-	if _, err := keeper(task.Policy{MinTier: task.TierSimulated}).check(q.c, q.evidence, q.reveals); err != nil {
+	if _, err := keeper(task.Policy{MinTier: task.TierSimulated}).check(q.c, q.opening, q.reveals); err != nil {
 		t.Error(err)
 	}
 }
@@ -233,36 +282,36 @@ func TestNoTaskNamesAProgramForBob(t *testing.T) {
 // One key, one enclave: the same answer for the same evidence, none for another.
 func TestKeeperRemembersByTheChain(t *testing.T) {
 	q := newRequest(t)
-	first, err := keeper(task.Policy{}).Decide(q.c, q.evidence, q.reveals)
+	first, err := keeper(task.Policy{}).Decide(q.c, q.opening, q.reveals)
 	if err != nil {
 		t.Fatal(err)
 	}
 	first.Sealed = []byte("as it was sealed the first time")
 	q.c.View.Releases = []task.Release{first}
-	again, err := keeper(task.Policy{}).Decide(q.c, q.evidence, q.reveals) // of another process
+	again, err := keeper(task.Policy{}).Decide(q.c, q.opening, q.reveals) // of another process
 	if err != nil || again.Hash() != first.Hash() {
 		t.Errorf("%v: sealed anew", err)
 	}
 	q.c.View.Releases[0].Evidence[0]++
-	if _, err := keeper(task.Policy{}).Decide(q.c, q.evidence, q.reveals); task.CodeOf(err) != "release-twice" {
+	if _, err := keeper(task.Policy{}).Decide(q.c, q.opening, q.reveals); task.CodeOf(err) != "release-twice" {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestKeeperReleasesOnce(t *testing.T) {
 	q, k := newRequest(t), keeper(task.Policy{})
-	first, err := k.Decide(q.c, q.evidence, q.reveals)
+	first, err := k.Decide(q.c, q.opening, q.reveals)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := k.Decide(q.c, q.evidence, q.reveals)
+	again, err := k.Decide(q.c, q.opening, q.reveals)
 	if err != nil || again.Hash() != first.Hash() {
 		t.Errorf("asked again: %v", err)
 	}
-	q.ev.Keys.VRF[0]++
+	q.ev.Keys.Sign[0]++
 	q.show()
 	q.judge(task.OK)
-	if _, err := k.Decide(q.c, q.evidence, q.reveals); task.CodeOf(err) != "release-twice" {
+	if _, err := k.Decide(q.c, q.opening, q.reveals); task.CodeOf(err) != "release-twice" {
 		t.Errorf("a second enclave: %v", err)
 	}
 }
@@ -289,13 +338,14 @@ func TestKeeperAccusesEachBadExecutor(t *testing.T) {
 	for view := range uint32(2) {
 		q.c.View.Number = view
 		q.c.View.Executor, _ = q.c.ExecutorOf(view)
+		q.c.View.Pre.Digests = [2]task.Hash{}
 		q.quoteAs(func(p *attest.Platform) { p.Debug = true })
 		q.judge(task.OK)
-		q.c.View.Pre.Evidence, q.c.View.Pre.Reveals = q.evidence, q.reveals
+		q.onChain()
 		for range 2 {
 			k.Record(t.Context(), q.c.ID(), func(*ledger.Case) bool { return true })
 		}
-		if n := len(chain.all); n != int(view)+1 || chain.all[view].Accuse == nil || chain.all[view].Accuse.Accused != q.c.View.Executor {
+		if n := len(chain.all); n != int(view)+1 || chain.all[view].Accuse == nil || !chain.all[view].Accuse.Look || chain.all[view].Accuse.Accused != q.c.View.Executor {
 			t.Fatalf("view %d: %d transactions: %+v", view, n, chain.all)
 		}
 	}
@@ -329,14 +379,13 @@ func TestAskingForNothingCostsLittle(t *testing.T) {
 		proofs int
 		code   string
 	}{
-		"a view that never comes":  {func(b *task.Ballot) { b.View = 1 << 31 }, 1, "release-early"},
-		"a round that never comes": {func(b *task.Ballot) { b.Round = task.PostRun }, 1, "release-early"},
-		"the next view":            {func(b *task.Ballot) { b.View++ }, 3, ""},
+		"a view that never comes": {func(b *task.Ballot) { b.View = 1 << 31 }, 1, "release-early"},
+		"the next view":           {func(b *task.Ballot) { b.View++ }, 3, ""},
 	} {
 		q, k := newRequest(t), keeper(task.Policy{})
 		chain := &ticking{c: q.c}
 		k.Chain = chain
-		b := q.c.Ballot(task.PreRun)
+		b := q.c.Ballot()
 		row.change(&b)
 		if _, err := k.awaitClosed(t.Context(), b); task.CodeOf(err) != row.code || err == nil || chain.proofs > row.proofs {
 			t.Errorf("%s: %d proofs, %v", name, chain.proofs, err)
@@ -345,7 +394,7 @@ func TestAskingForNothingCostsLittle(t *testing.T) {
 	q, k := newRequest(t), keeper(task.Policy{})
 	k.Chain = &ticking{c: q.c}
 	k.waiting.Store(maxWaiting)
-	b := q.c.Ballot(task.PreRun)
+	b := q.c.Ballot()
 	b.View++
 	if _, err := k.awaitClosed(t.Context(), b); task.CodeOf(err) != "owner-busy" || k.waiting.Load() != maxWaiting {
 		t.Errorf("one more than may wait: %v", err)

@@ -65,13 +65,14 @@ func (k *Keeper) Answer(ctx context.Context, _ task.Key, raw []byte) ([]byte, er
 	if err != nil {
 		return task.Encode(task.KeyReply{Refused: err.Error()}), nil
 	}
-	c, err := k.awaitClosed(ctx, q.Ballot)
+	asked := q.Opening.Pair.Ballot
+	c, err := k.awaitClosed(ctx, asked)
 	var r task.Release
 	if err == nil {
-		r, err = k.Decide(c, q.Evidence, q.Reveals)
+		r, err = k.Decide(c, q.Opening, q.Reveals)
 	}
 	if err != nil {
-		k.Log.Warn("key refused", "owner", k.Role.String(), "task", q.Ballot.Task.Short(), "view", q.Ballot.View, "reason", err)
+		k.Log.Warn("key refused", "owner", k.Role.String(), "task", asked.Task.Short(), "view", asked.View, "reason", err)
 		return task.Encode(task.KeyReply{Refused: err.Error()}), nil
 	}
 	return task.Encode(task.KeyReply{Release: &r}), nil
@@ -93,13 +94,13 @@ func (k *Keeper) awaitClosed(ctx context.Context, b task.Ballot) (*ledger.Case, 
 		if c, err = k.Chain.VerifiedCase(ctx, b.Task); err != nil {
 			return false, err
 		}
-		if c.Attempt != b.Attempt || c.View.Number > b.View || c.View.Number == b.View && c.View.Canary != nil && b.Round == task.PreRun || c.Phase == ledger.Closed {
+		if c.Attempt != b.Attempt || c.View.Number > b.View || c.Phase == ledger.Closed {
 			return false, task.Refuse("release-stale", "attempt %d, view %d is asked for; the chain is at %d, %d (%s)", b.Attempt, b.View, c.Attempt, c.View.Number, c.Phase)
 		}
-		if b.View > c.View.Number+1 || b.Round != task.PreRun && b.Round != task.Recheck {
-			return false, task.Refuse("release-early", "the %s round of view %d is asked for; the chain is at view %d", b.Round, b.View, c.View.Number)
+		if b.View > c.View.Number+1 {
+			return false, task.Refuse("release-early", "view %d is asked for; the chain is at view %d", b.View, c.View.Number)
 		}
-		return c.Phase >= ledger.Attesting && c.View.Number == b.View && c.PreRound() == b.Round && c.View.Pre.ClosedAt != 0, nil
+		return c.Phase >= ledger.Attesting && c.View.Number == b.View && c.View.Pre.ClosedAt != 0, nil
 	}
 	done, err := look()
 	if done || err != nil {
@@ -128,21 +129,21 @@ func (k *Keeper) awaitClosed(ctx context.Context, b task.Ballot) (*ledger.Case, 
 // Decide checks everything and releases the key, once for each view of each
 // attempt: asked again for the same enclave it gives the same answer, for
 // another one a refusal.
-func (k *Keeper) Decide(c *ledger.Case, evidence []byte, reveals []task.Reveal) (task.Release, error) {
+func (k *Keeper) Decide(c *ledger.Case, o task.Opening, reveals []task.Reveal) (task.Release, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.released == nil {
 		k.released, k.judged = map[task.Ballot]task.Release{}, map[task.Ballot]attest.Evidence{}
 	}
-	b := c.Ballot(c.PreRound())
-	digest := task.H(task.TagEvidence, evidence)
+	b := c.Ballot()
+	digest := task.H(task.TagEvidence, o.Evidence)
 	if r, ok := k.released[b]; ok {
 		if r.Evidence != digest {
 			return r, task.Refuse("release-twice", "the key for this view was released to another enclave already")
 		}
 		return r, nil
 	}
-	ev, err := k.check(c, evidence, reveals)
+	ev, err := k.check(c, o, reveals)
 	if err != nil {
 		return task.Release{}, err
 	}
@@ -167,7 +168,7 @@ func (k *Keeper) Decide(c *ledger.Case, evidence []byte, reveals []task.Reveal) 
 }
 
 // check is spec §8.1, in its order.
-func (k *Keeper) check(c *ledger.Case, evidence []byte, reveals []task.Reveal) (attest.Evidence, error) {
+func (k *Keeper) check(c *ledger.Case, o task.Opening, reveals []task.Reveal) (attest.Evidence, error) {
 	if err := CheckCommittee(c); err != nil {
 		return attest.Evidence{}, err
 	}
@@ -176,17 +177,22 @@ func (k *Keeper) check(c *ledger.Case, evidence []byte, reveals []task.Reveal) (
 			return attest.Evidence{}, err
 		}
 	}
+	place, err := c.CheckOpening(o)
+	if err != nil {
+		return attest.Evidence{}, err
+	}
 	judged := *c
-	judged.View.Pre.Evidence = evidence
-	ok, _ := judged.Tally(c.PreRound(), dedupe(reveals))
+	round := &judged.View.Pre
+	round.Digests, round.Place, round.OpenedAt = o.Pair.Digests, place, round.ClosedAt
+	ok, _ := judged.Tally(dedupe(reveals))
 	if need := sortition.Quorum(c.JudgeSeats()); ok < need {
 		return attest.Evidence{}, task.Refuse("verdicts-weak", "verifiers with %d of %d seats found the enclave good, a quorum is %d", ok, c.JudgeSeats(), need)
 	}
-	ev, err := attest.ParseEvidence(evidence)
+	ev, err := attest.ParseEvidence(o.Evidence)
 	if err != nil {
 		return ev, task.Refuse("evidence-malformed", "%v", err)
 	}
-	want := c.Expected(c.PreRound(), c.View.Number, c.Member(c.View.Executor).Node)
+	want := c.Expected(task.PreRun, c.View.Number, c.Member(c.View.Executor).Node)
 	for _, m := range c.Members {
 		want.Nonces = append(want.Nonces, attest.Nonce(m.Beta, m.Claim.Node))
 	}
@@ -261,9 +267,9 @@ func (k *Keeper) Record(ctx context.Context, id task.TaskID, mine func(*ledger.C
 	if c.Phase != ledger.Releasing || !mine(c) {
 		return true
 	}
-	r, err := k.Decide(c, c.View.Pre.Evidence, c.View.Pre.Reveals)
+	r, err := k.Decide(c, c.Opening(), c.View.Pre.Reveals)
 	if err != nil {
-		if k.complain(c.Ballot(c.PreRound()), err) {
+		if k.complain(c.Ballot(), err) {
 			k.Log.Warn("key refused", "owner", k.Role.String(), "task", id.Short(), "reason", err)
 			k.accuse(ctx, c)
 		}
@@ -283,12 +289,10 @@ func (k *Keeper) Record(ctx context.Context, id task.TaskID, mine func(*ledger.C
 // accuse brings evidence that verifiers let pass, and that the chain's own rules
 // refuse, to the chain: or this owner would look like the silent one, and pay.
 func (k *Keeper) accuse(ctx context.Context, c *ledger.Case) {
-	r := c.PreRound()
-	if a := c.Appraise(r, c.View.Pre.Evidence); a.Verdict == task.OK || c.View.Pre.Faulty {
+	if a := c.Appraise(task.PreRun, c.Genuine()); a.Verdict == task.OK || c.View.Pre.Faulty {
 		return
 	}
-	shown := c.Shown(r)
-	_, err := k.Chain.Submit(ctx, k.Account, task.Body{Accuse: &task.Accusation{Ballot: shown.Ballot, Accused: c.View.Executor, Shown: &shown}})
+	_, err := k.Chain.Submit(ctx, k.Account, task.Body{Accuse: &task.Accusation{Ballot: c.Ballot(), Accused: c.View.Executor, Look: true}})
 	if err != nil && ctx.Err() == nil && task.CodeOf(err) != "nothing-new" {
 		k.Log.Warn("executor not accused", "owner", k.Role.String(), "task", c.ID().Short(), "err", err)
 	}

@@ -96,7 +96,7 @@ func TestTakenUpAgain(t *testing.T) {
 		q.ev = q.platform().Quote(want.Context, q.ev.Keys, q.ev.Nonces, q.ev.State)
 		q.show()
 		q.judge(task.OK)
-		q.c.View.Pre.Evidence, q.c.View.Pre.Reveals = q.evidence, q.reveals
+		q.onChain()
 		var peer ed25519.PrivateKey
 		for _, name := range "abcdef" {
 			if k := keyOf(string(name) + " peer"); task.PublicKey(k) == x.Node.Peer {

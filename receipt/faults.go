@@ -12,8 +12,7 @@ type Fault struct {
 	Executor task.NodeID `json:"executor"`
 	View     uint32      `json:"view"`
 	Round    task.Round  `json:"round"`
-	Canary   bool        `json:"canary"` // faulty on purpose
-	Reason   string      `json:"reason"` // code of spec §7.4
+	Reason   string      `json:"reason"` // code of spec §7.4, or what is wrong with the pair
 	Detail   string      `json:"detail"`
 }
 
@@ -21,27 +20,43 @@ type Fault struct {
 // the case keeps too little for that. The case is a true one: of a node that was
 // asked with a proof, or of a receipt that holds.
 func Faults(c *ledger.Case) (all []Fault) {
-	add := func(c *ledger.Case, r task.Round, canary bool) {
-		round := c.Round(r)
-		if !round.Faulty || c.Member(c.View.Executor) == nil {
+	add := func(c *ledger.Case) {
+		if !c.View.Pre.Faulty || c.Member(c.View.Executor) == nil {
 			return
 		}
-		if a := c.Appraise(r, accused(round)); a.Verdict == task.Fault {
-			all = append(all, Fault{c.View.Executor, c.View.Number, r, canary, a.Reason, a.Detail})
+		f := Fault{Executor: c.View.Executor, View: c.View.Number, Round: task.PreRun}
+		switch cause := wrong(c); cause {
+		case ledger.TwoGood:
+			f.Reason, f.Detail = string(cause), "its decoy is good as well, so nobody could have told by looking"
+		case ledger.TwoPairs:
+			f.Reason, f.Detail = string(cause), "it has signed two pairs for one ballot"
+		default:
+			a := c.Appraise(task.PreRun, c.Genuine())
+			if c.View.Pre.OpenedAt == 0 { // neither piece is good
+				a = c.Appraise(task.PreRun, c.View.Pre.Evidence[0])
+			}
+			f.Reason, f.Detail = a.Reason, a.Detail
 		}
+		all = append(all, f)
 	}
 	for _, p := range passed(c) {
-		was := asItWas(c, p)
-		add(was, was.PreRound(), false)
+		add(asItWas(c, p))
 	}
-	if c.View.Canary != nil {
-		add(c, task.PreRun, true)
+	if gone(c) {
+		return all
 	}
-	if !gone(c) {
-		add(c, c.PreRound(), c.View.Opening != nil)
-		add(c, task.PostRun, false)
+	add(c)
+	if len(c.View.Exit) > 0 && c.Member(c.View.Executor) != nil {
+		if a := c.Appraise(task.PostRun, c.View.Exit); a.Verdict == task.Fault {
+			all = append(all, Fault{c.View.Executor, c.View.Number, task.PostRun, a.Reason, a.Detail})
+		}
 	}
 	return all
+}
+
+// wrong is what is wrong with the pair, as appraised here.
+func wrong(c *ledger.Case) ledger.Cause {
+	return c.Wrong(func(evidence []byte) task.Verdict { return c.Appraise(task.PreRun, evidence).Verdict })
 }
 
 // inWords is why evidence is faulty, as appraised here.

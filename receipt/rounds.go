@@ -10,88 +10,45 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-func (e *exam) preVerdicts() finding  { return e.verdicts(e.c.PreRound()) }
-func (e *exam) exitVerdicts() finding { return e.verdicts(task.PostRun) }
-
-// canary: the first evidence was faulty because the enclave's VRF said so, and
-// who said what to it (spec §7.6).
-func (e *exam) canary() finding {
-	c, past := e.c, e.c.View.Canary
-	if c.View.Opening != nil {
-		return fails("a canary was revealed and never settled")
-	}
-	if past == nil {
-		return idle("the first evidence was in earnest")
-	}
-	if err := spoken(c, task.PreRun); err != nil {
+// verdicts: each was signed unread, opens what was signed, and a quorum named the
+// genuine place before the enclave got a key (spec §7.5).
+func (e *exam) verdicts() finding {
+	c, round := e.c, &e.c.View.Pre
+	if err := spoken(c); err != nil {
 		return fails("%v", err)
 	}
-	shown, _, err := appraised(c, task.PreRun)
-	if err != nil {
-		return fails("%v", err)
-	}
-	if !past.Round.Faulty || past.Round.ClosedAt == 0 {
-		return fails("a canary is faulty, and revealed when the commitments are closed")
-	}
-	if err := c.CheckCanary(task.Canary{Shown: c.Shown(task.PreRun), Proof: past.Proof, Genuine: c.Shown(task.Recheck)}); err != nil {
-		return fails("%v", err)
-	}
-	if !bonusShared(c) {
-		return fails("the bonus is not what those who saw it share, of at most %s", c.Params.Bonus)
-	}
-	paid, _ := total(past.Bonus)
-	ok, bad := c.Tally(task.PreRun, past.Round.Reveals)
-	return holds("the enclave's own VRF asked for faulty evidence, and it was: %s. FAULT said %d seats, who shared %s; OK, unread, %d", inWords(shown), bad, paid, ok)
-}
-
-// verdicts: each was signed unread, opens what was signed, and a quorum found
-// the enclave good before it got a key (spec §7.5).
-func (e *exam) verdicts(r task.Round) finding {
-	c, round := e.c, e.c.Round(r)
-	if err := spoken(c, r); err != nil {
-		return fails("%v", err)
-	}
-	ok, bad := c.Tally(r, round.Reveals)
+	ok, other := c.Tally(round.Reveals)
 	need, committed := sortition.Quorum(c.JudgeSeats()), len(round.Commitments)
 	switch {
-	case r == task.PostRun && c.View.Result == nil:
-		return idle("nothing had run")
-	case r != task.PostRun && c.View.Result != nil && ok < need:
+	case round.DecidedAt != 0 && ok < need:
 		return fails("%d of %d seats found the enclave good; a quorum is %d", ok, c.JudgeSeats(), need)
-	case r == task.PostRun && ok < need && len(round.Evidence) > 0 && !round.Faulty:
-		e.caveat("Too few verifiers judged how the enclave ended; the chain looked itself.")
+	case round.DecidedAt == 0 && (c.View.Result != nil || len(c.View.Releases) > 0):
+		return fails("there is a result, or a key, and no block in which the enclave was found good")
 	}
 	if len(round.Reveals) == 0 {
 		return idle("%d verifiers committed, none revealed", committed)
 	}
-	return holds("%d verifiers committed under their signatures, %d revealed just that: OK %d, FAULT %d of %d seats; a quorum is %d",
-		committed, len(round.Reveals), ok, bad, c.JudgeSeats(), need)
+	return holds("%d verifiers committed under their signatures, %d revealed just that: %d seats for the genuine evidence, %d against, of %d; a quorum is %d",
+		committed, len(round.Reveals), ok, other, c.JudgeSeats(), need)
 }
 
-// believed says whether a quorum found the enclave good: from then on it was
-// the owners' turn.
-func believed(c *ledger.Case) bool {
-	ok, _ := c.Tally(c.PreRound(), c.View.Pre.Reveals)
-	return len(c.View.Pre.Evidence) > 0 && ok >= sortition.Quorum(c.JudgeSeats())
-}
-
-// spoken checks who committed in a round, that they did, and that each reveal
+// spoken checks who committed in the round, that they did, and that each reveal
 // opens a commitment. Who revealed has then committed, so it is a judge.
-func spoken(c *ledger.Case, r task.Round) error {
+func spoken(c *ledger.Case) error {
 	seen := map[task.NodeID]bool{}
-	for _, k := range c.Round(r).Commitments {
+	for _, k := range c.View.Pre.Commitments {
 		switch {
 		case !c.Judges(k.Node) || seen[k.Node]:
 			return fmt.Errorf("node %s committed twice, or has no say here", k.Node.Short())
-		case k.Ballot != c.Ballot(r) || !k.Signature.Verify(c.Member(k.Node).Node.Peer, k.Hash()):
+		case k.Ballot != c.Ballot() || !k.Signature.Verify(c.Member(k.Node).Node.Peer, k.Hash()):
 			return fmt.Errorf("the commitment of %s is not signed by it, or is for another view", k.Node.Short())
 		}
 		seen[k.Node] = true
 	}
 	clear(seen)
-	for _, v := range c.Round(r).Reveals {
-		if seen[v.Node] || v.Ballot.Round != r {
-			return fmt.Errorf("node %s revealed twice, or for another round", v.Node.Short())
+	for _, v := range c.View.Pre.Reveals {
+		if seen[v.Node] {
+			return fmt.Errorf("node %s revealed twice", v.Node.Short())
 		}
 		if err := c.CheckReveal(v); err != nil {
 			return err
@@ -101,127 +58,113 @@ func spoken(c *ledger.Case, r task.Round) error {
 	return nil
 }
 
-// appraised checks that the executor has signed a round's evidence, and that
-// the chain saw in it what there is to see: that it is faulty, and not why, which
-// the chain does not say (spec §7.4.3). One FAULT is enough to make it look. blamed
-// is the appraisal of what is faulty, if that is other evidence than the round's.
-func appraised(c *ledger.Case, r task.Round) (own, blamed attest.Appraisal, err error) {
-	round := c.Round(r)
-	if len(round.Evidence) > 0 {
-		if err := c.CheckShowing(c.Shown(r)); err != nil {
-			return own, own, err
-		}
-		own = c.Appraise(r, round.Evidence)
-	} else if round.Signature != (task.Signature{}) {
-		return own, own, fmt.Errorf("a signature stands over evidence that is missing")
-	}
-	doubted := len(finders(c, r)) > 0
-	blamed = own
-	if round.Other != nil {
-		if err := c.CheckShowing(*round.Other); err != nil {
-			return own, own, err
-		}
-		blamed = c.Appraise(r, round.Other.Evidence)
-	}
+// paired checks that the executor has signed its pair, that its own VRF has put the
+// genuine piece where the chain has found it, and that the chain saw in the pair
+// what there is to see: that it is faulty, and not why, which the chain does not
+// say (spec §7.4.3). One doubt is enough to make it look.
+func paired(c *ledger.Case) error {
+	round := &c.View.Pre
+	known := round.Digests != [2]task.Hash{}
+	executor := c.Member(c.View.Executor)
 	switch {
-	case round.Faulty && blamed.Verdict != task.Fault:
-		return own, own, fmt.Errorf("the chain says it is faulty; appraised again: %s", blamed.Verdict)
-	case round.Other != nil && !round.Faulty:
-		return own, own, fmt.Errorf("its executor is said to have signed other evidence, yet no fault was found")
-	case !round.Faulty && own.Verdict == task.Fault && (doubted || r == task.PostRun && c.Settlement.Outcome != ledger.ForgedResult && c.Settlement.Outcome != ledger.BadEnclave):
-		return own, own, fmt.Errorf("appraised again: FAULT, %s; and the chain did nothing", own.Detail)
+	case !known && (round.Signature != task.Signature{} || round.OpenedAt != 0 || round.Other != nil || len(round.Evidence[0])+len(round.Evidence[1]) > 0):
+		return fmt.Errorf("evidence or a signature stands there of a pair that is missing")
+	case known && (executor == nil || !c.Pair().Signature.Verify(executor.Node.Peer, c.Pair().Hash())):
+		return fmt.Errorf("the executor has not signed this pair of evidence")
+	case round.OpenedAt == 0 && (round.Place != 0 || round.Proof != [81]byte{}):
+		return fmt.Errorf("a place is named, and nobody has opened the pair")
+	}
+	for i, evidence := range round.Evidence {
+		if len(evidence) > 0 && (round.Digests[i] != task.H(task.TagEvidence, evidence) || len(evidence) > task.MaxEvidence) {
+			return fmt.Errorf("the evidence in place %d is not what the executor has signed", i)
+		}
+	}
+	if round.OpenedAt != 0 {
+		if place, err := c.CheckOpening(c.Opening()); err != nil || place != round.Place {
+			return fmt.Errorf("the genuine evidence is not where the executor's VRF puts it: %v", err)
+		}
+	}
+	if o := round.Other; o != nil && (o.Ballot != c.Ballot() || o.Digests == round.Digests || !o.Signature.Verify(executor.Node.Peer, o.Hash())) {
+		return fmt.Errorf("the executor has not signed the other pair that it is said to have shown")
+	}
+	cause := wrong(c)
+	switch {
+	case round.Faulty && cause == "":
+		return fmt.Errorf("the chain says that the pair is faulty; appraised again, it is not")
+	case !round.Faulty && round.Other != nil:
+		return fmt.Errorf("its executor has signed two pairs, and the chain did nothing")
+	case !round.Faulty && cause != "" && doubted(c):
+		return fmt.Errorf("appraised again: %s; and the chain did nothing", cause)
 	case !round.Faulty && round.Accuser != task.Address{}:
-		return own, own, fmt.Errorf("%s is said to have accused it, yet no fault was found", round.Accuser.Short())
+		return fmt.Errorf("%s is said to have accused it, yet no fault was found", round.Accuser.Short())
 	}
-	return own, blamed, nil
+	return nil
 }
 
-// preEvidence: the enclave was what it said it was (spec §7.4).
-func (e *exam) preEvidence() finding {
-	c := e.c
-	a, f := e.evidence(c.PreRound(), !gone(c) && believed(c))
-	e.report.Tier = a.Tier
-	return f
-}
+// doubted says whether a verifier named the other place, or said FAULT.
+func doubted(c *ledger.Case) bool { return len(against(c)) > 0 }
 
-// exitEvidence: the enclave that ran left nothing behind (spec §9.5).
-func (e *exam) exitEvidence() finding {
-	v := &e.c.View
-	if v.Result == nil {
-		return idle("nothing had run")
+// evidence: the enclave was what it said it was (spec §7.4, §7.6). A false word of
+// a minority changed nothing: it is named, and the row holds. What is relied on
+// must be good.
+func (e *exam) evidence() finding {
+	c, round := e.c, &e.c.View.Pre
+	if err := paired(c); err != nil {
+		return fails("%v", err)
 	}
-	_, f := e.evidence(task.PostRun, !v.Pre.Faulty && e.c.Settlement.Outcome != ledger.ForgedResult)
-	return f
-}
-
-// evidence appraises a round's evidence and holds every verdict against that.
-// A false verdict of a minority changed nothing: it is named, and the row
-// holds. What is relied on must be good.
-func (e *exam) evidence(r task.Round, relied bool) (attest.Appraisal, finding) {
-	c, round := e.c, e.c.Round(r)
-	own, blamed, err := appraised(c, r)
-	switch {
-	case err != nil:
-		return own, fails("%v", err)
-	case len(round.Evidence) == 0:
-		return own, idle("no evidence is on the chain")
+	if round.OpenedAt == 0 {
+		if round.Faulty {
+			return holds("its executor never said which piece is genuine; the chain found it faulty (%s), and acted on it", wrong(c))
+		}
+		return idle("no genuine evidence is on the chain")
 	}
-	truthful, wrong := compare(c, r)
+	own := c.Appraise(task.PreRun, c.Genuine())
+	e.report.Tier = own.Tier
+	truthful, lies := compare(c, own.Verdict)
 	what := "appraised again: FAULT, " + own.Detail
-	if ev, err := attest.ParseEvidence(round.Evidence); err == nil {
-		e.protection(r, ev.Kind, own)
+	if ev, err := attest.ParseEvidence(c.Genuine()); err == nil {
+		e.protection(ev.Kind, own)
 		if own.Verdict == task.OK {
 			what = fmt.Sprintf("appraised again: good, %s evidence of chip %s, measurement %s", own.Tier, own.Claims.Chip.Short(), own.Claims.Measurement.Short())
 		}
 	}
-	need := sortition.Quorum(c.JudgeSeats())
+	relied, need := !gone(c) && round.DecidedAt != 0, sortition.Quorum(c.JudgeSeats())
 	switch {
-	case round.Other != nil:
-		return own, holds("%s. But for the same round its executor has signed other evidence, which is faulty: %s; the chain acted on it", what, inWords(blamed))
 	case round.Faulty:
-		return own, holds("%s; the chain said so, and acted on it", what)
+		return holds("%s; the chain found fault with the pair (%s), and acted on it", what, wrong(c))
 	case own.Verdict == task.Fault && relied:
-		return own, fails("%s; and it had no consequence. False verdicts: %s", what, strings.Join(wrong, ", "))
-	case own.Verdict == task.OK && relied && r != task.PostRun && truthful < need:
-		return own, fails("%s; but only %d seats said OK truthfully, a quorum is %d; false: %s", what, truthful, need, strings.Join(wrong, ", "))
+		return fails("%s; and it had no consequence. False verdicts: %s", what, strings.Join(lies, ", "))
+	case relied && truthful < need:
+		return fails("%s; but only %d seats named it, a quorum is %d; false: %s", what, truthful, need, strings.Join(lies, ", "))
 	}
-	if len(wrong) > 0 {
-		e.caveat("False verdicts in the %s round, which changed nothing: %s.", r, strings.Join(wrong, ", "))
+	if len(lies) > 0 {
+		e.caveat("False verdicts, which changed nothing: %s.", strings.Join(lies, ", "))
 	}
-	switch {
-	case own.Verdict == task.Fault:
-		return own, holds("%s; nothing rests on it", what)
-	case r == task.PostRun:
-		return own, holds("%s, by the enclave that ran, its writable space empty, answering a nonce that came after the result", what)
+	if own.Verdict == task.Fault {
+		return holds("%s; nothing rests on it", what)
 	}
-	return own, holds("%s, answering the nonces of the %d seats that said OK", what, truthful)
+	return holds("%s, in place %d by the VRF of its node, answering the nonces of the committee", what, round.Place)
 }
 
-// compare repeats each verifier's appraisal, with its own nonce (spec §7.3),
-// and names whose verdict was false. Of who judged other evidence than the
-// chain holds, nothing is said here.
-func compare(c *ledger.Case, r task.Round) (truthful uint32, wrong []string) {
-	evidence := c.Round(r).Evidence
-	digest := task.H(task.TagEvidence, evidence)
-	for _, v := range c.Round(r).Reveals {
-		if !c.Judges(v.Node) || v.Evidence != digest {
-			continue
-		}
-		a := c.Appraise(r, evidence)
-		switch {
-		case a.Verdict != v.Verdict:
-			wrong = append(wrong, fmt.Sprintf("%s said %s, the evidence says %s %s", v.Node.Short(), v.Verdict, a.Verdict, a.Reason))
-		case v.Verdict == task.OK:
+// compare holds each verdict against an appraisal of the genuine piece, and names
+// whose was false. Of who judged another pair, nothing is said here.
+func compare(c *ledger.Case, truth task.Verdict) (truthful uint32, lies []string) {
+	says := c.Words()
+	for _, v := range c.View.Pre.Reveals {
+		switch word := says(v); {
+		case word == ledger.Elsewhere:
+		case (word == ledger.ForGenuine) == (truth == task.OK):
 			truthful += c.Member(v.Node).Seats
+		default:
+			lies = append(lies, fmt.Sprintf("%s said %s (place %d)", v.Node.Short(), v.Verdict, v.Place))
 		}
 	}
-	return truthful, wrong
+	return truthful, lies
 }
 
 // protection says what evidence of this kind does not protect (spec §7.1).
-func (e *exam) protection(r task.Round, kind attest.Kind, own attest.Appraisal) {
+func (e *exam) protection(kind attest.Kind, own attest.Appraisal) {
 	switch {
-	case r == task.PostRun:
 	case kind == attest.TPM && own.Tier == task.TierSimulated:
 		e.caveat("THE TPM WAS SOFTWARE, as its certificate says: nothing was protected. Whoever owned the machine could read everything: the code, the data and the result; and could have made up any result.")
 	case kind == attest.Simulated:
@@ -229,4 +172,28 @@ func (e *exam) protection(r task.Round, kind attest.Kind, own attest.Appraisal) 
 	case own.Tier == task.TierMeasured:
 		e.caveat("The TEE was measured, not confidential: it shows which code ran, but whoever owned the machine could read its memory.")
 	}
+}
+
+// exitEvidence: the enclave that ran left nothing behind (spec §9.5). That it shows
+// what the settlement says, [ending] checks.
+func (e *exam) exitEvidence() finding {
+	c, v := e.c, &e.c.View
+	switch {
+	case len(v.Exit) == 0 && v.ExitSignature != task.Signature{}:
+		return fails("a signature stands over an exit that is missing")
+	case len(v.Exit) > 0 && v.Result == nil:
+		return fails("there is an exit, and nothing had run")
+	case v.Result == nil:
+		return idle("nothing had run")
+	case len(v.Exit) == 0:
+		return idle("no exit is on the chain")
+	}
+	if err := c.CheckExit(task.Exit{Ballot: c.Ballot(), Evidence: v.Exit, Signature: v.ExitSignature}); err != nil {
+		return fails("%v", err)
+	}
+	a := c.Appraise(task.PostRun, v.Exit)
+	if a.Verdict == task.Fault {
+		return holds("appraised again: FAULT, %s", inWords(a))
+	}
+	return holds("appraised again: good, by the enclave that ran, its writable space empty, answering a nonce that came after the result")
 }

@@ -13,7 +13,6 @@ type debt struct {
 	node    task.NodeID
 	cause   ledger.Cause
 	view    uint32
-	round   task.Round
 	height  uint64
 	most    task.Amount // less only if no more was at stake
 	finders []finder
@@ -41,7 +40,7 @@ func (e *exam) slashes() finding {
 			return fails("%v", err)
 		}
 		lost += s.Amount
-		if unkept(c, s) {
+		if s.Attempt < c.Attempt { // of an earlier committee the case keeps too little
 			continue
 		}
 		var err error
@@ -77,7 +76,7 @@ func plausible(c *ledger.Case, i int) error {
 	}
 	given, fits := total(s.Rewards)
 	again := slices.ContainsFunc(c.Slashes[:i], func(o ledger.Slash) bool {
-		same := o.Attempt == s.Attempt && o.View == s.View && o.Round == s.Round
+		same := o.Attempt == s.Attempt && o.View == s.View
 		return o.Node == s.Node && o.Cause == s.Cause && (same || s.Cause == ledger.Equivocation)
 	})
 	switch {
@@ -95,118 +94,89 @@ func plausible(c *ledger.Case, i int) error {
 	return nil
 }
 
-// unkept says whether a slash is about what the case does not keep: an earlier
-// committee, or a canary of an executor who was passed over after it.
-func unkept(c *ledger.Case, s ledger.Slash) bool {
-	if s.Attempt < c.Attempt {
-		return true
-	}
-	i := slices.IndexFunc(passed(c), func(p ledger.Pass) bool { return p.View == s.View })
-	if i < 0 || s.View == c.View.Number || s.Round != task.PreRun {
-		return false
-	}
-	was := asItWas(c, passed(c)[i])
-	return was.View.Canary != nil && was.Judges(s.Node) && (s.Cause == ledger.FalseOK || s.Cause == ledger.NoReveal) &&
-		s.Amount <= task.Amount(was.Member(s.Node).Seats)*c.Params.Miss && s.Height <= passed(c)[i].Height
-}
-
 // debts are the slashes that follow from the last attempt.
 func debts(c *ledger.Case) (all []debt) {
 	v, end := &c.View, c.Settlement
 	for _, p := range passed(c) {
 		was := asItWas(c, p)
-		r := was.PreRound()
 		switch p.Why {
 		case ledger.WasFaulty:
-			all = append(all, debt{p.Executor, ledger.BadEvidence, p.View, r, p.Height, anyShare, finders(was, r)})
-		case ledger.WasAbsent:
-			all = append(all, debt{p.Executor, ledger.Absent, p.View, r, p.Height, c.Params.Absent, nil})
+			all = append(all, debt{p.Executor, wrong(was), p.View, p.Height, anyShare, finders(was)})
+		case ledger.WasAbsent, ledger.NotOpened:
+			all = append(all, debt{p.Executor, ledger.Absent, p.View, p.Height, c.Params.Absent, nil})
 		case ledger.BroughtNothing:
-			all = append(all, debt{p.Executor, ledger.Silence, p.View, 0, p.Height, c.Params.Silence, nil})
+			all = append(all, debt{p.Executor, ledger.Silence, p.View, p.Height, c.Params.Silence, nil})
 		}
-		all = append(all, words(was, r, p.Height)...)
-	}
-	if v.Canary != nil {
-		all = append(all, words(c, task.PreRun, v.Canary.Height)...)
+		all = append(all, words(was, p.Height)...)
 	}
 	if v.Executor.IsZero() || gone(c) {
 		return all
 	}
-	executor := func(cause ledger.Cause, r task.Round, most task.Amount, f []finder) {
-		all = append(all, debt{v.Executor, cause, v.Number, r, end.Height, most, f})
+	executor := func(cause ledger.Cause, most task.Amount, f []finder) {
+		all = append(all, debt{v.Executor, cause, v.Number, end.Height, most, f})
 	}
 	switch end.Outcome {
 	case ledger.BadEnclave:
-		executor(ledger.BadEvidence, c.PreRound(), anyShare, finders(c, c.PreRound()))
+		executor(wrong(c), anyShare, finders(c))
 	case ledger.DirtyExit:
-		executor(ledger.UncleanExit, task.PostRun, anyShare, finders(c, task.PostRun))
+		executor(ledger.UncleanExit, anyShare, nil)
 	case ledger.ExitSilent:
-		executor(ledger.Silence, task.PostRun, c.Params.Silence, nil)
+		executor(ledger.Silence, c.Params.Silence, nil)
 	}
-	all = append(all, words(c, c.PreRound(), end.Height)...)
-	return append(all, words(c, task.PostRun, end.Height)...)
+	return append(all, words(c, end.Height)...)
 }
 
 // words are the debts of those who said something false in a round, or
 // nothing after they had committed. at is when the round was over.
-func words(c *ledger.Case, r task.Round, at uint64) (all []debt) {
-	round, rules := c.Round(r), &c.Params
-	if round.ClosedAt == 0 || len(round.Evidence) == 0 {
+func words(c *ledger.Case, at uint64) (all []debt) {
+	round, rules, says := &c.View.Pre, &c.Params, c.Words()
+	if round.ClosedAt == 0 {
 		return nil
+	}
+	cause := ledger.Cause("")
+	if round.Faulty {
+		cause = wrong(c)
 	}
 	for _, k := range round.Commitments {
 		if !c.Judges(k.Node) {
 			continue // the round's own row fails
 		}
 		seats := task.Amount(c.Member(k.Node).Seats)
-		owes := func(cause ledger.Cause, each task.Amount, f []finder) {
-			all = append(all, debt{k.Node, cause, c.View.Number, r, at, seats * each, f})
+		owes := func(cause ledger.Cause, each task.Amount) {
+			all = append(all, debt{k.Node, cause, c.View.Number, at, seats * each, nil})
 		}
 		i := slices.IndexFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == k.Node })
-		switch {
-		case i < 0 && at < round.ClosedAt+rules.CommitBlocks: // it had time left
-		case i < 0 && r == task.PostRun && c.View.Pre.Faulty: // it was not heard any more
-		case i < 0 && round.Faulty && round.Other == nil:
-			owes(ledger.NoReveal, rules.Miss, witnesses(c, r))
-		case i < 0:
-			owes(ledger.NoReveal, rules.NoReveal, nil)
-		default:
-			said := round.Reveals[i]
-			switch cause := falsehood(c, r, said); {
-			case cause == ledger.FalseFault:
-				owes(cause, rules.FalseAlarm, nil)
-			case cause == ledger.FalseOK && (round.Faulty || doubts(round)):
-				owes(cause, rules.Miss, witnesses(c, r))
+		if i < 0 {
+			if at >= round.ClosedAt+rules.CommitBlocks { // else it had time left
+				owes(ledger.NoReveal, rules.NoReveal)
 			}
+			continue
+		}
+		said := round.Reveals[i]
+		switch word := says(said); {
+		case word == ledger.Elsewhere, cause == ledger.TwoGood, cause == ledger.TwoPairs, cause == "" && round.OpenedAt == 0:
+		case cause == ledger.BadEvidence && word == ledger.ForGenuine:
+			owes(ledger.FalseOK, falseOK(c))
+		case cause == ledger.BadEvidence || word == ledger.ForGenuine: // right
+		case said.Verdict == task.OK:
+			owes(ledger.WrongPick, rules.WrongPick)
+		default:
+			owes(ledger.FalseFault, rules.FalseAlarm)
 		}
 	}
 	return all
 }
 
-// doubts says whether anyone said FAULT: then the chain holds every word against
-// the evidence.
-func doubts(round *ledger.Round) bool {
-	return slices.ContainsFunc(round.Reveals, func(v task.Reveal) bool { return v.Verdict == task.Fault })
-}
-
-// falsehood is what is false about a verdict on the round's evidence. One on
-// other evidence is neither true nor false here.
-func falsehood(c *ledger.Case, r task.Round, v task.Reveal) ledger.Cause {
-	evidence := c.Round(r).Evidence
-	if v.Evidence != task.H(task.TagEvidence, evidence) {
-		return ""
+// falseOK is the price of a seat's OK for evidence that is faulty.
+func falseOK(c *ledger.Case) task.Amount {
+	if c.View.Pre.DecidedAt != 0 {
+		return c.Params.Miss
 	}
-	switch truth := c.Appraise(r, evidence); {
-	case truth.Verdict == v.Verdict:
-		return ""
-	case v.Verdict == task.OK:
-		return ledger.FalseOK
-	}
-	return ledger.FalseFault
+	return c.Params.WrongPick
 }
 
 func (d debt) matches(s ledger.Slash) bool {
-	return d.node == s.Node && d.cause == s.Cause && d.view == s.View && d.round == s.Round && d.height == s.Height
+	return d.node == s.Node && d.cause == s.Cause && d.view == s.View && d.height == s.Height
 }
 
 // paid says whether a slash is what the debt asks for.
@@ -225,78 +195,51 @@ func (d debt) paid(s ledger.Slash) error {
 func late(c *ledger.Case, s ledger.Slash) (shown bool, err error) {
 	last := s.View == c.View.Number && s.Height >= c.Settlement.Height
 	executor := last && s.Node == c.View.Executor
-	most, allowed := anyShare, false
+	most, allowed, among := anyShare, false, []finder(nil)
 	switch s.Cause {
 	case ledger.Equivocation:
-		allowed = s.Round == 0
+		allowed = true
 	case ledger.TwoResults:
-		allowed = executor && s.Round == 0 && c.View.Result != nil
-	case ledger.BadEvidence, ledger.UncleanExit:
-		round, exit := c.Round(s.Round), s.Cause == ledger.UncleanExit
-		allowed = executor && (exit && s.Round == task.PostRun || !exit && s.Round == c.PreRound()) && !round.Faulty
-		shown = allowed && len(round.Evidence) > 0 && c.Appraise(s.Round, round.Evidence).Verdict == task.Fault
-	case ledger.FalseOK, ledger.FalseFault:
-		if last && c.Judges(s.Node) && (s.Round == c.PreRound() || s.Round == task.PostRun) {
-			shown, allowed, most = lateWord(c, s)
+		allowed = executor && c.View.Result != nil
+	case ledger.BadEvidence, ledger.TwoGood, ledger.TwoPairs:
+		allowed, among = executor && !c.View.Pre.Faulty, against(c)
+		shown = allowed && wrong(c) == s.Cause
+	case ledger.FalseOK:
+		i := slices.IndexFunc(c.View.Pre.Reveals, func(v task.Reveal) bool { return v.Node == s.Node })
+		if allowed = last && !c.View.Pre.Faulty && i >= 0 && c.Words()(c.View.Pre.Reveals[i]) == ledger.ForGenuine; allowed {
+			most = task.Amount(c.Member(s.Node).Seats) * falseOK(c)
+			shown = wrong(c) == ledger.BadEvidence
 		}
-	}
-	var accuser finder // whoever it was
-	if len(s.Rewards) > 0 {
-		accuser = finder{account: s.Rewards[0].To, weight: 1}
 	}
 	if !allowed {
 		return false, fmt.Errorf("nothing in the receipt asks for it")
 	}
-	return shown, debt{most: most, finders: []finder{accuser}}.paid(s)
+	if s.Cause != ledger.FalseOK && len(s.Rewards) > 0 { // the accuser, whoever it was, comes last
+		among = append(among, finder{account: s.Rewards[len(s.Rewards)-1].To, weight: 1})
+	}
+	return shown, debt{most: most, finders: among}.paid(s)
 }
 
-// lateWord is about a verdict that an accusation says was false: of evidence
-// in the case, which shows it, or of other evidence, which only the chain saw.
-func lateWord(c *ledger.Case, s ledger.Slash) (shown, allowed bool, most task.Amount) {
-	round := c.Round(s.Round)
-	i := slices.IndexFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == s.Node })
-	if i < 0 {
-		return false, false, 0
-	}
-	said, each, word := round.Reveals[i], c.Params.Miss, task.OK
-	if s.Cause == ledger.FalseFault {
-		each, word = c.Params.FalseAlarm, task.Fault
-	}
-	cause := falsehood(c, s.Round, said)
-	shown = cause == s.Cause
-	elsewhere := said.Evidence != task.H(task.TagEvidence, round.Evidence)
-	return shown, shown || elsewhere && said.Verdict == word, task.Amount(c.Member(s.Node).Seats) * each
-}
-
-// finders are the verifiers whose FAULT about a round's evidence was right, if
-// it is faulty, and whoever accused it on the chain.
-func finders(c *ledger.Case, r task.Round) (all []finder) {
-	round := c.Round(r)
-	all = witnesses(c, r)
-	if round.Accuser != (task.Address{}) {
-		all = append(all, finder{account: round.Accuser, weight: 1})
+// finders are the verifiers who did not name the genuine place, and whoever accused
+// the executor on the chain.
+func finders(c *ledger.Case) (all []finder) {
+	all = against(c)
+	if accuser := c.View.Pre.Accuser; accuser != (task.Address{}) {
+		all = append(all, finder{account: accuser, weight: 1})
 	}
 	return all
 }
 
-// witnesses are the finders who had committed to their FAULT.
-func witnesses(c *ledger.Case, r task.Round) (all []finder) {
-	digest := task.H(task.TagEvidence, accused(c.Round(r)))
-	for _, v := range c.Round(r).Reveals {
-		if c.Judges(v.Node) && v.Verdict == task.Fault && v.Evidence == digest {
+// against are the verifiers who named the other place, or said FAULT.
+func against(c *ledger.Case) (all []finder) {
+	says := c.Words()
+	for _, v := range c.View.Pre.Reveals {
+		if says(v) == ledger.Against {
 			m := c.Member(v.Node)
 			all = append(all, finder{v.Node, m.Node.Operator, uint64(m.Seats)})
 		}
 	}
 	return all
-}
-
-// accused is the evidence that a round's fault is about.
-func accused(r *ledger.Round) []byte {
-	if r.Other != nil {
-		return r.Other.Evidence
-	}
-	return r.Evidence
 }
 
 // shared is money by weight. What does not divide is not paid.
@@ -311,20 +254,6 @@ func shared(money task.Amount, among []finder, why string) (paid []ledger.Paymen
 		}
 	}
 	return paid
-}
-
-// bonusShared says whether a canary's bonus is some sum within the rules, shared by
-// those who said FAULT. How much the pool held is not in the case.
-func bonusShared(c *ledger.Case) bool {
-	paid, among := c.View.Canary.Bonus, witnesses(c, task.PreRun)
-	got, fits := total(paid)
-	for lost := range task.Amount(len(among) + 1) { // less than a unit for each is left over
-		money, ok := got.Add(lost)
-		if fits && ok && money <= c.Params.Bonus && slices.Equal(paid, shared(money, among, ledger.WhyCanary)) {
-			return true
-		}
-	}
-	return false
 }
 
 func total(payments []ledger.Payment) (task.Amount, bool) {

@@ -49,12 +49,10 @@ var steps = []struct {
 	{"course", "task", (*exam).course},
 	{"committee", "course", (*exam).committee},
 	{"executor", "committee", (*exam).executor},
-	{"canary", "executor", (*exam).canary},
-	{"pre-run verdicts", "executor", (*exam).preVerdicts},
-	{"pre-run evidence", "executor", (*exam).preEvidence},
+	{"verdicts", "executor", (*exam).verdicts},
+	{"evidence", "executor", (*exam).evidence},
 	{"key releases", "executor", (*exam).releases},
 	{"result", "executor", (*exam).result},
-	{"exit verdicts", "executor", (*exam).exitVerdicts},
 	{"exit evidence", "executor", (*exam).exitEvidence},
 	{"escrow", "task", (*exam).escrow},
 	{"slashes", "executor", (*exam).slashes},
@@ -95,8 +93,8 @@ var vouched = []string{
 	"The rules' numbers and the reference values of good enclaves: they are the genesis's.",
 	"Which TEE each node registered, what it showed of its machine then, its address and architecture.",
 	"That an executor who was passed over was silent, and that a file did not come to who declined. That the one had its time, that the other signed it, and that evidence was faulty, was checked.",
-	"What each node had left to lose, and how much the pool held for a bonus: that nobody lost or got more than the rules say was checked.",
-	"Slashes in earlier attempts, in a canary of an executor who was passed over, and for two words that exclude each other: their proofs are not in the file.",
+	"What each node had left to lose: that nobody lost or got more than the rules say was checked.",
+	"Slashes in earlier attempts, and for two words that exclude each other: their proofs are not in the file.",
 	"Heights, as far as one does not follow from another, and the history's text.",
 	"What is in the sealed keys, which nobody can open any more.",
 }
@@ -167,21 +165,17 @@ func (e *exam) course() finding {
 		return fails("claims were waited for until block %d, the case ended in %d", c.LastClaims(), s.Height)
 	case !v.Executor.IsZero() && (v.StartedAt < began || v.StartedAt > latest):
 		return fails("view %d began in block %d and should have in %d to %d", v.Number, v.StartedAt, began, latest)
-	case v.Result == nil && !blank(ledger.View{ResultAt: v.ResultAt, ExitNonce: v.ExitNonce, Post: v.Post}):
+	case v.Result == nil && !blank(ledger.View{ResultAt: v.ResultAt, ExitNonce: v.ExitNonce, Exit: v.Exit, ExitSignature: v.ExitSignature}):
 		return fails("there is a review of an exit, but no result before it")
 	case v.Result != nil && (v.ResultAt == 0 || v.ExitNonce.IsZero() && s.Outcome != ledger.ForgedResult && s.Outcome != ledger.BadEnclave):
 		return fails("there is a result, but its block or the exit's nonce is missing")
-	}
-	past := v.Canary
-	if past == nil {
-		past = &ledger.PastCanary{}
 	}
 	told := []uint64{c.PostedAt}
 	for _, h := range c.History {
 		told = append(told, h.Height)
 	}
 	switch {
-	case !ascending(c.PostedAt, c.Began, c.SeededAt, v.StartedAt, past.Round.ClosedAt, past.Height, v.Pre.ClosedAt, v.ResultAt, v.Post.ClosedAt, s.Height):
+	case !ascending(c.PostedAt, c.Began, c.SeededAt, v.StartedAt, v.Pre.ClosedAt, v.Pre.OpenedAt, v.Pre.DecidedAt, v.ResultAt, s.Height):
 		return fails("the blocks of the phases do not ascend")
 	case !ascending(told...):
 		return fails("the history's blocks do not ascend")
@@ -397,14 +391,10 @@ func passed(c *ledger.Case) (all []ledger.Pass) {
 func gone(c *ledger.Case) bool { return len(turns(c)) > int(c.View.Number) }
 
 // asItWas is the case when an executor of the last committee was passed over.
-// What came before a second pre-run round, a canary, is not kept.
 func asItWas(c *ledger.Case, p ledger.Pass) *ledger.Case {
 	was := *c
 	was.View = ledger.View{Number: p.View, Executor: p.Executor, StartedAt: began(c, p.View), Pre: p.Pre}
 	was.Passed = slices.DeleteFunc(slices.Clone(c.Passed), func(o ledger.Pass) bool { return o.Attempt == p.Attempt && o.View >= p.View })
-	if len(p.Pre.Evidence) > 0 && was.CheckShowing(was.Shown(task.PreRun)) != nil {
-		was.View.Canary = &ledger.PastCanary{}
-	}
 	return &was
 }
 
@@ -413,22 +403,23 @@ func asItWas(c *ledger.Case, p ledger.Pass) *ledger.Case {
 // the chain knew of it then, are in the case.
 func passedRightly(c *ledger.Case, p ledger.Pass) error {
 	was := asItWas(c, p)
-	r := was.PreRound()
-	if err := spoken(was, r); err != nil {
+	if err := spoken(was); err != nil {
 		return err
 	}
-	if _, _, err := appraised(was, r); err != nil {
+	if err := paired(was); err != nil {
 		return err
 	}
-	nothing := len(p.Pre.Evidence) == 0
+	nothing := p.Pre.Digests == [2]task.Hash{}
 	switch {
 	case p.Pre.Faulty != (p.Why == ledger.WasFaulty):
 		return fmt.Errorf("faulty evidence is the only reason where it is one: it says %q", p.Why)
 	case p.Why == ledger.WasAbsent && (!nothing || p.Height < was.AttestBy()):
 		return fmt.Errorf("it had shown evidence, or its time for that was not over in block %d", p.Height)
+	case p.Why == ledger.NotOpened && (p.Pre.ClosedAt == 0 || p.Pre.OpenedAt != 0 || p.Height < max(was.AttestBy(), p.Pre.ClosedAt+c.Params.CommitBlocks)):
+		return fmt.Errorf("it had opened its pair, or its time for that was not over in block %d", p.Height)
 	case p.Why == ledger.FoundSilent && (!nothing || p.Pre.ClosedAt != 0 || p.Height < was.SkipFrom()):
 		return fmt.Errorf("its committee cannot pass it over, with its evidence there or before block %d", was.SkipFrom())
-	case p.Why == ledger.BroughtNothing && (!believed(was) || p.Height < was.View.StartedAt+c.Params.Blocks(c.Function.Manifest.LateMillis())+c.Params.RunGraceBlocks):
+	case p.Why == ledger.BroughtNothing && (p.Pre.DecidedAt == 0 || p.Height < was.View.StartedAt+c.Params.Blocks(c.Function.Manifest.LateMillis())+c.Params.RunGraceBlocks):
 		return fmt.Errorf("it was not found good, or its time to run was not over in block %d", p.Height)
 	case !slices.Contains(reasons, p.Why):
 		return fmt.Errorf("%q is no reason to pass anybody over", p.Why)
@@ -439,7 +430,7 @@ func passedRightly(c *ledger.Case, p ledger.Pass) error {
 }
 
 // reasons are those for which an executor may be passed over.
-var reasons = []string{ledger.WasFaulty, ledger.WasAbsent, ledger.FoundSilent, ledger.BroughtNothing, ledger.RanOutOfTime}
+var reasons = []string{ledger.WasFaulty, ledger.WasAbsent, ledger.NotOpened, ledger.FoundSilent, ledger.BroughtNothing, ledger.RanOutOfTime}
 
 // outOfTime: who is said to have run out of time has its enclave's word for it,
 // and paid nothing (spec §6.4.8).
@@ -449,7 +440,7 @@ func outOfTime(was *ledger.Case, p ledger.Pass) error {
 		return fmt.Errorf("that an enclave ran out of time is said by the chain alone, or by the enclave alone")
 	case !said:
 		return nil
-	case p.Result.Result.Outcome != task.OutOfTime || !believed(was):
+	case p.Result.Result.Outcome != task.OutOfTime || p.Pre.Faulty || p.Pre.DecidedAt == 0:
 		return fmt.Errorf("its enclave, which had to be found good, is said to have run out of time")
 	}
 	return was.CheckResult(*p.Result)
@@ -460,7 +451,7 @@ func outOfTime(was *ledger.Case, p ledger.Pass) error {
 // result, since an owner may hand its key to the executor directly.
 func (e *exam) releases() finding {
 	c, v := e.c, &e.c.View
-	digest := task.H(task.TagEvidence, v.Pre.Evidence)
+	digest := task.H(task.TagEvidence, c.Genuine())
 	var who []string
 	for i, r := range v.Releases {
 		twice := slices.ContainsFunc(v.Releases[:i], func(o task.Release) bool { return o.Role == r.Role })
@@ -504,7 +495,7 @@ func (e *exam) escrow() finding {
 	if !ok || !ok2 || !ok3 || !ok4 {
 		return fails("the task's amounts are over 2^64-1 base units")
 	}
-	if least, fits := c.Params.SeatFee.MulDiv(uint64(c.Task.Seats), 1); c.Params.CanaryPPM > 0 && (!fits || c.Task.Fee < least || alice-c.Task.Fee > c.Params.Cap(c.Task.Seats)) {
+	if least, fits := c.Params.SeatFee.MulDiv(uint64(c.Task.Seats), 1); !fits || c.Task.Fee < least || alice-c.Task.Fee > c.Params.Cap(c.Task.Seats) {
 		return fails("%d seats must get at least %s, and cannot answer for gas and royalty of %s", c.Task.Seats, least, alice-c.Task.Fee)
 	}
 	if err := c.CheckRoom(); err != nil {
@@ -587,17 +578,17 @@ func ending(c *ledger.Case) (ledger.Outcome, error) {
 		return abandoned(c)
 	case v.Result == nil && v.Pre.Faulty:
 		return "", fmt.Errorf("the evidence was found faulty, yet its executor was not passed over")
-	case v.Result == nil && !believed(c):
+	case v.Result == nil && v.Pre.DecidedAt == 0:
 		// Silent or doubting without proof: as good as no committee.
-		if len(v.Pre.Evidence) == 0 || c.Appraise(c.PreRound(), v.Pre.Evidence).Verdict != task.OK {
+		if v.Pre.OpenedAt == 0 || c.Appraise(task.PreRun, c.Genuine()).Verdict != task.OK {
 			return "", fmt.Errorf("the executor showed nothing that is good, yet it was not passed over")
 		}
 		if !lastAttempt {
 			return "", fmt.Errorf("the committee decided nothing after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
 		}
 		return ledger.NoCommittee, nil
-	case v.Result == nil && end.Height-v.Pre.ClosedAt < c.Params.ReleaseBlocks:
-		return "", fmt.Errorf("owners have %d blocks for their keys, the verdict came not before block %d", c.Params.ReleaseBlocks, v.Pre.ClosedAt)
+	case v.Result == nil && end.Height-v.Pre.DecidedAt < c.Params.ReleaseBlocks:
+		return "", fmt.Errorf("owners have %d blocks for their keys, the verdict came in block %d", c.Params.ReleaseBlocks, v.Pre.DecidedAt)
 	case v.Result == nil && !c.Released(task.Alice):
 		return ledger.AliceSilent, nil
 	case v.Result == nil && !c.Released(task.Bob):
@@ -608,10 +599,10 @@ func ending(c *ledger.Case) (ledger.Outcome, error) {
 		return ledger.ForgedResult, nil // in the same block it may also have come just after another end
 	case v.Pre.Faulty:
 		return ledger.BadEnclave, nil
-	case v.Post.Faulty:
-		return ledger.DirtyExit, nil
-	case len(v.Post.Evidence) == 0:
+	case len(v.Exit) == 0:
 		return ledger.ExitSilent, nil
+	case c.Appraise(task.PostRun, v.Exit).Verdict == task.Fault:
+		return ledger.DirtyExit, nil
 	}
 	return runs[v.Result.Result.Outcome], nil
 }

@@ -58,14 +58,6 @@ func (w *world) found() {
 	p.DeclineBlocks, p.SkipBlocks, p.FetchFloor = 20, 20, 1<<30
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement, rare}}
 	p.MaxOpen = uint64(max(40, 20*w.o.Tasks)) // few enough for strangers to fill it
-	if w.chance(0.3) && w.o.Interval == 0 {   // most worlds have more canaries than a real one, to meet them at all
-		p.CanaryPPM = 400_000
-		p.PostingFee = 16 * p.CheckCost
-	}
-	if w.o.Canaries != 0 {
-		p.CanaryPPM = uint64(w.o.Canaries * 1e6)
-		p.PostingFee = 40 * p.CheckCost
-	}
 	w.params = p
 	g := ledger.Genesis{Params: p}
 	for i := range 4 {

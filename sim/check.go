@@ -16,10 +16,10 @@ type facts struct {
 	stakes   map[task.NodeID][]stakeAt
 	settled  map[task.TaskID][]byte
 	members  map[attemptKey][]byte
-	closed   map[task.Ballot][]byte // commitments, as they were when their set was closed
-	canaries map[task.NodeID]bool   // whose enclave ever had one
-	bad      map[task.Hash]bool     // by evidence that was ever made: it is not what it says
-	gone     map[goneKey]bool       // nodes that have said that an executor is silent
+	closed   map[task.Ballot][]byte  // commitments, as they were when their set was closed
+	pairs    map[task.Hash]pairFacts // by what their executor has signed
+	bad      map[task.Hash]bool      // by evidence that was ever made: it is not what it says
+	gone     map[goneKey]bool        // nodes that have said that an executor is silent
 	electing map[attemptKey]electing
 	jailed   map[task.NodeID]uint64 // in which block, the last time
 	slashes  map[task.TaskID]int    // already looked at
@@ -69,7 +69,7 @@ type attemptKey struct {
 
 func (f *facts) init() {
 	f.enclaves, f.said, f.stakes = map[string]*enclave{}, map[question]string{}, map[task.NodeID][]stakeAt{}
-	f.settled, f.members, f.canaries = map[task.TaskID][]byte{}, map[attemptKey][]byte{}, map[task.NodeID]bool{}
+	f.settled, f.members, f.pairs = map[task.TaskID][]byte{}, map[attemptKey][]byte{}, map[task.Hash]pairFacts{}
 	f.closed, f.bad, f.gone = map[task.Ballot][]byte{}, map[task.Hash]bool{}, map[goneKey]bool{}
 	f.jailed, f.slashes = map[task.NodeID]uint64{}, map[task.TaskID]int{}
 	f.late, f.electing, f.began = map[turn]task.NodeID{}, map[attemptKey]electing{}, map[turn]uint64{}
@@ -77,9 +77,13 @@ func (f *facts) init() {
 
 func (f *facts) enclave(e *enclave) {
 	f.enclaves[string(e.keys.Seal[:32])] = e
-	if e.canary {
-		f.canaries[e.s.worker.id] = true
-	}
+}
+
+// pairFacts are what the world knows of a pair: its evidence, and where its
+// executor's VRF puts the genuine piece.
+type pairFacts struct {
+	digests [2]task.Hash
+	place   uint8
 }
 
 func (f *facts) genesis(g ledger.Genesis) {
@@ -108,7 +112,7 @@ func (w *world) checkBlock(events []ledger.Event, txs int) {
 			w.checkSkips(c)
 			w.checkVerdicts(c)
 			w.checkProof(c)
-			w.checkCanary(c)
+			w.checkWords(c)
 			w.checkReleases(c)
 			w.checkSlashes(c)
 			w.checkAmounts(c)

@@ -113,8 +113,8 @@ type due struct {
 }
 
 // wages are what a closed case owes for work: the gas or, for an owner's
-// silence, the fixed part; the royalty for what Alice got; and the fee in two
-// halves, one for each round, to the seats that were right.
+// silence, the fixed part; the royalty for what Alice got; and the fee to the seats
+// that named the genuine place.
 func wages(c *ledger.Case) map[due]int64 {
 	owed := map[due]int64{}
 	add := func(to task.Address, why string, a *big.Int) { owed[due{to, why}] += a.Int64() }
@@ -132,23 +132,11 @@ func wages(c *ledger.Case) map[due]int64 {
 	if o == ledger.Completed {
 		add(c.Function.Owner, ledger.WhyRoyalty, big.NewInt(int64(c.Function.Manifest.Royalty)))
 	}
-	_, all := judges(c, &c.View.Pre, task.OK)
+	_, all := judges(c)
 	for _, m := range c.Members {
 		share := int64(0)
-		half := func(round *ledger.Round, v task.Verdict, weight int64) {
-			share += weight * int64(spoke(c, round, m.Claim.Node, v)) * int64(m.Seats)
-		}
-		switch {
-		case c.View.Result == nil:
-			half(&c.View.Pre, task.OK, 2)
-		case o == ledger.DirtyExit:
-			half(&c.View.Pre, task.OK, 1)
-			half(&c.View.Post, task.Fault, 1)
-		case o == ledger.BadEnclave:
-			half(&c.View.Post, task.OK, 1)
-		default:
-			half(&c.View.Pre, task.OK, 1)
-			half(&c.View.Post, task.OK, 1)
+		if o != ledger.BadEnclave && named(c, m.Claim.Node) == theGenuine {
+			share = int64(m.Seats)
 		}
 		if share > 0 && (ran || silent || o == ledger.AllOutOfTime) {
 			x := new(big.Int).Mul(big.NewInt(int64(c.Task.Fee)), big.NewInt(share))

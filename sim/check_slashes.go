@@ -16,7 +16,7 @@ func (w *world) checkSlashes(c *ledger.Case) {
 			continue
 		}
 		quiet := s.Cause == ledger.NoReveal || s.Cause == ledger.Absent || s.Cause == ledger.Silence ||
-			s.Cause == ledger.BadEvidence && k.faulted && w.facts.canaries[k.id] // it could not explain its canary (spec §12.3)
+			s.Cause == ledger.WrongPick && w.twoGood(c) // it could not show in time that both pieces are good
 		if !quiet || w.net.heals == 0 {
 			w.violate("nobody honest is slashed", "%s lost %s for %s in task %s", k.name, s.Amount, s.Cause, c.ID().Short())
 		}
@@ -27,7 +27,7 @@ func (w *world) checkSlashes(c *ledger.Case) {
 			w.violate("a liar pays", "task %s: %s showed faulty evidence in view %d", c.ID().Short(), w.name(p.Executor), p.View)
 		}
 	}
-	if c.Phase == ledger.Closed && (c.View.Pre.Faulty || c.View.Post.Faulty) && !w.paid(c, c.View.Executor, c.Attempt, c.View.Number) {
+	if c.Phase == ledger.Closed && (c.View.Pre.Faulty || c.Settlement.Outcome == ledger.DirtyExit) && !w.paid(c, c.View.Executor, c.Attempt, c.View.Number) {
 		w.violate("a liar pays", "task %s: %s showed faulty evidence", c.ID().Short(), w.name(c.View.Executor))
 	}
 }
@@ -36,7 +36,7 @@ func (w *world) checkSlashes(c *ledger.Case) {
 func (w *world) paid(c *ledger.Case, id task.NodeID, attempt, view uint32) bool {
 	return slices.ContainsFunc(c.Slashes, func(s ledger.Slash) bool {
 		return s.Node == id && s.Attempt == attempt && s.View == view && s.Amount > 0 &&
-			(s.Cause == ledger.BadEvidence || s.Cause == ledger.UncleanExit || s.Cause == ledger.TwoResults)
+			(s.Cause == ledger.BadEvidence || s.Cause == ledger.TwoGood || s.Cause == ledger.TwoPairs || s.Cause == ledger.UncleanExit || s.Cause == ledger.TwoResults)
 	})
 }
 
@@ -54,9 +54,12 @@ func (w *world) checkAmounts(c *ledger.Case) {
 		if given > s.Amount/2 {
 			w.violate("half of a slash is burned", "%s lost %s for %s, of which %s were given away", w.name(s.Node), s.Amount, s.Cause, given)
 		}
+		if verifiers := s.Cause == ledger.WrongPick || s.Cause == ledger.FalseOK || s.Cause == ledger.FalseFault || s.Cause == ledger.NoReveal; verifiers && given > 0 {
+			w.violate("nobody earns by a verifier's word", "%s lost %s for %s, of which %s were given away", w.name(s.Node), s.Amount, s.Cause, given)
+		}
 		ppm := map[ledger.Cause]uint64{
-			ledger.BadEvidence: w.params.BadEvidencePPM, ledger.UncleanExit: w.params.BadEvidencePPM, ledger.TwoResults: w.params.BadEvidencePPM,
-			ledger.Equivocation: w.params.EquivocationPPM,
+			ledger.BadEvidence: w.params.BadEvidencePPM, ledger.TwoGood: w.params.BadEvidencePPM, ledger.UncleanExit: w.params.BadEvidencePPM, ledger.TwoResults: w.params.BadEvidencePPM,
+			ledger.Equivocation: w.params.EquivocationPPM, ledger.TwoPairs: w.params.EquivocationPPM,
 		}[s.Cause]
 		rec, _ := w.chain.read().Node(s.Node)
 		all := w.facts.stakes[s.Node]

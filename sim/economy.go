@@ -19,7 +19,7 @@ type EconomyOptions struct {
 	Tasks    int              `json:"tasks"`    // one after the other on a chain; 12
 	Batches  int              `json:"batches"`  // chains for each strategy; 10
 	Long     int              `json:"long"`     // tasks on each of the chains that show what jail does in time; 160, −1 for none
-	Faults   []float64        `json:"faults"`   // φ; the canaries' rate, 0.2, 0.5, 0.8, 0.9
+	Faults   []float64        `json:"faults"`   // φ, the share of bad executors; 0, 0.2, 0.5, 0.8
 	Rules    ledger.Economics `json:"rules"`    // those of the embedded chain
 	Only     []string         `json:"only"`     // strategies beside honest; nil for all, and the schemes
 	Parallel int              `json:"-"`        // chains at a time; 2
@@ -42,19 +42,17 @@ func (o EconomyOptions) filled() EconomyOptions {
 		o.Rules = ledger.Embedded("economy").Economics
 	}
 	if o.Faults == nil {
-		o.Faults = []float64{o.canaries(), 0.2, 0.5, 0.8, 0.9}
+		o.Faults = []float64{0, 0.2, 0.5, 0.8}
 	}
 	return o
 }
 
 func (o EconomyOptions) check() error {
-	if o.Workers < 8 || o.Deviants < 1 || o.Deviants > o.Workers/4 || o.Tasks < 2 || o.Batches < 2 || o.Rules.CanaryPPM == 0 || o.Rules.CheckCost == 0 {
-		return fmt.Errorf("economy: want at least 8 workers, 1 deviant to a quarter of them, 2 tasks, 2 batches, canaries and a cost of checks")
+	if o.Workers < 8 || o.Deviants < 1 || o.Deviants > o.Workers/4 || o.Tasks < 2 || o.Batches < 2 || o.Rules.CheckCost == 0 {
+		return fmt.Errorf("economy: want at least 8 workers, 1 deviant to a quarter of them, 2 tasks, 2 batches and a cost of checks")
 	}
-	for _, share := range []float64{0, o.canaries(), 0.5} {
-		if err := econParams(o.Rules, share).Check(); err != nil {
-			return err
-		}
+	if err := econParams(o.Rules).Check(); err != nil {
+		return err
 	}
 	for _, name := range o.Only {
 		if !slices.ContainsFunc(econMinds, func(m econMind) bool { return m.name == name }) {
@@ -64,16 +62,12 @@ func (o EconomyOptions) check() error {
 	return nil
 }
 
-// canaries is κ.
-func (o EconomyOptions) canaries() float64 { return float64(o.Rules.CanaryPPM) / 1e6 }
-
 // EconomyRow is what one strategy earns among others of one kind. Money is in
 // units of the cost of one check, c; a band is half of a 95 % confidence interval.
 type EconomyRow struct {
-	Rest     string  `json:"rest"`     // what all others do
-	Canaries bool    `json:"canaries"` // whether the chain has any
+	Rest     string  `json:"rest"` // what all others do
 	Strategy string  `json:"strategy"`
-	Fault    float64 `json:"fault"`  // φ: the share of tasks whose first evidence is faulty
+	Fault    float64 `json:"fault"`  // φ: the share of tasks whose first executor's enclave is bad
 	Income   float64 `json:"income"` // for each seat in each round that it judged
 	Band     float64 `json:"band"`
 	Gain     float64 `json:"gain"` // over doing as the rest do, where all do so; below zero, deviating does not pay
@@ -105,11 +99,8 @@ type EconomyTime struct {
 // a node's only one: the worst case for those who look, and the one that the
 // rules of spec §10.3 are about. Executing is not paid here.
 //
-// Faulty evidence comes as canaries. To a verifier a canary and an enclave that
-// is bad in earnest look alike until it has committed, and a false OK costs the
-// same; but a bad enclave pays its finders far more than the bonus. So this is
-// the harder case against OK unread; against FAULT unread it is neutral, since
-// the reward of a fault goes to both alike.
+// A bad executor registers a fresh machine after it was found, so that there are
+// always as many workers; what that costs it is not counted.
 //
 // What a verdict earns depends on φ only by whether the evidence is faulty. So
 // half of the tasks of each chain are, by lot, and the rows for each φ weigh
@@ -120,8 +111,8 @@ type EconomyTime struct {
 // [EconomyTime] on longer chains with faults at their true rate.
 //
 // Not modelled: latency, lost messages, fees of transactions (one relay pays
-// them), the price of locked money, verifiers who share what they saw, a pool
-// too empty for the whole bonus, and enclaves that end unclean.
+// them), the price of locked money, and verifiers who share
+// what they saw.
 func Economy(o EconomyOptions) (t EconomyTable, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -164,9 +155,6 @@ func (t EconomyTable) rank(r EconomyRow) int {
 	n := slices.Index(t.Options.Faults, r.Fault)
 	if r.Rest != econHonest.name {
 		n = len(t.Options.Faults) + 1
-		if !r.Canaries {
-			n++
-		}
 	}
 	return n
 }
@@ -196,17 +184,16 @@ func econParallel[T any](width, n int, work func(int) T) []T {
 // econCell is one strategy among others of one kind.
 type econCell struct {
 	rest, strategy econMind
-	off            bool // no canaries on the chain
 	time           bool // a long chain
 }
 
 // follows says whether o is where all do as the rest of c.
 func (c econCell) follows(o econCell) bool {
-	return c.rest.name == o.rest.name && o.strategy.name == o.rest.name && c.off == o.off && c.time == o.time
+	return c.rest.name == o.rest.name && o.strategy.name == o.rest.name && c.time == o.time
 }
 
-// econCells are each deviation from honesty, honesty among the lazy with and
-// without canaries, and what jail does in time.
+// econCells are each deviation from honesty, honesty among those who guess, and
+// what jail does in time.
 func econCells(o EconomyOptions) (all []econCell) {
 	all = append(all, econCell{rest: econHonest, strategy: econHonest})
 	for _, m := range econMinds {
@@ -214,11 +201,9 @@ func econCells(o EconomyOptions) (all []econCell) {
 			all = append(all, econCell{rest: econHonest, strategy: m})
 		}
 	}
-	for _, off := range []bool{false, true} {
-		all = append(all, econCell{rest: econLazy, strategy: econLazy, off: off}, econCell{rest: econLazy, strategy: econHonest, off: off})
-	}
+	all = append(all, econCell{rest: econGuess, strategy: econGuess}, econCell{rest: econGuess, strategy: econHonest})
 	if o.Long > 0 {
-		for _, m := range []econMind{econHonest, econLazy, econWhitewash} {
+		for _, m := range []econMind{econHonest, econGuess, econWhitewash} {
 			all = append(all, econCell{rest: econHonest, strategy: m, time: true})
 		}
 	}
@@ -227,11 +212,8 @@ func econCells(o EconomyOptions) (all []econCell) {
 
 // faults are the rates for which a cell gives a row.
 func (c econCell) faults(o EconomyOptions) []float64 {
-	switch {
-	case c.off:
+	if c.rest.name != econHonest.name {
 		return []float64{0}
-	case c.rest.name != econHonest.name:
-		return []float64{o.canaries()}
 	}
 	return o.Faults
 }
@@ -254,13 +236,11 @@ func (c econCell) run(o EconomyOptions) (all []econBatch) {
 	batches, tasks, fault := o.Batches, o.Tasks, 0.5
 	switch {
 	case c.time && c.strategy.name == c.rest.name:
-		batches, tasks, fault = 3, o.Long/3, o.canaries()
+		batches, tasks, fault = 3, o.Long/3, 0
 	case c.time:
-		batches, tasks, fault = 4, o.Long, o.canaries()
-	case c.off:
-		fault = 0
+		batches, tasks, fault = 4, o.Long, 0
 	case c.rest.name != econHonest.name:
-		batches, tasks = 2*batches, 4 // or all would be in jail
+		batches, tasks, fault = 2*batches, 2, 0 // or all would be in jail
 	}
 	for b := range batches {
 		all = append(all, c.batch(o, uint64(b), tasks, fault))
@@ -271,13 +251,16 @@ func (c econCell) run(o EconomyOptions) (all []econBatch) {
 // batch plays a chain of its own. Deviants come first among the workers, who
 // are all alike to the draw; where all do the same, all are watched.
 func (c econCell) batch(o EconomyOptions, stream uint64, tasks int, fault float64) (b econBatch) {
-	w := newEconWorld(o.Seed, stream, econParams(o.Rules, fault), econCrowd(o, c.rest, c.strategy, o.Deviants))
+	w := newEconWorld(o.Seed, stream, econParams(o.Rules), econCrowd(o, c.rest, c.strategy, o.Deviants))
 	watched := w.workers[:o.Deviants]
 	if c.rest.name == c.strategy.name {
 		watched = w.workers
 	}
 	for _, faulty := range w.lots(tasks, fault) {
 		kase := w.play(faulty)
+		for _, p := range kase.Passed { // a bad executor, which comes back under another name
+			w.rebond(w.worker(p.Executor))
+		}
 		for _, k := range watched {
 			b.add(w, k, kase, faulty)
 			if rec, _ := w.read().Node(k.node.ID()); rec.StakeAt(kase.Epoch) == 0 {
@@ -327,17 +310,20 @@ func (b *econBatch) add(w *econWorld, k *econWorker, c *ledger.Case, faulty bool
 		p = &b.parts[1]
 	}
 	b.tasks++
-	p.income += w.earned(k)
 	judged, seats := k.rounds, c.JudgeSeats()
 	k.rounds = 0
+	if w.wasBad(c, k) { // a bad executor's loss is no verifier's
+		return
+	}
+	p.income += w.earned(k)
 	if c.View.Executor == k.node.ID() {
 		return
 	}
 	if k.mind.withholds {
 		seats += k.drawn // had it claimed them
-		judged = 2 * uint64(k.drawn)
+		judged = uint64(k.drawn)
 		if faulty {
-			judged += uint64(k.drawn)
+			judged *= 2
 		}
 	}
 	p.seats += uint64(k.drawn)
@@ -428,7 +414,7 @@ func (c econCell) row(fault float64, batches, base []econBatch) EconomyRow {
 	income := func(b []econBatch) float64 { x, _ := econIncome(fault, b); return x }
 	less := func(b []econBatch) float64 { _, x := econIncome(fault, b); return x }
 	r := EconomyRow{
-		Rest: c.rest.name, Canaries: !c.off, Strategy: c.strategy.name, Fault: fault,
+		Rest: c.rest.name, Strategy: c.strategy.name, Fault: fault,
 		Income: income(batches), Band: econBand(batches, income),
 	}
 	if c.strategy.name != c.rest.name {
@@ -444,8 +430,8 @@ func (c econCell) row(fault float64, batches, base []econBatch) EconomyRow {
 }
 
 func (c econCell) inTime(o EconomyOptions, batches []econBatch) EconomyTime {
-	income := func(b []econBatch) float64 { return econTime(o.canaries(), b) }
-	r := EconomyTime{Strategy: c.strategy.name, Fault: o.canaries(), Income: income(batches), Band: econBand(batches, income)}
+	income := func(b []econBatch) float64 { return econTime(0, b) }
+	r := EconomyTime{Strategy: c.strategy.name, Income: income(batches), Band: econBand(batches, income)}
 	var tasks float64
 	for _, b := range batches {
 		r.Jailed += b.jailed

@@ -15,16 +15,19 @@ type econMind struct {
 	say       func(econAsk) econWord
 }
 
-// econAsk is a round in which a verifier may speak. look appraises, at its cost.
+// econAsk is a round in which a verifier may speak. coin is its own; look appraises
+// the piece in a place, at its cost.
 type econAsk struct {
-	round task.Round
-	rng   *rand.Rand
-	look  func() task.Verdict
+	coin uint8
+	told uint8 // by the executor: where the genuine piece is
+	rng  *rand.Rand
+	look func(place uint8) task.Verdict
 }
 
 // econWord is what it does: a verdict, and how it is brought.
 type econWord struct {
 	verdict task.Verdict
+	place   uint8
 	how     int
 }
 
@@ -33,56 +36,73 @@ const (
 	econPlain  = iota // committed and revealed
 	econSilent        // not committed
 	econHushed        // committed and never revealed
-	econTimid         // committed, and revealed only if nobody says FAULT
+	econTimid         // committed, and revealed only if the others name the same place
 	econCopied        // another's commitment, and then another's reveal
 )
 
-func econAlways(v task.Verdict, how int) func(econAsk) econWord {
-	return func(econAsk) econWord { return econWord{v, how} }
+func econNames(how int) func(econAsk) econWord {
+	return func(a econAsk) econWord { return econWord{task.OK, a.coin, how} }
 }
 
-// econHonest looks where a look counts: at the first evidence. The second round
-// after a canary and the exit the chain appraises itself, always (spec §10.6).
-var econHonest = econMind{name: "honest", about: "appraises the first evidence, says what it sees, and OK where the chain looks itself",
+func econFault(econAsk) econWord { return econWord{verdict: task.Fault} }
+
+// econHonest is what the production node does: it looks at one piece, and at the
+// other only if the first is faulty.
+var econHonest = econMind{name: "honest", about: "looks where its coin says, at the other place only if that is faulty, and names what is good",
 	say: func(a econAsk) econWord {
-		if a.round == task.PreRun {
-			return econWord{a.look(), econPlain}
+		for _, place := range []uint8{a.coin, 1 - a.coin} {
+			if a.look(place) == task.OK {
+				return econWord{verdict: task.OK, place: place}
+			}
 		}
-		return econWord{task.OK, econPlain}
+		return econWord{verdict: task.Fault}
 	}}
 
-var econLazy = econMind{name: "lazy", about: "says OK unread", say: econAlways(task.OK, econPlain)}
+var econGuess = econMind{name: "guess", about: "names a place unread", say: econNames(econPlain)}
 
 // econMinds are the deviations of a single verifier.
 var econMinds = []econMind{
-	econLazy,
-	{name: "fault", about: "says FAULT unread", say: econAlways(task.Fault, econPlain)},
-	{name: "cry", about: "says FAULT unread to the first evidence, where canaries are, and OK unread to the rest",
+	econGuess,
+	{name: "fault", about: "says FAULT unread", say: econFault},
+	{name: "once", about: "looks at one piece, and names the other unread if that is faulty",
 		say: func(a econAsk) econWord {
-			if a.round == task.PreRun {
-				return econWord{task.Fault, econPlain}
+			if a.look(a.coin) == task.OK {
+				return econWord{verdict: task.OK, place: a.coin}
 			}
-			return econWord{task.OK, econPlain}
+			return econWord{verdict: task.OK, place: 1 - a.coin}
 		}},
-	{name: "thorough", about: "appraises in every round, also where the chain does it again",
-		say: func(a econAsk) econWord { return econWord{a.look(), econPlain} }},
-	{name: "coin", about: "says what a coin says",
+	{name: "twice", about: "always looks at both",
+		say: func(a econAsk) econWord {
+			first, second := a.look(a.coin), a.look(1-a.coin)
+			switch {
+			case first == task.OK:
+				return econWord{verdict: task.OK, place: a.coin}
+			case second == task.OK:
+				return econWord{verdict: task.OK, place: 1 - a.coin}
+			}
+			return econWord{verdict: task.Fault}
+		}},
+	{name: "coin", about: "names a place unread, or says FAULT, as a coin says",
 		say: func(a econAsk) econWord {
 			if a.rng.Uint64()&1 == 0 {
-				return econWord{task.OK, econPlain}
+				return econWord{verdict: task.OK, place: a.coin}
 			}
-			return econWord{task.Fault, econPlain}
+			return econWord{verdict: task.Fault}
 		}},
-	{name: "copy", about: "repeats another's commitment and then its reveal", say: econAlways(task.OK, econCopied)},
-	{name: "peek", about: "commits to OK unread, and keeps silent if somebody else says FAULT", say: econAlways(task.OK, econTimid)},
-	{name: "hush", about: "commits, never reveals", say: econAlways(task.OK, econHushed)},
-	{name: "sleep", about: "never commits", say: econAlways(task.OK, econSilent)},
-	{name: "withhold", about: "does not claim the seats that it wins", withholds: true, say: econAlways(task.OK, econSilent)},
+	{name: "copy", about: "repeats another's commitment and then its reveal", say: econNames(econCopied)},
+	{name: "peek", about: "names a place unread, and keeps silent if the others name the other one", say: econNames(econTimid)},
+	{name: "hush", about: "commits, never reveals", say: econNames(econHushed)},
+	{name: "sleep", about: "never commits", say: econNames(econSilent)},
+	{name: "withhold", about: "does not claim the seats that it wins", withholds: true, say: econNames(econSilent)},
 }
 
-// econWhitewash is lazy, and comes back under another name.
-var econWhitewash = econMind{name: "whitewash", about: "lazy; registers a fresh node with a fresh bond whenever one is jailed",
-	rebonds: true, say: econAlways(task.OK, econPlain)}
+// econWhitewash guesses, and comes back under another name.
+var econWhitewash = econMind{name: "whitewash", about: "guesses; registers a fresh node with a fresh bond whenever one is jailed",
+	rebonds: true, say: econNames(econPlain)}
+
+// econBribed names the genuine place, whatever is there: its executor has told it.
+var econBribed = econMind{name: "bribed", about: "names the place that the executor tells it",
+	say: func(a econAsk) econWord { return econWord{verdict: task.OK, place: a.told} }}
 
 // econMindOf finds a strategy by its name.
 func econMindOf(name string) econMind {

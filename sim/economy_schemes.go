@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 
-	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 )
 
@@ -24,7 +23,7 @@ func econSchemes(o EconomyOptions) (all []EconomyScheme) {
 		func() []EconomyScheme { return econWash(o, o.Workers/2) },
 		func() []EconomyScheme { return econWash(o, o.Workers) },
 		func() []EconomyScheme { return econSelf(o, econHonest) },
-		func() []EconomyScheme { return econSelf(o, econLazy) },
+		func() []EconomyScheme { return econSelf(o, econGuess) },
 		func() []EconomyScheme { return econBribe(o) },
 	}
 	for _, s := range econParallel(o.Parallel, len(work), func(i int) []EconomyScheme { return work[i]() }) {
@@ -62,12 +61,11 @@ func econMean(fault float64) func([]econSample) float64 {
 }
 
 // econWash posts tasks of one's own, of one's own function, and hopes that
-// one's own workers get the fees back and the bonus of the canaries on top.
-// They do not check each other: who executes tells the rest. The second value
-// is for a host that starts its enclaves again until they ask for a canary.
+// one's own workers get more than the fees back. They do not check each other: who
+// executes tells the rest where the genuine piece is.
 func econWash(o EconomyOptions, mine int) []EconomyScheme {
 	var samples []econSample
-	p := econParams(o.Rules, 0.5)
+	p := econParams(o.Rules)
 	c := float64(p.CheckCost)
 	for b := range 4 {
 		w := newEconWorld(o.Seed, uint64(1000+b), p, econCrowd(o, econHonest, econHonest, o.Workers))
@@ -75,36 +73,31 @@ func econWash(o EconomyOptions, mine int) []EconomyScheme {
 			k.insider = true
 		}
 		var s econSample
-		for _, faulty := range w.lots(8, 0.5) {
+		for range 8 {
 			posted := w.read().Account(task.PublicKey(w.poster)).Balance
-			w.play(faulty)
-			// The experiment's posting fee keeps the pool full; what is charged is the chain's.
-			sum := (float64(w.read().Account(task.PublicKey(w.poster)).Balance) - float64(posted) + float64(p.PostingFee) - float64(ledger.Embedded("").PostingFee)) / c
+			w.play(false)
+			sum := (float64(w.read().Account(task.PublicKey(w.poster)).Balance) - float64(posted)) / c
 			for _, k := range w.workers[:mine] {
 				sum += w.earned(k)
 			}
-			s.add(faulty, sum)
+			s.add(false, sum)
 		}
 		samples = append(samples, s)
 	}
-	share := float64(mine) / float64(o.Workers)
-	scheme := func(name string, fault float64, what string) EconomyScheme {
-		mean := econMean(fault)
-		v := mean(samples)
-		return EconomyScheme{Name: fmt.Sprintf("%s, %.0f %% of the stake", name, 100*share), Value: v, Band: econBand(samples, mean), Pays: v > 0, What: what}
-	}
-	return []EconomyScheme{
-		scheme("wash trading", o.canaries(), "income for each task of one's own"),
-		scheme("wash trading with restarts", share+(1-share)*o.canaries(), "the same if one's own enclaves show canaries only, and the pool has the bonus"),
-	}
+	mean := econMean(0)
+	v := mean(samples)
+	return []EconomyScheme{{
+		Name: fmt.Sprintf("wash trading, %.0f %% of the stake", 100*float64(mine)/float64(o.Workers)), Value: v, Band: econBand(samples, mean), Pays: v > 0,
+		What: "income for each task of one's own",
+	}}
 }
 
 // econSelf lets executors show bad evidence and accuse themselves.
 func econSelf(o EconomyOptions, rest econMind) []EconomyScheme {
 	var samples []econSample
 	for b := range 4 {
-		w := newEconWorld(o.Seed, uint64(2000+b), econParams(o.Rules, o.canaries()), econCrowd(o, rest, rest, o.Workers))
-		w.bad, w.selfish = true, true
+		w := newEconWorld(o.Seed, uint64(2000+b), econParams(o.Rules), econCrowd(o, rest, rest, o.Workers))
+		w.selfish = true
 		var s econSample
 		for range 2 { // each verifier may miss twice before it is jailed
 			c := w.play(true)
@@ -124,14 +117,13 @@ func econSelf(o EconomyOptions, rest econMind) []EconomyScheme {
 	}}
 }
 
-// econBribe compares verifiers who say OK to a bad enclave, and are accused by
-// the owner who looks, with those who say FAULT: the difference is the least
-// bribe. What a liar can win is at most the cap on the task's value.
+// econBribe compares verifiers who name the genuine place of a bad enclave, and are
+// accused by the owner who looks, with those who say FAULT: the difference is the
+// least bribe. What a liar can win is at most the cap on the task's value.
 func econBribe(o EconomyOptions) []EconomyScheme {
 	each := func(m econMind) (samples []econSample) {
 		for b := range 4 {
-			w := newEconWorld(o.Seed, uint64(3000+b), econParams(o.Rules, o.canaries()), econCrowd(o, m, m, o.Workers))
-			w.bad = true
+			w := newEconWorld(o.Seed, uint64(3000+b), econParams(o.Rules), econCrowd(o, m, m, o.Workers))
 			var s econSample
 			for range 2 {
 				c := w.play(true)
@@ -148,7 +140,7 @@ func econBribe(o EconomyOptions) []EconomyScheme {
 		}
 		return samples
 	}
-	honest, bribed := each(econHonest), each(econLazy)
+	honest, bribed := each(econHonest), each(econBribed)
 	mean := econMean(1)
 	both := make([][2]econSample, len(honest))
 	for i := range both {

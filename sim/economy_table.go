@@ -42,12 +42,12 @@ func (t EconomyTable) Even(strategy string) (fault float64, ok bool) {
 	return fault, fault >= 0 && fault <= 1
 }
 
-var econColumns = []string{"rest", "canaries", "strategy", "fault", "income", "band", "gain", "gain_band", "good", "faulty", "more_good", "more_bad", "rounds"}
+var econColumns = []string{"rest", "strategy", "fault", "income", "band", "gain", "gain_band", "good", "faulty", "more_good", "more_bad", "rounds"}
 
 func (r EconomyRow) fields() []string {
 	f := func(x float64) string { return strconv.FormatFloat(x, 'f', 4, 64) }
 	return []string{
-		r.Rest, strconv.FormatBool(r.Canaries), r.Strategy, f(r.Fault), f(r.Income), f(r.Band), f(r.Gain), f(r.GainBand),
+		r.Rest, r.Strategy, f(r.Fault), f(r.Income), f(r.Band), f(r.Gain), f(r.GainBand),
 		f(r.Good), f(r.Faulty), f(r.MoreGood), f(r.MoreBad), strconv.FormatUint(r.Rounds, 10),
 	}
 }
@@ -72,12 +72,9 @@ func (t EconomyTable) WriteJSON(w io.Writer) error {
 func (t EconomyTable) WriteText(w io.Writer) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	line := func(format string, args ...any) { fmt.Fprintf(out, format+"\t\n", args...) }
-	line("φ\tthe rest\tstrategy\tincome per seat and round\tgain\tper seat in a good task\tin a faulty one")
+	line("φ\tthe rest\tstrategy\tincome per seat and round\tgain\tper seat in a good task\tin one with a bad executor")
 	for _, r := range t.Rows {
 		rest, gain := r.Rest, "–"
-		if !r.Canaries {
-			rest += ", no canaries"
-		}
 		if r.Strategy != r.Rest {
 			gain = fmt.Sprintf("%+.2f ± %.2f", r.Gain, r.GainBand)
 		}

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -19,7 +18,7 @@ import (
 )
 
 // This file plays tasks on the production ledger, one after the other and
-// without a network: every draw, commitment, reveal, canary and payment is a
+// without a network: every draw, commitment, reveal, pair and payment is a
 // real transaction of a real block, and after each block the money is counted.
 //
 // Not modelled: lost messages, latency, fees of transactions (one relay sends
@@ -99,9 +98,8 @@ type econWorld struct {
 	workers []*econWorker
 
 	id      task.TaskID // the present task
-	faulty  bool        // its first evidence is faulty: a canary, or if bad is set in earnest
-	bad     bool
-	selfish bool // an executor whose evidence is bad in earnest is the first to accuse itself
+	faulty  bool        // the enclave of its first executor is bad
+	selfish bool        // such an executor is the first to accuse itself
 	enclave econEnclave
 	claimed int64 // attempt whose claims were sent, −1 for none
 	words   map[task.Ballot]*econWords
@@ -111,18 +109,18 @@ type econWorld struct {
 
 // econEnclave is the present executor's.
 type econEnclave struct {
-	view     task.Ballot // as of the round before the run
-	sign     ed25519.PrivateKey
-	vrf      *vrf.PrivateKey
-	keys     attest.Keys
-	beta     vrf.Output
-	evidence map[task.Round]task.Showing
+	view    task.Ballot
+	sign    ed25519.PrivateKey
+	keys    attest.Keys
+	shown   task.Showing
+	opening task.Opening
+	place   uint8
 }
 
 // econWords are those of one round.
 type econWords struct {
 	reveals  []task.Reveal
-	timid    []task.Reveal // only if nobody says FAULT
+	timid    []task.Reveal // only if the others name the same place
 	revealed bool
 }
 
@@ -154,13 +152,10 @@ func (w *econWorld) key() ed25519.PrivateKey {
 var econMeasurement = task.Hash{7}
 
 // econParams are those of an embedded chain, with deadlines that do not make
-// the experiment wait, and a posting fee that keeps the pool of the canaries'
-// bonus full, as it is on a chain that has run for long.
-func econParams(e ledger.Economics, canaries float64) ledger.Params {
+// the experiment wait.
+func econParams(e ledger.Economics) ledger.Params {
 	p := ledger.Embedded("economy")
 	p.Economics = e
-	p.CanaryPPM = uint64(math.Round(canaries * 1e6))
-	p.PostingFee = e.Bonus
 	p.ClaimBlocks, p.CommitBlocks, p.AttestBlocks, p.ReviewBlocks = 1, 2, 8, 8
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{econMeasurement}}
 	return p
@@ -265,10 +260,7 @@ func (w *econWorld) wealth(k *econWorker) task.Amount {
 }
 
 // play takes one task from the posting to the last payment and returns its
-// case. faulty says that the first evidence is: every executor's, as a canary,
-// or, if the world says bad, the first executor's in earnest. Enclaves' keys are drawn until their VRF
-// agrees, which makes the number of canaries what the experiment says instead of a
-// binomial one; all proofs are as on any chain.
+// case. faulty says that the first executor's enclave is bad.
 func (w *econWorld) play(faulty bool) *ledger.Case {
 	w.faulty, w.claimed = faulty, -1
 	clear(w.words)
@@ -289,12 +281,12 @@ func (w *econWorld) play(faulty bool) *ledger.Case {
 			w.claim(c)
 		case c.Phase == ledger.Attesting:
 			w.attest(c)
-		case c.Phase == ledger.Releasing && c.View.Opening == nil:
+		case c.Phase == ledger.Releasing:
 			w.release(c)
 		case c.Phase == ledger.Running && !c.View.Pre.Faulty:
 			w.run(c)
-		case c.Phase == ledger.Reviewing && !c.View.ExitNonce.IsZero():
-			w.judge(c, task.PostRun, w.showing(c, task.PostRun))
+		case c.Phase == ledger.Reviewing && !c.View.ExitNonce.IsZero() && len(c.View.Exit) == 0:
+			w.exit(c)
 		}
 	}
 	halt("the task does not end")
@@ -336,7 +328,7 @@ func (w *econWorld) claim(c *ledger.Case) {
 
 func (w *econWorld) worker(id task.NodeID) *econWorker {
 	for _, k := range w.workers {
-		if k.node.ID() == id {
+		if k.node.ID() == id || slices.Contains(k.past, id) {
 			return k
 		}
 	}
@@ -344,126 +336,76 @@ func (w *econWorld) worker(id task.NodeID) *econWorker {
 	return nil
 }
 
-// start gives the view its enclave.
+// start gives the view its enclave, which shows its pair.
 func (w *econWorld) start(c *ledger.Case) {
-	view := c.Ballot(task.PreRun)
+	view := c.Ballot()
 	if w.enclave.view == view {
 		return
 	}
-	e := econEnclave{view: view, sign: w.key(), evidence: map[task.Round]task.Showing{}}
-	for tries := 0; ; tries++ {
-		e.vrf = vrf.NewKey(w.fresh())
-		e.beta = e.vrf.Output(attest.CanaryInput(c.Expected(task.PreRun, c.View.Number, w.worker(c.View.Executor).node.Node).Context))
-		if attest.CanaryDue(e.beta, w.params.CanaryPPM) == w.canary() {
-			break
-		}
-		if tries > 10_000 {
-			halt("no enclave has the VRF output that is asked for")
-		}
+	k := w.worker(c.View.Executor)
+	e := econEnclave{view: view, sign: w.key()}
+	e.keys = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(e.sign)}
+	want := c.Wanted(task.PreRun)
+	platform := attest.Platform{Chip: k.node.chip, Measurement: econMeasurement}
+	proof, beta := k.node.vrf.Prove(view.PairInput())
+	e.place = task.PairPlace(beta)
+	genuine := platform.Quote(want.Context, e.keys, want.Nonces, attest.EmptyState)
+	if w.lies(c) {
+		genuine = platform.Quote(want.Context, e.keys, want.Nonces, task.Hash{13})
 	}
-	e.keys = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(e.sign), VRF: task.Key(e.vrf.Public())}
+	decoy := platform.Decoy(want.Context, attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(w.key())}, want.Nonces, attest.DecoyFault(beta))
+	e.shown = task.Showing{Ballot: view}
+	e.shown.Evidence[e.place], e.shown.Evidence[1-e.place] = task.Encode(genuine), task.Encode(decoy)
+	e.shown.Signature = task.Sign(k.node.peer, e.shown.Pair().Hash())
+	e.opening = task.Opening{Pair: e.shown.Pair(), Proof: proof, Evidence: e.shown.Evidence[e.place]}
 	w.enclave = e
 }
 
-// showing is the executor's evidence in a round, under its signature.
-func (w *econWorld) showing(c *ledger.Case, r task.Round) task.Showing {
-	w.start(c)
-	if s, ok := w.enclave.evidence[r]; ok {
-		return s
-	}
-	k := w.worker(c.View.Executor)
-	platform := attest.Platform{Chip: k.node.chip, Measurement: econMeasurement}
-	want := c.Expected(r, c.View.Number, k.node.Node)
-	nonces := want.Nonces
-	if r != task.PostRun {
-		for _, m := range c.Members {
-			nonces = append(nonces, attest.Nonce(m.Beta, m.Claim.Node))
-		}
-	}
-	var e attest.Evidence
-	switch {
-	case r == task.PreRun && w.lies(c):
-		e = platform.Quote(want.Context, w.enclave.keys, nonces, task.Hash{13})
-	case r == task.PreRun && w.canary():
-		e = platform.Canary(want.Context, w.enclave.keys, nonces, w.enclave.beta)
-	default:
-		e = platform.Quote(want.Context, w.enclave.keys, nonces, attest.EmptyState)
-	}
-	s := task.Showing{Ballot: c.Ballot(r), Evidence: task.Encode(e)}
-	s.Signature = task.Sign(k.node.peer, s.Hash())
-	w.enclave.evidence[r] = s
-	return s
-}
-
-// canary says whether the enclave shows faulty evidence on purpose, and lies
-// whether it does so in earnest.
-func (w *econWorld) canary() bool { return w.faulty && !w.bad }
-
+// lies says whether the present executor's enclave is the bad one.
 func (w *econWorld) lies(c *ledger.Case) bool {
-	return w.faulty && w.bad && c.View.Number == 0 && c.Attempt == 0
+	return w.faulty && c.View.Number == 0 && c.Attempt == 0
 }
 
-// attest brings a round before the run forward.
+// attest brings the round forward: commitments, and reveals with the opening of the
+// pair once the set is closed.
 func (w *econWorld) attest(c *ledger.Case) {
-	shown := w.showing(c, c.PreRound())
-	if w.selfish && w.lies(c) && c.Round(task.PreRun).ClosedAt != 0 && !c.View.Pre.Faulty {
-		w.accuse(c, w.worker(c.View.Executor).operator, shown)
-	}
-	w.judge(c, c.PreRound(), shown)
-	if c.Round(c.PreRound()).ClosedAt != 0 && w.canary() && c.PreRound() == task.PreRun && c.View.Opening == nil {
-		w.unveil(c, shown)
-	}
-}
-
-// unveil shows that the evidence was a canary.
-func (w *econWorld) unveil(c *ledger.Case, shown task.Showing) {
-	k := w.worker(c.View.Executor)
-	proof, _ := w.enclave.vrf.Prove(attest.CanaryInput(c.Expected(task.PreRun, c.View.Number, k.node.Node).Context))
-	w.must(w.relay, task.Body{Canary: &task.Canary{Shown: shown, Proof: proof, Genuine: w.showing(c, task.Recheck)}})
-}
-
-// judge lets the verifiers commit, and reveal once the set is closed.
-func (w *econWorld) judge(c *ledger.Case, r task.Round, shown task.Showing) {
-	ballot := c.Ballot(r)
-	said := w.words[ballot]
-	if said == nil {
+	w.start(c)
+	shown, closed := w.enclave.shown, c.View.Pre.ClosedAt != 0
+	said := w.words[shown.Ballot]
+	switch {
+	case said == nil:
 		said = &econWords{}
-		w.words[ballot] = said
-		w.commit(c, r, shown, said)
-		return
-	}
-	if c.Round(r).ClosedAt == 0 && len(c.Round(r).Evidence) == 0 { // too few speak: that is not the executor's silence
+		w.words[shown.Ballot] = said
+		w.commit(c, said)
+	case !closed && c.Pair().Digests == [2]task.Hash{}: // too few speak: that is not the executor's silence
 		w.must(w.relay, task.Body{Show: &shown})
-	}
-	if c.Round(r).ClosedAt == 0 || said.revealed {
-		return
-	}
-	said.revealed = true
-	reveals := said.reveals
-	doubted := false
-	for _, v := range reveals {
-		doubted = doubted || v.Verdict == task.Fault
-	}
-	if !doubted {
-		reveals = append(reveals, said.timid...)
-	}
-	body := task.Body{Show: &shown}
-	if len(reveals) > 0 {
-		body = task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals}}
-	}
-	if err := w.send(w.relay, body); err != nil && task.CodeOf(err) != "nothing-new" {
-		halt("block %d, round %s: %v", w.height, r, err)
+	case closed && !said.revealed:
+		said.revealed = true
+		if w.selfish && w.lies(c) {
+			w.accuse(c, w.worker(c.View.Executor).operator, task.Accusation{Shown: &shown})
+		}
+		reveals := said.reveals
+		for _, v := range said.timid {
+			if v.Place == w.enclave.place {
+				reveals = append(reveals, v)
+			}
+		}
+		w.must(w.relay, task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Reveals: reveals, Opening: &w.enclave.opening}})
 	}
 }
 
 // commit asks every judge for its word, and brings the commitments.
-func (w *econWorld) commit(c *ledger.Case, r task.Round, shown task.Showing, said *econWords) {
-	truth := c.Appraise(r, shown.Evidence).Verdict
+func (w *econWorld) commit(c *ledger.Case, said *econWords) {
+	ballot, pair := w.enclave.view, w.enclave.shown.Pair().Hash()
+	var truth [2]task.Verdict
+	for i, evidence := range w.enclave.shown.Evidence {
+		truth[i] = c.Appraise(task.PreRun, evidence).Verdict
+	}
 	insiders := w.worker(c.View.Executor).insider
 	var set []task.Commitment
 	var copies []*econWorker
 	commit := func(k *econWorker, d task.Hash) {
-		o := task.Commitment{Ballot: c.Ballot(r), Node: k.node.ID(), Digest: d}
+		o := task.Commitment{Ballot: ballot, Node: k.node.ID(), Digest: d}
 		o.Signature = task.Sign(k.node.peer, o.Hash())
 		set = append(set, o)
 	}
@@ -473,8 +415,10 @@ func (w *econWorld) commit(c *ledger.Case, r task.Round, shown task.Showing, sai
 			continue
 		}
 		k.rounds += uint64(m.Seats)
-		word := k.mind.say(econAsk{round: r, rng: w.rng, look: func() task.Verdict { return w.look(k, m.Seats, truth, insiders && k.insider) }})
-		v := task.Reveal{Ballot: c.Ballot(r), Node: m.Claim.Node, Verdict: word.verdict, Evidence: task.H(task.TagEvidence, shown.Evidence), Salt: w.fresh()}
+		word := k.mind.say(econAsk{coin: uint8(w.rng.Uint64() & 1), told: w.enclave.place, rng: w.rng, look: func(place uint8) task.Verdict {
+			return w.look(k, m.Seats, truth[place], insiders && k.insider)
+		}})
+		v := task.Reveal{Ballot: ballot, Node: m.Claim.Node, Verdict: word.verdict, Place: word.place, Pair: pair, Salt: w.fresh()}
 		if word.verdict == task.Fault {
 			v.Reason = attest.DirtyState
 		}
@@ -520,14 +464,9 @@ func (w *econWorld) look(k *econWorker, seats uint32, truth task.Verdict, knows 
 // release gives the owners' keys to an enclave that was found good. An owner
 // looks herself: where the evidence is faulty and nobody said so, she accuses.
 func (w *econWorld) release(c *ledger.Case) {
-	pre := c.PreRound()
-	switch {
-	case w.canary() && pre == task.PreRun:
-		w.unveil(c, w.showing(c, pre))
-		return
-	case w.lies(c):
+	if w.lies(c) {
 		if !c.View.Pre.Faulty {
-			w.accuse(c, w.poster, c.Shown(pre))
+			w.accuse(c, w.poster, task.Accusation{Look: true})
 		}
 		return
 	}
@@ -538,21 +477,22 @@ func (w *econWorld) release(c *ledger.Case) {
 		if !c.Released(o.role) {
 			w.must(o.key, task.Body{Release: &task.Release{
 				Task: w.id, Attempt: c.Attempt, View: c.View.Number, Role: o.role,
-				Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence), Sealed: []byte("key"),
+				Evidence: task.H(task.TagEvidence, c.Genuine()), Sealed: []byte("key"),
 			}})
 		}
 	}
 }
 
-func (w *econWorld) accuse(c *ledger.Case, from ed25519.PrivateKey, s task.Showing) {
-	w.must(from, task.Body{Accuse: &task.Accusation{Ballot: s.Ballot, Accused: c.View.Executor, Shown: &s}})
+func (w *econWorld) accuse(c *ledger.Case, from ed25519.PrivateKey, a task.Accusation) {
+	a.Ballot, a.Accused = c.Ballot(), c.View.Executor
+	w.must(from, task.Body{Accuse: &a})
 }
 
 // run brings the enclave's result.
 func (w *econWorld) run(c *ledger.Case) {
 	r := task.Result{
 		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK,
-		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence),
+		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: task.H(task.TagEvidence, c.Genuine()),
 	}
 	r.Gas = c.Function.Manifest.Shown(c.Task, r.Outcome, 0)
 	for _, o := range c.View.Releases {
@@ -565,6 +505,20 @@ func (w *econWorld) run(c *ledger.Case) {
 	w.judges = append(w.judges, c.JudgeSeats())
 	s := task.SignedResult{Result: r, Signature: task.Sign(w.enclave.sign, r.Hash()), CID: "out"}.PlacedBy(w.worker(r.Node).node.peer)
 	w.must(w.relay, task.Body{Result: &s})
+}
+
+// exit shows how the enclave ended.
+func (w *econWorld) exit(c *ledger.Case) {
+	k, want := w.worker(c.View.Executor), c.Wanted(task.PostRun)
+	ev := attest.Platform{Chip: k.node.chip, Measurement: econMeasurement}.Quote(want.Context, w.enclave.keys, want.Nonces, attest.EmptyState)
+	e := task.Exit{Ballot: c.Ballot(), Evidence: task.Encode(ev)}
+	e.Signature = task.Sign(k.node.peer, e.Hash())
+	w.must(w.relay, task.Body{Exit: &e})
+}
+
+// wasBad says whether a worker was passed over in a case, as the bad executor.
+func (w *econWorld) wasBad(c *ledger.Case, k *econWorker) bool {
+	return slices.ContainsFunc(c.Passed, func(p ledger.Pass) bool { return w.worker(p.Executor) == k })
 }
 
 // forget drops a closed case: nobody in the experiment disputes one.

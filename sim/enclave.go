@@ -9,7 +9,6 @@ import (
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/task"
-	"github.com/prytany/prytany/vrf"
 )
 
 // enclave is an executor's, played: the simulated platform of package attest,
@@ -20,9 +19,6 @@ type enclave struct {
 	context attest.Context
 	keys    attest.Keys
 	sign    ed25519.PrivateKey
-	vrf     *vrf.PrivateKey
-	due     bool // its VRF asks for a canary
-	canary  bool // and that is what it shows
 	genuine bool // the measured code, untouched
 	shown   attest.Evidence
 	input   *task.Release
@@ -62,16 +58,16 @@ func (s *session) StartEnclave(c *ledger.Case, a committee.StartEnclave) {
 	}
 }
 
-func (s *session) Unveil(a committee.Unveil) {
-	s.later(s.w.between(millisecond, 5*millisecond), func() { s.unveil(a) })
-}
-
 func (s *session) RequestKeys(a committee.RequestKeys) { s.later(0, func() { s.request(a) }) }
 
 func (s *session) QuoteExit(a committee.QuoteExit) {
 	s.later(s.w.between(millisecond, 20*millisecond), func() {
-		if s.enclave.at(a.Ballot) && s.enclave.ran {
-			s.quote(a.Ballot, []task.Hash{a.Nonce})
+		if e := s.enclave; e.at(a.Ballot) && e.ran {
+			ev := e.evidence(task.PostRun, []task.Hash{a.Nonce})
+			if s.liar != nil {
+				ev = s.liar.leave(e, ev)
+			}
+			s.s.Left(a.Ballot, task.Encode(ev))
 		}
 	})
 }
@@ -88,7 +84,6 @@ func (e *enclave) at(b task.Ballot) bool {
 
 func (s *session) start(c *ledger.Case, a committee.StartEnclave) {
 	e := s.born(c.Expected(task.PreRun, a.Ballot.View, s.node).Context)
-	e.canary = e.due
 	s.enclave = e
 	if s.liar != nil {
 		e.genuine = !s.liar.tampers()
@@ -100,10 +95,9 @@ func (s *session) start(c *ledger.Case, a committee.StartEnclave) {
 
 // born makes an enclave with its keys.
 func (s *session) born(c attest.Context) *enclave {
-	e := &enclave{s: s, context: c, sign: s.w.key(), vrf: vrf.NewKey(s.w.fresh()), genuine: true}
+	e := &enclave{s: s, context: c, sign: s.w.key(), genuine: true}
 	box := s.w.fresh()
-	e.keys = attest.Keys{Seal: append(box[:], make([]byte, 1216-32)...), Sign: task.PublicKey(e.sign), VRF: task.Key(e.vrf.Public())}
-	e.due = canaryDue(e.vrf.Output(attest.CanaryInput(c)), c.CanaryPPM)
+	e.keys = attest.Keys{Seal: append(box[:], make([]byte, 1216-32)...), Sign: task.PublicKey(e.sign)}
 	return e
 }
 
@@ -115,49 +109,27 @@ func (e *enclave) platform() attest.Platform {
 func (e *enclave) evidence(r task.Round, nonces []task.Hash) attest.Evidence {
 	c := e.context
 	c.Round = r
-	if r == task.PreRun && e.canary {
-		return e.platform().Canary(c, e.keys, nonces, e.vrf.Output(attest.CanaryInput(c)))
-	}
 	return e.platform().Quote(c, e.keys, nonces, attest.EmptyState)
 }
 
+// quote makes the pair for a ballot, and notes what only the world knows of it.
 func (s *session) quote(b task.Ballot, nonces []task.Hash) {
-	good := s.enclave.evidence(b.Round, nonces)
-	ev := good
-	if s.liar != nil {
-		ev = s.liar.spoil(s.enclave, b.Round, ev)
-	}
-	s.w.facts.bad[ev.Digest()] = ev.Digest() != good.Digest() || b.Round == task.PreRun && s.enclave.canary
-	if b.Round != task.PostRun {
-		s.enclave.shown = ev
-	}
-	s.s.Quoted(b, task.Encode(ev))
-}
-
-// unveil answers whether it was a canary.
-func (s *session) unveil(a committee.Unveil) {
 	e := s.enclave
-	if !e.at(a.Ballot) {
-		return
+	good := e.evidence(task.PreRun, nonces)
+	thrown := s.w.fresh()
+	decoy := e.platform().Decoy(e.context, attest.Keys{Seal: append(thrown[:], make([]byte, 1216-32)...), Sign: task.PublicKey(s.w.key())}, nonces, node.Fault(s.vrf, b))
+	genuine := good
+	s.w.facts.bad[decoy.Digest()] = true
+	if s.liar != nil {
+		genuine, decoy = s.liar.spoil(e, good, decoy)
 	}
-	if !e.canary && (s.liar == nil || !s.liar.fakesCanary()) {
-		s.s.Unveiled(a.Ballot, nil, nil)
-		return
-	}
-	if !e.canary && s.w.chance(0.5) {
-		e = s.liar.excuse(e)
-		s.enclave = e
-		s.w.facts.enclave(e)
-	}
-	proof, _ := e.vrf.Prove(attest.CanaryInput(e.context))
-	e.canary, e.context.Round = false, task.Recheck
-	e.genuine = s.liar == nil || !s.liar.tampers() || s.w.chance(0.5)
-	e.shown = e.evidence(task.Recheck, s.s.Case().Wanted(task.Recheck).Nonces)
-	if !e.genuine {
-		e.shown = s.liar.spoil(e, task.Recheck, e.shown)
-	}
-	s.w.facts.bad[e.shown.Digest()] = !e.genuine
-	s.s.Unveiled(a.Ballot, (*[81]byte)(&proof), task.Encode(e.shown))
+	s.w.facts.bad[genuine.Digest()] = genuine.Digest() != good.Digest()
+	e.shown = genuine
+	place := task.PairPlace(s.vrf.Output(b.PairInput()))
+	p := task.Pair{Ballot: b}
+	p.Digests[place], p.Digests[1-place] = genuine.Digest(), decoy.Digest()
+	s.w.facts.pairs[p.Hash()] = pairFacts{p.Digests, place}
+	s.s.Quoted(b, task.Encode(genuine), task.Encode(decoy))
 }
 
 // beat sends signs of life while the work lasts.
@@ -179,7 +151,7 @@ func (s *session) beat(e *enclave) {
 // answer.
 func (s *session) request(a committee.RequestKeys) {
 	e := s.enclave
-	if !e.at(a.Ballot) {
+	if !e.at(a.Opening.Pair.Ballot) {
 		return
 	}
 	for _, p := range []*person{s.w.alice, s.w.bob} {
@@ -207,7 +179,7 @@ func (s *session) onChain(e *enclave) {
 			return
 		}
 		c := s.s.Case()
-		if e.at(c.Ballot(task.PreRun)) {
+		if e.at(c.Ballot()) {
 			for _, r := range c.View.Releases {
 				s.take(r)
 			}

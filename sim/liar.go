@@ -15,7 +15,7 @@ import (
 type lie string
 
 const (
-	lazyOK      lie = "lazy-ok"      // OK to everything, unread
+	guesser     lie = "guesser"      // names a place unread
 	alwaysFault lie = "always-fault" // FAULT to everything, unread
 	coin        lie = "coin"         // one or the other
 	mute        lie = "mute"         // never commits
@@ -25,7 +25,9 @@ const (
 	silent      lie = "silent"       // wins, and never executes
 	badEvidence lie = "bad-evidence" // an enclave of its own making
 	oldNonces   lie = "old-nonces"   // a quote that answers nobody: made before the draw
-	fakeCanary  lie = "fake-canary"  // bad evidence, and then: it was a canary
+	twoGood     lie = "two-good"     // its decoy is good as well
+	twoBad      lie = "two-bad"      // neither piece is good, and it does not say which should be
+	chooser     lie = "chooser"      // opens the place of its choice
 	dirtyExit   lie = "dirty-exit"   // leaves something behind
 	twoResults  lie = "two-results"  // signs two results
 	stopper     lie = "out-of-time"  // stops its enclave until the run is out of time
@@ -40,7 +42,7 @@ const (
 )
 
 // lies are those of liars who know nothing of each other.
-var lies = []lie{twoFaces, lazyOK, alwaysFault, coin, mute, hushed, copycat, twoTongues, silent, badEvidence, oldNonces, fakeCanary, dirtyExit, twoResults, stopper, withholder, accuser, junk, decliner, eager, skipper}
+var lies = []lie{twoFaces, guesser, alwaysFault, coin, mute, hushed, copycat, twoTongues, silent, badEvidence, oldNonces, twoGood, twoBad, chooser, dirtyExit, twoResults, stopper, withholder, accuser, junk, decliner, eager, skipper}
 
 type liar struct {
 	w     *world
@@ -60,22 +62,29 @@ func (w *world) newLiar(k *worker) *liar {
 	}
 }
 
-func (l *liar) fakesCanary() bool { return l.kind == fakeCanary }
 func (l *liar) tampers() bool {
-	return l.kind == badEvidence || l.kind == fakeCanary || l.kind == gang
+	return l.kind == badEvidence || l.kind == twoBad || l.kind == chooser || l.kind == gang
 }
 
-// lieOf is its word in a round, whatever the evidence says.
-func (l *liar) lieOf() (task.Verdict, bool) {
+// lieOf is its word in a round, whatever the evidence says. A gang's executor tells
+// its friends which place is the genuine one.
+func (l *liar) lieOf(s *session, b task.Ballot) (v task.Verdict, place uint8, lies bool) {
 	switch l.kind {
-	case lazyOK, gang:
-		return task.OK, true
+	case guesser:
+		return task.OK, uint8(l.w.rand.IntN(2)), true
+	case gang:
+		if x := l.w.byID[s.s.Case().View.Executor]; x != nil {
+			return task.OK, task.PairPlace(x.vrf.Output(b.PairInput())), true
+		}
 	case alwaysFault:
-		return task.Fault, true
+		return task.Fault, 0, true
 	case coin:
-		return task.Verdict(1 + l.w.rand.IntN(2)), true
+		if l.w.rand.IntN(2) == 0 {
+			return task.Fault, 0, true
+		}
+		return task.OK, uint8(l.w.rand.IntN(2)), true
 	}
-	return 0, false
+	return 0, 0, false
 }
 
 // hear notes what others show and commit to.
@@ -90,6 +99,9 @@ func (l *liar) hear(m node.Message) {
 
 // send changes what goes to others.
 func (l *liar) send(s *session, to []task.NodeID, m node.Message) {
+	if m.Shown != nil {
+		l.shown[m.Shown.Ballot] = *m.Shown
+	}
 	switch {
 	case m.Commitment != nil && l.kind == twoTongues && len(to) > 1:
 		s.send(to[:len(to)/2], m)
@@ -106,7 +118,7 @@ func (l *liar) send(s *session, to []task.NodeID, m node.Message) {
 			return
 		}
 		s.send(to, m)
-	case m.Shown != nil && l.kind == twoFaces && m.Shown.Ballot.Round == task.PreRun && len(to) > 1:
+	case m.Shown != nil && l.kind == twoFaces && len(to) > 1:
 		s.send(to[:len(to)/2], m)
 		s.send(to[len(to)/2:], node.Message{Shown: l.otherFace(s, *m.Shown)})
 	default:
@@ -114,30 +126,23 @@ func (l *liar) send(s *session, to []task.NodeID, m node.Message) {
 	}
 }
 
-// otherFace is bad evidence for the same question, under the same signature.
+// otherFace is another pair for the same question, with bad evidence in it, under
+// the same signature.
 func (l *liar) otherFace(s *session, shown task.Showing) *task.Showing {
-	if ev, err := attest.ParseEvidence(shown.Evidence); err == nil && s.enclave != nil {
+	place := task.PairPlace(l.k.vrf.Output(shown.Ballot.PairInput()))
+	if ev, err := attest.ParseEvidence(shown.Evidence[place]); err == nil && s.enclave != nil {
 		ev = s.enclave.platform().Quote(s.enclave.context, ev.Keys, ev.Nonces, task.H(task.TagState, []byte("mine")))
 		l.w.facts.bad[ev.Digest()] = true
-		shown.Evidence = task.Encode(ev)
-		shown.Signature = task.Sign(l.k.peer, shown.Hash())
+		shown.Evidence[place] = task.Encode(ev)
+		shown.Signature = task.Sign(l.k.peer, shown.Pair().Hash())
+		l.w.facts.pairs[shown.Pair().Hash()] = pairFacts{shown.Pair().Digests, place}
 	}
 	return &shown
 }
 
-// excuse is another enclave than the one it has shown: one that drew a canary.
-func (l *liar) excuse(e *enclave) *enclave {
-	for range 100 {
-		if o := e.s.born(e.context); o.due {
-			return o
-		}
-	}
-	return e
-}
-
 // commitment is what it commits to instead.
 func (l *liar) commitment(s *session, k task.Commitment) (task.Commitment, bool) {
-	switch v, lied := l.lieOf(); {
+	switch v, place, lied := l.lieOf(s, k.Ballot); {
 	case l.kind == mute:
 		return k, false
 	case l.kind == copycat:
@@ -153,15 +158,15 @@ func (l *liar) commitment(s *session, k task.Commitment) (task.Commitment, bool)
 		if r, ok := l.said[k.Ballot]; ok {
 			k.Digest = r.Digest()
 		} else {
-			shown, ok := l.shown[k.Ballot]
-			if !ok {
-				shown = s.s.Case().Shown(k.Ballot.Round)
+			pair := s.s.Case().Pair()
+			if shown, ok := l.shown[k.Ballot]; ok {
+				pair = shown.Pair()
 			}
-			r := task.Reveal{Ballot: k.Ballot, Node: l.k.id, Verdict: v, Evidence: task.H(task.TagEvidence, shown.Evidence), Salt: task.Hash(l.w.fresh())}
+			r := task.Reveal{Ballot: k.Ballot, Node: l.k.id, Verdict: v, Place: place, Pair: pair.Hash(), Salt: task.Hash(l.w.fresh())}
 			if v == task.Fault {
 				r.Reason = attest.BadSignature
 			}
-			l.said[k.Ballot], l.shown[k.Ballot] = r, shown
+			l.said[k.Ballot] = r
 			k.Digest = r.Digest()
 		}
 		k.Signature = task.Sign(l.k.peer, k.Hash())
@@ -192,7 +197,13 @@ func (l *liar) submit(s *session, b task.Body) (task.Body, bool) {
 				v.Reveals = append(v.Reveals, r)
 			}
 		}
-		return task.Body{Verdicts: &v}, len(v.Reveals) > 0
+		if v.Opening != nil && l.kind == twoBad {
+			v.Opening = nil
+		}
+		if v.Opening != nil && l.kind == chooser {
+			v.Opening = l.choose(*v.Opening)
+		}
+		return task.Body{Verdicts: &v}, len(v.Reveals) > 0 || v.Opening != nil
 	}
 	return b, true
 }
@@ -203,17 +214,15 @@ func (l *liar) moved(s *session, c *ledger.Case) {
 	if c.Phase == ledger.Closed || c.Phase < ledger.Attesting {
 		return
 	}
-	for _, r := range []task.Round{c.PreRound(), task.PostRun} {
-		b := c.Ballot(r)
-		v, ok := l.said[b]
-		if ok && !l.told[b] && c.CheckReveal(v) == nil {
+	if b := c.Ballot(); !l.told[b] {
+		if v, ok := l.said[b]; ok && c.CheckReveal(v) == nil {
 			l.told[b] = true
 			var to []task.NodeID
 			for _, m := range c.Members {
 				to = append(to, m.Claim.Node)
 			}
 			s.send(to, node.Message{Reveal: &v})
-			s.submit(task.Body{Verdicts: &task.Verdicts{Shown: l.shown[b], Reveals: []task.Reveal{v}}})
+			s.submit(task.Body{Verdicts: &task.Verdicts{Ballot: b, Reveals: []task.Reveal{v}}})
 		}
 	}
 	if n := l.done[s.id]; l.kind == skipper && c.Phase == ledger.Attesting && c.View.Executor != l.k.id && n <= int(c.View.Number) {
@@ -236,20 +245,19 @@ func (l *liar) moved(s *session, c *ledger.Case) {
 
 // nuisance is what an honest chain must shrug off.
 func (l *liar) nuisance(c *ledger.Case) (all []task.Body) {
-	round := c.PreRound()
-	shown := c.Shown(round)
 	if l.kind == accuser {
-		if len(shown.Evidence) > 0 {
-			all = append(all, task.Body{Accuse: &task.Accusation{Ballot: shown.Ballot, Accused: c.View.Executor, Shown: &shown}})
+		all = append(all, task.Body{Accuse: &task.Accusation{Ballot: c.Ballot(), Accused: c.View.Executor, Look: true}})
+		if shown, ok := l.shown[c.Ballot()]; ok {
+			all = append(all, task.Body{Show: &shown}, task.Body{Accuse: &task.Accusation{Ballot: shown.Ballot, Accused: c.View.Executor, Shown: &shown}})
 		}
 		victim := l.w.workers[l.w.rand.IntN(len(l.w.workers))]
-		k := task.Commitment{Ballot: c.Ballot(task.PreRun), Node: victim.id, Digest: task.Hash{1}}
+		k := task.Commitment{Ballot: c.Ballot(), Node: victim.id, Digest: task.Hash{1}}
 		o := k
 		o.Digest = task.Hash{2}
 		k.Signature, o.Signature = task.Sign(l.k.peer, k.Hash()), task.Sign(l.k.peer, o.Hash())
 		return append(all, task.Body{Accuse: &task.Accusation{Ballot: task.Ballot{Task: c.ID()}, Accused: victim.id, Commitments: []task.Commitment{k, o}}})
 	}
-	digest := task.H(task.TagEvidence, c.View.Pre.Evidence)
+	digest := task.H(task.TagEvidence, c.Genuine())
 	gone := task.SignedVote{Vote: task.Vote{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number + 1, Node: l.k.id}}
 	gone.Signature = task.Sign(l.k.peer, gone.Vote.Hash())
 	forged := task.Result{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK, Gas: 5, PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: digest}
@@ -260,10 +268,12 @@ func (l *liar) nuisance(c *ledger.Case) (all []task.Body) {
 		task.Body{Claims: &task.Claims{Claims: []task.Claim{{Task: c.ID(), Attempt: c.Attempt, Node: l.k.id, Proof: [81]byte{1}}}}},
 	)
 	// Another's verdict, made up: it opens no commitment.
-	if len(c.Members) > 0 && len(shown.Evidence) > 0 {
+	if len(c.Members) > 0 {
 		m := c.Members[l.w.rand.IntN(len(c.Members))]
-		made := task.Reveal{Ballot: shown.Ballot, Node: m.Claim.Node, Verdict: task.Fault, Reason: "made-up", Evidence: task.H(task.TagEvidence, shown.Evidence)}
-		all = append(all, task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: []task.Reveal{made}}})
+		made := task.Reveal{Ballot: c.Ballot(), Node: m.Claim.Node, Verdict: task.Fault, Reason: "made-up", Pair: c.Pair().Hash()}
+		exit := task.Exit{Ballot: c.Ballot(), Evidence: []byte("made up")}
+		exit.Signature = task.Sign(l.k.peer, exit.Hash())
+		all = append(all, task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(), Reveals: []task.Reveal{made}}}, task.Body{Exit: &exit})
 	}
 	if c.View.Result != nil { // again, as if it had not been taken
 		all = append(all, task.Body{Result: c.View.Result})
@@ -271,24 +281,54 @@ func (l *liar) nuisance(c *ledger.Case) (all []task.Body) {
 	return all
 }
 
-// spoil is what its enclave shows instead.
-func (l *liar) spoil(e *enclave, r task.Round, ev attest.Evidence) attest.Evidence {
+// choose opens the other place, with what is there.
+func (l *liar) choose(o task.Opening) *task.Opening {
+	for _, s := range l.k.sessions {
+		if shown, ok := l.shown[o.Pair.Ballot]; ok && s.enclave.at(o.Pair.Ballot) {
+			place := task.PairPlace(l.k.vrf.Output(o.Pair.Ballot.PairInput()))
+			o.Evidence = shown.Evidence[1-place]
+		}
+	}
+	return &o
+}
+
+// spoil is what its enclave shows instead: the genuine piece and the decoy.
+func (l *liar) spoil(e *enclave, good, decoy attest.Evidence) (attest.Evidence, attest.Evidence) {
 	c := e.context
-	c.Round = r
-	switch {
-	case l.tampers() && r != task.PostRun:
-		return e.platform().Quote(c, e.keys, ev.Nonces, task.H(task.TagState, []byte("mine")))
-	case l.kind == oldNonces && r != task.PostRun:
+	mine := e.platform().Quote(c, e.keys, good.Nonces, task.H(task.TagState, []byte("mine")))
+	switch l.kind {
+	case twoGood:
+		twin := e.s.born(c)
+		l.w.facts.enclave(twin)
+		second := e.platform().Quote(c, twin.keys, good.Nonces, attest.EmptyState)
+		l.w.facts.bad[second.Digest()] = false
+		return good, second
+	case chooser: // what is good is in the place that the VRF has not named
+		l.w.facts.bad[mine.Digest()] = true
+		l.w.facts.bad[good.Digest()] = false
+		return mine, good
+	case badEvidence, twoBad, gang:
+		return mine, decoy
+	case oldNonces:
 		// It lists the nonces that are asked for, under a quote that was made
 		// before anybody knew them.
 		old := e.platform().Quote(c, e.keys, nil, attest.EmptyState)
 		if l.w.chance(0.5) {
-			old.Nonces = ev.Nonces
+			old.Nonces = good.Nonces
 		}
-		return old
-	case l.kind == dirtyExit && r == task.PostRun && l.w.chance(0.5): // another enclave, which has seen nothing
+		return old, decoy
+	}
+	return good, decoy
+}
+
+// leave is what its enclave shows at the exit.
+func (l *liar) leave(e *enclave, ev attest.Evidence) attest.Evidence {
+	c := e.context
+	c.Round = task.PostRun
+	switch {
+	case l.kind == dirtyExit && l.w.chance(0.5): // another enclave, which has seen nothing
 		return e.platform().Quote(c, e.s.born(e.context).keys, ev.Nonces, attest.EmptyState)
-	case l.kind == dirtyExit && r == task.PostRun:
+	case l.kind == dirtyExit:
 		return e.platform().Quote(c, e.keys, ev.Nonces, task.H(task.TagState, []byte("left behind")))
 	}
 	return ev

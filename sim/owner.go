@@ -90,17 +90,17 @@ func (p *person) ask(q task.KeyRequest, tries int, answer func(task.KeyReply)) {
 	if p.silent {
 		return
 	}
-	c, ok := p.w.chain.read().Case(q.Ballot.Task)
-	due := ok && c.Phase >= ledger.Attesting && c.Ballot(c.PreRound()) == q.Ballot && c.View.Pre.ClosedAt != 0
+	c, ok := p.w.chain.read().Case(q.Opening.Pair.Ballot.Task)
+	due := ok && c.Phase >= ledger.Attesting && c.Ballot() == q.Opening.Pair.Ballot && c.View.Pre.ClosedAt != 0
 	if !due {
 		if tries > 0 { // a proof lags the executor's word
 			p.w.after(30*millisecond, func() { p.ask(q, tries-1, answer) })
 		}
 		return
 	}
-	r, err := p.keeper.Decide(c, q.Evidence, q.Reveals)
+	r, err := p.keeper.Decide(c, q.Opening, q.Reveals)
 	if err != nil {
-		p.w.say("%s refuses a key of task %s to %s: %s", p.name, q.Ballot.Task.Short(), p.w.name(c.View.Executor), task.CodeOf(err))
+		p.w.say("%s refuses a key of task %s to %s: %s", p.name, q.Opening.Pair.Ballot.Task.Short(), p.w.name(c.View.Executor), task.CodeOf(err))
 		answer(task.KeyReply{Refused: err.Error()})
 		return
 	}

@@ -37,7 +37,6 @@ type Options struct {
 	Seats    uint32    // expected on each committee
 	Hostile  float64   // the most of the stake that lies, 0 to 1
 	Lie      string    // what all liars do, one of Lies
-	Canaries float64   // κ, 0 to 1
 	Loss     float64   // of messages, while there are faults
 	Delay    uint64    // of a message, one way, in milliseconds
 	Interval uint64    // between blocks, in milliseconds; then claims and commitments have the embedded chain's blocks
@@ -54,7 +53,7 @@ func Lies() (names []string) {
 
 // Check refuses what no world can be.
 func (o Options) Check() error {
-	for _, share := range []float64{o.Hostile, o.Canaries, o.Loss} {
+	for _, share := range []float64{o.Hostile, o.Loss} {
 		if !(share >= 0 && share <= 1) {
 			return fmt.Errorf("a share is %v, want 0 to 1", share)
 		}
@@ -78,7 +77,6 @@ type Result struct {
 	Events    uint64                    `json:"events"`
 	Outcomes  map[ledger.Outcome]uint64 `json:"outcomes"`
 	Slashes   map[ledger.Cause]uint64   `json:"slashes"`
-	Canaries  uint64                    `json:"canaries"`
 	Enclaves  uint64                    `json:"enclaves"`
 	Latency   []uint64                  `json:"-"` // virtual milliseconds from posting to settlement, of tasks that ended well
 	Waited    []uint64                  `json:"-"` // and to their results on the chain
@@ -111,9 +109,6 @@ func (w *world) result() Result {
 		r.Outcomes[c.Settlement.Outcome]++
 		for _, s := range c.Slashes {
 			r.Slashes[s.Cause]++
-		}
-		if c.View.Canary != nil {
-			r.Canaries++
 		}
 		if c.Settlement.Outcome == ledger.Completed {
 			r.Waited = append(r.Waited, uint64((j.answered-j.posted)/millisecond))

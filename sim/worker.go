@@ -272,7 +272,7 @@ func (k *worker) submit(b task.Body) {
 func (s *session) Free() bool { return s.free() }
 
 func (s *session) SetTimer(t committee.SetTimer) {
-	s.timers = slices.DeleteFunc(s.timers, func(o timer) bool { return o.Kind == t.Timer.Kind && o.Round == t.Timer.Round })
+	s.timers = slices.DeleteFunc(s.timers, func(o timer) bool { return o.Kind == t.Timer.Kind })
 	s.timers = append(s.timers, timer{t.Timer, s.height + t.Blocks})
 }
 
@@ -359,11 +359,11 @@ func describe(m node.Message) string {
 	case m.Vote != nil:
 		return fmt.Sprintf("pass-over to view %d", m.Vote.Vote.View)
 	case m.Commitment != nil:
-		return fmt.Sprintf("commitment, %s", m.Commitment.Ballot.Round)
+		return "commitment"
 	case m.Reveal != nil:
-		return fmt.Sprintf("%s %s, %s", m.Reveal.Verdict, m.Reveal.Reason, m.Reveal.Ballot.Round)
+		return fmt.Sprintf("%s %d %s", m.Reveal.Verdict, m.Reveal.Place, m.Reveal.Reason)
 	case m.Shown != nil:
-		return fmt.Sprintf("evidence, %s", m.Shown.Ballot.Round)
+		return "a pair of evidence"
 	}
 	return "alive"
 }
@@ -383,6 +383,7 @@ type disk struct {
 
 type record struct {
 	reveals  []task.Reveal
+	pairs    map[task.Ballot][2]task.Hash
 	declines []task.Decline
 }
 
@@ -403,7 +404,7 @@ func (d *disk) write(id task.TaskID, do func(*record) error) error {
 		panic(errKilled)
 	}
 	if d.records[id] == nil {
-		d.records[id] = &record{}
+		d.records[id] = &record{pairs: map[task.Ballot][2]task.Hash{}}
 	}
 	err := do(d.records[id])
 	if die {
@@ -424,6 +425,16 @@ func (d *disk) Reveal(v task.Reveal) error {
 			}
 		}
 		r.reveals = append(r.reveals, v)
+		return nil
+	})
+}
+
+func (d *disk) Pair(p task.Pair) error {
+	return d.write(p.Ballot.Task, func(r *record) error {
+		if old, ok := r.pairs[p.Ballot]; ok && old != p.Digests {
+			return errOther // of an enclave that a crash has taken
+		}
+		r.pairs[p.Ballot] = p.Digests
 		return nil
 	})
 }

@@ -1,6 +1,7 @@
 // Package store is what a worker must not forget: every verdict that it has
-// committed to, and every turn that it has declined, in tasks that are still open, so
-// that after a crash it never says something else (spec §6.4, §6.5).
+// committed to, every pair of evidence that it has shown, and every turn that it has
+// declined, in tasks that are still open, so that after a crash it never says
+// something else (spec §6.4, §6.5).
 //
 // It is one bbolt file. A record is on the disk when the call returns: bbolt
 // writes whole pages, syncs them, and only then the page that makes them count,
@@ -23,7 +24,12 @@ import (
 // process that opens the same file is refused.
 type Journal struct{ db *bolt.DB }
 
-var revealBucket, declineBucket = []byte("reveals"), []byte("declines")
+var (
+	revealBucket  = []byte("reveals")
+	pairBucket    = []byte("pairs")
+	declineBucket = []byte("declines")
+	buckets       = [][]byte{revealBucket, pairBucket, declineBucket}
+)
 
 // OpenJournal opens or makes the file, mode 0600.
 func OpenJournal(path string) (*Journal, error) {
@@ -35,7 +41,7 @@ func OpenJournal(path string) (*Journal, error) {
 		return nil, fmt.Errorf("verdict journal %s: %w", path, err)
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{revealBucket, declineBucket} {
+		for _, name := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -54,8 +60,7 @@ func (j *Journal) Close() error { return j.db.Close() }
 func ballotKey(b task.Ballot) []byte {
 	key := append([]byte{}, b.Task[:]...)
 	key = binary.BigEndian.AppendUint32(key, b.Attempt)
-	key = binary.BigEndian.AppendUint32(key, b.View)
-	return append(key, byte(b.Round))
+	return binary.BigEndian.AppendUint32(key, b.View)
 }
 
 // ErrContradiction says that another verdict for the same ballot is on record: to
@@ -65,9 +70,17 @@ var ErrContradiction = errors.New("a different word is on record for the same qu
 // Reveal records a verdict before it is committed to. Recording it again is no
 // error; recording another one for the same ballot is ErrContradiction.
 func (j *Journal) Reveal(r task.Reveal) error {
-	key, value := ballotKey(r.Ballot), task.Encode(r)
+	return j.put(revealBucket, ballotKey(r.Ballot), task.Encode(r))
+}
+
+// Pair records the pair of evidence that this node is about to show, likewise.
+func (j *Journal) Pair(p task.Pair) error {
+	return j.put(pairBucket, ballotKey(p.Ballot), task.Encode(p))
+}
+
+func (j *Journal) put(bucket, key, value []byte) error {
 	return j.db.Update(func(tx *bolt.Tx) error {
-		b := tx.Bucket(revealBucket)
+		b := tx.Bucket(bucket)
 		switch old := b.Get(key); {
 		case old == nil:
 			return b.Put(key, value)
@@ -118,7 +131,7 @@ func scan[T any](b *bolt.Bucket, id task.TaskID) (list []T, err error) {
 // Forget drops a settled task's records.
 func (j *Journal) Forget(id task.TaskID) error {
 	return j.db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{revealBucket, declineBucket} {
+		for _, name := range buckets {
 			c := tx.Bucket(name).Cursor()
 			for k, _ := c.Seek(id[:]); k != nil && task.TaskID(k[:32]) == id; k, _ = c.Seek(id[:]) {
 				if err := c.Delete(); err != nil {

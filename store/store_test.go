@@ -11,7 +11,7 @@ import (
 )
 
 func verdict(view uint32, v task.Verdict) task.Reveal {
-	return task.Reveal{Ballot: task.Ballot{Task: task.TaskID{1}, View: view, Round: task.PreRun}, Verdict: v}
+	return task.Reveal{Ballot: task.Ballot{Task: task.TaskID{1}, View: view}, Verdict: v}
 }
 
 func TestWhatWasSaidStays(t *testing.T) {
@@ -33,6 +33,12 @@ func TestWhatWasSaidStays(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	pair := task.Pair{Ballot: verdict(2, task.OK).Ballot, Digests: [2]task.Hash{{1}, {2}}}
+	for range 2 {
+		if err := j.Pair(pair); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if _, err := OpenJournal(path); task.CodeOf(err) != "journal-busy" {
 		t.Errorf("opened twice: %v", err)
 	}
@@ -43,6 +49,10 @@ func TestWhatWasSaidStays(t *testing.T) {
 	reveals, declines, err := j.Load(task.TaskID{1})
 	if err != nil || len(reveals) != 2 || reveals[0] != verdict(0, task.OK) || len(declines) != 1 || declines[0].Reason != task.NoInput {
 		t.Fatalf("%v, %v, %v", reveals, declines, err)
+	}
+	pair.Digests[1] = task.Hash{3}
+	if err := j.Pair(pair); !errors.Is(err, ErrContradiction) {
+		t.Errorf("a second pair: %v", err)
 	}
 	if err := j.Forget(task.TaskID{1}); err != nil {
 		t.Fatal(err)

@@ -39,7 +39,6 @@ type Tag string
 const (
 	TagActivation   Tag = "activation"
 	TagBeacon       Tag = "beacon"
-	TagCanary       Tag = "canary"
 	TagCase         Tag = "case"
 	TagChip         Tag = "chip"
 	TagCommitment   Tag = "commitment"
@@ -53,6 +52,7 @@ const (
 	TagNode         Tag = "node"
 	TagNonce        Tag = "verifier-nonce"
 	TagNonceRoot    Tag = "root-of-nonces"
+	TagPair         Tag = "pair"
 	TagPlace        Tag = "place"
 	TagRegistration Tag = "registration"
 	TagRelease      Tag = "release"

@@ -84,7 +84,7 @@ func PublicKey(key ed25519.PrivateKey) Key { return Key(key.Public().(ed25519.Pu
 const (
 	MaxTx       = 64 << 10
 	MaxBlob     = 256 << 20
-	MaxEvidence = 28 << 10 // twice in a transaction: a canary's two
+	MaxEvidence = 28 << 10 // twice in a transaction: a pair
 	MaxMessage  = 128 << 10
 	MaxSealed   = 4 << 10
 	maxText     = 256

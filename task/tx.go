@@ -19,7 +19,7 @@ type Body struct {
 	Release     *Release      `cbor:"11,keyasint,omitempty" json:"release,omitempty"`
 	Result      *SignedResult `cbor:"12,keyasint,omitempty" json:"result,omitempty"`
 	Show        *Showing      `cbor:"13,keyasint,omitempty" json:"show,omitempty"`
-	Canary      *Canary       `cbor:"14,keyasint,omitempty" json:"canary,omitempty"`
+	Exit        *Exit         `cbor:"14,keyasint,omitempty" json:"exit,omitempty"`
 	Accuse      *Accusation   `cbor:"15,keyasint,omitempty" json:"accuse,omitempty"`
 	Withdraw    *Withdraw     `cbor:"16,keyasint,omitempty" json:"withdraw,omitempty"`
 	Decline     *Decline      `cbor:"17,keyasint,omitempty" json:"decline,omitempty"`
@@ -33,7 +33,7 @@ func (b Body) Kind() string {
 		"unbond": b.Unbond != nil, "publish": b.Publish != nil, "post": b.Post != nil,
 		"claims": b.Claims != nil, "commitments": b.Commitments != nil, "verdicts": b.Verdicts != nil,
 		"skip": b.Skip != nil, "release": b.Release != nil, "result": b.Result != nil,
-		"show": b.Show != nil, "canary": b.Canary != nil, "accuse": b.Accuse != nil,
+		"show": b.Show != nil, "exit": b.Exit != nil, "accuse": b.Accuse != nil,
 		"withdraw": b.Withdraw != nil, "decline": b.Decline != nil,
 	} {
 		if set {
@@ -102,21 +102,26 @@ type Commitments struct {
 	Commitments []Commitment `cbor:"1,keyasint" json:"commitments"`
 }
 
-// Verdicts opens the commitments of a closed set, with the evidence that they
-// judge, as its executor has signed it.
+// Verdicts opens the commitments of a closed set. With the executor's own comes
+// the opening of its pair.
 type Verdicts struct {
-	Shown   Showing  `cbor:"1,keyasint" json:"shown"`
+	Ballot  Ballot   `cbor:"1,keyasint" json:"ballot"`
 	Reveals []Reveal `cbor:"2,keyasint" json:"reveals"`
+	Opening *Opening `cbor:"3,keyasint,omitempty" json:"opening,omitempty"`
 }
 
 // Accusation brings proof of a lie to the chain, which judges it there and
 // then (spec §10.5). Exactly one kind of proof is set.
 type Accusation struct {
-	Ballot      Ballot        `cbor:"1,keyasint" json:"ballot"` // what it is about; without round for commitments and results
+	Ballot      Ballot        `cbor:"1,keyasint" json:"ballot"` // what it is about
 	Accused     NodeID        `cbor:"2,keyasint" json:"accused"`
 	Commitments []Commitment  `cbor:"3,keyasint,omitempty" json:"-"`      // two that exclude each other
-	Shown       *Showing      `cbor:"4,keyasint,omitempty" json:"-"`      // evidence that makes a verdict false, or its executor a liar
-	Result      *SignedResult `cbor:"5,keyasint,omitempty" json:"result"` // another than the chain has, of the same enclave
+	Pairs       []Pair        `cbor:"4,keyasint,omitempty" json:"-"`      // two of one ballot
+	Shown       *Showing      `cbor:"5,keyasint,omitempty" json:"-"`      // a pair of which not exactly the one is good that must be
+	Result      *SignedResult `cbor:"6,keyasint,omitempty" json:"result"` // another than the chain has, of the same enclave
+	// Look asks the chain to appraise the evidence that it has: its verifiers all
+	// let it pass.
+	Look bool `cbor:"7,keyasint,omitempty" json:"look,omitempty"`
 }
 
 // Skip passes over a silent executor: n−f seats have gone on to View.

@@ -35,7 +35,9 @@ func vectors() []vector {
 	}
 	n := Node{Operator: Key{1}, VRF: Key{2}, Peer: Key{3}, Addr: "/ip4/127.0.0.1/tcp/2", Runtimes: []string{RuntimeWasm}, Arch: "amd64", TEE: TEE{Kind: "simulated", Identity: Key{4}}}
 	v := Vote{Task: t.ID(), Attempt: 1, View: 2, Node: n.ID()}
-	r := Reveal{Ballot: Ballot{Task: t.ID(), Round: PreRun}, Node: n.ID(), Verdict: Fault, Reason: "debug-enclave", Evidence: Hash{5}, Salt: Hash{6}}
+	r := Reveal{Ballot: Ballot{Task: t.ID(), View: 2}, Node: n.ID(), Verdict: OK, Pair: Hash{5}, Place: 1, Salt: Hash{6}}
+	p := Pair{Ballot: r.Ballot, Digests: [2]Hash{{7}, {8}}}
+	e := Exit{Ballot: r.Ballot, Evidence: []byte{9}}
 	res := Result{Task: t.ID(), Node: n.ID(), Outcome: RunOK, Gas: 7, Size: 8}
 	tx := SignTx(key, Tx{Chain: "c", Nonce: 4, Salt: 1 << 40, Body: Body{Post: &t}})
 	row := func(what string, raw []byte, h Hash) vector { return vector{what, hex.EncodeToString(raw), h.String()} }
@@ -46,6 +48,9 @@ func vectors() []vector {
 		row("node, its id (keys only)", Encode(n), Hash(n.ID())),
 		row("vote, what is signed", Encode(v), v.Hash()),
 		row("reveal, the commitment it opens", Encode(r), r.Digest()),
+		row("pair of evidence, what its executor signs", Encode(p), p.Hash()),
+		row("ballot, what the VRF of its executor is evaluated on", Encode(r.Ballot), Hash(r.Ballot.PairInput())),
+		row("exit, what its executor signs", Encode(e), e.Hash()),
 		row("result, what the enclave signs", Encode(res), res.Hash()),
 		row("transaction that posts the task, its id", tx, H(TagTransaction, tx)),
 	}

@@ -95,14 +95,14 @@ type SignedVote struct {
 	Signature Signature `cbor:"2,keyasint" json:"-"`
 }
 
-// Round tells the verdicts on an executor apart.
+// Round tells evidence from before the run from that of the exit.
 type Round uint8
 
-// The verdicts on an executor.
+// The rounds of evidence. Verifiers judge the first; at the exit the chain looks
+// itself (spec §7.5).
 const (
 	PreRun  Round = 1 // is the enclave what it says it is?
 	PostRun Round = 2 // did it leave nothing behind?
-	Recheck Round = 3 // what came first was a canary; now in earnest (spec §7.6)
 )
 
 func (r Round) String() string {
@@ -111,8 +111,6 @@ func (r Round) String() string {
 		return "pre-run"
 	case PostRun:
 		return "post-run"
-	case Recheck:
-		return "second pre-run"
 	}
 	return "unknown round"
 }
@@ -133,13 +131,26 @@ func (v Verdict) String() string {
 	return "FAULT"
 }
 
-// Ballot names one verdict round of one view of one attempt. The chain fixes
-// who is on the committee and who executes, so it names both as well.
+// Ballot names the question of one view of one attempt: is the executor's enclave
+// good? The chain fixes who is on the committee and who executes, so it names both
+// as well.
 type Ballot struct {
 	Task    TaskID `cbor:"1,keyasint" json:"task"`
 	Attempt uint32 `cbor:"2,keyasint" json:"attempt"`
 	View    uint32 `cbor:"3,keyasint" json:"view"`
-	Round   Round  `cbor:"4,keyasint" json:"round"`
+}
+
+// PairInput is what the executor's registered VRF is evaluated on: the output
+// says in which of two places its genuine evidence is, and what is wrong with
+// the other piece (spec §7.6).
+func (b Ballot) PairInput() []byte {
+	h := H(TagPair, Encode(b))
+	return h[:]
+}
+
+// PairPlace is where the genuine evidence is, by the VRF's output.
+func PairPlace(beta [64]byte) uint8 {
+	return beta[0] & 1
 }
 
 // Commitment binds a verifier to a verdict that nobody can read yet
@@ -157,41 +168,67 @@ func (c Commitment) Hash() Hash {
 }
 
 // Reveal opens a commitment. It needs no signature: only the committer knew
-// the salt.
+// the salt. OK names the place of the pair whose evidence is good; FAULT says that
+// neither is.
 type Reveal struct {
-	Ballot   Ballot  `cbor:"1,keyasint" json:"ballot"`
-	Node     NodeID  `cbor:"2,keyasint" json:"node"`
-	Verdict  Verdict `cbor:"3,keyasint" json:"verdict"`
-	Reason   string  `cbor:"4,keyasint" json:"reason"` // code of the appraisal, empty for OK
-	Evidence Hash    `cbor:"5,keyasint" json:"evidence"`
-	Salt     Hash    `cbor:"6,keyasint" json:"salt"`
+	Ballot  Ballot  `cbor:"1,keyasint" json:"ballot"`
+	Node    NodeID  `cbor:"2,keyasint" json:"node"`
+	Verdict Verdict `cbor:"3,keyasint" json:"verdict"`
+	Reason  string  `cbor:"4,keyasint" json:"reason"` // code of the appraisal, empty for OK
+	Pair    Hash    `cbor:"5,keyasint" json:"pair"`   // what the executor has signed of the two
+	Place   uint8   `cbor:"6,keyasint" json:"place"`  // 0 or 1; 0 for FAULT
+	Salt    Hash    `cbor:"7,keyasint" json:"salt"`
 }
 
 // Digest is the commitment that this reveal opens (spec §7.5).
 func (r Reveal) Digest() Hash { return H(TagCommitment, Encode(r)) }
 
-// Showing is evidence under its executor's signature: nobody else can show
-// evidence in its name, and it cannot deny what it has shown (spec §7.5).
+// Pair names two pieces of evidence, one genuine and one a decoy, under their
+// executor's signature: nobody else can show evidence in its name, and it cannot
+// deny what it has shown (spec §7.6).
+type Pair struct {
+	Ballot    Ballot    `cbor:"1,keyasint" json:"ballot"`
+	Digests   [2]Hash   `cbor:"2,keyasint" json:"digests"` // of the evidence in each place
+	Signature Signature `cbor:"3,keyasint" json:"-"`       // by the executor's peer key
+}
+
+// Hash is what the executor's peer key signs, and what names the pair.
+func (p Pair) Hash() Hash {
+	return H(TagShowing, Encode(p.Ballot), p.Digests[0][:], p.Digests[1][:])
+}
+
+// Showing is a pair with both pieces, as verifiers get it.
 type Showing struct {
+	Ballot    Ballot    `cbor:"1,keyasint" json:"ballot"`
+	Evidence  [2][]byte `cbor:"2,keyasint" json:"-"`
+	Signature Signature `cbor:"3,keyasint" json:"-"` // by the executor's peer key
+}
+
+// Pair names the two.
+func (s Showing) Pair() Pair {
+	return Pair{Ballot: s.Ballot, Digests: [2]Hash{H(TagEvidence, s.Evidence[0]), H(TagEvidence, s.Evidence[1])}, Signature: s.Signature}
+}
+
+// Opening shows which of a pair is the genuine one: the proof of the executor's
+// VRF names its place (spec §7.6).
+type Opening struct {
+	Pair     Pair     `cbor:"1,keyasint" json:"pair"`
+	Proof    [81]byte `cbor:"2,keyasint" json:"-"`
+	Evidence []byte   `cbor:"3,keyasint" json:"-"` // the genuine one
+}
+
+// Exit is how an enclave ended, under its executor's signature.
+type Exit struct {
 	Ballot    Ballot    `cbor:"1,keyasint" json:"ballot"`
 	Evidence  []byte    `cbor:"2,keyasint" json:"-"`
 	Signature Signature `cbor:"3,keyasint" json:"-"` // by the executor's peer key
 }
 
-// Hash is what the executor's peer key signs.
-func (s Showing) Hash() Hash {
-	digest := H(TagEvidence, s.Evidence)
-	return H(TagShowing, Encode(s.Ballot), digest[:])
-}
-
-// Canary proves that the evidence of the pre-run round was faulty on purpose:
-// the enclave's own VRF had decided so before anyone saw it (spec §7.6).
-// Genuine is what the same enclave shows in earnest. The faulty evidence comes
-// along: no order of transactions can make the proof come too early.
-type Canary struct {
-	Shown   Showing  `cbor:"1,keyasint" json:"shown"`
-	Proof   [81]byte `cbor:"2,keyasint" json:"-"`
-	Genuine Showing  `cbor:"3,keyasint" json:"genuine"`
+// Hash is what the executor's peer key signs. It is none of a pair's: that one
+// has two digests.
+func (e Exit) Hash() Hash {
+	digest := H(TagEvidence, e.Evidence)
+	return H(TagShowing, Encode(e.Ballot), digest[:])
 }
 
 // Outcome is how a run ended, as the enclave signs it: no more than who must

@@ -8,13 +8,12 @@ const (
 	ProtoDeposit   = "/prytany/deposit/1"   // a deposit → its refusal, Bob to his broker
 )
 
-// KeyRequest shows an owner why it may release its key: the verdicts on the
-// evidence. Everything else the owner asks the chain.
+// KeyRequest shows an owner why it may release its key: the genuine evidence, and
+// the verdicts on it. Everything else the owner asks the chain.
 type KeyRequest struct {
-	Ballot   Ballot   `cbor:"1,keyasint"`
-	Role     Role     `cbor:"2,keyasint"`
-	Evidence []byte   `cbor:"3,keyasint"`
-	Reveals  []Reveal `cbor:"4,keyasint"`
+	Role    Role     `cbor:"1,keyasint"`
+	Opening Opening  `cbor:"2,keyasint"`
+	Reveals []Reveal `cbor:"3,keyasint"`
 }
 
 // KeyReply is the release, or the reason for its refusal.

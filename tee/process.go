@@ -108,23 +108,16 @@ func (e *Enclave) call(q Request) (Response, error) {
 	return a, nil
 }
 
-// Begin gives the enclave its task and returns its pre-run evidence.
-func (e *Enclave) Begin(b Begin) ([]byte, error) {
+// Begin gives the enclave its task and returns its pre-run evidence, and a decoy.
+func (e *Enclave) Begin(b Begin) (genuine, decoy []byte, err error) {
 	a, err := e.call(Request{Begin: &b})
-	return a.Evidence, err
+	return a.Evidence, a.Decoy, err
 }
 
-// Quote returns pre-run evidence over other nonces than Begin's.
-func (e *Enclave) Quote(nonces []task.Hash) ([]byte, error) {
-	a, err := e.call(Request{Quote: &Quote{Nonces: nonces}})
-	return a.Evidence, err
-}
-
-// Unveil asks whether the evidence so far was a canary. If so it returns the
-// proof, and evidence in earnest over the nonces; if not, nothing.
-func (e *Enclave) Unveil(nonces []task.Hash) (proof *[81]byte, genuine []byte, err error) {
-	a, err := e.call(Request{Unveil: &Quote{Nonces: nonces}})
-	return a.Proof, a.Evidence, err
+// Quote returns the same over other nonces than Begin's.
+func (e *Enclave) Quote(nonces []task.Hash, fault uint8) (genuine, decoy []byte, err error) {
+	a, err := e.call(Request{Quote: &Quote{Nonces: nonces, Fault: fault}})
+	return a.Evidence, a.Decoy, err
 }
 
 // Release hands an owner's sealed key in.

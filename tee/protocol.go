@@ -33,8 +33,7 @@ type Request struct {
 	Run     *Run          `cbor:"3,keyasint,omitempty"`
 	Exit    *Exit         `cbor:"4,keyasint,omitempty"`
 	Quote   *Quote        `cbor:"5,keyasint,omitempty"`
-	Unveil  *Quote        `cbor:"6,keyasint,omitempty"` // whether the evidence was a canary
-	Compile *Compile      `cbor:"7,keyasint,omitempty"` // in the place of all others
+	Compile *Compile      `cbor:"6,keyasint,omitempty"` // in the place of all others
 }
 
 // Compile asks an enclave to compile a public module and to do nothing else: it
@@ -43,18 +42,20 @@ type Compile struct {
 	Module []byte `cbor:"1,keyasint"`
 }
 
-// Begin tells the enclave what it is for. It answers with evidence.
+// Begin tells the enclave what it is for. It answers with evidence, and a decoy.
 type Begin struct {
 	Task     task.Task      `cbor:"1,keyasint"`
 	Function task.Function  `cbor:"2,keyasint"`
 	Context  attest.Context `cbor:"3,keyasint"`
 	Nonces   []task.Hash    `cbor:"4,keyasint"`
 	Platform Platform       `cbor:"5,keyasint"`
+	Fault    uint8          `cbor:"6,keyasint"` // of the decoy: [attest.Decoy]
 }
 
-// Quote asks for the pre-run evidence again, over other nonces.
+// Quote asks for the pre-run evidence and a decoy again, over other nonces.
 type Quote struct {
 	Nonces []task.Hash `cbor:"1,keyasint"`
+	Fault  uint8       `cbor:"2,keyasint"`
 }
 
 // Run brings the two encrypted blobs, and the image if the function has one.
@@ -80,7 +81,7 @@ type Response struct {
 	Evidence []byte             `cbor:"1,keyasint,omitempty"`
 	Result   *task.SignedResult `cbor:"2,keyasint,omitempty"`
 	Output   []byte             `cbor:"3,keyasint,omitempty"` // the encrypted output blob
-	Proof    *[81]byte          `cbor:"5,keyasint,omitempty"` // of a canary, with evidence in earnest
+	Decoy    []byte             `cbor:"5,keyasint,omitempty"` // evidence that is faulty on purpose, of keys that nobody has kept
 	Compiled []byte             `cbor:"6,keyasint,omitempty"` // of a compile job alone
 	Error    string             `cbor:"4,keyasint,omitempty"`
 }

@@ -52,7 +52,7 @@ type described struct {
 	Evidence  task.Hash        `json:"evidence"`
 	Appraisal attest.Appraisal `json:"appraisal"`
 	Rows      []attest.Row     `json:"rows"`
-	Canary    bool             `json:"canary"`            // faulty on purpose
+	Decoy     bool             `json:"decoy"`             // faulty on purpose
 	Missing   []string         `json:"missing,omitempty"` // what must come beside it, and from where
 	Unused    []string         `json:"unused,omitempty"`  // files beside it that are nothing to it
 }
@@ -96,7 +96,7 @@ func (a *app) attestShow(path, of, at string, beside []string) error {
 		switch {
 		case d.Appraisal.Reason == incomplete:
 			code = 2
-		case d.Appraisal.Verdict != task.OK && !d.Canary:
+		case d.Appraisal.Verdict != task.OK && !d.Decoy:
 			code = max(code, 1)
 		}
 	}
@@ -114,17 +114,17 @@ func describeCase(c *ledger.Case) (list []described) {
 	if c.Member(c.View.Executor) == nil {
 		return nil
 	}
-	rounds := []task.Round{c.PreRound(), task.PostRun}
-	if c.View.Canary != nil { // what was shown first
-		rounds = append([]task.Round{task.PreRun}, rounds...)
-	}
-	for _, r := range rounds {
-		if ev, err := attest.ParseEvidence(c.Round(r).Evidence); err == nil {
+	add := func(r task.Round, evidence []byte, decoy bool) {
+		if ev, err := attest.ParseEvidence(evidence); err == nil {
 			d := describe(ev, c.Wanted(r), c.Task.Policy, c.Params.Reference)
-			d.Canary = c.View.Canary != nil && r == task.PreRun
+			d.Decoy = decoy
 			list = append(list, d)
 		}
 	}
+	for i, evidence := range c.View.Pre.Evidence { // the decoy is there only if somebody doubted
+		add(task.PreRun, evidence, c.View.Pre.OpenedAt != 0 && i != int(c.View.Pre.Place))
+	}
+	add(task.PostRun, c.View.Exit, false)
 	return list
 }
 
@@ -239,8 +239,8 @@ func (d described) write(text *strings.Builder) {
 	if d.Appraisal.Verdict == task.Fault {
 		fmt.Fprintf(text, ", %s: %s", d.Appraisal.Reason, d.Appraisal.Detail)
 	}
-	if d.Canary {
-		text.WriteString(" (a canary: faulty on purpose)")
+	if d.Decoy {
+		text.WriteString(" (a decoy: faulty on purpose)")
 	}
 	text.WriteString("\n")
 	for _, r := range d.Rows {

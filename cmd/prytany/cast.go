@@ -35,7 +35,7 @@ const (
 
 var parts = map[string]string{
 	lyingVerifier: "one verifier says FAULT to evidence that is good",
-	lazyVerifier:  "one verifier says OK to everything, unread, and the first evidence is a canary",
+	lazyVerifier:  "one verifier guesses which evidence is the decoy instead of looking, and is out of luck",
 	badExecutor:   "the first executor's enclave shows evidence that its owner has tampered with",
 	equivocator:   "one verifier commits to two verdicts in one round",
 	silentAlice:   "Alice posts, locks her money, and never releases her key",
@@ -77,14 +77,10 @@ func (c *cast) rules(p *ledger.Params) {
 	}
 	p.CommitBlocks = 40 // so that a busy machine does not leave out the one that it is about
 	switch {
-	case c.role == lazyVerifier: // every first evidence is a canary, and the fees pay for that
-		p.CanaryPPM, p.PostingFee = 1_000_000, 40*p.CheckCost
 	case c.role == silentAlice || c.role == silentBob:
-		p.ReleaseBlocks, p.CanaryPPM = 40, 0
+		p.ReleaseBlocks = 40
 	case c.role == withholding: // so that it is over soon
-		p.DeclineBlocks, p.CanaryPPM = 20, 0
-	default:
-		p.CanaryPPM = 0 // one lesson at a time
+		p.DeclineBlocks = 20
 	}
 }
 
@@ -104,10 +100,14 @@ func (c *cast) corrupt(n node.Config) node.Config {
 		}
 	case lazyVerifier:
 		n.Appraise = func(ev attest.Evidence, want attest.Expected, p task.Policy, r attest.Reference) attest.Appraisal {
-			if c.is(id) {
+			a := honest(ev, want, p, r)
+			if c.is(id) { // who guesses is right as often as not; this one never is, so that there is something to see
+				if a.Verdict == task.OK {
+					return attest.Appraisal{Verdict: task.Fault, Reason: attest.BadSignature}
+				}
 				return attest.Appraisal{Verdict: task.OK, Tier: task.TierSimulated}
 			}
-			return honest(ev, want, p, r)
+			return a
 		}
 	case badExecutor:
 		start := n.Enclaves
@@ -129,9 +129,11 @@ type tampered struct {
 	first bool
 }
 
-func (t *tampered) Begin(k task.Task, f task.Function, c attest.Context, nonces []task.Hash) ([]byte, error) {
+func (t *tampered) Begin(k task.Task, f task.Function, c attest.Context, nonces []task.Hash, fault uint8) (genuine, decoy []byte, err error) {
 	t.first = c.View == 0 && c.Attempt == 0
-	return t.tamper(t.Enclave.Begin(k, f, c, nonces))
+	genuine, decoy, err = t.Enclave.Begin(k, f, c, nonces, fault)
+	genuine, err = t.tamper(genuine, err)
+	return genuine, decoy, err
 }
 
 func (t *tampered) tamper(raw []byte, err error) ([]byte, error) {

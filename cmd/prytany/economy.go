@@ -18,7 +18,7 @@ func (a *app) economyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "economy",
 		Short: "Play every deviation of a verifier against honest ones on the real ledger, and count what each earns",
-		Long: "Each task is a real case: claims by the real sortition, commitments, reveals, canaries and settlement as\n" +
+		Long: "Each task is a real case: claims by the real sortition, commitments, reveals, pairs and settlement as\n" +
 			"transactions of the real ledger. There is no network, and no time. Money is in units of the cost of one\n" +
 			"check, for each seat and round. The table takes a minute on two cores.",
 		Args: none,
@@ -33,7 +33,7 @@ func (a *app) economyCommand() *cobra.Command {
 	f.IntVar(&o.Tasks, "tasks", 12, "tasks on each chain")
 	f.IntVar(&o.Batches, "batches", 10, "chains for each strategy")
 	f.IntVar(&o.Long, "long", 160, "tasks on the chains that show what a jail costs in time, -1 for none")
-	f.Float64SliceVar(&o.Faults, "faults", nil, "rates of faulty evidence (default: the canaries' rate, 0.2, 0.5, 0.8 and 0.9)")
+	f.Float64SliceVar(&o.Faults, "faults", nil, "shares of bad executors (default: 0, 0.2, 0.5 and 0.8)")
 	f.StringSliceVar(&o.Only, "only", nil, "these strategies only, without the schemes")
 	results.flags(c)
 	return c

@@ -63,7 +63,6 @@ func (a *app) simulateCommand() *cobra.Command {
 	f.Uint32Var(&o.Seats, "seats", 0, "expected seats on each committee, 2 to 200 (default: the seed decides)")
 	f.Float64Var(&o.Hostile, "hostile", 0, "the most of the stake that lies, 0 to 1 (default: a third, in some worlds more)")
 	f.StringVar(&o.Lie, "lie", "", "what all liars do: "+strings.Join(sim.Lies(), ", ")+" (default: the seed decides)")
-	f.Float64Var(&o.Canaries, "canaries", 0, "how often an enclave shows one, 0 to 1 (default: the seed decides)")
 	f.Float64Var(&o.Loss, "loss", 0, "share of messages lost while there are faults, 0 to 1 (default: the seed decides)")
 	f.Uint64Var(&o.Delay, "delay", 0, "milliseconds of a message, one way (default: the seed decides)")
 	o.export.flags(c)
@@ -90,7 +89,6 @@ type campaign struct {
 	Seats      uint32                    `json:"seats,omitempty"`
 	Hostile    float64                   `json:"hostile,omitempty"`
 	Lie        string                    `json:"lie,omitempty"`
-	Canaries   float64                   `json:"canary_rate,omitempty"`
 	Loss       float64                   `json:"loss,omitempty"`
 	Delay      uint64                    `json:"delay_ms,omitempty"`
 	Seeds      int                       `json:"seeds"` // that ran
@@ -99,7 +97,6 @@ type campaign struct {
 	Millis     uint64                    `json:"virtual_ms"`
 	Outcomes   map[ledger.Outcome]uint64 `json:"outcomes"` // of tasks
 	Slashes    map[ledger.Cause]uint64   `json:"slashes"`
-	Seen       uint64                    `json:"canaries"` // that were shown
 	Latency    latency                   `json:"latency"`
 	Trace      task.Hash                 `json:"trace"` // SHA-256 over the traces of all seeds, in order
 	Violations []violation               `json:"violations"`
@@ -163,7 +160,7 @@ func (a *app) simulate(ctx context.Context, o campaign) error {
 func (o *campaign) options() sim.Options {
 	return sim.Options{
 		Calm: o.Calm, Honest: o.Honest, Workers: o.Workers, Tasks: o.Tasks, Seats: o.Seats, Hostile: o.Hostile,
-		Lie: o.Lie, Canaries: o.Canaries, Loss: o.Loss, Delay: o.Delay, Log: o.log,
+		Lie: o.Lie, Loss: o.Loss, Delay: o.Delay, Log: o.log,
 	}
 }
 
@@ -212,7 +209,7 @@ func (o *campaign) sum(results []sim.Result) {
 	var all []uint64
 	trace := sha256.New()
 	for _, r := range results {
-		o.Blocks, o.Events, o.Millis, o.Seen = o.Blocks+r.Blocks, o.Events+r.Events, o.Millis+r.Millis, o.Seen+r.Canaries
+		o.Blocks, o.Events, o.Millis = o.Blocks+r.Blocks, o.Events+r.Events, o.Millis+r.Millis
 		for k, n := range r.Outcomes {
 			o.Outcomes[k] += n
 		}
@@ -263,7 +260,7 @@ func (o *campaign) command(seed uint64) string {
 	for _, share := range []struct {
 		flag  string
 		value float64
-	}{{"hostile", o.Hostile}, {"canaries", o.Canaries}, {"loss", o.Loss}} {
+	}{{"hostile", o.Hostile}, {"loss", o.Loss}} {
 		if share.value != 0 {
 			s += fmt.Sprintf(" --%s %v", share.flag, share.value)
 		}
@@ -287,7 +284,6 @@ func (o *campaign) rows() [][]string {
 	rows = append(rows, counts("tasks", o.Outcomes)...)
 	rows = append(rows, counts("slashes", o.Slashes)...)
 	return append(rows, [][]string{
-		{"canaries", number(o.Seen)},
 		{"latency p50 ms", number(o.Latency.P50)},
 		{"latency p95 ms", number(o.Latency.P95)},
 		{"trace", o.Trace.String()},

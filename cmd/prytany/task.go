@@ -224,11 +224,6 @@ func explainCase(c *ledger.Case, height uint64) string {
 	for _, f := range receipt.Faults(c) {
 		line("%s, appraised again: %s: %s", faultyWords(f), f.Reason, f.Detail)
 	}
-	if c.View.Canary != nil {
-		for _, p := range c.View.Canary.Bonus {
-			line("  %s got %s for seeing it", p.Node.Short(), p.Amount)
-		}
-	}
 	for _, s := range c.Slashes {
 		line("node %s lost %s at block %d: %s", s.Node.Short(), s.Amount, s.Height, causeWords[s.Cause])
 		for _, p := range s.Rewards {
@@ -271,11 +266,7 @@ func explainCase(c *ledger.Case, height uint64) string {
 
 // faultyWords name faulty evidence. Why it is faulty is not on the chain.
 func faultyWords(f receipt.Fault) string {
-	kind := "faulty"
-	if f.Canary {
-		kind = "a canary, faulty on purpose"
-	}
-	return fmt.Sprintf("the %s evidence of %s was %s", f.Round, f.Executor.Short(), kind)
+	return fmt.Sprintf("the %s evidence of %s was faulty", f.Round, f.Executor.Short())
 }
 
 func wall(c *ledger.Case) time.Duration {
@@ -287,9 +278,12 @@ var causeWords = map[ledger.Cause]string{
 	ledger.Absent:       "it neither showed evidence in time nor declined",
 	ledger.Silence:      "its enclave was found good, and it brought no result, or no exit, in time",
 	ledger.NoReveal:     "it committed to a verdict and never opened it",
+	ledger.WrongPick:    "it named the decoy, and not the evidence that is good",
 	ledger.FalseOK:      "it said OK to evidence that is faulty",
 	ledger.FalseFault:   "it said FAULT to evidence that is good",
-	ledger.BadEvidence:  "its enclave is not what it should be, and that was no canary",
+	ledger.BadEvidence:  "its enclave is not what it should be",
+	ledger.TwoGood:      "its decoy was good as well, so that nobody could tell the two apart by looking",
+	ledger.TwoPairs:     "it showed two different pairs of evidence",
 	ledger.UncleanExit:  "its enclave left something behind, or another one ended than ran",
 	ledger.Equivocation: "it signed two votes that exclude each other",
 	ledger.TwoResults:   "its enclave signed two results",
@@ -303,8 +297,8 @@ func waitsFor(c *ledger.Case) string {
 	case ledger.Electing:
 		return fmt.Sprintf("waits for workers that have drawn seats: %d of at least %d so far", c.TotalSeats(), c.Task.MinSeats)
 	case ledger.Attesting:
-		ok, bad := c.Tally(c.PreRound(), c.View.Pre.Reveals)
-		return fmt.Sprintf("waits for verifiers to judge %s's enclave: OK %d, FAULT %d of %d seats, a quorum is %d", c.View.Executor.Short(), ok, bad, c.JudgeSeats(), need)
+		ok, bad := c.Tally(c.View.Pre.Reveals)
+		return fmt.Sprintf("waits for verifiers to judge %s's enclave: %d seats for it, %d against, of %d, a quorum is %d", c.View.Executor.Short(), ok, bad, c.JudgeSeats(), need)
 	case ledger.Releasing:
 		missing := []string{}
 		for _, r := range []task.Role{task.Alice, task.Bob} {
@@ -316,7 +310,7 @@ func waitsFor(c *ledger.Case) string {
 	case ledger.Running:
 		return fmt.Sprintf("waits for %s's enclave to run the function", c.View.Executor.Short())
 	case ledger.Reviewing:
-		return fmt.Sprintf("the result is there; waits for verifiers to judge the exit of %s's enclave", c.View.Executor.Short())
+		return fmt.Sprintf("the result is there; waits for %s to show how its enclave ended", c.View.Executor.Short())
 	}
 	return ""
 }

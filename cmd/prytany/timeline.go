@@ -181,12 +181,6 @@ func (l *timeline) told(c *ledger.Case, n *network) {
 	}
 	tell := func(format string, args ...any) { l.a.say("             "+format, args...) }
 	l.line(bold, "who paid whom, and why:")
-	if past := c.View.Canary; past != nil {
-		tell("%s showed a canary, evidence that is faulty on purpose", nodes[c.View.Executor])
-		for _, p := range past.Bonus {
-			tell("the pool paid %s %s: it looked, and said FAULT", nodes[p.Node], p.Amount)
-		}
-	}
 	for _, f := range receipt.Faults(c) {
 		tell("the %s evidence of %s, looked at again: %s: %s", f.Round, nodes[f.Executor], f.Reason, f.Detail)
 	}

@@ -44,7 +44,7 @@ func TestProgramMindsItsWalls(t *testing.T) {
 			t.Fatalf("%s: %v", c.what, err)
 		}
 		begin.Platform = c.by
-		raw, err := e.Begin(begin)
+		raw, _, err := e.Begin(begin)
 		e.Close()
 		if (err == nil) != (c.want == "") || err != nil && (len(raw) > 0 || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", c.what, err, c.want)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
@@ -31,7 +32,6 @@ type cast struct {
 	params   ledger.Params
 	id       task.TaskID
 	enclave  ed25519.PrivateKey
-	born     *vrf.PrivateKey // the enclave's VRF key
 	keys     attest.Keys
 	seeded   chainState
 }
@@ -62,12 +62,12 @@ func newCast(set func(*ledger.Params)) *cast {
 }
 
 func tryCast(try byte, set func(*ledger.Params)) *cast {
-	c := &cast{byID: map[task.NodeID]int{}, alice: fixedKey("alice"), bob: fixedKey("bob"), proposer: vrf.NewKey(task.Hash{try}), enclave: fixedKey("enclave"), born: vrf.NewKey(task.Hash{99})}
-	c.keys = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(c.enclave), VRF: task.Key(c.born.Public())}
+	c := &cast{byID: map[task.NodeID]int{}, alice: fixedKey("alice"), bob: fixedKey("bob"), proposer: vrf.NewKey(task.Hash{try}), enclave: fixedKey("enclave")}
+	c.keys = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(c.enclave)}
 	c.params = ledger.Embedded(chainID)
 	p := &c.params
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{9}}}
-	p.CanaryPPM, p.IntervalMillis = 0, 2000 // one block for a run, and to hear that it is late
+	p.IntervalMillis = 2000 // one block for a run, and to hear that it is late
 	p.ClaimBlocks, p.CommitBlocks, p.AttestBlocks, p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks = 1, 1, 3, 2, 1, 2
 	p.MaxAttempts, p.MaxViews = 1, 3
 	set(p)
@@ -220,26 +220,37 @@ func (s *snapshot) Ascend(prefix []byte, visit func(key, value []byte) bool) {
 
 // ---- the enclave ----
 
-// evidence is what the enclave of a worker shows for a ballot in a case;
-// spoilt evidence names a state that is not empty.
-func (c *cast) evidence(k *ledger.Case, who int, b task.Ballot, nonces []task.Hash, spoilt bool) task.Showing {
+// pair is what the enclave of a worker shows for a ballot in a case, and what opens
+// it; a spoilt one is genuine in no place: it names a state that is not empty.
+func (c *cast) pair(k *ledger.Case, who int, b task.Ballot, nonces []task.Hash, spoilt bool) committee.Quoted {
 	w := c.workers[who]
-	context := k.Expected(b.Round, b.View, w.node).Context
-	if b.Round == task.PostRun {
-		nonces = []task.Hash{k.View.ExitNonce}
-	}
+	context := k.Expected(task.PreRun, b.View, w.node).Context
 	platform := attest.Platform{Chip: w.chip, Measurement: task.Hash{9}}
-	ev := platform.Quote(context, c.keys, nonces, attest.EmptyState)
-	beta := c.born.Output(attest.CanaryInput(context))
-	switch {
-	case spoilt:
-		ev = platform.Quote(context, c.keys, nonces, task.Hash{66})
-	case b.Round == task.PreRun && attest.CanaryDue(beta, c.params.CanaryPPM):
-		ev = platform.Canary(context, c.keys, nonces, beta)
+	state := attest.EmptyState
+	if spoilt {
+		state = task.Hash{66}
 	}
-	s := task.Showing{Ballot: b, Evidence: task.Encode(ev)}
-	s.Signature = task.Sign(w.peer, s.Hash())
-	return s
+	proof, beta := w.vrf.Prove(b.PairInput())
+	genuine := platform.Quote(context, c.keys, nonces, state)
+	decoy := platform.Decoy(context, attest.Keys{Seal: make([]byte, 1216)}, nonces, attest.DecoyFault(beta))
+	q := committee.Quoted{Shown: task.Showing{Ballot: b}, Place: task.PairPlace(beta)}
+	q.Shown.Evidence[q.Place], q.Shown.Evidence[1-q.Place] = task.Encode(genuine), task.Encode(decoy)
+	q.Shown.Signature = task.Sign(w.peer, q.Shown.Pair().Hash())
+	q.Opening = task.Opening{Pair: q.Shown.Pair(), Proof: proof, Evidence: q.Shown.Evidence[q.Place]}
+	return q
+}
+
+// exit is how the enclave of a worker has ended; a dirty one has left something.
+func (c *cast) exit(k *ledger.Case, who int, b task.Ballot, dirty bool) task.Exit {
+	w, state := c.workers[who], attest.EmptyState
+	if dirty {
+		state = task.Hash{66}
+	}
+	context := k.Expected(task.PostRun, b.View, w.node).Context
+	ev := attest.Platform{Chip: w.chip, Measurement: task.Hash{9}}.Quote(context, c.keys, []task.Hash{k.View.ExitNonce}, state)
+	e := task.Exit{Ballot: b, Evidence: task.Encode(ev)}
+	e.Signature = task.Sign(w.peer, e.Hash())
+	return e
 }
 
 func (c *cast) nonces() (all []task.Hash) {

@@ -95,17 +95,15 @@ func rank(b task.Body) int {
 	case b.Claims != nil:
 		return 0
 	case b.Show != nil:
-		return 10*int(rounds[b.Show.Ballot.Round]) + 1
+		return 1
 	case b.Commitments != nil:
-		return 10*int(rounds[b.Commitments.Commitments[0].Ballot.Round]) + 2
+		return 2
 	case b.Verdicts != nil:
-		return 10*int(rounds[b.Verdicts.Shown.Ballot.Round]) + 4 + len(b.Verdicts.Reveals)
-	case b.Canary != nil:
-		return 19
+		return 4 + len(b.Verdicts.Reveals)
 	case b.Result != nil:
 		return 30
+	case b.Exit != nil:
+		return 40
 	}
 	return 50
 }
-
-var rounds = map[task.Round]int{task.PreRun: 1, task.Recheck: 2, task.PostRun: 4}

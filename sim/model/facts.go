@@ -23,13 +23,13 @@ func (m *model) note(from int, name string, f fact) int32 {
 	case committee.EvidenceHeard:
 		content = string(task.Encode(e.Shown))
 	case committee.AliveHeard, committee.Appraised, committee.ChainMoved, committee.Quoted,
-		committee.Ran, committee.TimedOut, committee.Unveiled, committee.Won: // nobody sends these
+		committee.Left, committee.Ran, committee.TimedOut, committee.Won: // nobody sends these
 	}
 	if f.kind == tx {
 		content = string(task.Encode(f.body))
 	}
 	if f.kind == keys {
-		content = string(f.evidence)
+		content = string(task.Encode(f.opening))
 	}
 	key := fmt.Sprint(from, f.kind, name, "\x00", content)
 	if i, ok := m.factBy[key]; ok {
@@ -71,38 +71,49 @@ func (m *model) detail(b task.Body) string {
 		for _, k := range b.Commitments.Commitments {
 			who = append(who, m.cast.name(k.Node))
 		}
-		return fmt.Sprintf(" of %s (%s)", strings.Join(who, " "), b.Commitments.Commitments[0].Ballot.Round)
+		return " of " + strings.Join(who, " ")
 	case b.Verdicts != nil:
 		var who []string
 		for _, r := range b.Verdicts.Reveals {
-			who = append(who, m.cast.name(r.Node)+":"+r.Verdict.String())
+			who = append(who, fmt.Sprintf("%s:%s%d", m.cast.name(r.Node), r.Verdict, r.Place))
 		}
-		return fmt.Sprintf(" %s (%s)", strings.Join(who, " "), b.Verdicts.Shown.Ballot.Round)
+		if b.Verdicts.Opening != nil {
+			who = append(who, "with the opening")
+		}
+		return " " + strings.Join(who, " ")
 	case b.Accuse != nil:
 		return " of " + m.cast.name(b.Accuse.Accused)
 	}
 	return ""
 }
 
-// evidence is made once for each ballot.
-func (m *model) evidence(k *ledger.Case, who int, b task.Ballot, spoilt bool) task.Showing {
-	key := fmt.Sprint(who, b, spoilt, k.View.ExitNonce)
-	s, ok := m.shown[key]
+// pair is made once for each ballot.
+func (m *model) pair(k *ledger.Case, who int, b task.Ballot, spoilt bool) committee.Quoted {
+	key := fmt.Sprint(who, b, spoilt)
+	q, ok := m.shown[key]
 	if !ok {
-		s = m.cast.evidence(k, who, b, m.cast.nonces(), spoilt)
-		m.shown[key] = s
+		q = m.cast.pair(k, who, b, m.cast.nonces(), spoilt)
+		m.shown[key] = q
 	}
-	return s
+	return q
 }
 
-// truth is an honest appraisal, by the case as its verifier knows it.
-func (m *model) truth(k *ledger.Case, a committee.Appraise) (task.Verdict, string) {
-	key := string(a.Evidence) + string(task.Encode([]any{a.Ballot, k.View.ExitNonce}))
-	t, ok := m.truths[key]
+// truth is what an honest node finds of a pair, by the case as it knows it.
+func (m *model) truth(k *ledger.Case, a committee.Appraise) committee.Appraised {
+	found := committee.Appraised{Ballot: a.Shown.Ballot, Pair: a.Shown.Pair().Hash()}
+	t, ok := m.truths[found.Pair]
 	if !ok {
-		v := k.Appraise(a.Ballot.Round, a.Evidence)
-		t = verdictOf{v.Verdict, v.Reason}
-		m.truths[key] = t
+		t = verdictOf{v: task.Fault}
+		for place := range uint8(2) {
+			v := k.Appraise(task.PreRun, a.Shown.Evidence[place])
+			if v.Verdict == task.OK {
+				t = verdictOf{v: task.OK, place: place}
+			} else if t.v == task.Fault {
+				t.reason = v.Reason
+			}
+		}
+		m.truths[found.Pair] = t
 	}
-	return t.v, t.reason
+	found.Verdict, found.Place, found.Reason = t.v, t.place, t.reason
+	return found
 }

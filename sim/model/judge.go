@@ -10,7 +10,7 @@ import (
 )
 
 // Phase (b): the verdicts. The chain has named n0 the executor; its evidence,
-// commitments, reveals and a canary go their ways.
+// commitments and reveals go their ways.
 
 // verdicts makes a scenario. In a calm one a block comes when everything that
 // was said has been heard, and flush and stall timers have had their time:
@@ -39,15 +39,12 @@ func reaches(sc *Scenario, o ledger.Outcome) {
 	}
 }
 
-// flips says the opposite of what is true.
-func flips(m *model, self int, _ committee.Appraise, v task.Verdict, reason string) (task.Verdict, string) {
-	switch {
-	case self != m.sc.liar:
-		return v, reason
-	case v == task.OK:
-		return task.Fault, "bad-signature"
+// flips names the other place, and of two bad pieces the first.
+func flips(m *model, self int, found committee.Appraised) committee.Appraised {
+	if self == m.sc.liar {
+		found.Verdict, found.Place, found.Reason = task.OK, 1-found.Place, ""
 	}
-	return task.OK, ""
+	return found
 }
 
 // muteReveals commits and then says nothing.
@@ -63,13 +60,13 @@ func passedOver(m *model, w *world) bool {
 }
 
 func spoiltBy(who int) func(int, task.Ballot) bool {
-	return func(self int, b task.Ballot) bool { return self == who && b.Round == task.PreRun }
+	return func(self int, _ task.Ballot) bool { return self == who }
 }
 
-// twoFaces shows faulty evidence beside what the enclave of n0 makes.
+// twoFaces shows another pair beside what the enclave of n0 makes.
 func twoFaces(m *model) []int32 {
-	shown := m.evidence(m.chain[0].c, 0, task.Ballot{Task: m.cast.id, Round: task.PreRun}, true)
-	return []int32{m.note(0, "shows faulty evidence too", fact{kind: evidence, public: true, event: committee.EvidenceHeard{From: m.cast.workers[0].id, Shown: shown}})}
+	q := m.pair(m.chain[0].c, 0, task.Ballot{Task: m.cast.id}, true)
+	return []int32{m.note(0, "shows another pair, with faulty evidence", fact{kind: evidence, public: true, event: committee.EvidenceHeard{From: m.cast.workers[0].id, Shown: q.Shown}})}
 }
 
 // hides makes an executor that hears nothing from one verifier, and so brings
@@ -109,7 +106,7 @@ func keysWait(m *model, w *world) string {
 		}
 		var ok []int
 		for _, j := range w.said.all() {
-			if r := &m.facts[j]; r.kind == reveal && r.reveal.Verdict == task.OK && r.reveal.Evidence == task.H(task.TagEvidence, f.evidence) && !slices.Contains(ok, r.from) {
+			if r := &m.facts[j]; r.kind == reveal && names(r.reveal, f.opening.Pair, f.opening.Evidence) && !slices.Contains(ok, r.from) {
 				ok = append(ok, r.from)
 			}
 		}
@@ -120,9 +117,9 @@ func keysWait(m *model, w *world) string {
 	if k.Phase < ledger.Releasing || k.Phase > ledger.Reviewing {
 		return ""
 	}
-	digest, ok := task.H(task.TagEvidence, k.View.Pre.Evidence), uint32(0)
+	ok := uint32(0)
 	for _, r := range k.View.Pre.Reveals {
-		if r.Verdict == task.OK && r.Evidence == digest && r.Node != k.View.Executor {
+		if names(r, k.Pair(), k.View.Pre.Evidence[k.View.Pre.Place]) && r.Node != k.View.Executor {
 			ok += k.Member(r.Node).Seats
 		}
 	}
@@ -132,11 +129,16 @@ func keysWait(m *model, w *world) string {
 	return ""
 }
 
+// names says whether a reveal names the place of some evidence in a pair.
+func names(r task.Reveal, p task.Pair, evidence []byte) bool {
+	return r.Verdict == task.OK && r.Pair == p.Hash() && p.Digests[r.Place] == task.H(task.TagEvidence, evidence)
+}
+
 // honestKeepTheirs: nobody honest is slashed for a lie, and nobody at all for
 // silence where the network is in time (§10.4).
 func honestKeepTheirs(m *model, w *world) string {
 	for _, s := range m.chain[w.chain].c.Slashes {
-		quiet := s.Cause == ledger.NoReveal || s.Cause == ledger.Absent || s.Cause == ledger.Silence || s.Cause == ledger.BadEvidence && m.cast.params.CanaryPPM > 0
+		quiet := s.Cause == ledger.NoReveal || s.Cause == ledger.Absent || s.Cause == ledger.Silence
 		if who := m.cast.byID[s.Node]; who != m.sc.liar && (m.sc.calm || !quiet) {
 			return fmt.Sprintf("nobody honest is slashed: n%d lost %s for %s", who, s.Amount, s.Cause)
 		}
@@ -164,7 +166,8 @@ func proofWins(m *model, w *world) string {
 	}
 	for _, r := range rounds {
 		for _, v := range r.Reveals {
-			if v.Verdict != task.Fault || m.cast.byID[v.Node] == m.sc.liar || v.Evidence != task.H(task.TagEvidence, r.Evidence) {
+			// What it says of another pair than the round's is for an accusation, which may come late.
+			if v.Verdict != task.Fault || m.cast.byID[v.Node] == m.sc.liar || v.Pair != (task.Pair{Ballot: v.Ballot, Digests: r.Digests}).Hash() {
 				continue
 			}
 			paid := slices.ContainsFunc(k.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.BadEvidence })
@@ -183,18 +186,15 @@ func revealsLand(m *model, w *world) string {
 	if !m.sc.calm || k.Phase != ledger.Closed {
 		return ""
 	}
-	rounds := []*ledger.Round{&k.View.Pre, &k.View.Post}
+	rounds := []*ledger.Round{&k.View.Pre}
 	for i := range k.Passed {
 		rounds = append(rounds, &k.Passed[i].Pre)
-	}
-	if k.View.Canary != nil {
-		rounds = append(rounds, &k.View.Canary.Round)
 	}
 	for _, r := range rounds {
 		for _, c := range r.Commitments {
 			opened := slices.ContainsFunc(r.Reveals, func(v task.Reveal) bool { return v.Node == c.Node })
 			if m.cast.byID[c.Node] != m.sc.liar && !opened && r.ClosedAt != 0 {
-				return fmt.Sprintf("every honest reveal lands: that of n%d is missing (%s)", m.cast.byID[c.Node], c.Ballot.Round)
+				return fmt.Sprintf("every honest reveal lands: that of n%d is missing", m.cast.byID[c.Node])
 			}
 		}
 	}

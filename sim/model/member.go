@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
@@ -214,29 +213,29 @@ func (l *live) perform(a committee.Action) {
 		k := task.Commitment{Ballot: a.Reveal.Ballot, Node: me.id, Digest: a.Reveal.Digest()}
 		k.Signature = task.Sign(me.peer, k.Hash())
 		l.step(committee.CommitmentHeard{Commitment: k})
-		say(fact{kind: commitment, event: committee.CommitmentHeard{Commitment: k}}, "commits to %s in the %s round of view %d", a.Reveal.Verdict, k.Ballot.Round, k.Ballot.View)
+		say(fact{kind: commitment, event: committee.CommitmentHeard{Commitment: k}}, "commits to %s %d in view %d", a.Reveal.Verdict, a.Reveal.Place, k.Ballot.View)
 	case committee.SendReveal:
 		l.step(committee.RevealHeard{Reveal: a.Reveal})
-		say(fact{kind: reveal, event: committee.RevealHeard{Reveal: a.Reveal}, reveal: a.Reveal}, "reveals %s in the %s round of view %d", a.Reveal.Verdict, a.Reveal.Ballot.Round, a.Reveal.Ballot.View)
+		say(fact{kind: reveal, event: committee.RevealHeard{Reveal: a.Reveal}, reveal: a.Reveal}, "reveals %s %d in view %d", a.Reveal.Verdict, a.Reveal.Place, a.Reveal.Ballot.View)
 	case committee.SendEvidence:
-		say(fact{kind: evidence, event: committee.EvidenceHeard{From: me.id, Shown: a.Shown}}, "shows its %s evidence of view %d", a.Shown.Ballot.Round, a.Shown.Ballot.View)
+		say(fact{kind: evidence, event: committee.EvidenceHeard{From: me.id, Shown: a.Shown}}, "shows its evidence of view %d", a.Shown.Ballot.View)
 	case committee.Appraise:
-		v, reason := m.truth(c(l), a)
+		found := m.truth(c(l), a)
 		if m.sc.lies != nil {
-			v, reason = m.sc.lies(m, self, a, v, reason)
+			found = m.sc.lies(m, self, found)
 		}
-		l.step(committee.Appraised{Ballot: a.Ballot, Evidence: a.Evidence, Verdict: v, Reason: reason, Salt: task.H(task.TagSalt, me.id[:], task.Encode(a.Ballot))})
+		found.Salt = task.H(task.TagSalt, me.id[:], task.Encode(found.Ballot))
+		l.step(found)
 	case committee.StartEnclave:
 		if m.sc.enclaves {
 			l.later(answer{ballot: a.Ballot, what: "starts its enclave", kind: answerQuote})
 		}
 	case committee.QuoteExit:
-		l.later(answer{ballot: a.Ballot, what: "quotes its exit", kind: answerQuote})
-	case committee.Unveil:
-		l.later(answer{ballot: a.Ballot, what: "unveils", kind: answerUnveil})
+		l.later(answer{ballot: a.Ballot, what: "quotes its exit", kind: answerExit})
 	case committee.RequestKeys:
-		l.out = append(l.out, m.note(self, fmt.Sprintf("asks for keys in view %d", a.Ballot.View), fact{kind: keys, evidence: a.Evidence, ballot: a.Ballot}))
-		l.later(answer{a.Ballot, "has run", answerRun, task.H(task.TagEvidence, a.Evidence)})
+		b := a.Opening.Pair.Ballot
+		l.out = append(l.out, m.note(self, fmt.Sprintf("asks for keys in view %d", b.View), fact{kind: keys, opening: a.Opening, ballot: b}))
+		l.later(answer{b, "has run", answerRun, task.H(task.TagEvidence, a.Opening.Evidence)})
 	case committee.Submit:
 		if !m.sc.chain {
 			return
@@ -246,7 +245,7 @@ func (l *live) perform(a committee.Action) {
 		if t := a.Timer; m.sc.timers[t.Kind] && t.View <= m.sc.maxView {
 			l.pending = slices.DeleteFunc(slices.Clone(l.pending), func(p int32) bool {
 				o, ok := m.events[p].event.(committee.TimedOut)
-				return ok && o.Timer.Kind == t.Kind && o.Timer.Round == t.Round
+				return ok && o.Timer.Kind == t.Kind
 			})
 			l.laterEvent(committee.TimedOut{Timer: t}, fmt.Sprintf("%s timer of view %d", timerNames[t.Kind], t.View))
 		}
@@ -282,7 +281,7 @@ type answerKind uint8
 
 const (
 	answerQuote answerKind = iota
-	answerUnveil
+	answerExit
 	answerRun
 )
 
@@ -290,16 +289,9 @@ func (a answer) give(l *live) committee.Event {
 	m, k := l.of.m, c(l)
 	switch a.kind {
 	case answerQuote:
-		return committee.Quoted{Shown: m.evidence(k, l.of.self, a.ballot, m.sc.spoilt != nil && m.sc.spoilt(l.of.self, a.ballot))}
-	case answerUnveil:
-		if m.cast.params.CanaryPPM == 0 {
-			return committee.Unveiled{Ballot: a.ballot}
-		}
-		again := a.ballot
-		again.Round = task.Recheck
-		context := k.Expected(task.PreRun, a.ballot.View, m.cast.workers[l.of.self].node).Context
-		proof, _ := m.cast.born.Prove(attest.CanaryInput(context))
-		return committee.Unveiled{Ballot: a.ballot, Canary: &task.Canary{Proof: proof, Genuine: m.evidence(k, l.of.self, again, false)}}
+		return m.pair(k, l.of.self, a.ballot, m.sc.spoilt != nil && m.sc.spoilt(l.of.self, a.ballot))
+	case answerExit:
+		return committee.Left{Exit: m.cast.exit(k, l.of.self, a.ballot, false)}
 	default:
 		return committee.Ran{Result: m.cast.result(k, l.of.self, a.digest, task.RunOK)}
 	}

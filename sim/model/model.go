@@ -46,12 +46,12 @@ type Scenario struct {
 	wide       bool
 	silent     int // inputs that nobody can see, before one that somebody can
 
-	start   func(*model) []int32                                                               // what has been said from the start
-	deaf    func(m *model, to int, f *fact) bool                                               // what is never delivered
-	offers  func(*model, int32) []int32                                                        // transactions of others, by the state of the chain
-	lies    func(*model, int, committee.Appraise, task.Verdict, string) (task.Verdict, string) // of a verifier
-	spoilt  func(self int, b task.Ballot) bool                                                 // of an enclave
-	mutes   func(m *model, f *fact) bool                                                       // what the liar does not say
+	start   func(*model) []int32                                       // what has been said from the start
+	deaf    func(m *model, to int, f *fact) bool                       // what is never delivered
+	offers  func(*model, int32) []int32                                // transactions of others, by the state of the chain
+	lies    func(*model, int, committee.Appraised) committee.Appraised // of a verifier
+	spoilt  func(self int, b task.Ballot) bool                         // of an enclave
+	mutes   func(m *model, f *fact) bool                               // what the liar does not say
 	checks  []check
 	goals   map[string]func(*model, *world) bool // what must be reachable: or the search has not looked where it should
 	maximum int
@@ -95,17 +95,17 @@ func (f facts) all() (list []int32) {
 
 // fact is something that was said, submitted or decided.
 type fact struct {
-	kind     factKind
-	from     int
-	name     string
-	public   bool // a message
-	event    committee.Event
-	vote     task.Vote
-	reveal   task.Reveal
-	body     task.Body
-	evidence []byte
-	ballot   task.Ballot
-	key      int // who signs the transaction: a worker, or one of the owners
+	kind    factKind
+	from    int
+	name    string
+	public  bool // a message
+	event   committee.Event
+	vote    task.Vote
+	reveal  task.Reveal
+	body    task.Body
+	opening task.Opening
+	ballot  task.Ballot
+	key     int // who signs the transaction: a worker, or one of the owners
 }
 
 type factKind uint8
@@ -163,8 +163,8 @@ type model struct {
 	chainBy map[task.Hash]int32
 	members [members]*member
 	stepped int
-	shown   map[string]task.Showing
-	truths  map[string]verdictOf
+	shown   map[string]committee.Quoted
+	truths  map[task.Hash]verdictOf
 	votes   map[string]int32
 	late    map[lateKey]string // what settledOnce found
 	ends    map[int32]bool
@@ -178,5 +178,6 @@ type lateKey struct {
 
 type verdictOf struct {
 	v      task.Verdict
+	place  uint8
 	reason string
 }

@@ -14,11 +14,6 @@ func Scenarios(deep bool) []Scenario {
 		verdicts("verdicts, n3 says the opposite", 3, true, func(sc *Scenario) { paid(sc); sc.lies = flips; reaches(sc, ledger.NoCommittee) }),
 		verdicts("verdicts, n3 commits and falls silent", 3, true, func(sc *Scenario) { paid(sc); sc.mutes = muteReveals; reaches(sc, ledger.NoCommittee) }),
 		verdicts("verdicts, n0 shows faulty evidence and hides n3", 0, true, func(sc *Scenario) { sc.spoilt, sc.deaf = spoiltBy(0), hides(0, 3); reaches(sc, ledger.ExecutorsFailed) }),
-		verdicts("verdicts, a canary, n3 says OK", 3, true, func(sc *Scenario) {
-			sc.lies = flips
-			prompt(sc, deep)
-			sc.params = func(p *ledger.Params) { p.MaxViews, p.CanaryPPM, p.PostingFee = 1, 1_000_000, 800_000 }
-		}),
 		verdicts("verdicts, n3 says the opposite, blocks at any time", 3, false, func(sc *Scenario) { paid(sc); prompt(sc, deep); sc.lies = flips }),
 		verdicts("verdicts, n0 shows two faces, n1 crashes", 0, false, func(sc *Scenario) {
 			sc.start, sc.crashes, sc.crashable = twoFaces, 1, []int{1}
@@ -72,11 +67,11 @@ func Planted() map[string]Scenario {
 		sc.start = twoFaces
 	})
 	undeclared := verdicts("a second liar", 3, true, func(sc *Scenario) {
-		sc.lies = func(_ *model, self int, _ committee.Appraise, v task.Verdict, reason string) (task.Verdict, string) {
-			if self >= 2 && v == task.OK {
-				return task.Fault, "bad-signature"
+		sc.lies = func(_ *model, self int, found committee.Appraised) committee.Appraised {
+			if self >= 2 && found.Verdict == task.OK {
+				found.Place = 1 - found.Place
 			}
-			return v, reason
+			return found
 		}
 	})
 	return map[string]Scenario{"an honest verifier commits once": amnesia, "nobody honest is slashed": undeclared}

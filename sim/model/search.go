@@ -22,7 +22,7 @@ type search struct {
 // Run searches a scenario breadth first, so that a violation comes with a
 // shortest trace.
 func Run(sc Scenario) Report {
-	m := &model{sc: &sc, cast: newCast(sc.params), factBy: map[string]int32{}, eventBy: map[string]int32{}, chainBy: map[task.Hash]int32{}, shown: map[string]task.Showing{}, truths: map[string]verdictOf{}, votes: map[string]int32{}, late: map[lateKey]string{}, ends: map[int32]bool{}}
+	m := &model{sc: &sc, cast: newCast(sc.params), factBy: map[string]int32{}, eventBy: map[string]int32{}, chainBy: map[task.Hash]int32{}, shown: map[string]committee.Quoted{}, truths: map[task.Hash]verdictOf{}, votes: map[string]int32{}, late: map[lateKey]string{}, ends: map[int32]bool{}}
 	r := Report{Scenario: sc.Name, Bounds: sc.Bounds}
 	m.link(m.cast.seeded)
 	for i := range m.members {

@@ -53,44 +53,38 @@ func offers(m *model, chain int32, faultyExit bool) (all []int32) {
 	if !ok || k.Phase == ledger.Closed {
 		return nil
 	}
-	r := k.PreRound()
-	if k.Phase == ledger.Reviewing {
-		r = task.PostRun
-	}
-	judged := k.Phase == ledger.Attesting || k.Phase == ledger.Reviewing && !k.View.ExitNonce.IsZero()
-	if judged {
-		shown := m.evidence(k, who, k.Ballot(r), faultyExit && r == task.PostRun)
-		verdict := task.OK
-		reason := ""
-		if faultyExit && r == task.PostRun {
-			verdict, reason = task.Fault, "dirty-state"
-		}
+	if k.Phase == ledger.Attesting {
+		q := m.pair(k, who, k.Ballot(), false)
 		var commitments []task.Commitment
 		var reveals []task.Reveal
 		for i, w := range m.cast.workers {
 			if !k.Judges(w.id) {
 				continue
 			}
-			v := task.Reveal{Ballot: k.Ballot(r), Node: w.id, Verdict: verdict, Reason: reason, Evidence: task.H(task.TagEvidence, shown.Evidence), Salt: task.Hash{byte(i)}}
+			v := task.Reveal{Ballot: k.Ballot(), Node: w.id, Verdict: task.OK, Pair: q.Shown.Pair().Hash(), Place: q.Place, Salt: task.Hash{byte(i)}}
 			c := task.Commitment{Ballot: v.Ballot, Node: w.id, Digest: v.Digest()}
 			c.Signature = task.Sign(w.peer, c.Hash())
 			commitments, reveals = append(commitments, c), append(reveals, v)
 		}
-		switch round := k.Round(r); {
+		switch round := &k.View.Pre; {
 		case round.ClosedAt == 0:
-			offer(who, fmt.Sprintf("commitments of all, %s %d", r, k.View.Number), task.Body{Commitments: &task.Commitments{Commitments: commitments}})
-			if len(round.Evidence) == 0 {
-				offer(who, fmt.Sprintf("evidence, %s %d", r, k.View.Number), task.Body{Show: &shown})
+			offer(who, fmt.Sprintf("commitments of all, %d", k.View.Number), task.Body{Commitments: &task.Commitments{Commitments: commitments}})
+			if round.Digests == [2]task.Hash{} {
+				offer(who, fmt.Sprintf("evidence, %d", k.View.Number), task.Body{Show: &q.Shown})
 			}
 		default:
-			offer(who, fmt.Sprintf("reveals of all, %s %d", r, k.View.Number), task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals}})
+			offer(who, fmt.Sprintf("reveals of all, with the opening, %d", k.View.Number), task.Body{Verdicts: &task.Verdicts{Ballot: k.Ballot(), Reveals: reveals, Opening: &q.Opening}})
 			if len(round.Reveals) == 0 {
-				offer(who, fmt.Sprintf("reveal of one, %s %d", r, k.View.Number), task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals[:1]}})
+				offer(who, fmt.Sprintf("reveal of one, %d", k.View.Number), task.Body{Verdicts: &task.Verdicts{Ballot: k.Ballot(), Reveals: reveals[:1]}})
 			}
 		}
 	}
+	if k.Phase == ledger.Reviewing && !k.View.ExitNonce.IsZero() {
+		e := m.cast.exit(k, who, k.Ballot(), faultyExit)
+		offer(who, fmt.Sprintf("exit, %d", k.View.Number), task.Body{Exit: &e})
+	}
 	if k.Phase == ledger.Releasing || k.Phase == ledger.Running {
-		digest := task.H(task.TagEvidence, k.View.Pre.Evidence)
+		digest := task.H(task.TagEvidence, k.Genuine())
 		for role, key := range map[task.Role]int{task.Alice: byAlice, task.Bob: byBob} {
 			if !k.Released(role) {
 				offer(key, fmt.Sprintf("release of %s, view %d", role, k.View.Number), task.Body{Release: &task.Release{Task: m.cast.id, View: k.View.Number, Role: role, Evidence: digest, Sealed: []byte{1}}})
@@ -136,7 +130,8 @@ func settledOnce(m *model, w *world) string {
 		return what
 	}
 	m.late[key] = ""
-	late := w.pool.all() // what came too late, and all that ever counted
+	// What came too late, and all that ever counted. An accusation is in time.
+	late := slices.DeleteFunc(w.pool.all(), func(i int32) bool { return m.facts[i].body.Accuse != nil })
 	for i := range m.facts {
 		if m.facts[i].kind == tx && m.facts[i].body.Accuse == nil && m.sc.ledgerOnly {
 			late = append(late, int32(i))

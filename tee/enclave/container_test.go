@@ -72,15 +72,15 @@ func TestContainerRuntimeIsInTheEvidence(t *testing.T) {
 	judge("at the exit", "", exit)
 }
 
-// A canary names the runtime, too: by that nobody can tell it from evidence in
-// earnest.
-func TestCanaryNamesTheRuntime(t *testing.T) {
+// A decoy names the runtime, too: by that nobody can tell it from genuine evidence.
+func TestDecoyNamesTheRuntime(t *testing.T) {
 	digest := task.Hash{5}
-	for range 8 { // of three faults
+	for fault := range uint8(8) {
 		s := contained(t, Runtimes{task.RuntimeOCI: {Digest: func() (task.Hash, error) { return digest, nil }}})
-		s.begin.Context.CanaryPPM = 1_000_000
-		if ev := s.start(); ev.Runtime != digest {
-			t.Fatal(ev.Runtime)
+		s.begin.Fault = fault
+		a := s.ask(tee.Request{Begin: &s.begin})
+		if decoy, err := attest.ParseEvidence(a.Decoy); err != nil || decoy.Runtime != digest {
+			t.Fatal(decoy.Runtime, err, a.Error)
 		}
 	}
 }

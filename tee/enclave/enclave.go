@@ -23,7 +23,6 @@ import (
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/tee/walls"
-	"github.com/prytany/prytany/vrf"
 	"golang.org/x/sys/unix"
 )
 
@@ -76,8 +75,6 @@ type enclave struct {
 	evidence attest.Evidence
 	sealKey  seal.EnclaveKey
 	signKey  ed25519.PrivateKey
-	vrfKey   *vrf.PrivateKey
-	canary   bool    // what is shown now is faulty on purpose
 	input    *secret // Alice's
 	code     *secret // Bob's
 	ran      bool
@@ -119,9 +116,7 @@ func (e *enclave) answer(q tee.Request) (tee.Response, error) {
 	case q.Begin != nil && e.begin == nil:
 		return e.start(q.Begin)
 	case q.Quote != nil && e.begin != nil && !e.ran:
-		return e.quote(q.Quote.Nonces)
-	case q.Unveil != nil && e.begin != nil && !e.ran:
-		return e.unveil(q.Unveil.Nonces)
+		return e.quote(q.Quote.Nonces, q.Quote.Fault)
 	case q.Release != nil && e.begin != nil && (!e.ran || e.blamed):
 		return tee.Response{}, e.take(*q.Release)
 	case q.Run != nil && e.begin != nil && (!e.ran || e.blamed):
@@ -160,15 +155,9 @@ func (e *enclave) start(b *tee.Begin) (tee.Response, error) {
 	if err != nil {
 		return tee.Response{}, err
 	}
-	var vrfSeed [vrf.SeedSize]byte
-	if _, err := rand.Read(vrfSeed[:]); err != nil {
-		return tee.Response{}, err
-	}
-	e.vrfKey = vrf.NewKey(vrfSeed)
-	keys := attest.Keys{Seal: e.sealKey.Public(), Sign: task.PublicKey(e.signKey), VRF: task.Key(e.vrfKey.Public())}
+	keys := attest.Keys{Seal: e.sealKey.Public(), Sign: task.PublicKey(e.signKey)}
 	e.begin, e.evidence.Keys, e.evidence.Runtime = b, keys, runtime
-	e.canary = attest.CanaryDue(e.vrfKey.Output(attest.CanaryInput(b.Context)), b.Context.CanaryPPM)
-	return e.quote(b.Nonces)
+	return e.quote(b.Nonces, b.Fault)
 }
 
 // walled holds the walls to what the task needs. Whoever starts this process says
@@ -194,47 +183,35 @@ func (e *enclave) walled(b *tee.Begin) error {
 	return nil
 }
 
-// quote makes the pre-run evidence over the verifiers' nonces; in a canary,
-// faulty on purpose (spec §7.6).
-func (e *enclave) quote(nonces []task.Hash) (tee.Response, error) {
-	c, keys := e.begin.Context, e.evidence.Keys
-	var ev attest.Evidence
-	var err error
-	if e.canary {
-		ev, err = attest.Canary(e.quoter, c, keys, nonces, e.evidence.Runtime, e.vrfKey.Output(attest.CanaryInput(c)))
-	} else {
-		ev, err = attest.Make(e.quoter, c, keys, nonces, attest.EmptyState, e.evidence.Runtime)
-	}
+// quote makes the pre-run evidence over the verifiers' nonces, and a decoy: it is
+// quoted like the other, by the same platform, and only an appraisal tells them
+// apart (spec §7.6). Its keys are thrown away here.
+func (e *enclave) quote(nonces []task.Hash, fault uint8) (tee.Response, error) {
+	c, runtime := e.begin.Context, e.evidence.Runtime
+	genuine, err := attest.Make(e.quoter, c, e.evidence.Keys, nonces, attest.EmptyState, runtime)
 	if err != nil {
 		return tee.Response{}, err
 	}
-	e.evidence = ev
-	return tee.Response{Evidence: task.Encode(ev)}, nil
-}
-
-// unveil says whether what was shown was a canary: with the proof, and with
-// evidence in earnest for the second round.
-func (e *enclave) unveil(nonces []task.Hash) (tee.Response, error) {
-	if !e.canary {
-		return tee.Response{}, nil
-	}
-	proof, _ := e.vrfKey.Prove(attest.CanaryInput(e.begin.Context))
-	e.canary, e.begin.Context.Round = false, task.Recheck
-	a, err := e.quote(nonces)
+	thrown, err := seal.NewEnclaveKey()
 	if err != nil {
-		e.canary, e.begin.Context.Round = true, task.PreRun // a slow platform may be asked again
 		return tee.Response{}, err
 	}
-	a.Proof = (*[81]byte)(&proof)
-	return a, nil
+	_, sign, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return tee.Response{}, err
+	}
+	keys := attest.Keys{Seal: thrown.Public(), Sign: task.PublicKey(sign)}
+	decoy, err := attest.Decoy(e.quoter, c, keys, nonces, runtime, fault)
+	if err != nil {
+		return tee.Response{}, err
+	}
+	e.evidence = genuine
+	return tee.Response{Evidence: task.Encode(genuine), Decoy: task.Encode(decoy)}, nil
 }
 
 // take opens an owner's release. One that does not open is remembered: it is
 // the owner's fault, and the result says so.
 func (e *enclave) take(r task.Release) error {
-	if e.canary {
-		return errors.New("no key is taken on a canary")
-	}
 	id, file, err := e.sealKey.Open(r)
 	s := &secret{release: r.Hash(), shown: r.Evidence, id: id, file: file, bad: err != nil}
 	switch r.Role {

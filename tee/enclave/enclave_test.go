@@ -1,6 +1,7 @@
 package enclave
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -13,7 +14,6 @@ import (
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
-	"github.com/prytany/prytany/vrf"
 )
 
 // noop is the smallest WASI module: a _start that returns.
@@ -217,43 +217,53 @@ func TestNoRecipientIsTriedAgain(t *testing.T) {
 	}
 }
 
-// A canary is faulty for everyone who looks, takes no key, proves itself by the
-// enclave's VRF, and the same enclave then works in earnest.
-func TestCanary(t *testing.T) {
+// Beside its evidence the enclave shows a decoy, faulty for everyone who looks, under
+// keys of its own that open nothing: what is sealed to them is lost. Asked again, it
+// shows the same keys of its own, and other ones that are thrown away.
+func TestDecoy(t *testing.T) {
 	s := newStage(t)
-	s.begin.Context.CanaryPPM = 1_000_000
-	ev := s.start()
 	want, policy, ref := s.expected()
-	if a := attest.Appraise(ev, want, policy, ref); a.Verdict != task.Fault {
-		t.Fatal("a canary that nobody can see")
+	var thrown []attest.Keys
+	var ev attest.Evidence
+	for fault := range uint8(8) {
+		q := tee.Request{Quote: &tee.Quote{Nonces: s.begin.Nonces, Fault: fault}}
+		if fault == 0 {
+			q = tee.Request{Begin: &s.begin}
+		}
+		a := s.ask(q)
+		genuine, err := attest.ParseEvidence(a.Evidence)
+		if err != nil {
+			t.Fatal(err, a.Error)
+		}
+		decoy, err := attest.ParseEvidence(a.Decoy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fault > 0 && !genuine.Keys.Equal(ev.Keys) {
+			t.Error("the enclave's own keys have changed")
+		}
+		ev = genuine
+		if a := attest.Appraise(genuine, want, policy, ref); a.Verdict != task.OK {
+			t.Fatalf("genuine evidence: %s: %s", a.Reason, a.Detail)
+		}
+		if a := attest.Appraise(decoy, want, policy, ref); a.Verdict != task.Fault {
+			t.Errorf("decoy %d: nobody can see that it is one", fault)
+		}
+		for _, k := range append(thrown, genuine.Keys) {
+			if k.Sign == decoy.Keys.Sign || bytes.Equal(k.Seal, decoy.Keys.Seal) {
+				t.Errorf("decoy %d has keys that are used", fault)
+			}
+		}
+		thrown = append(thrown, decoy.Keys)
 	}
-	r, err := seal.Seal(task.Release{Task: s.begin.Context.Task, Role: task.Alice, Evidence: ev.Digest()}, ev.Keys.Seal, s.alice, sha256.Sum256(s.input))
+	r, err := seal.Seal(task.Release{Task: s.begin.Context.Task, Role: task.Alice, Evidence: ev.Digest()}, thrown[0].Seal, s.alice, sha256.Sum256(s.input))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := s.ask(tee.Request{Release: &r}); a.Error == "" {
-		t.Error("a key was taken on a canary")
-	}
-	a := s.ask(tee.Request{Unveil: &tee.Quote{Nonces: s.begin.Nonces}})
-	if a.Proof == nil {
-		t.Fatalf("no proof: %s", a.Error)
-	}
-	beta, err := vrf.Verify(vrf.PublicKey(ev.Keys.VRF), attest.CanaryInput(s.begin.Context), vrf.Proof(*a.Proof))
-	if err != nil || !attest.CanaryDue(beta, 1_000_000) {
-		t.Errorf("the proof does not hold: %v", err)
-	}
-	genuine, _ := attest.ParseEvidence(a.Evidence)
-	want.Context.Round, want.Keys = task.Recheck, &ev.Keys
-	if a := attest.Appraise(genuine, want, policy, ref); a.Verdict != task.OK {
-		t.Fatalf("%s: %s", a.Reason, a.Detail)
-	}
-	if again := s.ask(tee.Request{Unveil: &tee.Quote{}}); again.Proof != nil || again.Error != "" {
-		t.Error("two canaries of one enclave")
-	}
-	s.release(genuine, task.Alice, s.alice)
-	s.release(genuine, task.Bob, s.bob)
-	if a := s.run(); a.Error != "" || a.Result.Result.Evidence != genuine.Digest() {
-		t.Fatalf("%+v", a)
+	s.ask(tee.Request{Release: &r})
+	s.release(ev, task.Bob, s.bob)
+	if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.BadInputKey {
+		t.Fatalf("a key that was sealed to a decoy: %+v", a)
 	}
 }
 

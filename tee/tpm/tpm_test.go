@@ -115,7 +115,7 @@ func (b *bench) ask(raw []byte) ([]byte, error) {
 	return task.Encode(b.activator.Answer(raw, time.Now().Unix())), nil
 }
 
-var enclaveKeys = attest.Keys{Seal: make([]byte, 1216), Sign: task.Key{1}, VRF: task.Key{2}}
+var enclaveKeys = attest.Keys{Seal: make([]byte, 1216), Sign: task.Key{1}}
 
 func (b *bench) want(q Quoter) attest.Expected {
 	return attest.Expected{
@@ -286,17 +286,16 @@ func TestRestart(t *testing.T) {
 	b.judge("the next task", "", b.make(again, w), w)
 }
 
-// A canary on a TPM is faulty for all who look.
-func TestCanaryOnATPM(t *testing.T) {
+// A decoy on a TPM is faulty for all who look.
+func TestDecoyOnATPM(t *testing.T) {
 	b := newBench(t)
 	q := b.machine("a").quoter()
 	w := b.want(q)
-	for i, reason := range []string{attest.DirtyState, attest.NotBound, attest.BadSignature} {
-		beta := [64]byte{8: byte(i)}
-		e, err := attest.Canary(q, w.Context, enclaveKeys, w.Nonces, task.Hash{}, beta)
+	for fault, reason := range map[uint8]string{0: attest.DirtyState, 1: attest.NonceMissing, 2: attest.NotBound, 3: attest.NotBound, 4: attest.BadSignature} {
+		e, err := attest.Decoy(q, w.Context, enclaveKeys, w.Nonces, task.Hash{}, fault)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.judge("canary", reason, e, w)
+		b.judge("decoy", reason, e, w)
 	}
 }
