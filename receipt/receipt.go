@@ -24,7 +24,7 @@
 //   - which chip a node registered, and that an executor who was passed over
 //     had been silent: its view's votes are not in the case;
 //   - slashes in earlier attempts, and the proofs of accusations that are about
-//     nothing in the case: two votes, two results, evidence shown elsewhere;
+//     nothing in the case: two commitments, two results, evidence shown elsewhere;
 //   - heights, as far as one does not follow from another, and the history's text;
 //   - where the output lies. What it is, the enclave has signed.
 //

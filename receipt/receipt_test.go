@@ -190,7 +190,7 @@ func TestEveryEndVerifies(t *testing.T) {
 				return w
 			})
 		}},
-		{"two votes       ", "ooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
+		{"two words       ", "ooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
 			w := attesting(t)
 			w.twoWords(w.judges()[0])
 			return w.ran(task.RunOK, 9).judge(task.PostRun)

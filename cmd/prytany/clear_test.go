@@ -69,7 +69,7 @@ func mustNotHold(t *testing.T, where string, data []byte) {
 	}
 }
 
-// No file of any node's home, no blob, no gossip or stream message, no log
+// No file of any node's home, no blob, no stream message, no log
 // line and no argument of a process shows a marker.
 func TestNothingInTheClear(t *testing.T) {
 	home, tmp := t.TempDir(), t.TempDir()

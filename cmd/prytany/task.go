@@ -285,7 +285,7 @@ var causeWords = map[ledger.Cause]string{
 	ledger.TwoGood:      "its decoy was good as well, so that nobody could tell the two apart by looking",
 	ledger.TwoPairs:     "it showed two different pairs of evidence",
 	ledger.UncleanExit:  "its enclave left something behind, or another one ended than ran",
-	ledger.Equivocation: "it signed two votes that exclude each other",
+	ledger.Equivocation: "it committed to two verdicts in one round",
 	ledger.TwoResults:   "its enclave signed two results",
 }
 
