@@ -107,7 +107,7 @@ func (w *world) checkClaims(c *ledger.Case) {
 		w.violate("claims close in time", "task %s: seeded in block %d, closed in %d", c.ID().Short(), e.seeded, height)
 	case height < last && (c.Phase != ledger.Attesting || 3*seats < 2*c.Seats):
 		w.violate("claims close in time", "task %s: %d of %d seats in block %d, and nobody waits until %d", c.ID().Short(), seats, c.Seats, height, last)
-	case height > first && height < last && seats == e.seats:
+	case height > first && c.Phase == ledger.Attesting && 3*seats >= 2*c.Seats && seats == e.seats:
 		w.violate("claims close in time", "task %s: nobody came in block %d, which closed them", c.ID().Short(), height)
 	}
 }
