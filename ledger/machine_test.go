@@ -127,7 +127,7 @@ func TestRenewal(t *testing.T) {
 // A quote that was made long ago registers nothing: not even the genesis's beacon,
 // once there are others.
 func TestRegistrationsAreFresh(t *testing.T) {
-	w := newWorld(t, 9, quick)
+	w := newWorld(t, 9, quick, func(p *Params) { p.RenewBlocks = 500 })
 	k := newWorker("fresh")
 	w.keys["fresh"] = seedKey("fresh")
 	w.must("alice", task.Body{Transfer: &task.Transfer{To: k.node.Operator, Amount: 150 * task.PRY}})
@@ -175,7 +175,7 @@ func TestTheRecordStaysWithTheMachine(t *testing.T) {
 	hopper, again := w.guest("hopper", first), w.guest("again", first)
 	w.must("hopper", task.Body{Register: w.enrol(hopper, 100*task.PRY)})
 	id := hopper.node.ID()
-	for range w.block.Params.JailMisses - 1 {
+	for range w.block.Params.JailMisses/wrongWord - 1 {
 		w.block.missed(id, task.TaskID{1})
 	}
 	w.block.meta.Burned += w.block.take(id, 3*task.PRY)
@@ -184,7 +184,7 @@ func TestTheRecordStaysWithTheMachine(t *testing.T) {
 	w.rest(w.block.Params.UnbondBlocks + 1)
 	w.must("again", task.Body{Register: w.enrol(again, 100*task.PRY)})
 	n, _ := w.state().Node(again.node.ID())
-	if n.Misses != w.block.Params.JailMisses-1 || n.Lost != 3*task.PRY || n.Counts[FalseOK] != 1 || n.Before != id {
+	if n.Misses != w.block.Params.JailMisses-wrongWord || n.Lost != 3*task.PRY || n.Counts[FalseOK] != 1 || n.Before != id {
 		t.Errorf("under its new name: %+v", n)
 	}
 	if old, _ := w.state().Node(id); old.Renew != 0 {

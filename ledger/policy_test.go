@@ -98,7 +98,6 @@ func TestExecutorsHaveTheRuntime(t *testing.T) {
 // No more of a quorum than the policy's share comes from one operator, and nothing
 // from the executor's own: who judges is in other hands (spec §7.5).
 func TestOneOperatorIsNoQuorum(t *testing.T) {
-	evidence := []byte("evidence")
 	for _, row := range []struct {
 		name      string
 		operators string // of nine verifiers; x is the executor's
@@ -120,20 +119,23 @@ func TestOneOperatorIsNoQuorum(t *testing.T) {
 	} {
 		c := &Case{Task: task.Task{Policy: task.Policy{MaxKindPPM: row.kind, MaxOperatorPPM: row.operator}}}
 		c.View.Executor = task.NodeID{255}
-		c.View.Pre.Evidence = evidence
+		c.View.Pre.Digests, c.View.Pre.OpenedAt = [2]task.Hash{{1}, {2}}, 1
 		c.Members = []Member{{Node: task.Node{Operator: task.Address{'x'}}, Claim: task.Claim{Node: c.View.Executor}, Seats: 3}}
 		var all []task.Reveal
 		for i := range row.operators {
 			id := task.NodeID{byte(i + 1)}
 			n := task.Node{Operator: task.Address{row.operators[i]}, TEE: task.TEE{Kind: row.kinds[i : i+1]}}
 			c.Members = append(c.Members, Member{Node: n, Claim: task.Claim{Node: id}, Seats: 1})
-			all = append(all, task.Reveal{Node: id, Verdict: task.OK, Evidence: task.H(task.TagEvidence, evidence)})
+			all = append(all, task.Reveal{Node: id, Verdict: task.OK})
 		}
-		if ok, _ := c.Tally(task.PreRun, all); ok != row.wantOK { // of 9 judging seats a quorum is 7
+		for i := range all { // the pair names the members
+			all[i].Pair = c.Pair().Hash()
+		}
+		if ok, _ := c.Tally(all); ok != row.wantOK { // of 9 judging seats a quorum is 7
 			t.Errorf("%s: %d seats count, want %d", row.name, ok, row.wantOK)
 		}
 		slices.Reverse(all)
-		if ok, _ := c.Tally(task.PreRun, all); ok != row.wantOK {
+		if ok, _ := c.Tally(all); ok != row.wantOK {
 			t.Errorf("%s, in another order: %d seats count, want %d", row.name, ok, row.wantOK)
 		}
 		if c.canAgree() != (row.wantOK >= 7) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
