@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -50,16 +51,18 @@ func BenchmarkSubmitAtRest(b *testing.B) {
 }
 
 // BenchmarkTaskBlocks prints the interval between blocks while a task is open,
-// and the time from posting it to its seed.
+// the processor time that one takes, and the time from posting the task to its
+// seed.
 func BenchmarkTaskBlocks(b *testing.B) {
 	n, c := start(b, single(b))
 	submit(b, c, "bob", publish())
 	var gaps, seeds []time.Duration
+	var busy time.Duration
 	for b.Loop() {
 		atRest(b, n, c)
 		time.Sleep(n.config.Interval) // after a block a resting chain still keeps the interval
 		blocks := c.Watch(patient(b), 0)
-		posted := time.Now()
+		posted, before := time.Now(), cpu(b)
 		if err := c.Send(patient(b), account("alice"), post()); err != nil {
 			b.Fatal(err)
 		}
@@ -78,7 +81,9 @@ func BenchmarkTaskBlocks(b *testing.B) {
 				open = open && e.Phase != ledger.Closed
 			}
 		}
+		busy += cpu(b) - before
 	}
+	b.ReportMetric(busy.Seconds()*1e3/float64(max(1, len(gaps))), "cpu-ms/block")
 	b.ReportMetric(median(gaps).Seconds()*1e3, "ms/block")
 	b.ReportMetric(median(seeds).Seconds()*1e3, "ms/post→seed")
 }
@@ -117,6 +122,15 @@ func BenchmarkTransfers(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tx/s")
 	b.ReportMetric(float64(b.N)/float64(n.Height()-first), "tx/block")
 	conserved(b, n)
+}
+
+// cpu is the processor time that this process has used.
+func cpu(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func median(d []time.Duration) time.Duration {
