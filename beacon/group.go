@@ -33,6 +33,23 @@ var kindNames = [...]string{"", "own", "dealt"}
 
 func (k Kind) String() string { return kindNames[min(int(k), len(kindNames)-1)] }
 
+// Distance is how many blocks after a task's own the beacon comes that seeds it.
+//
+// Among several it is two. The first parts for block h come with precommits of block
+// h − 1. Were a task of block k seeded by the beacon of k + 1, those parts would be
+// given while k is being decided, in whatever round and for whatever proposal: then
+// less than a third can know the beacon while two blocks k are still possible. A
+// precommit of k + 1 is given only when k is final.
+//
+// A sole validator knows all beacons before all blocks, so no distance keeps it from
+// choosing, and one block more would only cost time.
+func (k Kind) Distance() uint64 {
+	if k == Own {
+		return 1
+	}
+	return 2
+}
+
 // MarshalText writes the kind's name.
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 

@@ -14,14 +14,10 @@ import (
 	abci "github.com/cometbft/cometbft/abci/types"
 	"github.com/cometbft/cometbft/types"
 
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
-	"github.com/prytany/prytany/vrf"
 )
-
-// beaconMark is the first byte of a beacon transaction, which no transaction
-// of an account can have: those are CBOR maps. The proof follows (spec §4.1).
-const beaconMark = 0x01
 
 const (
 	codeRefused = 1
@@ -39,19 +35,20 @@ var errStarting = task.Refuse("chain-starting", "the chain has no block yet").Wi
 type app struct {
 	abci.BaseApplication
 
-	chain string
-	store *store
-	key   *vrf.PrivateKey
-	log   *slog.Logger
-	seen  *verified
-	gate  *gate // opens for every committed height
+	chain  string
+	store  *store
+	id     Identity
+	beacon beacon.Beacon // the last that held; consensus's
+	log    *slog.Logger
+	seen   *verified
+	gate   *gate // opens for every committed height
 
 	poolMu sync.Mutex
 	pooled map[task.Address]ledger.Pooled // since the last commit; the engine checks again what it keeps
 }
 
-func newApp(chain string, s *store, key *vrf.PrivateKey, log *slog.Logger) *app {
-	a := &app{chain: chain, store: s, key: key, log: log, seen: newVerified(chain), gate: newGate(), pooled: map[task.Address]ledger.Pooled{}}
+func newApp(chain string, s *store, id Identity, log *slog.Logger) *app {
+	a := &app{chain: chain, store: s, id: id, log: log, seen: newVerified(chain), gate: newGate(), pooled: map[task.Address]ledger.Pooled{}}
 	a.gate.open(s.Height())
 	return a
 }
@@ -72,29 +69,13 @@ func (a *app) InitChain(_ context.Context, req *abci.RequestInitChain) (*abci.Re
 	if g.Params.Chain != req.ChainId || req.ChainId != a.chain {
 		return nil, fmt.Errorf("genesis: the ledger's chain is %q, the engine's %q, this node's %q", g.Params.Chain, req.ChainId, a.chain)
 	}
-	if err := checkBeaconKeys(g, req.Validators); err != nil {
+	if err := checkHolders(g.Beacon, req.Validators); err != nil {
 		return nil, err
 	}
 	if err := ledger.Init(a.store, g); err != nil {
 		return nil, err
 	}
 	return &abci.ResponseInitChain{AppHash: a.store.Hash()}, nil
-}
-
-// checkBeaconKeys refuses a genesis in which some proposer could not make its
-// beacon: its first turn would stop the chain.
-func checkBeaconKeys(g ledger.Genesis, engine []abci.ValidatorUpdate) error {
-	keys := map[string]vrf.PublicKey{}
-	for _, v := range g.Validators {
-		keys[string(v.Address)] = vrf.PublicKey(v.VRF)
-	}
-	for _, v := range engine {
-		address := addressOf(task.Key(v.PubKey.GetEd25519()))
-		if err := keys[string(address)].Validate(); err != nil {
-			return fmt.Errorf("genesis: validator %X: no VRF key: %w", address, err)
-		}
-	}
-	return nil
 }
 
 // CheckTx lets into the pool what could be applied next after what the pool holds
@@ -126,7 +107,8 @@ func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.Respon
 
 // PrepareProposal is this node's turn: the beacon if one is due, then the
 // pool's transactions in their order, as far as they fit, without those whose
-// nonce or money is not there.
+// nonce or money is not there. Without a beacon that is due, as after a catch-up by
+// blocks alone, the proposal is empty: the others refuse it, and the next has its turn.
 func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal, error) {
 	var txs [][]byte
 	room := req.MaxTxBytes
@@ -141,8 +123,13 @@ func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposa
 	}
 	block := ledger.NewBlock(a.store, uint64(req.Height))
 	if block.BeaconDue() {
-		proof, _ := a.key.Prove(block.BeaconInput())
-		if !add(append([]byte{beaconMark}, proof[:]...)) {
+		b, err := a.makeBeacon(block.Height, req.LocalLastCommit.Votes)
+		if err != nil {
+			a.log.Warn("no beacon for this node's proposal", "height", req.Height, "err", err)
+			return &abci.ResponsePrepareProposal{}, nil
+		}
+		s := b.Signature()
+		if !add(append([]byte{beaconMark}, s[:]...)) {
 			return nil, errors.New("chain: the block has no room for its beacon")
 		}
 	}
@@ -182,12 +169,13 @@ func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposa
 }
 
 func (a *app) checkProposal(req *abci.RequestProcessProposal) error {
-	proof, txs, err := splitBeacon(req.Txs)
+	raw, txs := splitBeacon(req.Txs)
+	due, err := a.checkBeacon(uint64(req.Height), raw)
 	if err != nil {
 		return err
 	}
 	// This block is thrown away: without End nothing reaches the store.
-	if err := ledger.NewBlock(a.store, uint64(req.Height)).Begin(req.ProposerAddress, proof, req.Time.Unix()); err != nil {
+	if err := ledger.NewBlock(a.store, uint64(req.Height)).Begin(due, req.Time.Unix()); err != nil {
 		return err
 	}
 	for i, raw := range txs {
@@ -205,7 +193,8 @@ func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (
 	if uint64(req.Height) != a.store.Height()+1 {
 		return nil, fmt.Errorf("chain: block %d does not follow the state of height %d", req.Height, a.store.Height())
 	}
-	proof, txs, err := splitBeacon(req.Txs)
+	raw, txs := splitBeacon(req.Txs)
+	due, err := a.checkBeacon(uint64(req.Height), raw)
 	if err != nil {
 		return nil, err
 	}
@@ -213,11 +202,11 @@ func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (
 		a.log.Warn("validator misbehaved", "height", m.Height, "kind", m.Type.String(), "validator", fmt.Sprintf("%X", m.Validator.Address))
 	}
 	block := ledger.NewBlock(a.store, uint64(req.Height))
-	if err := block.Begin(req.ProposerAddress, proof, req.Time.Unix()); err != nil {
+	if err := block.Begin(due, req.Time.Unix()); err != nil {
 		return nil, err
 	}
 	var results []*abci.ExecTxResult
-	if proof != nil {
+	if due != nil {
 		results = append(results, &abci.ExecTxResult{})
 	}
 	for _, raw := range txs {
@@ -250,19 +239,6 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit
 	}
 	a.gate.open(height)
 	return &abci.ResponseCommit{}, nil
-}
-
-// splitBeacon takes the beacon off a block's transactions. A beacon in any
-// other place is refused as a transaction that cannot be read.
-func splitBeacon(txs [][]byte) (*vrf.Proof, [][]byte, error) {
-	if len(txs) == 0 || len(txs[0]) == 0 || txs[0][0] != beaconMark {
-		return nil, txs, nil
-	}
-	proof, err := vrf.ParseProof(txs[0][1:])
-	if err != nil {
-		return nil, nil, task.Refuse("beacon-malformed", "the beacon cannot be read: %v", err)
-	}
-	return &proof, txs[1:], nil
 }
 
 // abciEvents lets remote clients subscribe, for instance to

@@ -9,9 +9,9 @@ import (
 	dbm "github.com/cometbft/cometbft-db"
 	abci "github.com/cometbft/cometbft/abci/types"
 
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
-	"github.com/prytany/prytany/vrf"
 )
 
 // driver calls an app as CometBFT would, with validator 0 proposing all blocks.
@@ -26,7 +26,7 @@ func drive(t testing.TB, db dbm.DB) *driver {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &driver{t, newApp(testChain, s, identity(0).vrfKey(), slog.New(slog.DiscardHandler))}
+	d := &driver{t, newApp(testChain, s, identity(0), slog.New(slog.DiscardHandler))}
 	if s.Height() == 0 {
 		d.init(genesis(1))
 	}
@@ -36,14 +36,18 @@ func drive(t testing.TB, db dbm.DB) *driver {
 func (d *driver) init(g ledger.Genesis) {
 	d.t.Helper()
 	doc := genesisDoc(Config{Genesis: g, Identity: identity(0)}.complete())
-	if _, err := d.app.InitChain(context.Background(), &abci.RequestInitChain{ChainId: testChain, AppStateBytes: doc.AppState}); err != nil {
+	var engine []abci.ValidatorUpdate
+	for _, v := range doc.Validators {
+		engine = append(engine, abci.UpdateValidator(v.PubKey.Bytes(), v.Power, "ed25519"))
+	}
+	if _, err := d.app.InitChain(context.Background(), &abci.RequestInitChain{ChainId: testChain, AppStateBytes: doc.AppState, Validators: engine}); err != nil {
 		d.t.Fatal(err)
 	}
 }
 
 func (d *driver) next() int64 { return int64(d.app.store.Height()) + 1 }
 
-func proposer() []byte { return identity(0).Validator().Address }
+func proposer() []byte { return addressOf(identity(0).Key()) }
 
 func (d *driver) check(raw []byte) error {
 	r, err := d.app.CheckTx(context.Background(), &abci.RequestCheckTx{Tx: raw})
@@ -123,19 +127,21 @@ func TestProposalsNeedTheirBeacon(t *testing.T) {
 	if len(good) != 2 || !d.accepts(good) {
 		t.Fatalf("a good proposal of %d transactions is refused", len(good))
 	}
-	beacon := func(p vrf.Proof) []byte { return append([]byte{beaconMark}, p[:]...) }
-	input := ledger.NewBlock(d.app.store, uint64(d.next())).BeaconInput()
-	stranger, _ := identity(1).vrfKey().Prove(input)
-	stale, _ := identity(0).vrfKey().Prove([]byte("another height"))
-	flipped := bytes.Clone(good[0])
-	flipped[40] ^= 1
+	marked := func(s beacon.Signature) []byte { return append([]byte{beaconMark}, s[:]...) }
+	height := uint64(d.next())
+	stranger := marked(identity(1).Shares[0].Sign(beacon.Input(testChain, height)))
+	stale := marked(identity(0).Shares[0].Sign(beacon.Input(testChain, height-1)))
+	infinity := append([]byte{beaconMark, 0xc0}, make([]byte, 47)...)
 	for name, txs := range map[string][][]byte{
 		"missing":          good[1:],
 		"empty block":      {},
-		"another's":        {beacon(stranger), good[1]},
-		"another height's": {beacon(stale), good[1]},
-		"flipped":          {flipped, good[1]},
-		"cut":              {good[0][:80], good[1]},
+		"another's":        {stranger, good[1]},
+		"another height's": {stale, good[1]},
+		"negative":         {flipBits(good[0], 1, 0x20), good[1]},
+		"flipped":          {flip(good[0], 40), good[1]},
+		"infinity":         {infinity, good[1]},
+		"infinity, short":  {{beaconMark, 0x40}, good[1]},
+		"cut":              {good[0][:48], good[1]},
 		"longer":           {append(bytes.Clone(good[0]), 0), good[1]},
 		"twice":            {good[0], good[0], good[1]},
 		"not first":        {good[1], good[0]},
@@ -165,21 +171,30 @@ func TestProposalsNeedTheirBeacon(t *testing.T) {
 	}
 }
 
-func flip(b []byte, i int) []byte {
+func flip(b []byte, i int) []byte { return flipBits(b, i, 1) }
+
+func flipBits(b []byte, i int, mask byte) []byte {
 	c := bytes.Clone(b)
-	c[i] ^= 1
+	c[i] ^= mask
 	return c
 }
 
-// The proposer may only use the key that the genesis gave to its address.
-func TestABeaconCountsForItsProposerAlone(t *testing.T) {
+// A height has one beacon, whoever proposes.
+func TestABeaconIsItsHeightsWhoeverProposes(t *testing.T) {
 	d := busy(t)
 	txs := d.propose()
-	r, err := d.app.ProcessProposal(context.Background(), &abci.RequestProcessProposal{
-		Txs: txs, Height: d.next(), ProposerAddress: identity(1).Validator().Address,
-	})
-	if err != nil || r.Status != abci.ResponseProcessProposal_REJECT {
-		t.Errorf("accepted for another proposer: %v", err)
+	for i := range 2 {
+		r, err := d.app.ProcessProposal(context.Background(), &abci.RequestProcessProposal{
+			Txs: txs, Height: d.next(), ProposerAddress: addressOf(identity(i).Key()),
+		})
+		if err != nil || r.Status != abci.ResponseProcessProposal_ACCEPT {
+			t.Errorf("refused of proposer %d: %v", i, err)
+		}
+	}
+	first := txs[0]
+	d.block()
+	if txs = d.propose(); bytes.Equal(txs[0], first) || d.accepts([][]byte{first}) {
+		t.Error("two heights have one beacon")
 	}
 }
 
@@ -191,7 +206,7 @@ func TestThePoolRefusesJunk(t *testing.T) {
 	}
 	d.block()
 	d.block(signed("bob", 0, publish()))
-	proof, _ := identity(0).vrfKey().Prove(ledger.NewBlock(d.app.store, uint64(d.next())).BeaconInput())
+	due := identity(0).Shares[0].Sign(beacon.Input(testChain, uint64(d.next())))
 	poor := job()
 	poor.GasPrice = 1 << 40
 	big := job()
@@ -207,7 +222,7 @@ func TestThePoolRefusesJunk(t *testing.T) {
 	}{
 		"empty":          {nil, "tx-malformed"},
 		"junk":           {[]byte("junk"), "tx-malformed"},
-		"beacon":         {append([]byte{beaconMark}, proof[:]...), "tx-malformed"},
+		"beacon":         {append([]byte{beaconMark}, due[:]...), "tx-malformed"},
 		"trailing byte":  {append(bytes.Clone(good), 0), "tx-malformed"},
 		"cut":            {good[:len(good)-1], "tx-malformed"},
 		"not canonical":  {append(long, 0xff), "tx-malformed"},
@@ -335,14 +350,19 @@ func TestGenesisIsChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := newApp(testChain, s, identity(0).vrfKey(), slog.New(slog.DiscardHandler))
+	a := newApp(testChain, s, identity(0), slog.New(slog.DiscardHandler))
 	key := identity(1).Key()
-	engine := []abci.ValidatorUpdate{abci.UpdateValidator(key[:], 10, "ed25519")}
+	engine := []abci.ValidatorUpdate{abci.UpdateValidator(key[:], 1, "ed25519")}
+	mine, both := identity(0).Key(), genesis(2)
+	strong := []abci.ValidatorUpdate{abci.UpdateValidator(mine[:], 10, "ed25519")}
 	for name, req := range map[string]*abci.RequestInitChain{
 		"no state":     {ChainId: testChain, AppStateBytes: []byte(`{}`)},
 		"not cbor":     {ChainId: testChain, AppStateBytes: []byte(`"aGVsbG8="`)},
 		"other chain":  {ChainId: "other", AppStateBytes: appState(genesis(1))},
-		"no VRF key":   {ChainId: testChain, AppStateBytes: appState(genesis(1)), Validators: engine},
+		"no share":     {ChainId: testChain, AppStateBytes: appState(genesis(1)), Validators: engine},
+		"power 10":     {ChainId: testChain, AppStateBytes: appState(genesis(1)), Validators: strong},
+		"one of two":   {ChainId: testChain, AppStateBytes: appState(both), Validators: engine},
+		"no beacon":    {ChainId: testChain, AppStateBytes: appState(ledger.Genesis{Params: both.Params})},
 		"bad interval": {ChainId: testChain, AppStateBytes: appState(ledger.Genesis{Params: ledger.Params{Chain: testChain}})},
 	} {
 		if _, err := a.InitChain(context.Background(), req); err == nil {

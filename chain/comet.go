@@ -19,6 +19,7 @@ import (
 	"github.com/cometbft/cometbft/privval"
 	"github.com/cometbft/cometbft/types"
 
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/task"
 )
 
@@ -84,11 +85,14 @@ func genesisDoc(c Config) *types.GenesisDoc {
 	params.Block.MaxGas = maxBlockWork
 	// Evidence of a validator's lie counts as long as a bond can be taken.
 	params.Evidence.MaxAgeNumBlocks = int64(max(c.Genesis.Params.UnbondBlocks, 100_000))
+	if c.Genesis.Beacon.Kind != beacon.Own {
+		params.ABCI.VoteExtensionsEnableHeight = 1
+	}
 	doc := &types.GenesisDoc{
 		GenesisTime: c.GenesisTime, ChainID: c.Genesis.Params.Chain, InitialHeight: 1,
 		ConsensusParams: params, AppState: appState(c.Genesis),
 	}
-	for _, v := range c.Validators {
+	for _, v := range c.validators() {
 		key := ed25519.PubKey(v.Key[:])
 		doc.Validators = append(doc.Validators, types.GenesisValidator{Address: key.Address(), PubKey: key, Power: int64(v.Power)})
 	}

@@ -21,8 +21,9 @@ import (
 func network(t testing.TB, size int) (nodes []*Node) {
 	t.Helper()
 	var peers []string
+	_, ids := dealt(size)
 	for i := range size {
-		c := Config{Genesis: genesis(size), Validators: validators(size), Identity: identity(i), Peers: peers, Logger: testLog(t)}
+		c := Config{Genesis: genesis(size), Identity: ids[i], Peers: peers, Logger: testLog(t)}
 		n, err := Start(patient(t), c)
 		if err != nil {
 			t.Fatal(err)

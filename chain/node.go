@@ -12,9 +12,11 @@
 // # The beacon
 //
 // While a task is open every block begins with a beacon transaction: the
-// proposer's VRF proof over chain, height and previous beacon (spec §4.1). The
-// proposer has no choice in it, and the others refuse a block whose beacon is
-// missing, wrong or superfluous before they vote. The beacon moves the app
+// validators' group signature on chain and height (spec §4.1). Each gives its
+// parts of it as the extension of its precommit of the block before, and the
+// proposer puts them together. Nobody has a choice in it, and the others refuse a
+// block whose beacon is missing, wrong or superfluous before they vote. A sole
+// validator has the whole secret, signs with it, and extends no votes. The beacon moves the app
 // hash, and a moving app hash is what makes CometBFT produce blocks; so the
 // chain ticks at its nominal interval while a task is open and rests, without
 // a block, when none is (spec §1.5). A transaction wakes it at once.
@@ -63,10 +65,10 @@ import (
 	"github.com/cometbft/cometbft/proxy"
 	"github.com/cometbft/cometbft/types"
 
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/chain/proof"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
-	"github.com/prytany/prytany/vrf"
 )
 
 // Config says what a node is.
@@ -74,12 +76,9 @@ type Config struct {
 	// Home is the directory of the node's data. Empty: all is kept in memory
 	// and gone with the process.
 	Home string
-	// Genesis is the ledger's first state; its Params name the chain. All nodes
-	// of a chain have the same one.
+	// Genesis is the ledger's first state; its Params name the chain, and who
+	// holds the beacon's shares validates. All nodes of a chain have the same one.
 	Genesis ledger.Genesis
-	// Validators are the chain's, each with an entry in Genesis.Validators.
-	// None: this node is the only one.
-	Validators []proof.Validator
 	// GenesisTime is the time of the first block, the same for all nodes. Zero:
 	// the start of 2025.
 	GenesisTime time.Time
@@ -101,10 +100,10 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Identity is a node's two secrets. It never prints itself.
+// Identity is a node's secrets. It never prints itself.
 type Identity struct {
-	Consensus [32]byte // seed of the Ed25519 key that signs blocks
-	VRF       [32]byte // seed of the VRF key that makes beacons
+	Consensus [32]byte        // seed of the Ed25519 key that signs blocks
+	Shares    []beacon.Secret // of the beacon's, one for each seat; none if it is no validator
 }
 
 const redacted = "chain.Identity(secret)"
@@ -115,7 +114,6 @@ func (Identity) Format(f fmt.State, _ rune)   { fmt.Fprint(f, redacted) }
 func (Identity) LogValue() slog.Value         { return slog.StringValue(redacted) }
 func (Identity) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 func (id Identity) key() ed25519.PrivateKey   { return ed25519.NewKeyFromSeed(id.Consensus[:]) }
-func (id Identity) vrfKey() *vrf.PrivateKey   { return vrf.NewKey(id.VRF) }
 func (id Identity) nodeKey() *p2p.NodeKey {
 	seed, err := hkdf.Expand(sha256.New, id.Consensus[:], "prytany peer-to-peer identity of a chain node", 32)
 	must(err)
@@ -125,29 +123,37 @@ func (id Identity) nodeKey() *p2p.NodeKey {
 // Key is the public key that signs blocks.
 func (id Identity) Key() task.Key { return task.PublicKey(id.key()) }
 
-// Validator is the identity's entry in a ledger genesis.
-func (id Identity) Validator() ledger.Validator {
-	return ledger.Validator{Address: addressOf(id.Key()), VRF: task.Key(id.vrfKey().Public())}
+// Sole makes the identity of a chain's only validator, and the beacon that stands in
+// the genesis: its one share is the whole secret.
+func Sole(consensus, secret [32]byte) (Identity, beacon.Group) {
+	id := Identity{Consensus: consensus, Shares: []beacon.Secret{beacon.NewSecret(secret)}}
+	return id, beacon.OwnGroup(id.Key(), id.Shares[0])
 }
 
 // genesisTime is any moment before the first block.
 var genesisTime = time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC)
 
+// validators are those of the genesis: a seat is a vote.
+func (c Config) validators() (list []proof.Validator) {
+	for _, h := range c.Genesis.Beacon.Set.Holders {
+		list = append(list, proof.Validator{Key: h.Validator, Power: uint64(len(h.Shares))})
+	}
+	return list
+}
+
 func (c Config) alone() bool {
-	return len(c.Validators) == 1 && c.Validators[0].Key == c.Identity.Key()
+	all := c.validators()
+	return len(all) == 1 && all[0].Key == c.Identity.Key()
 }
 
 func (c Config) peers() string { return strings.Join(c.Peers, ",") }
 
 // Trust is what clients of this chain pin.
 func (c Config) Trust() (proof.Trust, error) {
-	return proof.NewTrust(c.Genesis.Params.Chain, c.complete().Validators)
+	return proof.NewTrust(c.Genesis.Params.Chain, c.validators(), c.Genesis.Beacon.Key)
 }
 
 func (c Config) complete() Config {
-	if len(c.Validators) == 0 {
-		c.Validators = []proof.Validator{{Key: c.Identity.Key(), Power: 10}}
-	}
 	if c.GenesisTime.IsZero() {
 		c.GenesisTime = genesisTime
 	}
@@ -204,7 +210,7 @@ func (n *Node) Err() error {
 // bounds the start alone: Stop ends the node.
 func Start(ctx context.Context, c Config) (*Node, error) {
 	c = c.complete()
-	if err := c.Genesis.Params.Check(); err != nil {
+	if err := errors.Join(c.Genesis.Params.Check(), c.checkShares()); err != nil {
 		return nil, err
 	}
 	from := inMemory
@@ -235,7 +241,7 @@ func (n *Node) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.app = newApp(n.config.Genesis.Params.Chain, s, n.config.Identity.vrfKey(), n.config.Logger)
+	n.app = newApp(n.config.Genesis.Params.Chain, s, n.config.Identity, n.config.Logger)
 	pv, err := signer(n.config.Identity, home, n.config.Home != "")
 	if err != nil {
 		return err

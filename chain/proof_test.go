@@ -51,7 +51,7 @@ func TestACaseIsProvenOpenAndClosed(t *testing.T) {
 		t.Errorf("no such case: %v", err)
 	}
 	for name, other := range map[string]Trust{
-		"other chain":      {Chain: "other", Validators: trust.Validators},
+		"other chain":      {Chain: "other", Validators: trust.Validators, Beacon: trust.Beacon},
 		"other validators": {Chain: trust.Chain, Validators: task.Hash{1}},
 	} {
 		if _, _, err := c.VerifiedCase(patient(t), other, id); !errors.Is(err, proof.ErrInvalid) {
@@ -315,7 +315,7 @@ func TestARefusalIsQuoted(t *testing.T) {
 func FuzzCheckProof(f *testing.F) {
 	f.Add([]byte{}, []byte{})
 	f.Fuzz(func(t *testing.T, header, state []byte) {
-		p := Proof{State: state, Header: header, Validators: validators(1)}
+		p := Proof{State: state, Header: header, Validators: single(t).validators()}
 		if CheckProof(p, Trust{Chain: testChain}, []byte("a/x"), []byte("v")) == nil {
 			t.Fatal("accepted")
 		}

@@ -231,7 +231,11 @@ func (c *Client) Trust(ctx context.Context) (Trust, error) {
 	if err != nil {
 		return Trust{}, err
 	}
-	return proof.NewTrust(c.params.Chain, set)
+	g, err := c.Group(ctx)
+	if err != nil {
+		return Trust{}, err
+	}
+	return proof.NewTrust(c.params.Chain, set, g.Key)
 }
 
 // VerifiedCase gives a case that the trusted validators have signed, whatever

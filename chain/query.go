@@ -10,6 +10,7 @@ import (
 	abci "github.com/cometbft/cometbft/abci/types"
 	"github.com/cometbft/cometbft/proto/tendermint/crypto"
 
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 )
@@ -29,7 +30,7 @@ const maxAnswer = 64 << 20
 
 // Query answers from the last committed state, in canonical CBOR:
 //
-//	/params /meta /beacon              the one record
+//	/params /group /meta /beacon       the one record
 //	/alike                             the stake by what machines are, whole
 //	/account/<hex>                     ledger.Account, zero for a stranger
 //	/node/<id> /function/<id>          the record, or an error
@@ -134,6 +135,8 @@ func lookUp(r ledger.Reader, kind, name string, data []byte) (any, error) {
 	switch kind {
 	case "params":
 		return r.Params(), nil
+	case "group":
+		return r.Group(), nil
 	case "meta":
 		return r.Meta(), nil
 	case "beacon":
@@ -267,6 +270,11 @@ func missing(err error, what string, id task.Hash) error {
 // Owned lists an account's tasks, oldest first.
 func (c *Client) Owned(ctx context.Context, a task.Address) ([]task.TaskID, error) {
 	return askAll[task.TaskID](ctx, c, "/owned/"+a.String())
+}
+
+// Group is the beacon's key, and who holds its shares.
+func (c *Client) Group(ctx context.Context) (beacon.Group, error) {
+	return ask[beacon.Group](ctx, c, "/group", nil)
 }
 
 // Log lists the changes of a node's or a function's record, oldest first.

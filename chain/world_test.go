@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/attest"
-	"github.com/prytany/prytany/chain/proof"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/vrf"
@@ -32,8 +32,10 @@ func account(name string) ed25519.PrivateKey {
 
 func addr(name string) task.Address { return task.PublicKey(account(name)) }
 
+// identity of a chain's only validator; network gives others their shares.
 func identity(i int) Identity {
-	return Identity{Consensus: seedOf(fmt.Sprint("consensus ", i)), VRF: seedOf(fmt.Sprint("beacon ", i))}
+	id, _ := Sole(seedOf(fmt.Sprint("consensus ", i)), seedOf(fmt.Sprint("beacon ", i)))
+	return id
 }
 
 // worker is a node that could draw tickets: its VRF key is real.
@@ -59,17 +61,25 @@ func genesis(validators int) ledger.Genesis {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: n.Operator, Balance: 100 * task.PRY})
 		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: n, Bond: 1000 * task.PRY, Profile: attest.Platform{Measurement: task.Hash{7}}.Profile()})
 	}
-	for i := range validators {
-		g.Validators = append(g.Validators, identity(i).Validator())
-	}
+	g.Beacon, _ = dealt(validators)
 	return g
 }
 
-func validators(n int) (list []proof.Validator) {
+// dealt is the beacon of so many validators, and their identities. One alone has all
+// of the secret.
+func dealt(n int) (g beacon.Group, ids []Identity) {
+	var keys []task.Key
 	for i := range n {
-		list = append(list, proof.Validator{Key: identity(i).Key(), Power: 10})
+		ids, keys = append(ids, identity(i)), append(keys, identity(i).Key())
 	}
-	return list
+	if n == 1 {
+		return beacon.OwnGroup(keys[0], ids[0].Shares[0]), ids
+	}
+	g, shares := beacon.DealtGroup(seedOf("dealer"), keys...)
+	for i := range ids {
+		ids[i].Shares = shares[i : i+1]
+	}
+	return g, ids
 }
 
 func single(t testing.TB) Config {

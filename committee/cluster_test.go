@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
@@ -30,7 +31,7 @@ type cluster struct {
 	store  *ledger.MemStore
 	height uint64
 	pool   []queued
-	val    *vrf.PrivateKey
+	val    beacon.Secret
 	alice  ed25519.PrivateKey
 	bob    ed25519.PrivateKey
 	id     task.TaskID
@@ -110,14 +111,14 @@ var (
 func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Patience, blockMillis float64, set ...func(*ledger.Params)) *cluster {
 	c := &cluster{
 		t: t, rand: rand.New(rand.NewPCG(seed, 1)), oneWay: 25, nodes: map[task.NodeID]*peer{}, store: ledger.NewMemStore(),
-		val: vrf.NewKey(task.Hash{1}), alice: key("alice"), bob: key("bob"), begun: map[theTurn]bool{},
+		val: beacon.NewSecret([32]byte{1}), alice: key("alice"), bob: key("bob"), begun: map[theTurn]bool{},
 	}
 	c.params = ledger.Embedded("test")
 	c.params.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{9}}}
 	for _, f := range set {
 		f(&c.params)
 	}
-	g := ledger.Genesis{Params: c.params, Validators: []ledger.Validator{{Address: []byte("v"), VRF: task.Key(c.val.Public())}}}
+	g := ledger.Genesis{Params: c.params, Beacon: beacon.OwnGroup(task.Key{1}, c.val)}
 	for _, k := range []ed25519.PrivateKey{c.alice, c.bob} {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(k), Balance: 1000 * task.PRY})
 	}
@@ -165,12 +166,12 @@ func (c *cluster) theCase() *ledger.Case {
 func (c *cluster) block(txs ...queued) {
 	c.height++
 	b := ledger.NewBlock(c.store, c.height)
-	var proof *vrf.Proof
+	var due *beacon.Beacon
 	if b.BeaconDue() {
-		p, _ := c.val.Prove(b.BeaconInput())
-		proof = &p
+		v := c.val.Beacon(b.BeaconInput())
+		due = &v
 	}
-	if err := b.Begin([]byte("v"), proof, 1_700_000_000); err != nil {
+	if err := b.Begin(due, 1_700_000_000); err != nil {
 		c.t.Fatal(err)
 	}
 	nonces := map[task.Address]uint64{}

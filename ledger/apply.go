@@ -448,8 +448,9 @@ func (b *Block) post(t task.Tx) error {
 	save(b.state, join(keyFunction, t.Body.Post.Function[:]), f)
 	c := &Case{
 		Task: *t.Body.Post, Function: f.Function, Params: b.Params, PostedAt: b.Height,
-		Began: b.Height, Phase: Posted, Deadline: b.Height + 1, Seats: t.Body.Post.Seats, Escrow: escrow,
+		Seats: t.Body.Post.Seats, Escrow: escrow,
 	}
+	b.callFor(c)
 	b.state.Set(join(keyOwned, t.From[:], task.U64(b.Height), id[:]), nil)
 	b.saveCase(c, 0, "posted: %s locked by Alice, %s of Bob's bond", escrow.Alice, escrow.Bob)
 	return nil
@@ -621,7 +622,7 @@ func (b *Block) result(s task.SignedResult) error {
 	}
 	was := c.Deadline
 	c.View.Result, c.View.ResultAt = &s, b.Height
-	c.Phase, c.Deadline = Reviewing, b.Height+1
+	c.Phase, c.Deadline = Reviewing, b.Height+c.Foresight.Kind.Distance()
 	b.saveCase(c, was, "result: %s, %d gas", s.Result.Outcome, s.Result.Gas)
 	return nil
 }

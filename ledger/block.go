@@ -21,9 +21,9 @@ import (
 	"fmt"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
-	"github.com/prytany/prytany/vrf"
 )
 
 // Event says that a case has changed. Who wants to know more reads the case.
@@ -41,8 +41,8 @@ type Block struct {
 
 	state  *overlay
 	meta   Meta
-	beacon task.Hash
-	time   int64 // the block's own
+	beacon beacon.Signature // this block's, if it has one
+	time   int64            // the block's own
 	events []Event
 	judged map[task.Hash]task.Verdict
 }
@@ -53,7 +53,6 @@ func NewBlock(s Store, height uint64) *Block {
 	b := &Block{Height: height, state: newOverlay(s), judged: map[task.Hash]task.Verdict{}}
 	b.Params, _ = load[Params](s, []byte(keyParams))
 	b.meta, _ = load[Meta](s, []byte(keyMeta))
-	b.beacon, _ = load[task.Hash](s, []byte(keyBeacon))
 	return b
 }
 
@@ -63,11 +62,13 @@ func (b *Block) epoch() uint64 { return b.Height / b.Params.EpochBlocks }
 // and only then (spec §4.1).
 func (b *Block) BeaconDue() bool { return b.meta.Open > 0 }
 
-// BeaconInput is what the proposer's VRF is evaluated on: the chain, the
-// height and the beacon before. There is nothing in it to grind.
-func (b *Block) BeaconInput() []byte {
-	h := task.H(task.TagBeacon, []byte(b.Params.Chain), task.U64(b.Height), b.beacon[:])
-	return h[:]
+// BeaconInput is what the group signs for this block.
+func (b *Block) BeaconInput() task.Hash { return beacon.Input(b.Params.Chain, b.Height) }
+
+// group is the chain's key, and who holds its shares.
+func (b *Block) group() beacon.Group {
+	g, _ := load[beacon.Group](b.state, []byte(keyGroup))
+	return g
 }
 
 // appraise is the case's own, done once in a block for evidence of one round: it
@@ -83,30 +84,24 @@ func (b *Block) appraise(c *Case, r task.Round, evidence []byte) task.Verdict {
 	return v
 }
 
-// Begin starts the block with its proposer's beacon, nil if none is due, and
-// seeds the tasks that waited for it. time is the block's own, in Unix seconds,
+// Begin starts the block with its beacon, nil if none is due, and seeds the tasks
+// that waited for it. time is the block's own, in Unix seconds,
 // which its validators have agreed on: no rule of money or turns reads it, only
 // the validity of certificates (spec §7.4.2). An error means that the proposer broke a
 // rule and the block must not be accepted; nothing has changed then.
-func (b *Block) Begin(proposer []byte, proof *vrf.Proof, time int64) error {
+func (b *Block) Begin(v *beacon.Beacon, time int64) error {
 	b.time = time
 	switch {
-	case b.BeaconDue() && proof == nil:
+	case b.BeaconDue() && v == nil:
 		return task.Refuse("beacon-missing", "block %d: a task is open, so a beacon is due", b.Height)
-	case !b.BeaconDue() && proof != nil:
+	case !b.BeaconDue() && v != nil:
 		return task.Refuse("beacon-superfluous", "block %d: no task is open, so no beacon may move", b.Height)
-	case proof == nil:
+	case v == nil:
 		return nil
+	case !v.Of(b.group().Key, b.BeaconInput()):
+		return task.Refuse("beacon-forged", "block %d: the beacon is of another key, chain or height", b.Height)
 	}
-	v, ok := load[Validator](b.state, join(keyValidator, proposer))
-	if !ok {
-		return task.Refuse("beacon-stranger", "block %d: proposer %x has no VRF key on this chain", b.Height, proposer)
-	}
-	beta, err := vrf.Verify(vrf.PublicKey(v.VRF), b.BeaconInput(), *proof)
-	if err != nil {
-		return task.Refuse("beacon-forged", "block %d: the beacon's proof does not hold: %v", b.Height, err)
-	}
-	b.beacon = task.H(task.TagBeacon, beta[:])
+	b.beacon = v.Signature()
 	save(b.state, []byte(keyBeacon), b.beacon)
 	b.keepBeacon()
 	for _, c := range b.due() {
@@ -130,7 +125,8 @@ func (b *Block) Nonce(from task.Address) uint64 {
 // result was signed (spec §9.5).
 func (b *Block) askExit(c *Case) {
 	was := c.Deadline
-	c.View.ExitNonce = attest.ExitNonce(c.View.Result.Result.Hash(), b.beacon)
+	c.View.ExitBeacon, c.View.ExitAt = b.beacon, b.Height
+	c.View.ExitNonce = attest.ExitNonce(c.View.Result.Result.Hash(), b.beacon.Value())
 	c.Deadline = c.View.ResultAt + b.Params.ReviewBlocks
 	b.saveCase(c, was, "the exit evidence has its nonce")
 }
@@ -267,8 +263,15 @@ func (b *Block) nextAttempt(c *Case, why string) {
 	was := c.Deadline
 	c.Attempt++
 	c.Seats = min(c.Seats+(c.Seats+1)/2, task.MaxSeats)
-	c.Phase, c.Deadline, c.Began = Posted, b.Height+1, b.Height
+	b.callFor(c)
 	b.saveCase(c, was, "%s; next attempt", why)
+}
+
+// callFor begins an attempt, which waits for a beacon that nobody can know before
+// this block is final (spec §4.2).
+func (b *Block) callFor(c *Case) {
+	c.Foresight = b.group().Foresight()
+	c.Phase, c.Deadline, c.Began = Posted, b.Height+c.Foresight.Kind.Distance(), b.Height
 }
 
 // Enough says whether the committee is large enough: the task's minimum of

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/vrf"
@@ -16,7 +17,7 @@ type Phase uint8
 // attempt, and from any of the later ones to Attesting when an executor is
 // passed over.
 const (
-	Posted    Phase = 1 // waits for the beacon of the next block
+	Posted    Phase = 1 // waits for the beacon that seeds the draw
 	Electing  Phase = 2 // claims are open
 	Attesting Phase = 3 // the executor shows a pair of evidence, verifiers commit and reveal
 	Releasing Phase = 4 // the enclave is found good; owners release their keys
@@ -32,28 +33,29 @@ func (p Phase) String() string { return phaseNames[min(int(p), len(phaseNames)-1
 // Case is all that the chain knows of one task. It is self-contained: from it
 // and a trusted header anyone can check the whole story offline (spec §11).
 type Case struct {
-	Task       task.Task     `cbor:"1,keyasint" json:"task"`
-	Function   task.Function `cbor:"2,keyasint" json:"function"`
-	Params     Params        `cbor:"3,keyasint" json:"params"`
-	PostedAt   uint64        `cbor:"4,keyasint" json:"posted_at"`
-	Phase      Phase         `cbor:"5,keyasint" json:"phase"`
-	Deadline   uint64        `cbor:"6,keyasint" json:"deadline"` // height at whose end the phase is up
-	Attempt    uint32        `cbor:"7,keyasint" json:"attempt"`
-	Seats      uint32        `cbor:"8,keyasint" json:"seats"` // τ of this attempt
-	Beacon     task.Hash     `cbor:"9,keyasint" json:"beacon"`
-	SeededAt   uint64        `cbor:"10,keyasint" json:"seeded_at"`
-	Epoch      uint64        `cbor:"11,keyasint" json:"epoch"`
-	TotalStake task.Amount   `cbor:"12,keyasint" json:"total_stake"` // W of the snapshot
-	Members    []Member      `cbor:"13,keyasint" json:"members"`
-	View       View          `cbor:"14,keyasint" json:"view"`
-	Passed     []Pass        `cbor:"15,keyasint" json:"passed"`
-	Escrow     Escrow        `cbor:"16,keyasint" json:"escrow"`
-	Settlement *Settlement   `cbor:"17,keyasint,omitempty" json:"settlement,omitempty"`
-	History    []Entry       `cbor:"18,keyasint" json:"history"`
-	Began      uint64        `cbor:"19,keyasint" json:"began"` // height at which the present attempt was called for
-	Slashes    []Slash       `cbor:"20,keyasint" json:"slashes"`
-	SeededTime int64         `cbor:"21,keyasint" json:"seeded_time"` // Unix seconds, of the block that seeded the attempt: the time of all appraisals
-	Declined   []Declined    `cbor:"22,keyasint" json:"declined"`    // in the present attempt
+	Task       task.Task        `cbor:"1,keyasint" json:"task"`
+	Function   task.Function    `cbor:"2,keyasint" json:"function"`
+	Params     Params           `cbor:"3,keyasint" json:"params"`
+	PostedAt   uint64           `cbor:"4,keyasint" json:"posted_at"`
+	Phase      Phase            `cbor:"5,keyasint" json:"phase"`
+	Deadline   uint64           `cbor:"6,keyasint" json:"deadline"` // height at whose end the phase is up
+	Attempt    uint32           `cbor:"7,keyasint" json:"attempt"`
+	Seats      uint32           `cbor:"8,keyasint" json:"seats"`  // τ of this attempt
+	Beacon     beacon.Signature `cbor:"9,keyasint" json:"beacon"` // of the block that seeded the attempt
+	SeededAt   uint64           `cbor:"10,keyasint" json:"seeded_at"`
+	Epoch      uint64           `cbor:"11,keyasint" json:"epoch"`
+	TotalStake task.Amount      `cbor:"12,keyasint" json:"total_stake"` // W of the snapshot
+	Members    []Member         `cbor:"13,keyasint" json:"members"`
+	View       View             `cbor:"14,keyasint" json:"view"`
+	Passed     []Pass           `cbor:"15,keyasint" json:"passed"`
+	Escrow     Escrow           `cbor:"16,keyasint" json:"escrow"`
+	Settlement *Settlement      `cbor:"17,keyasint,omitempty" json:"settlement,omitempty"`
+	History    []Entry          `cbor:"18,keyasint" json:"history"`
+	Began      uint64           `cbor:"19,keyasint" json:"began"` // height at which the present attempt was called for
+	Slashes    []Slash          `cbor:"20,keyasint" json:"slashes"`
+	SeededTime int64            `cbor:"21,keyasint" json:"seeded_time"` // Unix seconds, of the block that seeded the attempt: the time of all appraisals
+	Foresight  beacon.Foresight `cbor:"22,keyasint" json:"foresight"`   // who could know the beacon before, when the attempt was called for
+	Declined   []Declined       `cbor:"23,keyasint" json:"declined"`    // in the present attempt
 }
 
 // Member is a node with seats on the committee: its claim has been verified.
@@ -77,8 +79,10 @@ type View struct {
 	ResultAt  uint64             `cbor:"7,keyasint" json:"result_at"`
 	ExitNonce task.Hash          `cbor:"8,keyasint" json:"exit_nonce"`
 	// Exit is the evidence of how the enclave ended, as its executor signed it.
-	Exit          []byte         `cbor:"9,keyasint" json:"-"`
-	ExitSignature task.Signature `cbor:"10,keyasint" json:"-"`
+	Exit          []byte           `cbor:"9,keyasint" json:"-"`
+	ExitSignature task.Signature   `cbor:"10,keyasint" json:"-"`
+	ExitBeacon    beacon.Signature `cbor:"11,keyasint" json:"exit_beacon"` // which the nonce is made of
+	ExitAt        uint64           `cbor:"12,keyasint" json:"exit_at"`     // its block
 }
 
 // Round is the verdict on an executor's enclave: commitments until it is closed,
@@ -142,7 +146,7 @@ const MaxCase = 8 << 20
 
 // Seed is the open seed of the present attempt (spec §4.2).
 func (c *Case) Seed() task.Hash {
-	return sortition.Seed(c.Task.Chain, task.Hash(c.ID()), c.Attempt, c.Beacon)
+	return sortition.Seed(c.Task.Chain, task.Hash(c.ID()), c.Attempt, c.Beacon.Value())
 }
 
 // Member finds a member by name, or nil.

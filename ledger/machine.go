@@ -46,14 +46,15 @@ func (b *Block) keepBeacon() {
 	for _, k := range old {
 		b.state.Delete(k)
 	}
-	b.state.Set(join(keyRecent, task.U64(b.Height)), b.beacon[:])
+	value := b.beacon.Value()
+	b.state.Set(join(keyRecent, task.U64(b.Height)), value[:])
 }
 
 // lateBeacon is the beacon of a block that is not long ago. The last one there is
 // always counts: a chain rests while no task is open.
 func (b *Block) lateBeacon(height uint64) (task.Hash, error) {
 	value := b.state.Get(join(keyRecent, task.U64(height)))
-	if value == nil || height+b.Params.FreshBlocks <= b.Height && task.Hash(value) != b.beacon {
+	if value == nil || height+b.Params.FreshBlocks <= b.Height && height != Read(b.state).Beacon().Height {
 		return task.Hash{}, task.Refuse("quote-old", "the registration is over the beacon of block %d, which is none of the last %d blocks'", height, b.Params.FreshBlocks).
 			WithNext("start prytany node again, which quotes anew")
 	}

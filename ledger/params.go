@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/vrf"
 )
@@ -156,10 +157,10 @@ func (p Params) Blocks(millis uint64) uint64 {
 
 // Genesis is the first state of a chain.
 type Genesis struct {
-	Params     Params      `cbor:"1,keyasint" json:"params"`
-	Accounts   []Grant     `cbor:"2,keyasint" json:"accounts"`
-	Nodes      []FirstNode `cbor:"3,keyasint" json:"nodes"`
-	Validators []Validator `cbor:"4,keyasint" json:"validators"`
+	Params   Params       `cbor:"1,keyasint" json:"params"`
+	Accounts []Grant      `cbor:"2,keyasint" json:"accounts"`
+	Nodes    []FirstNode  `cbor:"3,keyasint" json:"nodes"`
+	Beacon   beacon.Group `cbor:"4,keyasint" json:"beacon"`
 }
 
 // Grant gives an account its first balance.
@@ -174,13 +175,6 @@ type FirstNode struct {
 	Node    task.Node      `cbor:"1,keyasint" json:"node"`
 	Bond    task.Amount    `cbor:"2,keyasint" json:"bond"`
 	Profile attest.Profile `cbor:"3,keyasint" json:"profile"`
-}
-
-// Validator is a block proposer's consensus address and its VRF key for the
-// beacon (spec §4.1).
-type Validator struct {
-	Address []byte   `cbor:"1,keyasint" json:"address"`
-	VRF     task.Key `cbor:"2,keyasint" json:"vrf"`
 }
 
 // Init writes the first state. It is called once, on an empty store.
@@ -232,13 +226,13 @@ func Init(s Store, g Genesis) error {
 		}
 		meta.Stakes.add(0, 0, f.Bond, 0)
 	}
-	for _, v := range g.Validators {
-		save(o, join(keyValidator, v.Address), v)
+	if err := g.Beacon.Check(); err != nil {
+		return fmt.Errorf("genesis: %w", err)
 	}
+	save(o, []byte(keyGroup), g.Beacon)
 	save(o, []byte(keyParams), g.Params)
 	save(o, []byte(keyMeta), meta)
 	first := FirstBeacon(g.Params.Chain)
-	save(o, []byte(keyBeacon), first)
 	o.Set(join(keyRecent, task.U64(0)), first[:])
 	o.Flush()
 	return nil

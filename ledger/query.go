@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/task"
 )
 
@@ -31,6 +32,12 @@ func Read(s Store) Reader { return Reader{s} }
 func (r Reader) Params() Params {
 	p, _ := load[Params](r.s, []byte(keyParams))
 	return p
+}
+
+// Group is the beacon's key, and who holds its shares.
+func (r Reader) Group() beacon.Group {
+	g, _ := load[beacon.Group](r.s, []byte(keyGroup))
+	return g
 }
 
 // Meta is the ledger's own record.

@@ -30,18 +30,18 @@ type Store interface {
 
 // Key spaces. The first byte says whether the app hash covers it.
 const (
-	keyParams    = "a/params"
-	keyMeta      = "a/meta"
-	keyBeacon    = "a/beacon"
-	keyAccount   = "a/account/"
-	keyNode      = "a/node/"
-	keyFunction  = "a/function/"
-	keyName      = "a/name/"
-	keyValidator = "a/validator/"
-	keyCaseHash  = "a/case/"
-	keyCase      = "p/case/"
-	keyDue       = "p/due/"
-	keyOwned     = "p/owned/"
+	keyParams   = "a/params"
+	keyMeta     = "a/meta"
+	keyBeacon   = "a/beacon" // the last one: it moves the app hash
+	keyGroup    = "a/group"
+	keyAccount  = "a/account/"
+	keyNode     = "a/node/"
+	keyFunction = "a/function/"
+	keyName     = "a/name/"
+	keyCaseHash = "a/case/"
+	keyCase     = "p/case/"
+	keyDue      = "p/due/"
+	keyOwned    = "p/owned/"
 )
 
 // Authenticated says whether the app hash covers a key.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/vrf"
@@ -63,28 +64,34 @@ func threatTaskGrinding(t *testing.T) {
 	}
 }
 
-// A proposer has one beacon to give for a block, whatever is in the block, and
-// no other is taken for it.
+// There is one beacon for a height, whoever proposes and whatever is in the block:
+// of another key, height or chain none is taken.
 func threatBlockGrinding(t *testing.T) {
 	w := newWorld(t, 9)
 	w.post()
 	w.block.End()
-	first := NewBlock(w.store, w.height+1)
-	proof, _ := w.val.Prove(first.BeaconInput())
-	if err := first.Begin([]byte("val"), &proof, 1_700_000_000); err != nil {
-		t.Fatal(err)
-	}
-	rng := rand.New(rand.NewPCG(1, 2))
-	for range 200 {
-		other := proof
-		other[1+rng.IntN(len(other)-1)] ^= byte(1 + rng.IntN(255))
-		if err := NewBlock(w.store, w.height+1).Begin([]byte("val"), &other, 1_700_000_000); err == nil {
-			t.Fatal("another proof for the same block was taken: that is a thing to grind")
+	next := func() *Block { return NewBlock(w.store, w.height+1) }
+	good := w.val.Beacon(next().BeaconInput())
+	for range 2 {
+		if err := next().Begin(&good, 1_700_000_000); err != nil {
+			t.Fatal(err)
 		}
 	}
-	foreign, _ := vrf.NewKey(task.Hash{5}).Prove(first.BeaconInput())
-	if err := NewBlock(w.store, w.height+1).Begin([]byte("val"), &foreign, 1_700_000_000); task.CodeOf(err) != "beacon-forged" {
-		t.Errorf("another key's: %v", err)
+	stranger := beacon.NewSecret([32]byte{5})
+	for name, other := range map[string]beacon.Beacon{
+		"another key's":       stranger.Beacon(next().BeaconInput()),
+		"the last height's":   w.val.Beacon(beacon.Input("test", w.height)),
+		"the next height's":   w.val.Beacon(beacon.Input("test", w.height+2)),
+		"another chain's":     w.val.Beacon(beacon.Input("tes", w.height+1)),
+		"the zero value":      {},
+		"of something else's": w.val.Beacon(task.Hash{1}),
+	} {
+		if err := next().Begin(&other, 1_700_000_000); task.CodeOf(err) != "beacon-forged" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := next().Begin(nil, 1_700_000_000); task.CodeOf(err) != "beacon-missing" {
+		t.Errorf("none: %v", err)
 	}
 }
 

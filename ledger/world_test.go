@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/vrf"
@@ -20,7 +21,7 @@ type world struct {
 	keys   map[string]ed25519.PrivateKey
 	nodes  map[task.NodeID]*worker
 	names  map[task.NodeID]string
-	val    *vrf.PrivateKey
+	val    beacon.Secret
 	fn     task.FunctionID
 	id     task.TaskID // the task under test
 	salt   byte
@@ -73,14 +74,14 @@ func (w *world) registration(n task.Node) task.Hash {
 func newWorld(t testing.TB, workers int, set ...func(*Params)) *world {
 	w := &world{
 		t: t, store: NewMemStore(), keys: map[string]ed25519.PrivateKey{}, nodes: map[task.NodeID]*worker{},
-		names: map[task.NodeID]string{}, val: vrf.NewKey(task.Hash{1}),
+		names: map[task.NodeID]string{}, val: beacon.NewSecret([32]byte{1}),
 	}
 	p := Embedded("test")
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}, Runtimes: []task.Hash{{55}}}
 	for _, f := range set {
 		f(&p)
 	}
-	g := Genesis{Params: p, Validators: []Validator{{Address: []byte("val"), VRF: task.Key(w.val.Public())}}}
+	g := Genesis{Params: p, Beacon: beacon.OwnGroup(task.Key{1}, w.val)}
 	for _, name := range []string{"alice", "bob", "carol"} {
 		w.keys[name] = seedKey(name)
 		g.Accounts = append(g.Accounts, Grant{task.PublicKey(w.keys[name]), 1000 * task.PRY})
@@ -103,12 +104,12 @@ func newWorld(t testing.TB, workers int, set ...func(*Params)) *world {
 func (w *world) begin() {
 	w.height++
 	w.block = NewBlock(w.store, w.height)
-	var proof *vrf.Proof
+	var due *beacon.Beacon
 	if w.block.BeaconDue() {
-		p, _ := w.val.Prove(w.block.BeaconInput())
-		proof = &p
+		b := w.val.Beacon(w.block.BeaconInput())
+		due = &b
 	}
-	if err := w.block.Begin([]byte("val"), proof, 1_700_000_000); err != nil {
+	if err := w.block.Begin(due, 1_700_000_000); err != nil {
 		w.t.Fatalf("block %d: %v", w.height, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sortition"
@@ -48,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, said: map[string]any{}, appraise: attest.Appraise}
 	w.c = &ledger.Case{
 		Task: task.Task{Chain: "test", Seats: 40, Policy: task.Policy{MinTier: 1}}, Params: ledger.Embedded("test"),
-		Function: task.Function{Manifest: task.Manifest{Runtime: task.RuntimeWasm}}, Phase: ledger.Electing, Seats: 40, TotalStake: 400, Beacon: task.Hash{3},
+		Function: task.Function{Manifest: task.Manifest{Runtime: task.RuntimeWasm}}, Phase: ledger.Electing, Seats: 40, TotalStake: 400, Beacon: beacon.Signature{3},
 	}
 	w.c.Params.Reference.Measurements = []task.Hash{{7}}
 	for i := range 4 {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
@@ -39,7 +40,7 @@ func newRequest(t *testing.T, change ...func(*ledger.Case)) *request {
 	f := task.Function{Manifest: task.Manifest{Name: "f", Runtime: task.RuntimeWasm}, Code: task.Blob{CID: "code", Size: 1}}
 	q.c = &ledger.Case{
 		Task:     task.Task{Chain: "c", Function: f.ID(), Input: task.Blob{CID: "input", Size: 1}, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated}},
-		Function: f, Params: ledger.Embedded("c"), Seats: 20, TotalStake: 6, Beacon: task.Hash{1}, Phase: ledger.Attesting,
+		Function: f, Params: ledger.Embedded("c"), Seats: 20, TotalStake: 6, Beacon: beacon.Signature{1}, Phase: ledger.Attesting,
 	}
 	q.c.Params.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}}
 	for _, f := range change {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/task"
@@ -105,13 +106,15 @@ var onlyTheChain = map[string]string{
 
 	"Case.History[].Height":           "when something happened: the chain's clock, checked for order only",
 	"Case.View.Pre.ClosedAt":          "likewise",
-	"Case.View.ResultAt":              "likewise",
 	"Case.Passed[].Pre.ClosedAt":      "likewise",
 	"Case.Passed[].Height":            "likewise, of one that is not the last",
 	"Case.Passed[].Pre.Reveals":       "who has not spoken when the view ends had time left, and nothing follows from it; a quorum must have",
 	"Case.View.Canary.Round.Accuser":  "who accused it has no part in anything",
 	"Case.View.Canary.Round.ClosedAt": "likewise",
 	"Case.View.Post.ClosedAt":         "likewise",
+	"Case.PostedAt":                   "likewise: an attempt whose committee decided nothing is over when its time is, and leaves no trace",
+	"Case.Foresight.Holder":           "who holds the beacon's shares is the state's",
+	"Case.Settlement.Height":          "likewise",
 	"Case.Members[].Stake":            "the registry's snapshot; the draw does not change with every base unit",
 	"Case.TotalStake":                 "likewise",
 	"Case.Members[].Node.Addr":        "the registry's; nothing in a task depends on it",
@@ -196,10 +199,10 @@ func TestEveryFieldIsBound(t *testing.T) {
 			continue // a swap of two equal elements
 		}
 		proven := errUnproven // of a receipt that is not even looked up
-		rep := receipt.Verify(bad, func(proof, key, value []byte) error {
-			proven = honest(proof, key, value)
+		rep := receipt.Verify(bad, against(func(proof, key, value []byte) error {
+			proven = honest.State(proof, key, value)
 			return nil
-		})
+		}))
 		if proven == nil {
 			t.Errorf("%s %s: the chain's proof holds for it", e.path, e.what)
 		}
@@ -411,6 +414,24 @@ func TestConsistentLies(t *testing.T) {
 			s.Rewards[0].Amount = s.Amount
 		}},
 		{"the reward is another's", "slashes", func(_ *world, c *ledger.Case) { first(c, ledger.BadEvidence).Rewards[0].To = address("carol") }},
+		{"a seed of a beacon of the validators' choice", "seed", func(_ *world, c *ledger.Case) {
+			c.Beacon = beacon.NewSecret([32]byte{9}).Sign(beacon.Input(chainID, c.SeededAt))
+		}},
+		{"a seed of another block's beacon", "seed", func(_ *world, c *ledger.Case) {
+			c.Beacon = groupSecret.Sign(beacon.Input(chainID, c.SeededAt+1))
+		}},
+		{"an exit whose nonce was known", "seed", func(_ *world, c *ledger.Case) {
+			v := &c.View
+			v.ExitAt, v.ExitBeacon = v.ResultAt, groupSecret.Sign(beacon.Input(chainID, v.ResultAt))
+			v.ExitNonce = attest.ExitNonce(v.Result.Result.Hash(), v.ExitBeacon.Value())
+		}},
+		{"an exit's nonce of the validators' choice", "seed", func(_ *world, c *ledger.Case) {
+			v := &c.View
+			v.ExitBeacon = beacon.NewSecret([32]byte{9}).Sign(beacon.Input(chainID, v.ExitAt))
+			v.ExitNonce = attest.ExitNonce(v.Result.Result.Hash(), v.ExitBeacon.Value())
+		}},
+		{"a nonce without its beacon", "seed", func(_ *world, c *ledger.Case) { c.View.ExitNonce[0] ^= 1 }},
+		{"seats that nobody counted", "seed", func(_ *world, c *ledger.Case) { c.Foresight.Seats, c.Foresight.Need = 4, 2 }},
 		{"the good executor pays for its evidence", "slashes", func(_ *world, c *ledger.Case) {
 			s := *first(c, ledger.BadEvidence)
 			s.Height, s.View, s.Round, s.Node, s.Rewards = c.View.ResultAt, 4, task.Recheck, c.View.Executor, nil
@@ -444,7 +465,7 @@ func TestEveryByteIsBound(t *testing.T) {
 		if fully {
 			return receipt.Verify(p, check).Holds()
 		}
-		return check(p.Proof, ledger.CaseKey(p.Case.ID()), task.Encode(p.Case.Hash())) == nil
+		return check.State(p.Proof, ledger.CaseKey(p.Case.ID()), task.Encode(p.Case.Hash())) == nil
 	}
 	if !accepted(raw, true) {
 		t.Fatal("the file itself is not accepted")

@@ -1,6 +1,7 @@
 package receipt_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/cosmos/iavl"
 	iavldb "github.com/cosmos/iavl/db"
 
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/chain/proof"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/receipt"
@@ -24,7 +26,7 @@ func TestWithTheChainsProof(t *testing.T) {
 	w := completed(t)
 	validator := ed25519.GenPrivKeyFromSecret([]byte("validator"))
 	list := []proof.Validator{{Key: task.Key(validator.PubKey().Bytes()), Power: 10}}
-	trust, err := proof.NewTrust(chainID, list)
+	trust, err := proof.NewTrust(chainID, list, groupSecret.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,28 +34,33 @@ func TestWithTheChainsProof(t *testing.T) {
 	p := proof.Proof{State: path, Header: signed(t, validator, list, root), Validators: list}
 	r := receipt.New(w.c(), task.Encode(p))
 
-	against := func(trust proof.Trust) func(raw, key, value []byte) error {
-		return func(raw, key, value []byte) error {
+	trusting := func(trust proof.Trust) receipt.Trust {
+		return receipt.Trust{Beacon: trust.Beacon.Verify, State: func(raw, key, value []byte) error {
 			p, err := proof.Parse(raw)
 			if err != nil {
 				return err
 			}
 			return proof.Check(p, trust, key, value)
-		}
+		}}
 	}
 	parsed, err := receipt.Parse(r.Encode())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rep := receipt.Verify(parsed, against(trust)); !rep.Holds() {
+	if rep := receipt.Verify(parsed, trusting(trust)); !rep.Holds() {
 		t.Fatal(rep.Text())
 	}
-	other := proof.Trust{Chain: chainID, Validators: task.Hash{1}}
-	if rep := receipt.Verify(parsed, against(other)); rep.Holds() || letters(rep)[1:] != "oooooooooooooo" {
+	other := proof.Trust{Chain: chainID, Validators: task.Hash{1}, Beacon: trust.Beacon}
+	if rep := receipt.Verify(parsed, trusting(other)); rep.Holds() || letters(rep)[1:] != "ooooooooooooooo" {
 		t.Errorf("other validators: %s", rep.Text())
 	}
+	other = trust
+	other.Beacon = beacon.NewSecret([32]byte{9}).Public()
+	if rep := receipt.Verify(parsed, trusting(other)); rep.Holds() || !strings.HasPrefix(words(rep, "seed"), "failed") || strings.Count(letters(rep), "F") != 1 {
+		t.Errorf("another group's key: %s", rep.Text())
+	}
 	parsed.Case.History[0].What += "!"
-	if rep := receipt.Verify(parsed, against(trust)); rep.Holds() {
+	if rep := receipt.Verify(parsed, trusting(trust)); rep.Holds() {
 		t.Errorf("another history: %s", rep.Text())
 	}
 }

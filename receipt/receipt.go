@@ -18,7 +18,7 @@
 //
 // What only the chain can vouch for, and the file cannot show by itself:
 //
-//   - the beacon that seeded the draw, and the one in the exit nonce;
+//   - who holds the shares of the beacon's key, and so who could know it in advance;
 //   - what each node had at stake, and how much stake there was in all;
 //   - the rules' numbers and reference values, which are the genesis's;
 //   - which chip a node registered, and that an executor who was passed over

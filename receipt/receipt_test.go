@@ -46,120 +46,120 @@ func TestEveryEndVerifies(t *testing.T) {
 		end   ledger.Outcome
 		story story
 	}{
-		{"ok after much   ", "ooooo o oo o o oo ooo", ledger.Completed, completed},
-		{"ok at once      ", "ooooo - oo o o oo o-o", ledger.Completed, run(task.RunOK, 9)},
-		{"failed          ", "ooooo - oo o o oo o-o", ledger.FunctionFailed, run(task.RunFailed, 9)},
-		{"failed, all gas ", "ooooo - oo o o oo o-o", ledger.FunctionFailed, run(task.RunFailed, 1_000_000)},
-		{"out of time once", "ooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
+		{"ok after much   ", "oooooo o oo o o oo ooo", ledger.Completed, completed},
+		{"ok at once      ", "oooooo - oo o o oo o-o", ledger.Completed, run(task.RunOK, 9)},
+		{"failed          ", "oooooo - oo o o oo o-o", ledger.FunctionFailed, run(task.RunFailed, 9)},
+		{"failed, all gas ", "oooooo - oo o o oo o-o", ledger.FunctionFailed, run(task.RunFailed, 1_000_000)},
+		{"out of time once", "oooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
 			return attesting(t).ran(task.OutOfTime, 9).ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"out of time ever", "ooooo - oo o - -- o-o", ledger.AllOutOfTime, func(t testing.TB) *world {
+		{"out of time ever", "oooooo - oo o - -- o-o", ledger.AllOutOfTime, func(t testing.TB) *world {
 			w := attesting(t)
 			return w.to(func(w *world) *world { return w.ran(task.OutOfTime, 9) })
 		}},
-		{"wrong input key ", "ooooo - oo o o oo o-o", ledger.AliceSilent, run(task.BadInputKey, 0)},
-		{"wrong code key  ", "ooooo - oo o o oo o-o", ledger.BobSilent, run(task.BadCodeKey, 0)},
-		{"canary, all look", "ooooo o oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
+		{"wrong input key ", "oooooo - oo o o oo o-o", ledger.AliceSilent, run(task.BadInputKey, 0)},
+		{"wrong code key  ", "oooooo - oo o o oo o-o", ledger.BobSilent, run(task.BadCodeKey, 0)},
+		{"canary, all look", "oooooo o oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
 			return attesting(t).canary().ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"canary, lazy    ", "ooooo o oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
+		{"canary, lazy    ", "oooooo o oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
 			return attesting(t).canary(task.OK, task.OK, task.OK).ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"false alarm     ", "ooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
+		{"false alarm     ", "oooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
 			return attesting(t).say(task.OK, task.Fault).ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"missing reveal  ", "ooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
+		{"missing reveal  ", "oooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
 			return attesting(t).say(task.OK, silent).ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"one sees a fault", "ooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
+		{"one sees a fault", "oooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
 			w := attesting(t).say(task.OK, task.Fault, silent).dirty(preJudge).nextView()
 			return w.say(task.OK).ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"accused in time ", "ooooo - oo o o -- ooo", ledger.BadEnclave, func(t testing.TB) *world {
+		{"accused in time ", "oooooo - oo o o -- ooo", ledger.BadEnclave, func(t testing.TB) *world {
 			w := attesting(t).dirty(func(w *world) *world { return w.ran(task.RunOK, 9) })
 			return w.accuseExecutor(w.c().Shown(task.PreRun))
 		}},
-		{"accused of other", "ooooo - oo o o -- ooo", ledger.BadEnclave, func(t testing.TB) *world {
+		{"accused of other", "oooooo - oo o o -- ooo", ledger.BadEnclave, func(t testing.TB) *world {
 			w := reviewed(t, task.RunOK, 9)
 			ev := w.evidence(task.PreRun)
 			ev.Quote[len(ev.Quote)-1]++
 			return w.accuseExecutor(w.sign(task.PreRun, ev))
 		}},
-		{"called clean    ", "ooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
+		{"called clean    ", "oooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
 			return attesting(t).ran(task.RunOK, 9).dirty(exitJudge)
 		}},
-		{"another's exit  ", "ooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
+		{"another's exit  ", "oooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
 			w := attesting(t).ran(task.RunOK, 9)
 			w.tweak = func(ev *quoted) { ev.Keys = enclaveKey(77) }
 			return w.judge(task.PostRun)
 		}},
-		{"an old nonce    ", "ooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
+		{"an old nonce    ", "oooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
 			w := attesting(t).ran(task.RunOK, 9)
 			w.tweak = func(ev *quoted) { ev.Nonces = []task.Hash{{1}} }
 			return w.judge(task.PostRun)
 		}},
-		{"dirty exit      ", "ooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
+		{"dirty exit      ", "oooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
 			return reviewed(t, task.RunOK, 9).say(task.OK, task.Fault, silent).dirty(exitJudge)
 		}},
-		{"two results     ", "ooooo - oo o o -- ooo", ledger.ForgedResult, func(t testing.TB) *world {
+		{"two results     ", "oooooo - oo o o -- ooo", ledger.ForgedResult, func(t testing.TB) *world {
 			return reviewed(t, task.RunOK, 9).twoResults()
 		}},
-		{"no exit evidence", "ooooo - oo o o -- ooo", ledger.ExitSilent, func(t testing.TB) *world {
+		{"no exit evidence", "oooooo - oo o o -- ooo", ledger.ExitSilent, func(t testing.TB) *world {
 			return reviewed(t, task.RunOK, 9)
 		}},
-		{"not revealed    ", "ooooo - oo o o -- ooo", ledger.ExitSilent, func(t testing.TB) *world {
+		{"not revealed    ", "oooooo - oo o o -- ooo", ledger.ExitSilent, func(t testing.TB) *world {
 			return reviewed(t, task.RunOK, 9).say(silent).judge(task.PostRun)
 		}},
-		{"exit shown only ", "ooooo - oo o o -o o-o", ledger.Completed, func(t testing.TB) *world {
+		{"exit shown only ", "oooooo - oo o o -o o-o", ledger.Completed, func(t testing.TB) *world {
 			w := reviewed(t, task.RunOK, 9)
 			w.next()
 			return w.show(task.PostRun)
 		}},
-		{"dirty, shown    ", "ooooo - oo o o -o ooo", ledger.DirtyExit, func(t testing.TB) *world {
+		{"dirty, shown    ", "oooooo - oo o o -o ooo", ledger.DirtyExit, func(t testing.TB) *world {
 			w := reviewed(t, task.RunOK, 9)
 			w.next()
 			return w.dirty(func(w *world) *world { return w.show(task.PostRun) })
 		}},
-		{"alice silent    ", "ooooo - oo o - -- o-o", ledger.AliceSilent, func(t testing.TB) *world {
+		{"alice silent    ", "oooooo - oo o - -- o-o", ledger.AliceSilent, func(t testing.TB) *world {
 			return attesting(t).judge(task.PreRun).release(task.Bob)
 		}},
-		{"bob silent      ", "ooooo - oo o - -- o-o", ledger.BobSilent, func(t testing.TB) *world {
+		{"bob silent      ", "oooooo - oo o - -- o-o", ledger.BobSilent, func(t testing.TB) *world {
 			return attesting(t).judge(task.PreRun).release(task.Alice)
 		}},
-		{"both silent     ", "ooooo - oo - - -- o-o", ledger.AliceSilent, func(t testing.TB) *world {
+		{"both silent     ", "oooooo - oo - - -- o-o", ledger.AliceSilent, func(t testing.TB) *world {
 			return attesting(t).judge(task.PreRun)
 		}},
-		{"executors silent", "ooooo - -- - - -- ooo", ledger.ExecutorsFailed, attesting},
-		{"executors skipped", "ooooo - -- - - -- o-o", ledger.ExecutorsFailed, func(t testing.TB) *world {
+		{"executors silent", "oooooo - -- - - -- ooo", ledger.ExecutorsFailed, attesting},
+		{"executors skipped", "oooooo - -- - - -- o-o", ledger.ExecutorsFailed, func(t testing.TB) *world {
 			return attesting(t).to((*world).skip)
 		}},
-		{"no result       ", "ooooo - oo o - -- ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
+		{"no result       ", "oooooo - oo o - -- ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
 			return attesting(t).to(func(w *world) *world { return w.judge(task.PreRun).release(task.Alice, task.Bob).nextView() })
 		}},
-		{"evidence faulty ", "ooooo - oo - - -- ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
+		{"evidence faulty ", "oooooo - oo - - -- ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
 			w := attesting(t).say(task.Fault)
 			w.tweak = debug
 			return w.to(func(w *world) *world { return w.judge(task.PreRun).nextView() })
 		}},
-		{"canary, no run  ", "ooooo o oo o - -- ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
+		{"canary, no run  ", "oooooo o oo o - -- ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
 			return attesting(t).to(func(w *world) *world {
 				return w.canary(task.OK).judge(task.Recheck).release(task.Alice, task.Bob).nextView()
 			})
 		}},
-		{"declined once   ", "ooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
+		{"declined once   ", "oooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
 			return attesting(t).declines(task.Busy).ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"another declined", "ooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
+		{"another declined", "oooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
 			w := attesting(t)
 			return w.decline(w.judges()[0], task.CannotRun).declines(task.NoInput).ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"no input        ", "ooooo - -- - - -- o-o", ledger.InputWithheld, func(t testing.TB) *world {
+		{"no input        ", "oooooo - -- - - -- o-o", ledger.InputWithheld, func(t testing.TB) *world {
 			return attesting(t).to(func(w *world) *world { return w.declines(task.NoInput) })
 		}},
-		{"no code         ", "ooooo - -- - - -- o-o", ledger.CodeWithheld, func(t testing.TB) *world {
+		{"no code         ", "oooooo - -- - - -- o-o", ledger.CodeWithheld, func(t testing.TB) *world {
 			return attesting(t).to(func(w *world) *world { return w.declines(task.NoCode) })
 		}},
-		{"nobody can      ", "ooooo - -- - - -- o-o", ledger.NoCommittee, func(t testing.TB) *world {
+		{"nobody can      ", "oooooo - -- - - -- o-o", ledger.NoCommittee, func(t testing.TB) *world {
 			return attesting(t).to(func(w *world) *world {
 				if w.c().Phase == ledger.Posted {
 					w.elect()
@@ -167,11 +167,11 @@ func TestEveryEndVerifies(t *testing.T) {
 				return w.declines(task.CannotRun)
 			})
 		}},
-		{"redrawn, then ok", "ooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
+		{"redrawn, then ok", "oooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
 			w := attesting(t).show(task.PreRun)
 			return w.wait(ledger.Posted).elect().ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"redrawn for good", "ooooo - -o - - -- ooo", ledger.NoCommittee, func(t testing.TB) *world {
+		{"redrawn for good", "oooooo - -o - - -- ooo", ledger.NoCommittee, func(t testing.TB) *world {
 			return newWorld(t).say(silent).to(func(w *world) *world {
 				w.elect().judge(task.PreRun).show(task.PreRun)
 				for a := w.c().Attempt; w.c().Attempt == a && w.c().Phase != ledger.Closed; {
@@ -180,8 +180,8 @@ func TestEveryEndVerifies(t *testing.T) {
 				return w
 			})
 		}},
-		{"no claims       ", "oooo- - -- - - -- o-o", ledger.NoCommittee, func(t testing.TB) *world { return newWorld(t) }},
-		{"one claim       ", "oooo- - -- - - -- o-o", ledger.NoCommittee, func(t testing.TB) *world {
+		{"no claims       ", "ooooo- - -- - - -- o-o", ledger.NoCommittee, func(t testing.TB) *world { return newWorld(t) }},
+		{"one claim       ", "ooooo- - -- - - -- o-o", ledger.NoCommittee, func(t testing.TB) *world {
 			return newWorld(t).to(func(w *world) *world {
 				w.claim(1)
 				for a := w.c().Attempt; w.c().Attempt == a && w.c().Phase != ledger.Closed; {
@@ -190,12 +190,12 @@ func TestEveryEndVerifies(t *testing.T) {
 				return w
 			})
 		}},
-		{"two words       ", "ooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
+		{"two words       ", "oooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
 			w := attesting(t)
 			w.twoWords(w.judges()[0])
 			return w.ran(task.RunOK, 9).judge(task.PostRun)
 		}},
-		{"accused too late", "ooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
+		{"accused too late", "oooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
 			w := run(task.RunOK, 9)(t).wait(ledger.Closed)
 			w.twoWords(w.judges()[0])
 			w.accuseExecutor(w.c().Shown(task.PreRun)) // which proves nothing
@@ -331,7 +331,8 @@ func TestTheReportSpeaks(t *testing.T) {
 	rep := receipt.Verify(r, check)
 	text := rep.Text()
 	t.Log("\n" + text)
-	for _, want := range []string{"THE TEE WAS SIMULATED", "proved by VRF that they were drawn; 20 were expected", "The receipt holds", "passed over", "The stakes"} {
+	for _, want := range []string{"THE TEE WAS SIMULATED", "proved by VRF that they were drawn; 20 were expected", "The receipt holds", "passed over", "The stakes",
+		"beacon: 1 of 1 seats; the largest holder has 1; known in advance to validator 01000000", "alone knew the beacons in advance"} {
 		if !strings.Contains(strings.Join(strings.Fields(text), " "), want) {
 			t.Errorf("the text does not say %q", want)
 		}
@@ -352,7 +353,7 @@ func TestTheReportSpeaks(t *testing.T) {
 	if err != nil || json.Unmarshal(raw, &back) != nil || !back.Holds || len(back.Rows) != len(rep.Rows) {
 		t.Errorf("json: %v %s", err, raw)
 	}
-	if rep := receipt.Verify(r, nil); rep.Holds() || words(rep, "state proof") == "" {
+	if rep := receipt.Verify(r, receipt.Trust{}); rep.Holds() || words(rep, "state proof") == "" {
 		t.Error("without a state proof it holds")
 	}
 	if (receipt.Report{}).Holds() || (receipt.Report{}).Err() == nil {

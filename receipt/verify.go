@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 )
@@ -15,7 +17,7 @@ import (
 type exam struct {
 	receipt Receipt
 	c       *ledger.Case // the receipt's
-	check   func(proof, key, value []byte) error
+	trust   Trust
 	report  Report
 }
 
@@ -47,6 +49,7 @@ var steps = []struct {
 	{"state proof", "", (*exam).stateProof},
 	{"task", "", (*exam).task},
 	{"course", "task", (*exam).course},
+	{"seed", "course", (*exam).seed},
 	{"committee", "course", (*exam).committee},
 	{"executor", "committee", (*exam).executor},
 	{"verdicts", "executor", (*exam).verdicts},
@@ -59,11 +62,20 @@ var steps = []struct {
 	{"settlement", "executor", (*exam).settlement},
 }
 
-// Verify does every check again, whatever the chain has said (spec §11). check
-// says whether proof shows that key had value in a state of the trusted chain,
-// such as proof.Check does with a trust that was pinned before.
-func Verify(r Receipt, check func(proof, key, value []byte) error) Report {
-	e := &exam{receipt: r, c: &r.Case, check: check}
+// Trust is what the reader of a receipt must have from elsewhere: two questions about
+// the chain that it trusts, answered by what it pinned before.
+type Trust struct {
+	// State says whether proof shows that key had value in a state of the chain, as
+	// proof.Check does.
+	State func(proof, key, value []byte) error
+	// Beacon says whether the chain's group has signed an input: the Verify of its
+	// key.
+	Beacon func(input task.Hash, s beacon.Signature) error
+}
+
+// Verify does every check again, whatever the chain has said (spec §11).
+func Verify(r Receipt, trust Trust) Report {
+	e := &exam{receipt: r, c: &r.Case, trust: trust}
 	c := e.c
 	e.report = Report{Task: c.ID(), Chain: plain(c.Task.Chain), Function: c.Task.Function, Executor: c.View.Executor, Vouched: vouched}
 	if c.Settlement != nil {
@@ -87,7 +99,7 @@ func Verify(r Receipt, check func(proof, key, value []byte) error) Report {
 // vouched is what no arithmetic binds, in words. Field by field it stands in
 // TestEveryFieldIsBound, which finds what is missing there.
 var vouched = []string{
-	"The beacons: that nobody knew the draw's seed, or the exit's nonce, before its block.",
+	"Who holds the shares of the beacon's key: that the beacons are the key's was checked.",
 	"How many tasks were open when this one was posted, and with it the price of room, up to what the task takes; and how much of the stake its policy suited.",
 	"The stakes, each node's and the total: the draw was repeated with these figures. That none is above the total, and all together are not, was checked.",
 	"The rules' numbers and the reference values of good enclaves: they are the genesis's.",
@@ -109,10 +121,10 @@ func (e *exam) stateProof() finding {
 		return fails("%v", err)
 	}
 	key, value := e.receipt.slot()
-	if e.check == nil {
+	if e.trust.State == nil {
 		return fails("nobody was given to check it")
 	}
-	if err := e.check(e.receipt.Proof, key, value); err != nil {
+	if err := e.trust.State(e.receipt.Proof, key, value); err != nil {
 		return fails("that this case stands on the chain is not proven: %v", err)
 	}
 	return holds("the validators of chain %s signed a state that holds this case, bit for bit", e.c.Task.Chain)
@@ -153,11 +165,12 @@ func (e *exam) course() finding {
 	for range min(c.Attempt, task.MaxSeats) {
 		seats = min(seats+(seats+1)/2, task.MaxSeats)
 	}
+	distance := c.Foresight.Kind.Distance()
 	began, latest := began(c, v.Number), latest(c, v.Number)
 	switch {
 	case c.Attempt >= c.Params.MaxAttempts || c.Seats != seats:
 		return fails("attempt %d with %d seats expected: the rules allow %d attempts, and this one has %d seats", c.Attempt, c.Seats, c.Params.MaxAttempts, seats)
-	case c.SeededAt != c.Began+1 || c.Began < c.PostedAt+uint64(c.Attempt)*(c.Params.ClaimBlocks+1) || c.Attempt == 0 && c.Began != c.PostedAt:
+	case c.SeededAt != c.Began+distance || c.Began < c.PostedAt+uint64(c.Attempt)*(c.Params.ClaimBlocks+distance) || c.Attempt == 0 && c.Began != c.PostedAt:
 		return fails("attempt %d was called for in block %d and seeded in block %d; of a task of block %d that cannot be", c.Attempt, c.Began, c.SeededAt, c.PostedAt)
 	case c.Epoch != c.SeededAt/c.Params.EpochBlocks:
 		return fails("the stakes are of epoch %d, the seed's block %d is not in it", c.Epoch, c.SeededAt)
@@ -165,7 +178,7 @@ func (e *exam) course() finding {
 		return fails("claims were waited for until block %d, the case ended in %d", c.LastClaims(), s.Height)
 	case !v.Executor.IsZero() && (v.StartedAt < began || v.StartedAt > latest):
 		return fails("view %d began in block %d and should have in %d to %d", v.Number, v.StartedAt, began, latest)
-	case v.Result == nil && !blank(ledger.View{ResultAt: v.ResultAt, ExitNonce: v.ExitNonce, Exit: v.Exit, ExitSignature: v.ExitSignature}):
+	case v.Result == nil && !blank(ledger.View{ResultAt: v.ResultAt, ExitNonce: v.ExitNonce, ExitBeacon: v.ExitBeacon, ExitAt: v.ExitAt, Exit: v.Exit, ExitSignature: v.ExitSignature}):
 		return fails("there is a review of an exit, but no result before it")
 	case v.Result != nil && (v.ResultAt == 0 || v.ExitNonce.IsZero() && s.Outcome != ledger.ForgedResult && s.Outcome != ledger.BadEnclave):
 		return fails("there is a result, but its block or the exit's nonce is missing")
@@ -175,7 +188,7 @@ func (e *exam) course() finding {
 		told = append(told, h.Height)
 	}
 	switch {
-	case !ascending(c.PostedAt, c.Began, c.SeededAt, v.StartedAt, v.Pre.ClosedAt, v.Pre.OpenedAt, v.Pre.DecidedAt, v.ResultAt, s.Height):
+	case !ascending(c.PostedAt, c.Began, c.SeededAt, v.StartedAt, v.Pre.ClosedAt, v.Pre.OpenedAt, v.Pre.DecidedAt, v.ResultAt, v.ExitAt, s.Height):
 		return fails("the blocks of the phases do not ascend")
 	case !ascending(told...):
 		return fails("the history's blocks do not ascend")
@@ -188,6 +201,46 @@ func blank(v ledger.View) bool { return bytes.Equal(task.Encode(v), task.Encode(
 // ascending leaves out what did not happen, whose height is 0.
 func ascending(heights ...uint64) bool {
 	return slices.IsSorted(slices.DeleteFunc(heights, func(h uint64) bool { return h == 0 }))
+}
+
+// seed: the draw's seed and the exit's nonce are made of the beacons that the chain's
+// group has signed for their blocks, and could not be chosen (spec §4.2, §4.3).
+func (e *exam) seed() finding {
+	c, v := e.c, &e.c.View
+	if e.trust.Beacon == nil {
+		return fails("nobody was given to check it")
+	}
+	if err := c.Foresight.Check(); err != nil {
+		return fails("%v", err)
+	}
+	check := func(height uint64, s beacon.Signature) error {
+		if err := e.trust.Beacon(beacon.Input(c.Params.Chain, height), s); err != nil {
+			return fmt.Errorf("what stands as the beacon of block %d is none: %w", height, err)
+		}
+		return nil
+	}
+	if err := check(c.SeededAt, c.Beacon); err != nil {
+		return fails("%v", err)
+	}
+	if c.Foresight.Alone() {
+		e.caveat("Validator %s alone knew the beacons in advance: it could keep a task back until the draw suited it.", c.Foresight.Holder.Short())
+	}
+	if v.ExitNonce.IsZero() {
+		if v.ExitAt != 0 || !v.ExitBeacon.IsZero() {
+			return fails("there is a beacon for an exit's nonce, and no nonce")
+		}
+		return holds("%s. The seed is of the beacon of block %d, which the group's key has signed", c.Foresight, c.SeededAt)
+	}
+	if err := check(v.ExitAt, v.ExitBeacon); err != nil {
+		return fails("%v", err)
+	}
+	switch {
+	case v.ExitAt != v.ResultAt+c.Foresight.Kind.Distance():
+		return fails("the result is of block %d, the exit's nonce of the beacon of block %d", v.ResultAt, v.ExitAt)
+	case v.ExitNonce != attest.ExitNonce(v.Result.Result.Hash(), v.ExitBeacon.Value()):
+		return fails("the exit's nonce is not made of the result and the beacon of block %d", v.ExitAt)
+	}
+	return holds("%s. The seed is of the beacon of block %d, the exit's nonce of that of block %d; the group's key has signed both", c.Foresight, c.SeededAt, v.ExitAt)
 }
 
 // committee: every member won its seats, in a draw that anyone can repeat

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/sortition"
@@ -25,7 +27,7 @@ type world struct {
 	height uint64
 	block  *ledger.Block
 	nodes  map[task.NodeID]worker
-	val    *vrf.PrivateKey
+	val    beacon.Secret
 	id     task.TaskID
 	tk     task.Task
 	salt   byte
@@ -76,13 +78,13 @@ func newWorker(name string) worker {
 // newWorld posts one task on a chain of nine workers and brings it to its first
 // claims.
 func newWorld(t testing.TB, args ...string) *world {
-	w := &world{t: t, store: ledger.NewMemStore(), nodes: map[task.NodeID]worker{}, val: vrf.NewKey(task.Hash{1})}
+	w := &world{t: t, store: ledger.NewMemStore(), nodes: map[task.NodeID]worker{}, val: groupSecret}
 	w.tweak = func(*quoted) {}
 	w.verdict = func(task.Round, task.NodeID) task.Verdict { return task.OK }
 	p := ledger.Embedded(chainID)
 	p.CanaryPPM, p.PostingFee = 1_000_000, 2*p.Bonus // a canary is due whenever a story wants one
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}, MinTCB: 3}
-	g := ledger.Genesis{Params: p, Validators: []ledger.Validator{{Address: []byte("val"), VRF: task.Key(w.val.Public())}}}
+	g := ledger.Genesis{Params: p, Beacon: beacon.OwnGroup(task.Key{1}, w.val)}
 	for _, name := range []string{"alice", "bob", "carol"} {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: address(name), Balance: 1000 * task.PRY})
 	}
@@ -117,12 +119,12 @@ func newWorld(t testing.TB, args ...string) *world {
 func (w *world) begin() {
 	w.height++
 	w.block = ledger.NewBlock(w.store, w.height)
-	var proof *vrf.Proof
+	var due *beacon.Beacon
 	if w.block.BeaconDue() {
-		p, _ := w.val.Prove(w.block.BeaconInput())
-		proof = &p
+		b := w.val.Beacon(w.block.BeaconInput())
+		due = &b
 	}
-	if err := w.block.Begin([]byte("val"), proof, 1_700_000_000); err != nil {
+	if err := w.block.Begin(due, 1_700_000_000); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -455,15 +457,42 @@ var errUnproven = errors.New("the state has another value")
 
 // proven stands in for the chain's proof: it vouches for the case as it is in
 // the ledger's state, and for its own bytes.
-func (w *world) receipt() (receipt.Receipt, func(proof, key, value []byte) error) {
+func (w *world) receipt() (receipt.Receipt, receipt.Trust) {
 	r := receipt.New(w.c(), []byte("proof"))
-	return r, func(proof, key, value []byte) error {
+	return r, against(func(proof, key, value []byte) error {
 		if string(proof) != "proof" || !bytes.Equal(key, ledger.CaseKey(w.id)) || !bytes.Equal(value, w.store.Get(key)) {
 			return errUnproven
 		}
 		return nil
-	}
+	})
 }
 
-// gullible believes any state, like a chain all of whose validators conspire.
-func gullible(_, _, _ []byte) error { return nil }
+// against trusts the worlds' group, and of states what it is told.
+func against(state func(proof, key, value []byte) error) receipt.Trust {
+	return receipt.Trust{State: state, Beacon: verifyOnce}
+}
+
+// gullible believes any state, like a chain all of whose validators conspire. They
+// have not conspired when the beacon was made: else there would be a caveat.
+var gullible = against(func(_, _, _ []byte) error { return nil })
+
+// verifyOnce is the production check, done once for each question: some tests ask it
+// thousands of times.
+func verifyOnce(input task.Hash, s beacon.Signature) error {
+	type question struct {
+		input task.Hash
+		s     beacon.Signature
+	}
+	if known, ok := asked.Load(question{input, s}); ok {
+		err, _ := known.(error)
+		return err
+	}
+	err := groupSecret.Public().Verify(input, s)
+	asked.Store(question{input, s}, err)
+	return err
+}
+
+var (
+	asked       sync.Map
+	groupSecret = beacon.NewSecret([32]byte{1})
+)

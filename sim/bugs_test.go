@@ -84,9 +84,13 @@ var bugs = []bug{
 		"claims are waited for to the last block", "ledger/apply.go", `c.gathered() { // they were waited for`, `c.Members == nil {`, 100, "claims close in time",
 	},
 	{
-		"a forged beacon is taken", "ledger/block.go", `	if err != nil {
-		return task.Refuse("beacon-forged"`, `	if len(proof) == 0 {
-		return task.Refuse("beacon-forged"`, 20, "a beacon is its proposer's",
+		"the beacon of another height is taken", "beacon/beacon.go", `return b.key == k && b.message == message`, `return b.key == k`, 20, "a beacon is its height's",
+	},
+	{
+		"a task is seeded by the next block's beacon", "beacon/group.go", `	if k == Own {
+		return 1
+	}
+	return 2`, `	return 1`, 20, "nobody knows a seed before its task is final",
 	},
 	{
 		"a FAULT with proof is shrugged off", "ledger/verdict.go", `if !round.Faulty && doubted && len(round.Evidence) > 0 {`, `if !round.Faulty && doubted && len(round.Evidence) > 1<<20 {`, 100, "proof beats words",

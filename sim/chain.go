@@ -6,9 +6,9 @@ import (
 	"fmt"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
-	"github.com/prytany/prytany/vrf"
 )
 
 // chain is the replicated state as all honest validators have it: consensus on
@@ -26,7 +26,6 @@ type chain struct {
 
 type validator struct {
 	name    string
-	key     *vrf.PrivateKey
 	hostile bool
 }
 
@@ -59,11 +58,9 @@ func (w *world) found() {
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement, rare}}
 	p.MaxOpen = uint64(max(40, 20*w.o.Tasks)) // few enough for strangers to fill it
 	w.params = p
-	g := ledger.Genesis{Params: p}
+	g := ledger.Genesis{Params: p, Beacon: group()}
 	for i := range 4 {
-		v := &validator{name: fmt.Sprint("val", i), key: vrf.NewKey(w.fresh()), hostile: i == 3 && !w.o.Honest}
-		c.validators = append(c.validators, v)
-		g.Validators = append(g.Validators, ledger.Validator{Address: []byte(v.name), VRF: task.Key(v.key.Public())})
+		c.validators = append(c.validators, &validator{name: fmt.Sprint("val", i), hostile: i == 3 && !w.o.Honest})
 	}
 	for _, who := range []*person{w.alice, w.bob} {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(who.key), Balance: 1000 * task.PRY})
@@ -107,26 +104,25 @@ func (c *chain) tick() {
 // propose lets a validator make the next block; false if the others refuse it.
 func (c *chain) propose(v *validator) bool {
 	b := ledger.NewBlock(c.store, c.height+1)
-	var proof *vrf.Proof
+	var due *beacon.Beacon
 	if b.BeaconDue() {
-		p, _ := v.key.Prove(b.BeaconInput())
-		proof = &p
+		due = beaconOn(b.BeaconInput())
 	}
 	var missing, forged bool
-	if v.hostile && proof != nil && c.w.chance(0.3) { // no beacon, or one of its choice
+	if v.hostile && due != nil && c.w.chance(0.3) { // no beacon, or the one that it knows already
 		if forged = c.w.chance(0.5); forged {
-			proof[1] ^= 1
+			due = beaconOn(beacon.Input(chainID, c.height))
 		} else {
-			proof, missing = nil, true
+			due, missing = nil, true
 		}
 	}
-	if err := b.Begin([]byte(v.name), proof, unix(c.w.now)); err != nil {
+	if err := b.Begin(due, unix(c.w.now)); err != nil {
 		c.w.say("block %d of %s is refused: %s", c.height+1, v.name, task.CodeOf(err))
 		return false
 	}
 	c.height++
 	if missing || forged {
-		c.w.violate("a beacon is its proposer's", "block %d of %s was accepted: its beacon was missing %t, forged %t", c.height, v.name, missing, forged)
+		c.w.violate("a beacon is its height's", "block %d of %s was accepted: its beacon was missing %t, of the block before %t", c.height, v.name, missing, forged)
 	}
 	pool, later := c.pool, []pooled(nil)
 	c.pool = nil

@@ -52,6 +52,12 @@ func (w *world) checkCommittee(c *ledger.Case) {
 	if c.SeededAt == 0 {
 		return
 	}
+	// The first part of a block's beacon is given with a precommit of the block before,
+	// which is while that one is being decided (§4.2).
+	if v := c.View; c.Phase != ledger.Posted && c.SeededAt < c.Began+2 || v.ExitAt != 0 && v.ExitAt < v.ResultAt+2 {
+		w.violate("nobody knows a seed before its task is final", "task %s: called for in block %d, seeded in %d; result in %d, the exit's nonce in %d",
+			c.ID().Short(), c.Began, c.SeededAt, v.ResultAt, v.ExitAt)
+	}
 	var total task.Amount
 	for _, k := range w.workers {
 		stake, _ := w.snapshot(k.id, c.SeededAt)

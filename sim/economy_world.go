@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
@@ -89,7 +90,6 @@ type econWorld struct {
 	block   *ledger.Block
 	rng     *rand.Rand
 	source  *rand.PCG
-	proof   *vrf.PrivateKey // the one validator's
 	alice   ed25519.PrivateKey
 	bob     ed25519.PrivateKey
 	relay   ed25519.PrivateKey
@@ -165,8 +165,7 @@ func econParams(e ledger.Economics) ledger.Params {
 func newEconWorld(seed, stream uint64, p ledger.Params, minds []econMind) *econWorld {
 	w := &econWorld{store: econStore{}, params: p, source: rand.NewPCG(seed, stream), words: map[task.Ballot]*econWords{}}
 	w.rng = rand.New(w.source)
-	w.proof = vrf.NewKey(w.fresh())
-	g := ledger.Genesis{Params: p, Validators: []ledger.Validator{{Address: []byte("v"), VRF: task.Key(w.proof.Public())}}}
+	g := ledger.Genesis{Params: p, Beacon: group()}
 	for _, who := range []*ed25519.PrivateKey{&w.alice, &w.bob, &w.relay} {
 		*who = w.key()
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(*who), Balance: 1e6 * task.PRY})
@@ -209,12 +208,11 @@ func (w *econWorld) publish(owner ed25519.PrivateKey) {
 func (w *econWorld) begin() {
 	w.height++
 	w.block = ledger.NewBlock(w.store, w.height)
-	var proof *vrf.Proof
+	var due *beacon.Beacon
 	if w.block.BeaconDue() {
-		p, _ := w.proof.Prove(w.block.BeaconInput())
-		proof = &p
+		due = beaconOn(w.block.BeaconInput())
 	}
-	must(w.block.Begin([]byte("v"), proof, 1_700_000_000))
+	must(w.block.Begin(due, 1_700_000_000))
 }
 
 // next ends a block and counts the money.

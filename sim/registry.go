@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/vrf"
@@ -52,13 +53,11 @@ func (w *world) read() ledger.Reader { return w.chain.read() }
 func (s *stranger) block(later uint64, key ed25519.PrivateKey, bodies ...task.Body) (refused error) {
 	s.height += later
 	b := ledger.NewBlock(s.w.chain.store, s.height)
-	v := s.w.chain.validators[0]
-	var proof *vrf.Proof
+	var due *beacon.Beacon
 	if b.BeaconDue() {
-		p, _ := v.key.Prove(b.BeaconInput())
-		proof = &p
+		due = beaconOn(b.BeaconInput())
 	}
-	if err := b.Begin([]byte(v.name), proof, unix(s.w.now)); err != nil {
+	if err := b.Begin(due, unix(s.w.now)); err != nil {
 		panic(err)
 	}
 	for _, body := range bodies {

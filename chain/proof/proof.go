@@ -6,7 +6,8 @@
 // does not move, and a header counts if more than two thirds of the validators'
 // power has signed it. So a [Proof] is a path: value, tree, root, header,
 // commit, validator set; and the one thing that must be known before is a
-// [Trust]: the chain's id and the hash of its validator set. [Check] walks the
+// [Trust]: the chain's id, the hash of its validator set, and the key of its beacons,
+// which is for what the state says of them and not needed here. [Check] walks the
 // path and accepts one encoding of it, so that no byte of it can be changed.
 //
 // What is not checked: time. A trusted validator set is trusted for good, so
@@ -26,6 +27,7 @@ import (
 	"github.com/cometbft/cometbft/types"
 	ics23 "github.com/cosmos/ics23/go"
 
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/task"
 )
 
@@ -40,8 +42,9 @@ var ErrInvalid = errors.New("proof does not hold")
 
 // Trust is what a verifier must know before: the root of all its trust.
 type Trust struct {
-	Chain      string    `cbor:"1,keyasint" json:"chain"`
-	Validators task.Hash `cbor:"2,keyasint" json:"validators"` // hash of the validator set, as in headers
+	Chain      string     `cbor:"1,keyasint" json:"chain"`
+	Validators task.Hash  `cbor:"2,keyasint" json:"validators"` // hash of the validator set, as in headers
+	Beacon     beacon.Key `cbor:"3,keyasint" json:"beacon"`     // the group's key, under which beacons are checked
 }
 
 // Validator is one member of a validator set.
@@ -166,13 +169,13 @@ func List(set []*types.Validator) ([]Validator, error) {
 	return list, nil
 }
 
-// NewTrust is the trust in a chain whose validators are these.
-func NewTrust(chain string, validators []Validator) (Trust, error) {
+// NewTrust is the trust in a chain whose validators and beacon are these.
+func NewTrust(chain string, validators []Validator, key beacon.Key) (Trust, error) {
 	set, err := Set(validators)
 	if err != nil {
 		return Trust{}, err
 	}
-	return Trust{Chain: chain, Validators: task.Hash(set.Hash())}, nil
+	return Trust{Chain: chain, Validators: task.Hash(set.Hash()), Beacon: key}, nil
 }
 
 // Header is the wire form of a signed header in a proof.

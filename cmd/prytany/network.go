@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/chain"
 	"github.com/prytany/prytany/committee"
@@ -125,7 +126,7 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 		return n, err
 	}
 	n.faucet = ed25519.NewKeyFromSeed(seed[:])
-	identity, err := validatorIdentity(filepath.Join(o.home, "validator"))
+	identity, group, err := validatorIdentity(filepath.Join(o.home, "validator"))
 	if err != nil {
 		return n, err
 	}
@@ -137,7 +138,7 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 	config := chain.Config{
 		Home: filepath.Join(o.home, "chain"), Identity: identity, RPCAddr: o.rpc, Logger: o.engine,
 	}
-	fresh := func() (ledger.Genesis, error) { return n.genesis(ctx, o, identity) }
+	fresh := func() (ledger.Genesis, error) { return n.genesis(ctx, o, group) }
 	if config.Genesis, err = keptGenesis(filepath.Join(o.home, "genesis.json"), fresh); err != nil {
 		return n, err
 	}
@@ -171,13 +172,18 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 	return n, n.startBroker(ctx, o)
 }
 
-func validatorIdentity(dir string) (chain.Identity, error) {
+// validatorIdentity is the one validator's, and the beacon that it makes alone.
+func validatorIdentity(dir string) (id chain.Identity, g beacon.Group, err error) {
 	c, err := secretFile(filepath.Join(dir, "consensus.key"))
 	if err != nil {
-		return chain.Identity{}, err
+		return id, g, err
 	}
-	v, err := secretFile(filepath.Join(dir, "vrf.key"))
-	return chain.Identity{Consensus: c, VRF: v}, err
+	s, err := secretFile(filepath.Join(dir, "beacon.key"))
+	if err != nil {
+		return id, g, err
+	}
+	id, g = chain.Sole(c, s)
+	return id, g, nil
 }
 
 // keptGenesis keeps the first genesis of a home: its chain goes on after a restart.
@@ -202,7 +208,7 @@ func keptGenesis(path string, fresh func() (ledger.Genesis, error)) (g ledger.Ge
 // bonds are unequal on purpose: shares of the draw are shares of the stake.
 func bondOf(i int) task.Amount { return task.Amount(100+60*(i%7)+25*i) * task.PRY }
 
-func (n *network) genesis(ctx context.Context, o networkOptions, id chain.Identity) (ledger.Genesis, error) {
+func (n *network) genesis(ctx context.Context, o networkOptions, own beacon.Group) (ledger.Genesis, error) {
 	var nonce [4]byte
 	_, _ = rand.Read(nonce[:])
 	p := ledger.Embedded(fmt.Sprintf("prytany-dev-%x", nonce))
@@ -218,7 +224,7 @@ func (n *network) genesis(ctx context.Context, o networkOptions, id chain.Identi
 		p.Reference.Docker = d.Measurement
 	}
 	g := ledger.Genesis{
-		Params: p, Validators: []ledger.Validator{id.Validator()},
+		Params: p, Beacon: own,
 		Accounts: append([]ledger.Grant{{Account: task.PublicKey(n.faucet), Balance: 1_000_000_000 * task.PRY}}, o.grants...),
 	}
 	if err := n.endorseAll(p); err != nil {

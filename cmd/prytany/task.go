@@ -293,7 +293,7 @@ func waitsFor(c *ledger.Case) string {
 	need := sortition.Quorum(c.JudgeSeats())
 	switch c.Phase {
 	case ledger.Posted:
-		return "waits for the beacon of the next block, which seeds the draw"
+		return "waits for the beacon that seeds the draw"
 	case ledger.Electing:
 		return fmt.Sprintf("waits for workers that have drawn seats: %d of at least %d so far", c.TotalSeats(), c.Task.MinSeats)
 	case ledger.Attesting:

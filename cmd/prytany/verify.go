@@ -20,8 +20,8 @@ func (a *app) verifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify RECEIPT",
 		Short: "Check a receipt offline, and say in words what holds and what was only simulated",
-		Long: "Needs no network. The root of trust is the hash of the chain's validator set: pinned on this\n" +
-			"machine by `prytany demo` and `prytany devnet`, or given with --trust.\nExit code 0: it holds. 1: it does not. 2: it could not be checked.",
+		Long: "Needs no network. The root of trust is the hash of the chain's validator set and its beacon's\n" +
+			"key: pinned on this machine by `prytany demo` and `prytany devnet`, or given with --trust.\nExit code 0: it holds. 1: it does not. 2: it could not be checked.",
 		Args: exactly(1, "RECEIPT"),
 		RunE: func(_ *cobra.Command, args []string) error { return a.verify(args[0], trust) },
 	}
@@ -91,14 +91,17 @@ func (a *app) verify(path, trustFile string) error {
 	if err != nil {
 		return err
 	}
-	report := receipt.Verify(r, func(p, key, value []byte) error {
-		parsed, err := proof.Parse(p)
-		if err != nil {
-			return err
-		}
-		return proof.Check(parsed, trust.Trust, key, value)
+	report := receipt.Verify(r, receipt.Trust{
+		Beacon: trust.Beacon.Verify,
+		State: func(p, key, value []byte) error {
+			parsed, err := proof.Parse(p)
+			if err != nil {
+				return err
+			}
+			return proof.Check(parsed, trust.Trust, key, value)
+		},
 	})
-	text := fmt.Sprintf("%strusted: chain %s, validators %s, pinned by %s\n", report.Text(), trust.Chain, trust.Validators.Short(), trust.Source)
+	text := fmt.Sprintf("%strusted: chain %s, validators %s, beacon %s, pinned by %s\n", report.Text(), trust.Chain, trust.Validators.Short(), trust.Beacon.Short(), trust.Source)
 	if err := a.print(report, text); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sortition"
@@ -22,18 +23,19 @@ const (
 )
 
 // cast is who plays: four workers of which n0 owns the lowest ticket, n1 the
-// next and so on, two owners, a proposer, and a task that has been seeded.
+// next and so on, two owners, a validator, and a task that has been seeded.
 type cast struct {
-	workers  [members]*worker
-	byID     map[task.NodeID]int
-	alice    ed25519.PrivateKey
-	bob      ed25519.PrivateKey
-	proposer *vrf.PrivateKey
-	params   ledger.Params
-	id       task.TaskID
-	enclave  ed25519.PrivateKey
-	keys     attest.Keys
-	seeded   chainState
+	workers [members]*worker
+	byID    map[task.NodeID]int
+	alice   ed25519.PrivateKey
+	bob     ed25519.PrivateKey
+	secret  beacon.Secret               // the one validator's
+	beacons map[task.Hash]beacon.Beacon // by input: many states have one height
+	params  ledger.Params
+	id      task.TaskID
+	enclave ed25519.PrivateKey
+	keys    attest.Keys
+	seeded  chainState
 }
 
 type worker struct {
@@ -62,7 +64,7 @@ func newCast(set func(*ledger.Params)) *cast {
 }
 
 func tryCast(try byte, set func(*ledger.Params)) *cast {
-	c := &cast{byID: map[task.NodeID]int{}, alice: fixedKey("alice"), bob: fixedKey("bob"), proposer: vrf.NewKey(task.Hash{try}), enclave: fixedKey("enclave")}
+	c := &cast{byID: map[task.NodeID]int{}, alice: fixedKey("alice"), bob: fixedKey("bob"), secret: beacon.NewSecret([32]byte{try}), beacons: map[task.Hash]beacon.Beacon{}, enclave: fixedKey("enclave")}
 	c.keys = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(c.enclave)}
 	c.params = ledger.Embedded(chainID)
 	p := &c.params
@@ -71,7 +73,7 @@ func tryCast(try byte, set func(*ledger.Params)) *cast {
 	p.ClaimBlocks, p.CommitBlocks, p.AttestBlocks, p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks = 1, 1, 3, 2, 1, 2
 	p.MaxAttempts, p.MaxViews = 1, 3
 	set(p)
-	g := ledger.Genesis{Params: c.params, Validators: []ledger.Validator{{Address: []byte("v"), VRF: task.Key(c.proposer.Public())}}}
+	g := ledger.Genesis{Params: c.params, Beacon: beacon.OwnGroup(task.Key{1}, c.secret)}
 	for _, k := range []ed25519.PrivateKey{c.alice, c.bob} {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(k), Balance: 1000 * task.PRY})
 	}
@@ -151,12 +153,17 @@ func (c *cast) block(s chainState, txs []signed) chainState {
 func (c *cast) blockOf(s chainState, txs []signed) (next chainState, refused int) {
 	to := &snapshot{m: maps.Clone(s.store.m)}
 	b := ledger.NewBlock(to, s.height+1)
-	var proof *vrf.Proof
+	var due *beacon.Beacon
 	if b.BeaconDue() {
-		p, _ := c.proposer.Prove(b.BeaconInput())
-		proof = &p
+		in := b.BeaconInput()
+		v, ok := c.beacons[in]
+		if !ok {
+			v = c.secret.Beacon(in)
+			c.beacons[in] = v
+		}
+		due = &v
 	}
-	if err := b.Begin([]byte("v"), proof, 1_700_000_000); err != nil {
+	if err := b.Begin(due, 1_700_000_000); err != nil {
 		panic(err)
 	}
 	for _, t := range txs {
