@@ -52,9 +52,24 @@ func BenchmarkSubmitAtRest(b *testing.B) {
 
 // BenchmarkTaskBlocks prints the interval between blocks while a task is open,
 // the processor time that one takes, and the time from posting the task to its
-// seed.
+// seed: of a sole validator, and of four in one process.
 func BenchmarkTaskBlocks(b *testing.B) {
-	n, c := start(b, single(b))
+	b.Run("one", func(b *testing.B) {
+		n, c := start(b, single(b))
+		taskBlocks(b, n, c)
+	})
+	b.Run("four", func(b *testing.B) {
+		n := network(b, 4)[0]
+		c, err := Local(n)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		taskBlocks(b, n, c)
+	})
+}
+
+func taskBlocks(b *testing.B, n *Node, c *Client) {
 	submit(b, c, "bob", publish())
 	var gaps, seeds []time.Duration
 	var busy time.Duration
