@@ -52,13 +52,6 @@ func (b *Block) silent(c *Case) {
 	b.missed(c.View.Executor, c.ID())
 }
 
-// absent passes over an executor that has not shown in time what it had to show, for
-// a fixed sum that is burned as well.
-func (b *Block) absent(c *Case, why string) {
-	b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)
-	b.passOver(c, Pass{Why: why})
-}
-
 // share is a part of the reward for finding a fault.
 type share struct {
 	node    task.NodeID  // zero for an accuser who is no verifier

@@ -37,8 +37,8 @@ const (
 	FoundSilent    = "its committee found it silent"
 	RanOutOfTime   = "its enclave ran out of time"
 	WasAbsent      = "it showed no evidence in time"
-	NotOpened      = "it did not show in time which of its evidence is genuine"
 	WasFaulty      = "its evidence was faulty"
+	DidNotOpen     = "it did not show in time which of its evidence is genuine"
 	BroughtNothing = "it brought no result in time"
 )
 

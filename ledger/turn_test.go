@@ -48,14 +48,13 @@ func (w *world) again() {
 // finish ends the present task well.
 func (w *world) finish() {
 	w.t.Helper()
-	w.judge(task.PreRun, everyone(task.OK))
+	w.judge(everyone(task.OK))
 	w.keysOut()
 	if err := w.result(task.RunOK, 250_000); err != nil {
 		w.t.Fatal(err)
 	}
 	w.next()
-	w.judge(task.PostRun, everyone(task.OK))
-	w.wait(Closed)
+	w.left()
 }
 
 // skip is the word of all members but the executor.
@@ -84,7 +83,7 @@ func TestAQuorumsWordRobsNobody(t *testing.T) {
 	_, _, victim := w.gang()
 	w.publish()
 	stake, tried, late := w.block.atStake(victim), 0, 0
-	for range 30 {
+	for range 80 {
 		w.again()
 		if w.c().View.Executor == victim {
 			tried++
@@ -103,7 +102,7 @@ func TestAQuorumsWordRobsNobody(t *testing.T) {
 					t.Error(err)
 				}
 			} else {
-				w.judge(task.PreRun, everyone(task.OK))
+				w.judge(everyone(task.OK))
 				for w.height < w.c().SkipFrom() {
 					w.next()
 				}
@@ -115,8 +114,7 @@ func TestAQuorumsWordRobsNobody(t *testing.T) {
 					t.Fatal(err)
 				}
 				w.next()
-				w.judge(task.PostRun, everyone(task.OK))
-				w.wait(Closed)
+				w.left()
 				continue
 			}
 		}
@@ -146,7 +144,7 @@ func TestWithheldFilesRobNobody(t *testing.T) {
 			}
 		}, func(Params) task.Amount { return 0 }},
 		"he sleeps":       {func(*world, task.NodeID) {}, func(p Params) task.Amount { return p.Absent }},
-		"he shows before": {func(w *world, _ task.NodeID) { w.judge(task.PreRun, everyone(task.OK)); w.keysOut() }, func(p Params) task.Amount { return p.Silence }},
+		"he shows before": {func(w *world, _ task.NodeID) { w.judge(everyone(task.OK)); w.keysOut() }, func(p Params) task.Amount { return p.Silence }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 9, func(p *Params) { p.JailMisses = 100 })
@@ -215,7 +213,7 @@ func TestDeclineCostsNothing(t *testing.T) {
 	if c.Settlement.Outcome != Completed || !slices.ContainsFunc(c.Settlement.Payments, func(p Payment) bool { return p.Node == first && p.Why == WhyVerifier }) {
 		t.Errorf("%+v", c.Settlement)
 	}
-	if n, _ := w.state().Node(first); n.Bond != node.Bond || n.Lost != 0 || n.Counts[Verified] != 2 {
+	if n, _ := w.state().Node(first); n.Bond != node.Bond || n.Lost != 0 || n.Counts[Verified] != 1 {
 		t.Errorf("%+v", n)
 	}
 }
@@ -225,12 +223,12 @@ func TestDeclineCostsNothing(t *testing.T) {
 func TestADeclineIsNoWayOutOfFaultyEvidence(t *testing.T) {
 	w := elected(t)
 	bad := w.c().View.Executor
-	shown := w.shown(task.PreRun, w.dirty(task.PreRun))
-	reveals := w.commit(task.PreRun, shown, everyone(task.Fault))
+	shown := w.pair(w.dirty(task.PreRun))
+	reveals := w.commit(shown, everyone(task.Fault))
 	if err := w.decline(bad, task.CannotRun); task.CodeOf(err) != "decline-late" {
 		t.Errorf("before the reveals: %v", err)
 	}
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: reveals}})
+	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Opening: w.opening(shown), Reveals: reveals}})
 	for w.c().View.Number == 0 {
 		w.next()
 	}
@@ -257,14 +255,14 @@ func TestSilenceIsBurned(t *testing.T) {
 	if c.Passed[0].Why != WasAbsent || w.height-1 != c.Passed[0].Height || c.Passed[0].Height < began+p.AttestBlocks {
 		t.Errorf("%+v", c.Passed[0])
 	}
-	w.judge(task.PreRun, everyone(task.OK))
+	w.judge(everyone(task.OK))
 	w.keysOut()
 	second := w.c().View.Executor
 	for w.c().View.Number == 1 {
 		w.next()
 	}
 	n, _ := w.state().Node(second)
-	if got := w.lost(Silence)[second]; got != p.Silence || n.Misses != 1 || w.c().Passed[1].Why != BroughtNothing {
+	if got := w.lost(Silence)[second]; got != p.Silence || n.Misses != wrongWord || w.c().Passed[1].Why != BroughtNothing {
 		t.Errorf("lost %s, %d misses, %s", got, n.Misses, w.c().Passed[1].Why)
 	}
 	if n, _ := w.state().Node(first); n.Misses != 0 {
@@ -298,10 +296,10 @@ func TestWithheld(t *testing.T) {
 		c := w.c()
 		s := c.Settlement
 		part := fixedPart(c.Task, c.Params)
-		if s.Outcome != row.end || s.Fault != row.fault || s.Burned != part || len(s.Payments) != 1 || len(c.Slashes) != 0 || 2*seats <= c.TotalSeats() {
+		if s.Outcome != row.end || s.Fault != row.fault || s.Burned != part || len(s.Payments) != 2 || len(c.Slashes) != 0 || 2*seats <= c.TotalSeats() {
 			t.Errorf("after %d of %d seats: %+v", seats, c.TotalSeats(), s)
 		}
-		back := w.state().Account(task.PublicKey(w.keys["alice"])).Balance - alice
+		back := w.state().Account(task.PublicKey(w.keys["alice"])).Balance - alice - paid(s, WhyRoom)
 		after, _ := w.state().Function(w.fn)
 		kept := after.Bond - fn.Bond
 		if row.fault == PartyAlice && (back != c.Escrow.Alice-part || kept != c.Escrow.Bob) || row.fault == PartyBob && (back != c.Escrow.Alice || kept != c.Escrow.Bob-part) {

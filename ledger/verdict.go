@@ -419,10 +419,12 @@ func (b *Block) attestUp(c *Case) {
 		b.extend(c, c.roundEnd())
 	case open && c.shownBoth(): // the silence is the committee's; now the executor is to open its pair
 		b.closeCommits(c)
-	case open:
-		b.absent(c, WasAbsent)
+	case round.Digests == [2]task.Hash{}:
+		b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)
+		b.passOver(c, Pass{Why: WasAbsent})
 	case round.OpenedAt == 0:
-		b.absent(c, NotOpened)
+		b.silent(c)
+		b.passOver(c, Pass{Why: DidNotOpen})
 	case b.wrong(c) != "":
 		b.foundFaulty(c)
 	default:

@@ -69,8 +69,8 @@ type Enclave interface {
 
 // Journal is stable storage for what this node has committed to, the pairs that it
 // has shown, and what it has declined. Reveal, Pair and Decline return only when the
-// record would survive a crash; of a second, different word to one question the first
-// two return an error.
+// record would survive a crash; of a second, different word to one question they
+// return an error.
 type Journal interface {
 	Reveal(r task.Reveal) error
 	Pair(p task.Pair) error

@@ -558,7 +558,7 @@ func TestADeclineIsStoredFirst(t *testing.T) {
 	s := w.session(w.workers[0])
 	s.Chain(c)
 	w.trace = nil
-	s.Unable(c.Ballot(task.PreRun), task.NoInput)
+	s.Unable(c.Ballot(), task.NoInput)
 	want := []string{"stop", "store decline 0", "submit decline"}
 	if !slices.Equal(w.trace, want) {
 		t.Errorf("%v, want %v", w.trace, want)
@@ -578,7 +578,7 @@ func TestADeclineIsStoredFirst(t *testing.T) {
 	s = w.session(w.workers[0])
 	s.Chain(c)
 	w.broken, w.trace = errors.New("disk full"), nil
-	s.Unable(c.Ballot(task.PreRun), task.Busy)
+	s.Unable(c.Ballot(), task.Busy)
 	if slices.Contains(w.trace, "submit decline") {
 		t.Errorf("%v", w.trace)
 	}
@@ -588,10 +588,10 @@ func TestADeclineIsStoredFirst(t *testing.T) {
 func TestNothingIsDeclinedAfterEvidence(t *testing.T) {
 	w := newWorld(t)
 	c := *w.c
-	c.View.Pre.Evidence = []byte{1}
+	c.View.Pre.Digests[0] = task.Hash{1}
 	s := w.session(w.workers[0])
 	s.Chain(&c)
-	s.Unable(c.Ballot(task.PreRun), task.CannotRun)
+	s.Unable(c.Ballot(), task.CannotRun)
 	if slices.Contains(w.trace, "submit decline") {
 		t.Errorf("%v", w.trace)
 	}

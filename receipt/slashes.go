@@ -102,9 +102,9 @@ func debts(c *ledger.Case) (all []debt) {
 		switch p.Why {
 		case ledger.WasFaulty:
 			all = append(all, debt{p.Executor, wrong(was), p.View, p.Height, anyShare, finders(was)})
-		case ledger.WasAbsent, ledger.NotOpened:
+		case ledger.WasAbsent:
 			all = append(all, debt{p.Executor, ledger.Absent, p.View, p.Height, c.Params.Absent, nil})
-		case ledger.BroughtNothing:
+		case ledger.DidNotOpen, ledger.BroughtNothing:
 			all = append(all, debt{p.Executor, ledger.Silence, p.View, p.Height, c.Params.Silence, nil})
 		}
 		all = append(all, words(was, p.Height)...)

@@ -468,10 +468,10 @@ func passedRightly(c *ledger.Case, p ledger.Pass) error {
 		return fmt.Errorf("faulty evidence is the only reason where it is one: it says %q", p.Why)
 	case p.Why == ledger.WasAbsent && (!nothing || p.Height < was.AttestBy()):
 		return fmt.Errorf("it had shown evidence, or its time for that was not over in block %d", p.Height)
-	case p.Why == ledger.NotOpened && (p.Pre.ClosedAt == 0 || p.Pre.OpenedAt != 0 || p.Height < max(was.AttestBy(), p.Pre.ClosedAt+c.Params.CommitBlocks)):
-		return fmt.Errorf("it had opened its pair, or its time for that was not over in block %d", p.Height)
 	case p.Why == ledger.FoundSilent && (!nothing || p.Pre.ClosedAt != 0 || p.Height < was.SkipFrom()):
 		return fmt.Errorf("its committee cannot pass it over, with its evidence there or before block %d", was.SkipFrom())
+	case p.Why == ledger.DidNotOpen && (nothing || p.Pre.OpenedAt != 0 || p.Pre.ClosedAt == 0 || p.Height < was.AttestBy()):
+		return fmt.Errorf("it had opened its pair, or its time for that was not over in block %d", p.Height)
 	case p.Why == ledger.BroughtNothing && (p.Pre.DecidedAt == 0 || p.Height < was.View.StartedAt+c.Params.Blocks(c.Function.Manifest.LateMillis())+c.Params.RunGraceBlocks):
 		return fmt.Errorf("it was not found good, or its time to run was not over in block %d", p.Height)
 	case !slices.Contains(reasons, p.Why):
@@ -483,7 +483,7 @@ func passedRightly(c *ledger.Case, p ledger.Pass) error {
 }
 
 // reasons are those for which an executor may be passed over.
-var reasons = []string{ledger.WasFaulty, ledger.WasAbsent, ledger.NotOpened, ledger.FoundSilent, ledger.BroughtNothing, ledger.RanOutOfTime}
+var reasons = []string{ledger.WasFaulty, ledger.WasAbsent, ledger.FoundSilent, ledger.DidNotOpen, ledger.BroughtNothing, ledger.RanOutOfTime}
 
 // outOfTime: who is said to have run out of time has its enclave's word for it,
 // and paid nothing (spec §6.4.8).

@@ -140,7 +140,7 @@ func wages(c *ledger.Case) map[due]int64 {
 		}
 		if share > 0 && (ran || silent || o == ledger.AllOutOfTime) {
 			x := new(big.Int).Mul(big.NewInt(int64(c.Task.Fee)), big.NewInt(share))
-			add(m.Node.Operator, ledger.WhyVerifier, x.Div(x, big.NewInt(2*int64(all))))
+			add(m.Node.Operator, ledger.WhyVerifier, x.Div(x, big.NewInt(int64(all))))
 		}
 	}
 	return owed

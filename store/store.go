@@ -24,12 +24,7 @@ import (
 // process that opens the same file is refused.
 type Journal struct{ db *bolt.DB }
 
-var (
-	revealBucket  = []byte("reveals")
-	pairBucket    = []byte("pairs")
-	declineBucket = []byte("declines")
-	buckets       = [][]byte{revealBucket, pairBucket, declineBucket}
-)
+var revealBucket, pairBucket, declineBucket = []byte("reveals"), []byte("pairs"), []byte("declines")
 
 // OpenJournal opens or makes the file, mode 0600.
 func OpenJournal(path string) (*Journal, error) {
@@ -41,7 +36,7 @@ func OpenJournal(path string) (*Journal, error) {
 		return nil, fmt.Errorf("verdict journal %s: %w", path, err)
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range buckets {
+		for _, name := range [][]byte{revealBucket, pairBucket, declineBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -131,7 +126,7 @@ func scan[T any](b *bolt.Bucket, id task.TaskID) (list []T, err error) {
 // Forget drops a settled task's records.
 func (j *Journal) Forget(id task.TaskID) error {
 	return j.db.Update(func(tx *bolt.Tx) error {
-		for _, name := range buckets {
+		for _, name := range [][]byte{revealBucket, pairBucket, declineBucket} {
 			c := tx.Bucket(name).Cursor()
 			for k, _ := c.Seek(id[:]); k != nil && task.TaskID(k[:32]) == id; k, _ = c.Seek(id[:]) {
 				if err := c.Delete(); err != nil {
