@@ -24,7 +24,7 @@ func TestLateClaims(t *testing.T) {
 		"more than enough, late": {99, 99, 2, 1},
 	} {
 		w := newWorld(t, 9, func(p *Params) { p.ClaimBlocks = 1 })
-		w.post()
+		w.postFor(60)
 		c := w.c()
 		if c.Phase != Electing {
 			t.Fatalf("%s: %s", name, c.Phase)

@@ -10,7 +10,7 @@ import (
 // quick is a chain whose bonds come back soon.
 func quick(p *Params) {
 	p.EpochBlocks, p.AttestBlocks, p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks, p.DisputeBlocks = 4, 10, 10, 10, 10, 100
-	p.UnbondBlocks, p.RenewBlocks, p.FreshBlocks = 2000, 100, 40
+	p.UnbondBlocks, p.RenewBlocks, p.FreshBlocks, p.DeclineBlocks, p.FetchFloor = 1000, 100, 40, 5, 1<<30
 }
 
 // guest has a machine for an hour: its chip is another worker's.
@@ -127,7 +127,7 @@ func TestRenewal(t *testing.T) {
 // A quote that was made long ago registers nothing: not even the genesis's beacon,
 // once there are others.
 func TestRegistrationsAreFresh(t *testing.T) {
-	w := newWorld(t, 9, quick, func(p *Params) { p.RenewBlocks = 500 })
+	w := newWorld(t, 9, quick, func(p *Params) { p.RenewBlocks = 10_000 })
 	k := newWorker("fresh")
 	w.keys["fresh"] = seedKey("fresh")
 	w.must("alice", task.Body{Transfer: &task.Transfer{To: k.node.Operator, Amount: 150 * task.PRY}})

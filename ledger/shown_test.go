@@ -262,7 +262,11 @@ func TestOutOfTimeBlamesNobody(t *testing.T) {
 // When all views are out of time nobody is blamed, since nobody can see whose time
 // it was. Those who verified the last one are paid: Alice chose the function.
 func TestAllOutOfTime(t *testing.T) {
-	w := due(t)
+	w := newWorld(t, 30)
+	w.post()
+	w.elect()
+	w.judge(everyone(task.OK))
+	w.keysOut()
 	for {
 		if err := w.result(task.OutOfTime, 0); err != nil {
 			t.Fatal(err)
@@ -274,7 +278,7 @@ func TestAllOutOfTime(t *testing.T) {
 		w.keysOut()
 	}
 	c := w.c()
-	if s := c.Settlement; s.Outcome != AllOutOfTime || s.Fault != NobodyCanSee || paid(s, WhyVerifier) != c.Task.Fee || paid(s, WhyRefund) != c.Escrow.Alice-c.Task.Fee || paid(s, WhyExecutor) != 0 || paid(s, WhyRoom) != c.Escrow.Room-s.Rent {
+	if s := c.Settlement; s.Outcome != AllOutOfTime || s.Fault != NobodyCanSee || paid(s, WhyVerifier)+task.Amount(len(c.Members)) < c.Task.Fee || paid(s, WhyVerifier)+paid(s, WhyRefund) != c.Escrow.Alice || paid(s, WhyExecutor) != 0 || paid(s, WhyRoom) != c.Escrow.Room-s.Rent {
 		t.Errorf("%+v", s)
 	}
 	if len(c.Passed) < 2 || len(c.Slashes) != 0 {

@@ -98,7 +98,7 @@ func threatBlockGrinding(t *testing.T) {
 // A claim that is held back until the others are known counts for nothing.
 func threatWithheldClaims(t *testing.T) {
 	w := newWorld(t, 9)
-	w.post()
+	w.postFor(60)
 	all := w.allClaims()
 	held := all[0]
 	w.must("carol", task.Body{Claims: &task.Claims{Claims: all[1:]}})

@@ -194,7 +194,10 @@ func (c *Case) Spent() bool {
 	busy := slices.ContainsFunc(c.Members, func(m Member) bool {
 		return m.Claim.Busy != nil && m.Node.CanRun(c.Function.Manifest)
 	})
-	_, unjudged := c.ExecutorOf(c.View.Number + 1) // it has tickets, and too few are left to judge it
+	next := *c
+	id, ok := c.ExecutorOf(c.View.Number + 1)
+	next.View.Executor = id
+	unjudged := ok && next.JudgeSeats() > 0 && !next.canAgree() // others are left, of too few kinds or operators
 	return (busy || unjudged || len(c.Declined) > 0) && c.passes(MaxTurns) < c.Params.MaxViews
 }
 

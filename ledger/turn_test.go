@@ -299,7 +299,7 @@ func TestWithheld(t *testing.T) {
 		if s.Outcome != row.end || s.Fault != row.fault || s.Burned != part || len(s.Payments) != 2 || len(c.Slashes) != 0 || 2*seats <= c.TotalSeats() {
 			t.Errorf("after %d of %d seats: %+v", seats, c.TotalSeats(), s)
 		}
-		back := w.state().Account(task.PublicKey(w.keys["alice"])).Balance - alice - paid(s, WhyRoom)
+		back := w.state().Account(task.PublicKey(w.keys["alice"])).Balance - alice - (c.Escrow.Room - s.Rent)
 		after, _ := w.state().Function(w.fn)
 		kept := after.Bond - fn.Bond
 		if row.fault == PartyAlice && (back != c.Escrow.Alice-part || kept != c.Escrow.Bob) || row.fault == PartyBob && (back != c.Escrow.Alice || kept != c.Escrow.Bob-part) {
@@ -344,7 +344,7 @@ func TestOnlyWhoTriedBlames(t *testing.T) {
 // Declined turns do not use up the views that there are for failures.
 func TestDeclinesUseUpNoView(t *testing.T) {
 	w := newWorld(t, 9, func(p *Params) { p.MaxViews = 1 })
-	w.post()
+	w.postFor(60)
 	w.elect()
 	for range 3 {
 		if err := w.decline(w.c().View.Executor, task.Busy); err != nil {

@@ -181,11 +181,15 @@ func (w *world) c() *Case {
 }
 
 // post publishes, posts and seeds a task.
-func (w *world) post() {
+func (w *world) post() { w.postFor(w.task().Seats) }
+
+// postFor does so for many seats, where a test is of no draw in particular.
+func (w *world) postFor(seats uint32) {
 	if w.fn.IsZero() {
 		w.publish()
 	}
 	tk := w.task()
+	tk.Seats, tk.Fee = seats, max(tk.Fee, task.Amount(seats)*w.block.Params.SeatFee)
 	w.id = tk.ID()
 	w.must("alice", task.Body{Post: &tk})
 	w.next()

@@ -48,8 +48,8 @@ func newWorld(t *testing.T) *world {
 	key := func(s string) ed25519.PrivateKey { h := seed(s); return ed25519.NewKeyFromSeed(h[:]) }
 	w := &world{t: t, said: map[string]any{}, appraise: attest.Appraise}
 	w.c = &ledger.Case{
-		Task: task.Task{Chain: "test", Seats: 40, Policy: task.Policy{MinTier: 1}}, Params: ledger.Embedded("test"),
-		Function: task.Function{Manifest: task.Manifest{Runtime: task.RuntimeWasm}}, Phase: ledger.Electing, Seats: 40, TotalStake: 400, Beacon: beacon.Signature{3},
+		Task: task.Task{Chain: "test", Seats: 400, Policy: task.Policy{MinTier: 1}}, Params: ledger.Embedded("test"),
+		Function: task.Function{Manifest: task.Manifest{Runtime: task.RuntimeWasm}}, Phase: ledger.Electing, Seats: 400, TotalStake: 400, Beacon: beacon.Signature{3},
 	}
 	w.c.Params.Reference.Measurements = []task.Hash{{7}}
 	for i := range 4 {

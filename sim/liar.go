@@ -234,6 +234,9 @@ func (l *liar) moved(s *session, c *ledger.Case) {
 			to = append(to, m.Claim.Node)
 		}
 		s.send(to, node.Message{Vote: &v})
+		s.later(int64((l.w.params.SkipBlocks+2)*l.w.params.IntervalMillis)*millisecond, func() { // its own word, many times
+			s.submit(task.Body{Skip: &task.Skip{Task: c.ID(), Attempt: c.Attempt, View: v.Vote.View, Votes: slices.Repeat([]task.SignedVote{v}, 12)}})
+		})
 	}
 	if n := l.done[s.id]; n < 6 && (l.kind == accuser || l.kind == junk) {
 		l.done[s.id]++

@@ -46,7 +46,7 @@ func TestSimulateReportsViolations(t *testing.T) {
 		t.Errorf("ended with %v, want exit code 1", err)
 	}
 	for _, want := range []string{
-		"seeds           20\n", "blocks          200\n", "tasks ok        20\n", "slashes silent  40\n", "latency p50 ms  1000\n", "latency p95 ms  1900\n", "violations      1\n",
+		"seeds            20\n", "blocks           200\n", "tasks ok         20\n", "slashes silence  40\n", "latency p50 ms   1000\n", "latency p95 ms   1900\n", "violations       1\n",
 		"\nseed 3 violates: supply is conserved: block 7: 1 held of 2\n  replay: prytany simulate --seed 3 --calm --workers 7 --tasks 2\n",
 	} {
 		if !strings.Contains(out, want) {
