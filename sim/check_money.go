@@ -84,8 +84,8 @@ func (w *world) checkRent(c *ledger.Case) {
 	run := (c.Function.Manifest.LateMillis() + p.IntervalMillis - 1) / p.IntervalMillis
 	bytes := c.Task.Input.Size + c.Function.Code.Size
 	fetch := (bytes/p.FetchFloor + 1 + p.IntervalMillis - 1) / p.IntervalMillis
-	view := 2*p.AttestBlocks + 2*p.CommitBlocks + fetch + p.ReleaseBlocks + run + p.RunGraceBlocks
-	attempt := 1 + 4*p.ClaimBlocks + 32*(p.DeclineBlocks+fetch) + uint64(p.MaxViews)*view
+	view := p.AttestBlocks + 3*p.CommitBlocks + fetch + p.ReleaseBlocks + run + p.RunGraceBlocks
+	attempt := 2 + 4*p.ClaimBlocks + 32*(p.DeclineBlocks+fetch) + uint64(p.MaxViews)*view
 	longest := uint64(p.MaxAttempts)*attempt + p.ReviewBlocks
 	fits := false
 	for load := uint64(1); load <= 512; load *= 2 {
