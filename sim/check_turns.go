@@ -27,7 +27,7 @@ func (w *world) checkTurns(c *ledger.Case) {
 		if w.paidFor(c, p.Executor, p.Attempt, p.View, ledger.Absent, ledger.Silence) {
 			w.violate("words cost nothing", "task %s: %s was passed over by words in view %d, and lost money", c.ID().Short(), w.name(p.Executor), p.View)
 		}
-		if len(p.Pre.Evidence) > 0 {
+		if p.Pre.Digests != [2]task.Hash{} {
 			w.violate("words wait", "task %s: %s was passed over by words, with its evidence on the chain", c.ID().Short(), w.name(p.Executor))
 		}
 		began := w.facts.began[turn{c.ID(), p.Attempt, p.View}]
