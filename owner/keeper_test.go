@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"log/slog"
-	"slices"
 	"strings"
 	"testing"
 
@@ -170,7 +169,9 @@ func TestKeeperRefuses(t *testing.T) {
 		{name: "seats that were not won", code: "claim-false", change: func(q *request) { q.c.Members[0].Seats++ }},
 		{name: "another's claim", code: "claim-mismatch", change: func(q *request) { q.c.Members[0].Claim.Node = q.c.Members[1].Claim.Node }},
 		{name: "an executor whose turn it is not", code: "executor-false", change: func(q *request) {
-			q.c.View.Executor = q.c.Members[(slices.IndexFunc(q.c.Members, func(m ledger.Member) bool { return m.Claim.Node == q.c.View.Executor })+1)%len(q.c.Members)].Claim.Node
+			q.c.Passed = []ledger.Pass{{Executor: q.c.View.Executor, Attempt: q.c.Attempt}}
+			q.c.View.Executor, _ = q.c.ExecutorOf(1)
+			q.c.Passed = nil
 			q.quote()
 			q.judge(task.OK)
 		}},

@@ -68,7 +68,13 @@ func edits(v reflect.Value, path string, at func(reflect.Value) reflect.Value) (
 			add("swapped", func(v reflect.Value) { reflect.Swapper(v.Interface())(0, n-1) })
 		}
 	case reflect.Array:
-		bytewise(add, v.Len())
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			bytewise(add, v.Len())
+			return all
+		}
+		for i := range v.Len() {
+			all = append(all, edits(v.Index(i), fmt.Sprintf("%s[%d]", path, i), func(r reflect.Value) reflect.Value { return at(r).Index(i) })...)
+		}
 	case reflect.String:
 		add("appended to", func(v reflect.Value) { v.SetString(v.String() + "x") })
 		add("emptied or filled", func(v reflect.Value) { v.SetString(map[bool]string{true: "y"}[v.Len() == 0]) })
@@ -104,21 +110,20 @@ var onlyTheChain = map[string]string{
 	"Case.History":        "a narrative; what it tells stands in the case itself",
 	"Case.History[].What": "likewise",
 
-	"Case.History[].Height":           "when something happened: the chain's clock, checked for order only",
-	"Case.View.Pre.ClosedAt":          "likewise",
-	"Case.Passed[].Pre.ClosedAt":      "likewise",
-	"Case.Passed[].Height":            "likewise, of one that is not the last",
-	"Case.Passed[].Pre.Reveals":       "who has not spoken when the view ends had time left, and nothing follows from it; a quorum must have",
-	"Case.View.Canary.Round.Accuser":  "who accused it has no part in anything",
-	"Case.View.Canary.Round.ClosedAt": "likewise",
-	"Case.View.Post.ClosedAt":         "likewise",
-	"Case.PostedAt":                   "likewise: an attempt whose committee decided nothing is over when its time is, and leaves no trace",
-	"Case.Foresight.Holder":           "who holds the beacon's shares is the state's",
-	"Case.Settlement.Height":          "likewise",
-	"Case.Members[].Stake":            "the registry's snapshot; the draw does not change with every base unit",
-	"Case.TotalStake":                 "likewise",
-	"Case.Members[].Node.Addr":        "the registry's; nothing in a task depends on it",
-	"Case.Members[].Node.Arch":        "likewise",
+	"Case.History[].Height":       "when something happened: the chain's clock, checked for order only",
+	"Case.View.Pre.ClosedAt":      "likewise",
+	"Case.View.Pre.OpenedAt":      "likewise",
+	"Case.View.Pre.DecidedAt":     "likewise",
+	"Case.Passed[].Pre.OpenedAt":  "likewise",
+	"Case.Passed[].Pre.DecidedAt": "likewise",
+	"Case.Passed[].Pre.ClosedAt":  "likewise",
+	"Case.Passed[].Height":        "likewise, of one that is not the last",
+	"Case.Passed[].Pre.Reveals":   "who has not spoken when the view ends had time left, and nothing follows from it; a quorum must have",
+	"Case.Foresight.Holder":       "who holds the beacon's shares is the state's",
+	"Case.Members[].Stake":        "the registry's snapshot; the draw does not change with every base unit",
+	"Case.TotalStake":             "likewise",
+	"Case.Members[].Node.Addr":    "the registry's; nothing in a task depends on it",
+	"Case.Members[].Node.Arch":    "likewise",
 
 	"Case.Members[].Profile.Tier": "the registry's: what the machine showed when it was registered; the policy bounds it",
 	"Case.Members[].Profile.TCB":  "likewise",
@@ -126,20 +131,14 @@ var onlyTheChain = map[string]string{
 	"Case.Members[].Node.Runtimes":     "the registry's, known ones only; it may say one twice",
 	"Case.Members[].Node.TEE.Identity": "likewise; no two members may have the same",
 
-	"Case.Slashes[].Amount":           "the bond at that height is not in the case, if it is a share of that; else it may be less, of a bond that is used up",
-	"Case.View.Canary.Bonus":          "what the pool held is not in the case; who shared it, and how, is",
-	"Case.View.Canary.Bonus[].Amount": "likewise",
+	"Case.Slashes[].Amount": "the bond at that height is not in the case, if it is a share of that; else it may be less, of a bond that is used up",
 
-	"Case.View.Pre.Commitments (order)":          "the order of arrival; all that counts is who",
-	"Case.View.Pre.Reveals (order)":              "likewise",
-	"Case.View.Post.Commitments (order)":         "likewise",
-	"Case.View.Post.Reveals (order)":             "likewise",
-	"Case.Passed[].Pre.Commitments (order)":      "likewise",
-	"Case.Passed[].Pre.Reveals (order)":          "likewise",
-	"Case.View.Canary.Round.Commitments (order)": "likewise",
-	"Case.View.Canary.Round.Reveals (order)":     "likewise",
-	"Case.View.Releases (order)":                 "likewise",
-	"Case.View.Releases":                         "an owner may hand its key to the executor directly; with a result, nothing follows from it",
+	"Case.View.Pre.Commitments (order)":     "the order of arrival; all that counts is who",
+	"Case.View.Pre.Reveals (order)":         "likewise",
+	"Case.Passed[].Pre.Commitments (order)": "likewise",
+	"Case.Passed[].Pre.Reveals (order)":     "likewise",
+	"Case.View.Releases (order)":            "likewise",
+	"Case.View.Releases":                    "an owner may hand its key to the executor directly; with a result, nothing follows from it",
 
 	"Case.View.Releases[].Sealed": "ciphertext for a dead enclave: nobody can open it",
 	"Case.SeededTime":             "a block's time; certificates alone depend on it, and simulated evidence has none",
@@ -148,16 +147,14 @@ var onlyTheChain = map[string]string{
 
 // byTheDraw are leaves of that list which some draws bind: a remainder of a base
 // unit goes by the order of members.
-var byTheDraw = map[string]bool{
-	"Case.View.Canary.Bonus[].Amount": true, "Case.View.Canary.Round.Reveals (order)": true, "Case.Members (order)": true,
-}
+var byTheDraw = map[string]bool{"Case.Members (order)": true}
 
 // The rules' numbers are the genesis's, and most leave no trace in a case that
-// kept them. Chain, FixedPPM, CanaryPPM and AllowSimulated do; and rent, with all
+// kept them. Chain, FixedPPM and AllowSimulated do; and rent, with all
 // that says how long a task can be open.
 func init() {
 	for _, name := range []string{
-		"Economics.AccusationBond", "Economics.BadEvidencePPM", "Economics.Bonus", "Economics.CheckCost", "Economics.DetectPPM",
+		"Economics.AccusationBond", "Economics.BadEvidencePPM", "Economics.CheckCost", "Economics.DetectPPM",
 		"Economics.DisputeBlocks", "Economics.EquivocationPPM", "Economics.FalseAlarm", "Economics.FaultPPM", "Economics.JailBlocks",
 		"Economics.JailMisses", "Economics.Miss", "Economics.NoReveal", "Economics.Committee", "Economics.SeatFee",
 		"Economics.Absent", "Economics.Silence", "SkipBlocks", "FetchFloor",
@@ -239,14 +236,20 @@ func TestEveryFieldOfEvidenceIsBound(t *testing.T) {
 	w := completed(t)
 	r, _ := w.receipt()
 	raw := r.Encode()
-	for _, round := range []task.Round{task.Recheck, task.PostRun} { // a canary's may be faulty in any way
-		ev, err := attest.ParseEvidence(r.Case.Round(round).Evidence)
+	for _, round := range []task.Round{task.PreRun, task.PostRun} {
+		shown := func(c *ledger.Case) []byte {
+			if round == task.PostRun {
+				return c.View.Exit
+			}
+			return c.Genuine()
+		}
+		ev, err := attest.ParseEvidence(shown(&r.Case))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, e := range edits(reflect.ValueOf(&ev).Elem(), "", func(v reflect.Value) reflect.Value { return v }) {
 			bad, _ := receipt.Parse(raw)
-			changed, _ := attest.ParseEvidence(r.Case.Round(round).Evidence)
+			changed, _ := attest.ParseEvidence(shown(&r.Case))
 			e.apply(reflect.ValueOf(&changed).Elem())
 			if reflect.DeepEqual(changed, ev) {
 				continue
@@ -262,24 +265,28 @@ func TestEveryFieldOfEvidenceIsBound(t *testing.T) {
 // rejudge has the executor sign other evidence and all verifiers, conspiring,
 // vote again for that, and the owners and the enclave refer to it.
 func (w *world) rejudge(c *ledger.Case, r task.Round, ev attest.Evidence) {
-	round, digest := c.Round(r), ev.Digest()
-	round.Evidence = task.Encode(ev)
-	round.Signature = task.Sign(w.nodes[c.View.Executor].peer, c.Shown(r).Hash())
+	k := w.nodes[c.View.Executor]
+	if r == task.PostRun {
+		e := task.Exit{Ballot: c.Ballot(), Evidence: task.Encode(ev)}
+		c.View.Exit, c.View.ExitSignature = e.Evidence, task.Sign(k.peer, e.Hash())
+		return
+	}
+	round, digest := &c.View.Pre, ev.Digest()
+	round.Evidence[round.Place], round.Digests[round.Place] = task.Encode(ev), digest
+	round.Signature = task.Sign(k.peer, c.Pair().Hash())
 	for i := range round.Reveals {
 		v := &round.Reveals[i]
-		v.Evidence = digest
+		v.Pair = c.Pair().Hash()
 		k := &round.Commitments[slices.IndexFunc(round.Commitments, func(k task.Commitment) bool { return k.Node == v.Node })]
 		k.Digest = v.Digest()
 		k.Signature = task.Sign(w.nodes[k.Node].peer, k.Hash())
 	}
-	if r == task.Recheck {
-		for i := range c.View.Releases {
-			c.View.Releases[i].Evidence = digest
-		}
-		s := c.View.Result
-		s.Result.Evidence = digest
-		s.Signature = task.Sign(keyOf(fmt.Sprint("enclave ", c.View.Number)), s.Result.Hash())
+	for i := range c.View.Releases {
+		c.View.Releases[i].Evidence = digest
 	}
+	s := c.View.Result
+	s.Result.Evidence = digest
+	s.Signature = task.Sign(keyOf(fmt.Sprint("enclave ", c.View.Number)), s.Result.Hash())
 }
 
 // The chain's word is not enough for a story that is consistent in itself but
@@ -311,7 +318,7 @@ func TestConsistentLies(t *testing.T) {
 			p.Amount += c.Params.Rent
 			c.Settlement.Rent -= c.Params.Rent
 		}},
-		{"fewer than a quorum found it good", "pre-run verdicts", func(_ *world, c *ledger.Case) {
+		{"fewer than a quorum found it good", "verdicts", func(_ *world, c *ledger.Case) {
 			c.View.Pre.Commitments, c.View.Pre.Reveals = c.View.Pre.Commitments[:1], c.View.Pre.Reveals[:1]
 			settled(c, ledger.Completed)
 		}},
@@ -362,35 +369,33 @@ func TestConsistentLies(t *testing.T) {
 		}},
 		{"too little time for the gas", "task", func(_ *world, c *ledger.Case) { c.Params.GasFloor = 1 }},
 		{"Alice is said to be silent, before her time was up", "settlement", func(_ *world, c *ledger.Case) {
-			c.View = ledger.View{Number: 4, Executor: c.View.Executor, StartedAt: c.View.StartedAt, Pre: c.View.Pre, Canary: c.View.Canary}
+			c.View = ledger.View{Number: 4, Executor: c.View.Executor, StartedAt: c.View.StartedAt, Pre: c.View.Pre}
 			settled(c, ledger.AliceSilent)
 		}},
 		{"a member twice", "committee", func(_ *world, c *ledger.Case) { c.Members = append(c.Members, c.Members[0]) }},
 		{"more seats", "course", func(_ *world, c *ledger.Case) { c.Seats = 100 }},
 
 		{"good evidence is said to be faulty", "executor", func(_ *world, c *ledger.Case) { c.Passed[1].Pre.Faulty = true }},
-		{"evidence is said to be other than what was judged, and good", "exit evidence", func(_ *world, c *ledger.Case) {
-			same := c.Shown(task.PostRun)
-			c.View.Post.Other = &same
+		{"a pair is said to be another, signed by nobody", "evidence", func(_ *world, c *ledger.Case) {
+			other := c.Pair()
+			other.Digests[0][0]++
+			c.View.Pre.Other = &other
+		}},
+		{"the decoy is said to be the genuine piece", "evidence", func(_ *world, c *ledger.Case) { c.View.Pre.Place ^= 1 }},
+		{"another place, by another VRF proof", "evidence", func(w *world, c *ledger.Case) {
+			p, _ := w.nodes[w.judges()[0]].vrf.Prove(c.Ballot().PairInput())
+			c.View.Pre.Proof = p
 		}},
 		{"faulty evidence is said to be good", "executor", func(_ *world, c *ledger.Case) {
 			c.Passed[0].Pre.Faulty, c.Passed[0].Pre.Accuser = false, task.Address{}
 		}},
-		{"the exit is said to be faulty", "exit evidence", func(_ *world, c *ledger.Case) {
-			c.View.Post.Faulty = true
-			settled(c, ledger.DirtyExit)
-		}},
-		{"a canary that was none", "canary", func(w *world, c *ledger.Case) {
-			p, _ := enclaveVRF(9).Prove([]byte("x"))
-			c.View.Canary.Proof = p
-		}},
-		{"more of a bonus", "canary", func(_ *world, c *ledger.Case) { c.View.Canary.Bonus[0].Amount = c.Params.Bonus + 1 }},
-		{"a bonus for who said OK", "canary", func(_ *world, c *ledger.Case) {
-			c.View.Canary.Bonus[0].Node = first(c, ledger.FalseOK).Node
+		{"the exit is said to be faulty", "settlement", func(_ *world, c *ledger.Case) { settled(c, ledger.DirtyExit) }},
+		{"a wrong word cost nothing", "slashes", func(_ *world, c *ledger.Case) {
+			c.Slashes = slices.DeleteFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.WrongPick })
 		}},
 
 		{"a false OK cost nothing", "slashes", func(_ *world, c *ledger.Case) {
-			c.Slashes = slices.DeleteFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.FalseOK && s.View == 4 })
+			c.Slashes = slices.DeleteFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.FalseOK })
 		}},
 		{"a missing reveal cost nothing", "slashes", func(_ *world, c *ledger.Case) {
 			c.Slashes = slices.DeleteFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.NoReveal })
@@ -400,14 +405,17 @@ func TestConsistentLies(t *testing.T) {
 		}},
 		{"a node pays twice", "slashes", func(_ *world, c *ledger.Case) { c.Slashes = append(c.Slashes, c.Slashes[len(c.Slashes)-1]) }},
 		{"who looked pays", "slashes", func(_ *world, c *ledger.Case) {
-			s := *first(c, ledger.FalseOK)
-			s.Height, s.View, s.Round, s.Node, s.Rewards = c.Settlement.Height, 4, task.PostRun, c.View.Post.Reveals[0].Node, nil
+			s := *first(c, ledger.WrongPick)
+			for _, v := range c.View.Pre.Reveals {
+				if v.Place == c.View.Pre.Place && v.Verdict == task.OK {
+					s.Node = v.Node
+				}
+			}
 			c.Slashes = append(c.Slashes, s)
 		}},
 		{"a node pays too much", "slashes", func(_ *world, c *ledger.Case) {
 			s := first(c, ledger.NoReveal)
-			s.Amount += 2
-			s.Rewards[0].Amount++
+			s.Amount++
 		}},
 		{"all of it is a reward", "slashes", func(_ *world, c *ledger.Case) {
 			s := first(c, ledger.BadEvidence)
@@ -434,7 +442,7 @@ func TestConsistentLies(t *testing.T) {
 		{"seats that nobody counted", "seed", func(_ *world, c *ledger.Case) { c.Foresight.Seats, c.Foresight.Need = 4, 2 }},
 		{"the good executor pays for its evidence", "slashes", func(_ *world, c *ledger.Case) {
 			s := *first(c, ledger.BadEvidence)
-			s.Height, s.View, s.Round, s.Node, s.Rewards = c.View.ResultAt, 4, task.Recheck, c.View.Executor, nil
+			s.Height, s.View, s.Node, s.Rewards = c.View.ResultAt, 4, c.View.Executor, nil
 			c.Slashes = append(c.Slashes, s)
 		}},
 	} {

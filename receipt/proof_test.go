@@ -51,7 +51,7 @@ func TestWithTheChainsProof(t *testing.T) {
 		t.Fatal(rep.Text())
 	}
 	other := proof.Trust{Chain: chainID, Validators: task.Hash{1}, Beacon: trust.Beacon}
-	if rep := receipt.Verify(parsed, trusting(other)); rep.Holds() || letters(rep)[1:] != "ooooooooooooooo" {
+	if rep := receipt.Verify(parsed, trusting(other)); rep.Holds() || letters(rep)[1:] != "ooooooooooooo" {
 		t.Errorf("other validators: %s", rep.Text())
 	}
 	other = trust

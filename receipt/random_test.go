@@ -34,21 +34,21 @@ func TestRandomStoriesVerify(t *testing.T) {
 	t.Log(ends)
 }
 
-// wander plays at random until some time after the settlement. It leaves out
-// what the ledger does not settle well yet: a canary after a release, a skip of
-// an executor that is known to have lied.
+// wander plays at random until some time after the settlement.
 func (w *world) wander(r *rand.Rand) {
 	w.lax = true
 	liars := r.IntN(3) == 0
 	one := func(p int) bool { return r.IntN(p) == 0 }
 	for after := 0; after < 4; {
 		c := w.c()
-		w.verdict = func(task.Round, task.NodeID) task.Verdict {
+		w.verdict = func(task.NodeID) task.Verdict {
 			switch n := r.IntN(12); {
 			case n == 0:
 				return silent
 			case n == 1 || liars && n < 4:
 				return task.Fault
+			case n == 2 || liars && n < 6:
+				return elsewhere
 			}
 			return task.OK
 		}
@@ -56,7 +56,7 @@ func (w *world) wander(r *rand.Rand) {
 		if one(4) || liars && one(2) {
 			w.tweak = func(ev *quoted) { ev.State = task.Hash{1} }
 		}
-		switch pre := c.PreRound(); {
+		switch {
 		case c.Phase == ledger.Closed:
 			after++
 			switch {
@@ -65,44 +65,43 @@ func (w *world) wander(r *rand.Rand) {
 				w.twoWords(w.judges()[0])
 			case one(4) && c.View.Result != nil:
 				w.twoResults()
-			case one(2) && len(c.View.Pre.Evidence) > 0:
-				w.accuseExecutor(c.Shown(pre))
-			case len(c.View.Post.Evidence) > 0:
-				shown := c.Shown(task.PostRun)
-				w.accuse(w.judges()[r.IntN(len(w.judges()))], task.Accusation{Shown: &shown})
+			case one(4) && c.View.Pre.OpenedAt != 0:
+				w.otherPair()
+			case one(2):
+				w.look()
 			}
 		case c.Phase == ledger.Posted:
 			w.next()
 		case c.Phase == ledger.Electing && len(c.Members) == 0 && !one(8):
 			w.claim(4 + r.IntN(9))
-		case c.View.Pre.Faulty && pre == task.PreRun && len(c.View.Releases) == 0 && one(2):
-			w.open()
 		case c.Phase == ledger.Attesting && one(8) && !c.View.Pre.Faulty:
 			w.skip()
 		case c.Phase == ledger.Attesting && one(8):
 			w.decline(c.Members[r.IntN(len(c.Members))].Claim.Node, task.DeclineReason(1+r.IntN(4)))
 		case c.Phase == ledger.Attesting && one(8):
 			w.declines(task.DeclineReason(2 + r.IntN(2)))
-		case c.Phase == ledger.Attesting && one(6) && len(c.View.Pre.Evidence) == 0:
-			w.show(pre)
+		case c.Phase == ledger.Attesting && one(6) && len(c.View.Pre.Evidence[0]) == 0:
+			w.show(w.pair())
 		case c.Phase == ledger.Attesting && c.View.Pre.ClosedAt == 0 && !one(3):
-			w.judge(pre)
-		case c.Phase == ledger.Releasing && one(6):
-			w.accuseExecutor(c.Shown(pre))
-		case c.Phase == ledger.Releasing && pre == task.PreRun && len(c.View.Releases) == 0 && one(3):
-			w.open()
+			shown := w.pair()
+			if one(6) {
+				shown = w.twoGood()
+			}
+			if w.judgeThis(shown, !one(6)); one(3) {
+				w.show(shown)
+			}
+		case c.Phase >= ledger.Attesting && c.View.Pre.ClosedAt != 0 && one(6):
+			w.look()
+		case c.Phase >= ledger.Attesting && c.View.Pre.OpenedAt != 0 && one(12):
+			w.otherPair()
 		case c.Phase == ledger.Releasing && !one(3):
 			w.release(task.Role(1 + r.IntN(2)))
 		case c.Phase == ledger.Running && !one(5):
 			w.result(task.Outcome(1+r.IntN(5)), 9)
 		case c.Phase == ledger.Reviewing && one(12):
 			w.twoResults()
-		case c.Phase == ledger.Reviewing && one(4) && c.View.Post.ClosedAt == 0:
-			w.accuseExecutor(c.Shown(pre)).wait(ledger.Closed)
-		case c.Phase == ledger.Reviewing && one(4) && !c.View.ExitNonce.IsZero() && len(c.View.Post.Evidence) == 0:
-			w.show(task.PostRun)
-		case c.Phase == ledger.Reviewing && c.View.Post.ClosedAt == 0:
-			w.judge(task.PostRun)
+		case c.Phase == ledger.Reviewing && !one(3):
+			w.leave()
 		default:
 			for range 1 + r.IntN(40) {
 				w.next()

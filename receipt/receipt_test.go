@@ -23,11 +23,10 @@ func reviewed(t testing.TB, o task.Outcome, gas uint64) *world { return attestin
 type story func(testing.TB) *world
 
 func run(o task.Outcome, gas uint64) story {
-	return func(t testing.TB) *world { return reviewed(t, o, gas).judge(task.PostRun) }
+	return func(t testing.TB) *world { return reviewed(t, o, gas).leave() }
 }
 
-func exitJudge(w *world) *world { return w.judge(task.PostRun) }
-func preJudge(w *world) *world  { return w.judge(task.PreRun) }
+func ref[T any](v T) *T { return &v }
 
 // to plays on until the end, and returns the world.
 func (w *world) to(more func(*world) *world) *world {
@@ -46,120 +45,122 @@ func TestEveryEndVerifies(t *testing.T) {
 		end   ledger.Outcome
 		story story
 	}{
-		{"ok after much   ", "oooooo o oo o o oo ooo", ledger.Completed, completed},
-		{"ok at once      ", "oooooo - oo o o oo o-o", ledger.Completed, run(task.RunOK, 9)},
-		{"failed          ", "oooooo - oo o o oo o-o", ledger.FunctionFailed, run(task.RunFailed, 9)},
-		{"failed, all gas ", "oooooo - oo o o oo o-o", ledger.FunctionFailed, run(task.RunFailed, 1_000_000)},
-		{"out of time once", "oooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
-			return attesting(t).ran(task.OutOfTime, 9).ran(task.RunOK, 9).judge(task.PostRun)
+		{"ok after much   ", "oooooo oo o o o ooo", ledger.Completed, completed},
+		{"ok at once      ", "oooooo oo o o o o-o", ledger.Completed, run(task.RunOK, 9)},
+		{"failed          ", "oooooo oo o o o o-o", ledger.FunctionFailed, run(task.RunFailed, 9)},
+		{"failed, all gas ", "oooooo oo o o o o-o", ledger.FunctionFailed, run(task.RunFailed, 1_000_000)},
+		{"out of time once", "oooooo oo o o o o-o", ledger.Completed, func(t testing.TB) *world {
+			return attesting(t).ran(task.OutOfTime, 9).ran(task.RunOK, 9).leave()
 		}},
-		{"out of time ever", "oooooo - oo o - -- o-o", ledger.AllOutOfTime, func(t testing.TB) *world {
+		{"out of time ever", "oooooo oo o - - o-o", ledger.AllOutOfTime, func(t testing.TB) *world {
 			w := attesting(t)
 			return w.to(func(w *world) *world { return w.ran(task.OutOfTime, 9) })
 		}},
-		{"wrong input key ", "oooooo - oo o o oo o-o", ledger.AliceSilent, run(task.BadInputKey, 0)},
-		{"wrong code key  ", "oooooo - oo o o oo o-o", ledger.BobSilent, run(task.BadCodeKey, 0)},
-		{"canary, all look", "oooooo o oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
-			return attesting(t).canary().ran(task.RunOK, 9).judge(task.PostRun)
+		{"wrong input key ", "oooooo oo o o o o-o", ledger.AliceSilent, run(task.BadInputKey, 0)},
+		{"wrong code key  ", "oooooo oo o o o o-o", ledger.BobSilent, run(task.BadCodeKey, 0)},
+		{"guessers        ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
+			return attesting(t).say(task.OK, elsewhere).ran(task.RunOK, 9).leave()
 		}},
-		{"canary, lazy    ", "oooooo o oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
-			return attesting(t).canary(task.OK, task.OK, task.OK).ran(task.RunOK, 9).judge(task.PostRun)
+		{"false alarm     ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
+			return attesting(t).say(task.OK, task.Fault).ran(task.RunOK, 9).leave()
 		}},
-		{"false alarm     ", "oooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
-			return attesting(t).say(task.OK, task.Fault).ran(task.RunOK, 9).judge(task.PostRun)
+		{"missing reveal  ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
+			return attesting(t).say(task.OK, silent).ran(task.RunOK, 9).leave()
 		}},
-		{"missing reveal  ", "oooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
-			return attesting(t).say(task.OK, silent).ran(task.RunOK, 9).judge(task.PostRun)
+		{"one sees a fault", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t).say(task.OK, task.Fault, silent).dirty((*world).judge).nextView()
+			return w.say(task.OK).ran(task.RunOK, 9).leave()
 		}},
-		{"one sees a fault", "oooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
-			w := attesting(t).say(task.OK, task.Fault, silent).dirty(preJudge).nextView()
-			return w.say(task.OK).ran(task.RunOK, 9).judge(task.PostRun)
+		{"one names other ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t).say(task.OK, elsewhere).dirty((*world).judge).until(1)
+			return w.say(task.OK).ran(task.RunOK, 9).leave()
 		}},
-		{"accused in time ", "oooooo - oo o o -- ooo", ledger.BadEnclave, func(t testing.TB) *world {
-			w := attesting(t).dirty(func(w *world) *world { return w.ran(task.RunOK, 9) })
-			return w.accuseExecutor(w.c().Shown(task.PreRun))
+		{"accused in time ", "oooooo oo o o - ooo", ledger.BadEnclave, func(t testing.TB) *world {
+			return attesting(t).dirty(func(w *world) *world { return w.ran(task.RunOK, 9) }).look()
 		}},
-		{"accused of other", "oooooo - oo o o -- ooo", ledger.BadEnclave, func(t testing.TB) *world {
-			w := reviewed(t, task.RunOK, 9)
-			ev := w.evidence(task.PreRun)
-			ev.Quote[len(ev.Quote)-1]++
-			return w.accuseExecutor(w.sign(task.PreRun, ev))
+		{"another pair    ", "oooooo oo o o - ooo", ledger.BadEnclave, func(t testing.TB) *world {
+			return reviewed(t, task.RunOK, 9).otherPair()
 		}},
-		{"called clean    ", "oooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
-			return attesting(t).ran(task.RunOK, 9).dirty(exitJudge)
+		{"two good pieces ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t).say(task.OK, elsewhere)
+			w.judgeThis(w.twoGood(), true)
+			for w.c().View.Number == 0 {
+				w.must("carol", task.Body{Show: ref(w.twoGood())})
+			}
+			return w.say(task.OK).ran(task.RunOK, 9).leave()
 		}},
-		{"another's exit  ", "oooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
-			w := attesting(t).ran(task.RunOK, 9)
-			w.tweak = func(ev *quoted) { ev.Keys = enclaveKey(77) }
-			return w.judge(task.PostRun)
+		{"two good, run   ", "oooooo oo o o - ooo", ledger.BadEnclave, func(t testing.TB) *world {
+			w := attesting(t).say(task.OK, elsewhere)
+			shown := w.twoGood()
+			return w.judgeThis(shown, true).release(task.Alice, task.Bob).result(task.RunOK, 9).show(shown)
 		}},
-		{"an old nonce    ", "oooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
-			w := attesting(t).ran(task.RunOK, 9)
-			w.tweak = func(ev *quoted) { ev.Nonces = []task.Hash{{1}} }
-			return w.judge(task.PostRun)
-		}},
-		{"dirty exit      ", "oooooo - oo o o oo ooo", ledger.DirtyExit, func(t testing.TB) *world {
-			return reviewed(t, task.RunOK, 9).say(task.OK, task.Fault, silent).dirty(exitJudge)
-		}},
-		{"two results     ", "oooooo - oo o o -- ooo", ledger.ForgedResult, func(t testing.TB) *world {
-			return reviewed(t, task.RunOK, 9).twoResults()
-		}},
-		{"no exit evidence", "oooooo - oo o o -- ooo", ledger.ExitSilent, func(t testing.TB) *world {
-			return reviewed(t, task.RunOK, 9)
-		}},
-		{"not revealed    ", "oooooo - oo o o -- ooo", ledger.ExitSilent, func(t testing.TB) *world {
-			return reviewed(t, task.RunOK, 9).say(silent).judge(task.PostRun)
-		}},
-		{"exit shown only ", "oooooo - oo o o -o o-o", ledger.Completed, func(t testing.TB) *world {
-			w := reviewed(t, task.RunOK, 9)
-			w.next()
-			return w.show(task.PostRun)
-		}},
-		{"dirty, shown    ", "oooooo - oo o o -o ooo", ledger.DirtyExit, func(t testing.TB) *world {
-			w := reviewed(t, task.RunOK, 9)
-			w.next()
-			return w.dirty(func(w *world) *world { return w.show(task.PostRun) })
-		}},
-		{"alice silent    ", "oooooo - oo o - -- o-o", ledger.AliceSilent, func(t testing.TB) *world {
-			return attesting(t).judge(task.PreRun).release(task.Bob)
-		}},
-		{"bob silent      ", "oooooo - oo o - -- o-o", ledger.BobSilent, func(t testing.TB) *world {
-			return attesting(t).judge(task.PreRun).release(task.Alice)
-		}},
-		{"both silent     ", "oooooo - oo - - -- o-o", ledger.AliceSilent, func(t testing.TB) *world {
-			return attesting(t).judge(task.PreRun)
-		}},
-		{"executors silent", "oooooo - -- - - -- ooo", ledger.ExecutorsFailed, attesting},
-		{"executors skipped", "oooooo - -- - - -- o-o", ledger.ExecutorsFailed, func(t testing.TB) *world {
-			return attesting(t).to((*world).skip)
-		}},
-		{"no result       ", "oooooo - oo o - -- ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
-			return attesting(t).to(func(w *world) *world { return w.judge(task.PreRun).release(task.Alice, task.Bob).nextView() })
-		}},
-		{"evidence faulty ", "oooooo - oo - - -- ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
+		{"neither is good ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
 			w := attesting(t).say(task.Fault)
 			w.tweak = debug
-			return w.to(func(w *world) *world { return w.judge(task.PreRun).nextView() })
+			shown := w.both(w.evidence(task.PreRun), w.evidence(task.PreRun))
+			w.judgeThis(shown, false).show(shown)
+			w.tweak = func(*quoted) {}
+			return w.until(1).say(task.OK).ran(task.RunOK, 9).leave()
 		}},
-		{"canary, no run  ", "oooooo o oo o - -- ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
-			return attesting(t).to(func(w *world) *world {
-				return w.canary(task.OK).judge(task.Recheck).release(task.Alice, task.Bob).nextView()
-			})
-		}},
-		{"declined once   ", "oooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
-			return attesting(t).declines(task.Busy).ran(task.RunOK, 9).judge(task.PostRun)
-		}},
-		{"another declined", "oooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
+		{"not opened      ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
 			w := attesting(t)
-			return w.decline(w.judges()[0], task.CannotRun).declines(task.NoInput).ran(task.RunOK, 9).judge(task.PostRun)
+			shown := w.pair()
+			return w.show(shown).judgeThis(shown, false).nextView().ran(task.RunOK, 9).leave()
 		}},
-		{"no input        ", "oooooo - -- - - -- o-o", ledger.InputWithheld, func(t testing.TB) *world {
+		{"called clean    ", "oooooo oo o o o ooo", ledger.DirtyExit, func(t testing.TB) *world {
+			return attesting(t).ran(task.RunOK, 9).dirty((*world).leave)
+		}},
+		{"another's exit  ", "oooooo oo o o o ooo", ledger.DirtyExit, func(t testing.TB) *world {
+			w := attesting(t).ran(task.RunOK, 9)
+			w.tweak = func(ev *quoted) { ev.Keys = enclaveKey(77) }
+			return w.leave()
+		}},
+		{"an old nonce    ", "oooooo oo o o o ooo", ledger.DirtyExit, func(t testing.TB) *world {
+			w := attesting(t).ran(task.RunOK, 9)
+			w.tweak = func(ev *quoted) { ev.Nonces = []task.Hash{{1}} }
+			return w.leave()
+		}},
+		{"two results     ", "oooooo oo o o - ooo", ledger.ForgedResult, func(t testing.TB) *world {
+			return reviewed(t, task.RunOK, 9).twoResults()
+		}},
+		{"no exit evidence", "oooooo oo o o - ooo", ledger.ExitSilent, func(t testing.TB) *world {
+			return reviewed(t, task.RunOK, 9)
+		}},
+		{"alice silent    ", "oooooo oo o - - o-o", ledger.AliceSilent, func(t testing.TB) *world {
+			return attesting(t).judge().release(task.Bob)
+		}},
+		{"bob silent      ", "oooooo oo o - - o-o", ledger.BobSilent, func(t testing.TB) *world {
+			return attesting(t).judge().release(task.Alice)
+		}},
+		{"both silent     ", "oooooo oo - - - o-o", ledger.AliceSilent, func(t testing.TB) *world {
+			return attesting(t).judge()
+		}},
+		{"executors silent", "oooooo -- - - - ooo", ledger.ExecutorsFailed, attesting},
+		{"executors skipped", "oooooo -- - - - o-o", ledger.ExecutorsFailed, func(t testing.TB) *world {
+			return attesting(t).to((*world).skip)
+		}},
+		{"no result       ", "oooooo oo o - - ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
+			return attesting(t).to(func(w *world) *world { return w.judge().release(task.Alice, task.Bob).nextView() })
+		}},
+		{"evidence faulty ", "oooooo oo - - - ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
+			w := attesting(t).say(task.Fault)
+			w.tweak = debug
+			return w.to(func(w *world) *world { return w.judge().nextView() })
+		}},
+		{"declined once   ", "oooooo oo o o o o-o", ledger.Completed, func(t testing.TB) *world {
+			return attesting(t).declines(task.Busy).ran(task.RunOK, 9).leave()
+		}},
+		{"another declined", "oooooo oo o o o o-o", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t)
+			return w.decline(w.judges()[0], task.CannotRun).declines(task.NoInput).ran(task.RunOK, 9).leave()
+		}},
+		{"no input        ", "oooooo -- - - - o-o", ledger.InputWithheld, func(t testing.TB) *world {
 			return attesting(t).to(func(w *world) *world { return w.declines(task.NoInput) })
 		}},
-		{"no code         ", "oooooo - -- - - -- o-o", ledger.CodeWithheld, func(t testing.TB) *world {
+		{"no code         ", "oooooo -- - - - o-o", ledger.CodeWithheld, func(t testing.TB) *world {
 			return attesting(t).to(func(w *world) *world { return w.declines(task.NoCode) })
 		}},
-		{"nobody can      ", "oooooo - -- - - -- o-o", ledger.NoCommittee, func(t testing.TB) *world {
+		{"nobody can      ", "oooooo -- - - - o-o", ledger.NoCommittee, func(t testing.TB) *world {
 			return attesting(t).to(func(w *world) *world {
 				if w.c().Phase == ledger.Posted {
 					w.elect()
@@ -167,21 +168,26 @@ func TestEveryEndVerifies(t *testing.T) {
 				return w.declines(task.CannotRun)
 			})
 		}},
-		{"redrawn, then ok", "oooooo - oo o o oo o-o", ledger.Completed, func(t testing.TB) *world {
-			w := attesting(t).show(task.PreRun)
-			return w.wait(ledger.Posted).elect().ran(task.RunOK, 9).judge(task.PostRun)
+		{"redrawn, then ok", "oooooo oo o o o o-o", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t)
+			shown := w.pair()
+			for w.show(shown); w.c().View.Pre.ClosedAt == 0; {
+				w.next()
+			}
+			w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Opening: w.opening(shown)}})
+			return w.wait(ledger.Posted).elect().ran(task.RunOK, 9).leave()
 		}},
-		{"redrawn for good", "oooooo - -o - - -- ooo", ledger.NoCommittee, func(t testing.TB) *world {
+		{"redrawn for good", "oooooo -o - - - ooo", ledger.NoCommittee, func(t testing.TB) *world {
 			return newWorld(t).say(silent).to(func(w *world) *world {
-				w.elect().judge(task.PreRun).show(task.PreRun)
+				w.elect().judge()
 				for a := w.c().Attempt; w.c().Attempt == a && w.c().Phase != ledger.Closed; {
 					w.next()
 				}
 				return w
 			})
 		}},
-		{"no claims       ", "ooooo- - -- - - -- o-o", ledger.NoCommittee, func(t testing.TB) *world { return newWorld(t) }},
-		{"one claim       ", "ooooo- - -- - - -- o-o", ledger.NoCommittee, func(t testing.TB) *world {
+		{"no claims       ", "ooooo- -- - - - o-o", ledger.NoCommittee, func(t testing.TB) *world { return newWorld(t) }},
+		{"one claim       ", "ooooo- -- - - - o-o", ledger.NoCommittee, func(t testing.TB) *world {
 			return newWorld(t).to(func(w *world) *world {
 				w.claim(1)
 				for a := w.c().Attempt; w.c().Attempt == a && w.c().Phase != ledger.Closed; {
@@ -190,15 +196,15 @@ func TestEveryEndVerifies(t *testing.T) {
 				return w
 			})
 		}},
-		{"two words       ", "oooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
+		{"two words       ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
 			w := attesting(t)
 			w.twoWords(w.judges()[0])
-			return w.ran(task.RunOK, 9).judge(task.PostRun)
+			return w.ran(task.RunOK, 9).leave()
 		}},
-		{"accused too late", "oooooo - oo o o oo ooo", ledger.Completed, func(t testing.TB) *world {
+		{"accused too late", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
 			w := run(task.RunOK, 9)(t).wait(ledger.Closed)
 			w.twoWords(w.judges()[0])
-			w.accuseExecutor(w.c().Shown(task.PreRun)) // which proves nothing
+			w.look() // which proves nothing
 			return w.twoResults()
 		}},
 	} {
@@ -251,31 +257,6 @@ func words(r receipt.Report, name string) string {
 }
 
 // Who lied together had their way; here the receipt says what was false. A lie
-// Verifiers saw the canary and somebody accused it before they had spoken: the
-// bonus is theirs, and the receipt does not look for the accuser's part.
-func TestAccusedCanary(t *testing.T) {
-	w := attesting(t)
-	w.held = w.judges()[0]
-	w.say(task.OK, task.Fault).dirty(preJudge)
-	shown := w.c().Shown(task.PreRun)
-	w.accuseExecutor(shown)
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: shown, Reveals: []task.Reveal{w.kept}}})
-	w.open()
-	for w.c().View.Canary == nil {
-		w.next()
-	}
-	saw := w.held
-	w.held = task.NodeID{}
-	w.say(task.OK).ran(task.RunOK, 9).judge(task.PostRun).wait(ledger.Closed)
-	c := w.c()
-	if c.View.Canary.Round.Accuser == (task.Address{}) || len(c.View.Canary.Bonus) != 1 || c.View.Canary.Bonus[0].Node != saw {
-		t.Fatalf("accused by %s, bonus %v", c.View.Canary.Round.Accuser.Short(), c.View.Canary.Bonus)
-	}
-	if rep := receipt.Verify(w.receipt()); !rep.Holds() {
-		t.Error(rep.Text())
-	}
-}
-
 // that changed nothing it names.
 func TestLiesAreNamed(t *testing.T) {
 	for _, row := range []struct {
@@ -284,27 +265,24 @@ func TestLiesAreNamed(t *testing.T) {
 		says  string
 		story func(*world) *world
 	}{
-		{"all call a debug enclave good", "pre-run evidence", "debug mode", func(w *world) *world {
+		{"all call a debug enclave good", "evidence", "debug mode", func(w *world) *world {
 			w.tweak = debug
 			w.ran(task.RunOK, 9).tweak = func(*quoted) {}
-			return w.judge(task.PostRun)
+			return w.leave()
 		}},
-		{"the quote answers nobody", "pre-run evidence", "nonce-missing", func(w *world) *world {
+		{"the quote answers nobody", "evidence", "nonce-missing", func(w *world) *world {
 			w.tweak = func(ev *quoted) { ev.Nonces = nil }
 			w.ran(task.RunOK, 9).tweak = func(*quoted) {}
-			return w.judge(task.PostRun)
+			return w.leave()
 		}},
 		{"one condemns a good enclave", "", "said FAULT", func(w *world) *world {
-			return w.say(task.OK, task.Fault).ran(task.RunOK, 9).judge(task.PostRun)
+			return w.say(task.OK, task.Fault).ran(task.RunOK, 9).leave()
 		}},
 		{"a second result after the settlement", "", "two-results on an accusation", func(w *world) *world {
-			return w.ran(task.RunOK, 9).judge(task.PostRun).twoResults()
+			return w.ran(task.RunOK, 9).leave().twoResults()
 		}},
-		{"other evidence after the settlement", "", "bad-evidence on an accusation", func(w *world) *world {
-			w.ran(task.RunOK, 9).judge(task.PostRun)
-			ev := w.evidence(task.PreRun)
-			ev.Quote[len(ev.Quote)-1]++
-			return w.accuseExecutor(w.sign(task.PreRun, ev))
+		{"another pair after the settlement", "", "two-pairs on an accusation", func(w *world) *world {
+			return w.ran(task.RunOK, 9).leave().otherPair()
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -19,10 +19,7 @@ func (e *exam) verdicts() finding {
 	}
 	ok, other := c.Tally(round.Reveals)
 	need, committed := sortition.Quorum(c.JudgeSeats()), len(round.Commitments)
-	switch {
-	case round.DecidedAt != 0 && ok < need:
-		return fails("%d of %d seats found the enclave good; a quorum is %d", ok, c.JudgeSeats(), need)
-	case round.DecidedAt == 0 && (c.View.Result != nil || len(c.View.Releases) > 0):
+	if round.DecidedAt == 0 && (c.View.Result != nil || len(c.View.Releases) > 0) {
 		return fails("there is a result, or a key, and no block in which the enclave was found good")
 	}
 	if len(round.Reveals) == 0 {
@@ -33,7 +30,8 @@ func (e *exam) verdicts() finding {
 }
 
 // spoken checks who committed in the round, that they did, and that each reveal
-// opens a commitment. Who revealed has then committed, so it is a judge.
+// opens a commitment, and that the enclave was not found good by less than a quorum.
+// Who revealed has then committed, so it is a judge.
 func spoken(c *ledger.Case) error {
 	seen := map[task.NodeID]bool{}
 	for _, k := range c.View.Pre.Commitments {
@@ -54,6 +52,10 @@ func spoken(c *ledger.Case) error {
 			return err
 		}
 		seen[v.Node] = true
+	}
+	ok, _ := c.Tally(c.View.Pre.Reveals)
+	if need := sortition.Quorum(c.JudgeSeats()); c.View.Pre.DecidedAt != 0 && ok < need {
+		return fmt.Errorf("%d of %d seats found the enclave good; a quorum is %d", ok, c.JudgeSeats(), need)
 	}
 	return nil
 }
@@ -121,7 +123,7 @@ func (e *exam) evidence() finding {
 	own := c.Appraise(task.PreRun, c.Genuine())
 	e.report.Tier = own.Tier
 	truthful, lies := compare(c, own.Verdict)
-	what := "appraised again: FAULT, " + own.Detail
+	what := "appraised again: FAULT, " + inWords(own)
 	if ev, err := attest.ParseEvidence(c.Genuine()); err == nil {
 		e.protection(ev.Kind, own)
 		if own.Verdict == task.OK {

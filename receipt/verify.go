@@ -464,6 +464,8 @@ func passedRightly(c *ledger.Case, p ledger.Pass) error {
 	}
 	nothing := p.Pre.Digests == [2]task.Hash{}
 	switch {
+	case !ascending(was.View.StartedAt, p.Pre.ClosedAt, p.Pre.OpenedAt, p.Pre.DecidedAt, p.Height):
+		return fmt.Errorf("the blocks of its round do not ascend")
 	case p.Pre.Faulty != (p.Why == ledger.WasFaulty):
 		return fmt.Errorf("faulty evidence is the only reason where it is one: it says %q", p.Why)
 	case p.Why == ledger.WasAbsent && (!nothing || p.Height < was.AttestBy()):

@@ -33,11 +33,9 @@ type world struct {
 	salt   byte
 
 	// What a story may bend.
-	tweak   func(*quoted)                              // before the chip signs
-	verdict func(task.Round, task.NodeID) task.Verdict // silent: commits and does not reveal
-	held    task.NodeID                                // whose reveal is kept for later
-	kept    task.Reveal
-	lax     bool // what is refused is no failure
+	tweak   func(*quoted)                  // before the chip signs
+	verdict func(task.NodeID) task.Verdict // silent: commits and does not reveal
+	lax     bool                           // what is refused is no failure
 }
 
 type worker struct {
@@ -49,20 +47,20 @@ type worker struct {
 
 const chainID = "test"
 
-// silent is no verdict.
-const silent task.Verdict = 0
+// silent is no verdict; elsewhere is OK for the other place.
+const (
+	silent    task.Verdict = 0
+	elsewhere task.Verdict = 9
+)
 
 var measurement = task.Hash{42}
 
 func seedOf(s string) [32]byte          { return task.H(task.TagSalt, []byte(s)) }
 func keyOf(s string) ed25519.PrivateKey { h := seedOf(s); return ed25519.NewKeyFromSeed(h[:]) }
 func address(name string) task.Address  { return task.PublicKey(keyOf(name)) }
-func enclaveVRF(v uint32) *vrf.PrivateKey {
-	return vrf.NewKey(seedOf(fmt.Sprint("enclave ", v, " vrf")))
-}
 func enclaveKey(v uint32) attest.Keys {
 	name := fmt.Sprint("enclave ", v)
-	return attest.Keys{Seal: bytes.Repeat([]byte(name+"."), 1216)[:1216], Sign: address(name), VRF: task.Key(enclaveVRF(v).Public())}
+	return attest.Keys{Seal: bytes.Repeat([]byte(name+"."), 1216)[:1216], Sign: address(name)}
 }
 
 func newWorker(name string) worker {
@@ -80,9 +78,8 @@ func newWorker(name string) worker {
 func newWorld(t testing.TB, args ...string) *world {
 	w := &world{t: t, store: ledger.NewMemStore(), nodes: map[task.NodeID]worker{}, val: groupSecret}
 	w.tweak = func(*quoted) {}
-	w.verdict = func(task.Round, task.NodeID) task.Verdict { return task.OK }
+	w.verdict = func(task.NodeID) task.Verdict { return task.OK }
 	p := ledger.Embedded(chainID)
-	p.CanaryPPM, p.PostingFee = 1_000_000, 2*p.Bonus // a canary is due whenever a story wants one
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}, MinTCB: 3}
 	g := ledger.Genesis{Params: p, Beacon: beacon.OwnGroup(task.Key{1}, w.val)}
 	for _, name := range []string{"alice", "bob", "carol"} {
@@ -214,7 +211,7 @@ func (w *world) skip() *world {
 	return w
 }
 
-// evidence is what the executor shows.
+// evidence is what the executor's enclave makes.
 func (w *world) evidence(r task.Round) attest.Evidence {
 	c := w.c()
 	k := w.nodes[c.View.Executor]
@@ -222,14 +219,20 @@ func (w *world) evidence(r task.Round) attest.Evidence {
 		attest.Evidence{Keys: enclaveKey(c.View.Number), State: attest.EmptyState},
 		attest.Platform{Chip: k.chip, Measurement: measurement, TCB: 3},
 	}
-	for _, m := range c.Members {
-		ev.Nonces = append(ev.Nonces, attest.Nonce(m.Beta, m.Claim.Node))
-	}
-	if r == task.PostRun {
-		ev.Nonces = []task.Hash{c.View.ExitNonce}
-	}
+	ev.Nonces = w.nonces(r)
 	w.tweak(&ev)
 	return ev.Platform.Quote(c.Expected(r, c.View.Number, k.node).Context, ev.Keys, ev.Nonces, ev.State)
+}
+
+func (w *world) nonces(r task.Round) (all []task.Hash) {
+	c := w.c()
+	if r == task.PostRun {
+		return []task.Hash{c.View.ExitNonce}
+	}
+	for _, m := range c.Members {
+		all = append(all, attest.Nonce(m.Beta, m.Claim.Node))
+	}
+	return all
 }
 
 // quoted is evidence and the platform that is to make it: what a story may
@@ -239,52 +242,95 @@ type quoted struct {
 	attest.Platform
 }
 
-// sign makes evidence the executor's.
-func (w *world) sign(r task.Round, ev attest.Evidence) task.Showing {
+// pair is the executor's evidence with a decoy beside it.
+func (w *world) pair() task.Showing {
 	c := w.c()
-	shown := task.Showing{Ballot: c.Ballot(r), Evidence: task.Encode(ev)}
-	shown.Signature = task.Sign(w.nodes[c.View.Executor].peer, shown.Hash())
-	return shown
+	k := w.nodes[c.View.Executor]
+	beta := k.vrf.Output(c.Ballot().PairInput())
+	keys := attest.Keys{Seal: make([]byte, 1216), Sign: address("thrown away")}
+	decoy := attest.Platform{Chip: k.chip, Measurement: measurement, TCB: 3}.
+		Decoy(c.Expected(task.PreRun, c.View.Number, k.node).Context, keys, w.nonces(task.PreRun), attest.DecoyFault(beta))
+	return w.both(w.evidence(task.PreRun), decoy)
 }
 
-// show brings evidence to the chain, with no verdict.
-func (w *world) show(r task.Round) *world {
-	shown := w.sign(r, w.evidence(r))
-	w.must("carol", task.Body{Show: &shown})
+// both is a pair of the story's choice, under the executor's name.
+func (w *world) both(genuine, other attest.Evidence) task.Showing {
+	c := w.c()
+	k := w.nodes[c.View.Executor]
+	s, at := task.Showing{Ballot: c.Ballot()}, task.PairPlace(k.vrf.Output(c.Ballot().PairInput()))
+	s.Evidence[at], s.Evidence[1-at] = task.Encode(genuine), task.Encode(other)
+	s.Signature = task.Sign(k.peer, s.Pair().Hash())
+	return s
+}
+
+// twoGood is a pair without a decoy.
+func (w *world) twoGood() task.Showing {
+	other := w.evidence(task.PreRun)
+	k := w.nodes[w.c().View.Executor]
+	keys := attest.Keys{Seal: make([]byte, 1216), Sign: address("not thrown away")}
+	other = attest.Platform{Chip: k.chip, Measurement: measurement, TCB: 3}.
+		Quote(w.c().Expected(task.PreRun, w.c().View.Number, k.node).Context, keys, other.Nonces, other.State)
+	return w.both(w.evidence(task.PreRun), other)
+}
+
+// opening says which of a pair is genuine.
+func (w *world) opening(s task.Showing) *task.Opening {
+	proof, beta := w.nodes[w.c().View.Executor].vrf.Prove(s.Ballot.PairInput())
+	return &task.Opening{Pair: s.Pair(), Proof: proof, Evidence: s.Evidence[task.PairPlace(beta)]}
+}
+
+// show brings both pieces to the chain.
+func (w *world) show(s task.Showing) *world {
+	w.must("carol", task.Body{Show: &s})
 	return w
 }
 
-// judge has every verifier commit, and reveal what the story wants of it.
-func (w *world) judge(r task.Round) *world {
+// judge has every verifier commit, and reveal what the story wants of it, and the
+// executor open its pair.
+func (w *world) judge() *world { return w.judgeThis(w.pair(), true) }
+
+func (w *world) judgeThis(shown task.Showing, opens bool) *world {
 	w.t.Helper()
-	for r == task.PostRun && w.c().View.ExitNonce.IsZero() {
-		w.next()
-	}
-	c, ev := w.c(), w.evidence(r)
-	if past := c.View.Pre.Evidence; r == task.Recheck {
-		ev, _ = attest.ParseEvidence(past)
-	}
+	c, opening := w.c(), w.opening(shown)
+	place := task.PairPlace(w.nodes[c.View.Executor].vrf.Output(c.Ballot().PairInput()))
 	var commits []task.Commitment
 	var reveals []task.Reveal
 	for _, id := range w.judges() {
 		w.salt++
-		v := task.Reveal{Ballot: c.Ballot(r), Node: id, Verdict: w.verdict(r, id), Evidence: ev.Digest(), Salt: task.Hash{w.salt}}
-		if v.Verdict == task.Fault {
-			v.Reason = attest.DebugEnclave
+		v := task.Reveal{Ballot: c.Ballot(), Node: id, Verdict: w.verdict(id), Place: place, Pair: shown.Pair().Hash(), Salt: task.Hash{w.salt}}
+		switch v.Verdict {
+		case task.Fault:
+			v.Place, v.Reason = 0, attest.DebugEnclave
+		case elsewhere:
+			v.Verdict, v.Place = task.OK, 1-place
 		}
 		k := task.Commitment{Ballot: v.Ballot, Node: id, Digest: v.Digest()}
 		k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
 		commits = append(commits, k)
-		if id == w.held {
-			w.kept = v
-		} else if v.Verdict != silent {
+		if v.Verdict != silent {
 			reveals = append(reveals, v)
 		}
 	}
 	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
-	if len(reveals) > 0 {
-		w.must("carol", task.Body{Verdicts: &task.Verdicts{Shown: w.sign(r, ev), Reveals: reveals}})
+	if !opens {
+		opening = nil
 	}
+	if opens || len(reveals) > 0 {
+		w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(), Opening: opening, Reveals: reveals}})
+	}
+	return w
+}
+
+// leave brings the executor's evidence of how its enclave has ended.
+func (w *world) leave() *world {
+	w.t.Helper()
+	for w.c().Phase == ledger.Reviewing && w.c().View.ExitNonce.IsZero() {
+		w.next()
+	}
+	c := w.c()
+	e := task.Exit{Ballot: c.Ballot(), Evidence: task.Encode(w.evidence(task.PostRun))}
+	e.Signature = task.Sign(w.nodes[c.View.Executor].peer, e.Hash())
+	w.must("carol", task.Body{Exit: &e})
 	return w
 }
 
@@ -303,7 +349,7 @@ func (w *world) judges() (all []task.NodeID) {
 // say has the first judges say these, and all others something else.
 func (w *world) say(others task.Verdict, first ...task.Verdict) *world {
 	odd := w.judges()
-	w.verdict = func(_ task.Round, id task.NodeID) task.Verdict {
+	w.verdict = func(id task.NodeID) task.Verdict {
 		if i := slices.Index(odd, id); i >= 0 && i < len(first) {
 			return first[i]
 		}
@@ -320,24 +366,12 @@ func (w *world) dirty(judge func(*world) *world) *world {
 	return w
 }
 
-// canary has the executor fool its verifiers, and then say so: the first of
-// them say what they are told, all others FAULT. Then they judge in earnest.
-func (w *world) canary(first ...task.Verdict) *world {
-	w.t.Helper()
-	w.say(task.Fault, first...).dirty(func(w *world) *world { return w.judge(task.PreRun) })
-	w.open()
-	for w.c().View.Canary == nil {
+// until waits for a view, or the end.
+func (w *world) until(view uint32) *world {
+	for w.c().View.Number < view && w.c().Phase != ledger.Closed {
 		w.next()
 	}
-	return w.say(task.OK)
-}
-
-// open is the executor's proof that it was a canary.
-func (w *world) open() {
-	w.t.Helper()
-	c := w.c()
-	proof, _ := enclaveVRF(c.View.Number).Prove(attest.CanaryInput(c.Expected(task.PreRun, c.View.Number, w.nodes[c.View.Executor].node).Context))
-	w.must("carol", task.Body{Canary: &task.Canary{Shown: w.c().Shown(task.PreRun), Proof: proof, Genuine: w.sign(task.Recheck, w.evidence(task.Recheck))}})
+	return w
 }
 
 // nextView waits for the next executor, or the end.
@@ -351,14 +385,22 @@ func (w *world) nextView() *world {
 // accuse brings a proof against a node to the chain.
 func (w *world) accuse(who task.NodeID, a task.Accusation) *world {
 	w.t.Helper()
-	a.Accused, a.Ballot = who, task.Ballot{Task: w.id}
+	a.Accused, a.Ballot = who, w.c().Ballot()
 	w.must("alice", task.Body{Accuse: &a})
 	return w
 }
 
-// accuseExecutor is about evidence that it has signed.
-func (w *world) accuseExecutor(shown task.Showing) *world {
-	return w.accuse(w.c().View.Executor, task.Accusation{Shown: &shown})
+// look has the chain look at the executor's pair.
+func (w *world) look() *world {
+	return w.accuse(w.c().View.Executor, task.Accusation{Look: true})
+}
+
+// otherPair is another that the executor has signed for this ballot.
+func (w *world) otherPair() *world {
+	c := w.c()
+	other := task.Pair{Ballot: c.Ballot(), Digests: [2]task.Hash{{1}, {2}}}
+	other.Signature = task.Sign(w.nodes[c.View.Executor].peer, other.Hash())
+	return w.accuse(c.View.Executor, task.Accusation{Pairs: []task.Pair{c.Pair(), other}})
 }
 
 // twoResults accuses the executor of having signed another one.
@@ -374,7 +416,7 @@ func (w *world) twoResults() *world {
 func (w *world) twoWords(id task.NodeID) *world {
 	var words []task.Commitment
 	for i := range byte(2) {
-		k := task.Commitment{Ballot: w.c().Ballot(task.PreRun), Node: id, Digest: task.Hash{1 + i}}
+		k := task.Commitment{Ballot: w.c().Ballot(), Node: id, Digest: task.Hash{1 + i}}
 		k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
 		words = append(words, k)
 	}
@@ -387,7 +429,7 @@ func (w *world) release(roles ...task.Role) *world {
 	for _, role := range roles {
 		w.must(map[task.Role]string{task.Alice: "alice", task.Bob: "bob"}[role], task.Body{Release: &task.Release{
 			Task: w.id, Attempt: c.Attempt, View: c.View.Number, Role: role,
-			Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence), Sealed: []byte("sealed"),
+			Evidence: task.H(task.TagEvidence, c.Genuine()), Sealed: []byte("sealed"),
 		}})
 	}
 	return w
@@ -396,7 +438,7 @@ func (w *world) release(roles ...task.Role) *world {
 // ran brings the case from a committee to a result under review.
 func (w *world) ran(o task.Outcome, gas uint64) *world {
 	w.t.Helper()
-	return w.judge(w.c().PreRound()).release(task.Alice, task.Bob).result(o, gas)
+	return w.judge().release(task.Alice, task.Bob).result(o, gas)
 }
 
 // result is the enclave's, of a run that used the keys on the chain.
@@ -410,7 +452,7 @@ func (w *world) result(o task.Outcome, gas uint64) *world {
 	r := task.Result{
 		InputKey: keys[task.Alice], CodeKey: keys[task.Bob],
 		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: o, Gas: c.Function.Manifest.Shown(c.Task, o, gas), Output: task.Hash{7}, Size: 99,
-		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: task.H(task.TagEvidence, c.View.Pre.Evidence),
+		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: task.H(task.TagEvidence, c.Genuine()),
 	}
 	cid := "out"
 	if o == task.OutOfTime {
@@ -423,9 +465,9 @@ func (w *world) result(o task.Outcome, gas uint64) *world {
 }
 
 // numerous is a second attempt with enough members for all that is to happen.
-func numerous(t testing.TB) *world {
-	for i := 0; ; i++ {
-		w := newWorld(t, fmt.Sprint(i))
+func numerous(t testing.TB, nonce *int) *world {
+	for ; ; *nonce++ {
+		w := newWorld(t, fmt.Sprint(*nonce))
 		for w.c().Attempt == 0 {
 			w.next()
 		}
@@ -438,19 +480,30 @@ func numerous(t testing.TB) *world {
 // completed is a whole story, with something in every field: no committee at
 // first, and a member of the next that declines; then an executor that is accused of
 // its evidence, one that is found silent, one that runs out of time, and one that
-// declines; then one that fools two of its verifiers with a canary, and does it.
+// declines; then one that does it, with verifiers of whom one has guessed, one says
+// FAULT and one nothing.
 func completed(t testing.TB) *world {
-	w := numerous(t)
-	w.say(task.OK).dirty(func(w *world) *world { return w.judge(task.PreRun) })
-	w.accuseExecutor(w.c().Shown(task.PreRun)).nextView()
+	nonce := 0
+	for ; ; nonce++ {
+		w := much(numerous(t, &nonce))
+		c, odd := w.c(), w.judges()[:2]
+		if c.JudgeSeats()-c.Member(odd[0]).Seats-c.Member(odd[1]).Seats >= sortition.Quorum(c.JudgeSeats()) {
+			w.say(task.OK, elsewhere, silent)
+			return w.ran(task.RunOK, 250_000).leave().wait(ledger.Closed)
+		}
+	}
+}
+
+// much is what happens before, up to the last executor's turn.
+func much(w *world) *world {
+	w.say(task.OK).dirty((*world).judge)
+	w.look().until(1)
 	w.skip()
 	w.ran(task.OutOfTime, 0)
 	for range 3 {
 		w.next()
 	}
-	w.declines(task.NoInput)
-	w.canary(task.OK, silent)
-	return w.ran(task.RunOK, 250_000).judge(task.PostRun).wait(ledger.Closed)
+	return w.declines(task.NoInput)
 }
 
 var errUnproven = errors.New("the state has another value")
