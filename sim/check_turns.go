@@ -57,28 +57,40 @@ func (w *world) paidFor(c *ledger.Case, id task.NodeID, attempt, view uint32, ca
 	})
 }
 
-// checkBlame: where nothing fails, an owner that serves everyone is not blamed for
-// a file unless those who lie hold most of the tickets, or are many (§6.4.6).
+// checkBlame: an owner that serves everyone is blamed for a file only by the words
+// of liars, and of workers that something had failed at, and only if they have most
+// of the tickets, or are many (§6.4.7).
 func (w *world) checkBlame(c *ledger.Case) {
-	if c.Settlement == nil || w.net.heals != 0 {
+	if c.Settlement == nil {
 		return
 	}
-	p, blamed := map[ledger.Outcome]*person{ledger.InputWithheld: w.alice, ledger.CodeWithheld: w.bob}[c.Settlement.Outcome]
-	if !blamed || p.withholds {
+	p, why := w.alice, task.NoInput
+	if c.Settlement.Outcome == ledger.CodeWithheld {
+		p, why = w.bob, task.NoCode
+	} else if c.Settlement.Outcome != ledger.InputWithheld {
 		return
 	}
-	var lying, able, liars uint32
+	if p.withholds {
+		return
+	}
+	var said, able, nodes uint32
 	for _, m := range c.Members {
-		if !slices.Contains(m.Node.Runtimes, c.Function.Manifest.Runtime) {
+		if slices.Contains(m.Node.Runtimes, c.Function.Manifest.Runtime) {
+			able += m.Seats
+		}
+		i := slices.IndexFunc(c.Declined, func(d ledger.Declined) bool {
+			return d.Turn && d.Decline.Node == m.Claim.Node && d.Decline.Reason == why
+		})
+		if i < 0 {
 			continue
 		}
-		able += m.Seats
-		if w.byID[m.Claim.Node].liar != nil {
-			lying, liars = lying+m.Seats, liars+1
+		if k := w.byID[m.Claim.Node]; k.liar == nil && !k.faulted {
+			w.violate("an honest owner is not blamed", "task %s: %s serves everyone, and %s says that its file does not come", c.ID().Short(), p.name, k.name)
 		}
+		said, nodes = said+m.Seats, nodes+1
 	}
-	if 2*lying <= able && liars < 8 {
-		w.violate("an honest owner is not blamed", "task %s: %s, and %s serves everyone; %d of %d seats lie", c.ID().Short(), c.Settlement.Outcome, p.name, lying, able)
+	if 2*said <= able && nodes < 8 {
+		w.violate("an honest owner is not blamed", "task %s: %s, and %s serves everyone; %d of %d seats say otherwise", c.ID().Short(), c.Settlement.Outcome, p.name, said, able)
 	}
 }
 

@@ -53,6 +53,7 @@ type liar struct {
 	told  map[task.Ballot]bool         // and revealed
 	done  map[task.TaskID]int
 	heard []task.Commitment
+	votes []task.SignedVote // to pass somebody over
 }
 
 func (w *world) newLiar(k *worker) *liar {
@@ -89,6 +90,9 @@ func (l *liar) lieOf(s *session, b task.Ballot) (v task.Verdict, place uint8, li
 
 // hear notes what others show and commit to.
 func (l *liar) hear(m node.Message) {
+	if m.Vote != nil && len(l.votes) < 256 {
+		l.votes = append(l.votes, *m.Vote)
+	}
 	if m.Shown != nil {
 		l.shown[m.Shown.Ballot] = *m.Shown
 	}
@@ -235,7 +239,7 @@ func (l *liar) moved(s *session, c *ledger.Case) {
 		}
 		s.send(to, node.Message{Vote: &v})
 		s.later(int64((l.w.params.SkipBlocks+2)*l.w.params.IntervalMillis)*millisecond, func() { // its own word, many times
-			s.submit(task.Body{Skip: &task.Skip{Task: c.ID(), Attempt: c.Attempt, View: v.Vote.View, Votes: slices.Repeat([]task.SignedVote{v}, 12)}})
+			s.submit(task.Body{Skip: &task.Skip{Task: c.ID(), Attempt: c.Attempt, View: v.Vote.View, Votes: append(slices.Repeat([]task.SignedVote{v}, 12), l.votes...)}})
 		})
 	}
 	if n := l.done[s.id]; n < 6 && (l.kind == accuser || l.kind == junk) {
