@@ -71,7 +71,7 @@ func (w *world) checkPayments(c *ledger.Case) {
 	if lost := c.Escrow.Bob - c.Settlement.Kept; c.Settlement.Outcome == ledger.CodeWithheld && lost != c.Settlement.Burned {
 		w.violate("who is at fault pays", "task %s: Bob withheld a file, and lost %s", c.ID().Short(), lost)
 	}
-	bob := c.Settlement.Outcome == ledger.BobSilent
+	bob := c.Settlement.Outcome == ledger.BobSilent || c.Settlement.Outcome == ledger.CodeWithheld
 	if kept := c.Settlement.Kept; kept > c.Escrow.Bob || bob == (kept == c.Escrow.Bob) && len(c.Settlement.Payments) > 1 {
 		w.violate("who is at fault pays", "task %s, %s: %s of Bob's %s is kept", c.ID().Short(), c.Settlement.Outcome, kept, c.Escrow.Bob)
 	}
