@@ -160,19 +160,19 @@ var bugs = []bug{
 	},
 	{
 		"lost time is slashed", "ledger/apply.go", `		b.passOver(c, Pass{Why: RanOutOfTime, Result: &s})
-`, `		b.silent(c, 0)
+`, `		b.silent(c)
 		b.passOver(c, Pass{Why: RanOutOfTime, Result: &s})
 `, 100, "lost time costs nothing|nobody honest is slashed|receipts verify",
 	},
 	{
-		"a run without end", "ledger/block.go", `		b.silent(c, 0)
+		"a run without end", "ledger/block.go", `		b.silent(c)
 		b.passOver(c, Pass{Why: BroughtNothing})
-`, `		b.extend(c, task.PreRun, b.Height+100)
+`, `		b.extend(c, b.Height+100)
 `, 200, "every task ends",
 	},
 	{
 		"words slash", "ledger/turn.go", `	b.passOver(c, Pass{Why: FoundSilent})
-`, `	b.slash(c, c.View.Executor, 0, Absent, b.Params.Absent, nil)
+`, `	b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)
 	b.passOver(c, Pass{Why: FoundSilent})
 `, 300, "words cost nothing|nobody honest is slashed",
 	},
@@ -186,7 +186,7 @@ var bugs = []bug{
 	},
 	{
 		"a decline is slashed", "ledger/turn.go", `	b.saveCase(c, was, "node %s declines: %s", d.Node.Short(), d.Reason)
-`, `	b.slash(c, d.Node, 0, Absent, b.Params.Absent, nil)
+`, `	b.slash(c, d.Node, Absent, b.Params.Absent, nil)
 	b.saveCase(c, was, "node %s declines: %s", d.Node.Short(), d.Reason)
 `, 100, "a decline costs nothing|nobody honest is slashed",
 	},
