@@ -71,7 +71,7 @@ func tryCast(try byte, set func(*ledger.Params)) *cast {
 	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{9}}}
 	p.IntervalMillis = 2000 // one block for a run, and to hear that it is late
 	p.ClaimBlocks, p.CommitBlocks, p.AttestBlocks, p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks = 1, 1, 3, 2, 1, 2
-	p.MaxAttempts, p.MaxViews = 1, 3
+	p.MaxAttempts, p.MaxViews, p.DeclineBlocks, p.SkipBlocks = 1, 3, 1, 1
 	set(p)
 	g := ledger.Genesis{Params: c.params, Beacon: beacon.OwnGroup(task.Key{1}, c.secret)}
 	for _, k := range []ed25519.PrivateKey{c.alice, c.bob} {

@@ -18,6 +18,7 @@ func Scenarios(deep bool) []Scenario {
 		verdicts("verdicts, n0 shows two faces, n1 crashes", 0, false, func(sc *Scenario) {
 			sc.start, sc.crashes, sc.crashable = twoFaces, 1, []int{1}
 			prompt(sc, deep)
+			sc.maximum = 3_000_000
 		}),
 		verdicts("skip, n0 is silent", 0, true, func(sc *Scenario) {
 			paid(sc)

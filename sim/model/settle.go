@@ -94,6 +94,8 @@ func offers(m *model, chain int32, faultyExit bool) (all []int32) {
 			result := m.cast.result(k, who, digest, o)
 			offer(who, fmt.Sprintf("result, view %d: %s", k.View.Number, o), task.Body{Result: &result})
 		}
+	}
+	if k.Phase == ledger.Attesting {
 		skip := task.Skip{Task: m.cast.id, View: k.View.Number + 1}
 		for _, w := range m.cast.workers {
 			v := task.Vote{Task: m.cast.id, View: skip.View, Node: w.id}
