@@ -654,3 +654,40 @@ func TestTheStateSaysThatEvidenceIsFaultyNeverWhy(t *testing.T) {
 		})
 	}
 }
+
+// A liar whose committee lied with it signs a second pair as well: that must not be
+// what saves its committee. Then only half of what the executor loses would be lost,
+// since it can accuse itself: less than what a task may pay.
+func TestASecondPairSavesNoCommittee(t *testing.T) {
+	for name, late := range map[string]bool{"before the run": false, "after the end": true} {
+		w := elected(t)
+		liar, seats := w.c().View.Executor, len(w.verifiers())
+		shown := w.pair(w.dirty(task.PreRun))
+		w.judgeThis(shown, everyone(task.OK))
+		other := w.pair(w.dirty(task.PreRun))
+		other.Evidence[1-w.place()][0]++
+		_, k := w.platform()
+		other.Signature = task.Sign(k.peer, other.Pair().Hash())
+		if late {
+			w.keysOut()
+			if err := w.result(task.RunOK, 10); err != nil {
+				t.Fatal(err)
+			}
+			w.next()
+			w.left()
+		}
+		pairs := []task.Pair{shown.Pair(), other.Pair()}
+		if err := w.accuse(task.Accusation{Pairs: pairs}); err != nil { // the friends'
+			t.Fatal(err)
+		}
+		if err := w.accuse(task.Accusation{Accused: liar, Look: true}); err != nil {
+			t.Logf("%s: Alice's accusation: %v", name, err)
+		}
+		if !late {
+			w.passed()
+		}
+		if got := len(w.lost(FalseOK)); got != seats {
+			t.Errorf("%s: of %d who said OK of faulty evidence, %d paid: %+v", name, seats, got, w.c().Slashes)
+		}
+	}
+}

@@ -262,9 +262,6 @@ func (c *Case) Words() func(task.Reveal) Word {
 // be no other pair. It is empty if nothing is.
 func (c *Case) Wrong(appraise func(evidence []byte) task.Verdict) Cause {
 	round := &c.View.Pre
-	if round.Other != nil {
-		return TwoPairs
-	}
 	if c.shownBoth() {
 		first, second := appraise(round.Evidence[0]), appraise(round.Evidence[1])
 		switch {
@@ -276,6 +273,9 @@ func (c *Case) Wrong(appraise func(evidence []byte) task.Verdict) Cause {
 	}
 	if round.OpenedAt != 0 && appraise(round.Evidence[round.Place]) == task.Fault {
 		return BadEvidence
+	}
+	if round.Other != nil { // last: it must not be what saves those who said OK of a faulty piece
+		return TwoPairs
 	}
 	return ""
 }
