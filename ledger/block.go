@@ -108,7 +108,7 @@ func (b *Block) Begin(v *beacon.Beacon, time int64) error {
 		switch {
 		case c.Phase == Posted:
 			b.seed(c, time)
-		case c.Phase == Reviewing && c.View.ExitNonce.IsZero():
+		case c.Phase == Reviewing && c.View.ExitNonce.IsZero() && !c.View.Pre.Faulty:
 			b.askExit(c)
 		}
 	}

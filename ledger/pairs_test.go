@@ -691,3 +691,29 @@ func TestASecondPairSavesNoCommittee(t *testing.T) {
 		}
 	}
 }
+
+// A nonce for the exit is nothing that an enclave needs that was found faulty: it
+// would come in another block than the rules say, and hold up the end.
+func TestFaultyEvidenceWaitsForNoExit(t *testing.T) {
+	w := elected(t)
+	quiet := w.verifiers()[0]
+	shown := w.pair(w.dirty(task.PreRun))
+	reveals := w.commit(shown, everyone(task.OK))
+	others := slices.DeleteFunc(slices.Clone(reveals), func(v task.Reveal) bool { return v.Node == quiet })
+	if err := w.verdicts(others, shown); err != nil {
+		t.Fatal(err)
+	}
+	w.keysOut()
+	if err := w.result(task.RunOK, 10); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.accuse(task.Accusation{Look: true}); err != nil {
+		t.Fatal(err)
+	}
+	due := w.c().Deadline
+	w.wait(Closed)
+	c := w.c()
+	if c.Settlement.Height != due || !c.View.ExitNonce.IsZero() {
+		t.Errorf("last words were due by block %d; settled in block %d (%s), the exit's nonce is of block %d, the result of block %d", due, c.Settlement.Height, c.Settlement.Outcome, c.View.ExitAt, c.View.ResultAt)
+	}
+}
