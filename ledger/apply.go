@@ -592,7 +592,7 @@ func (b *Block) release(from task.Address, r task.Release) error {
 // released starts the run's deadline once the enclave is found good and both
 // owners have released.
 func (b *Block) released(c *Case) {
-	if c.Phase != Releasing || c.View.Pre.Faulty || !c.Released(task.Alice) || !c.Released(task.Bob) {
+	if c.Phase != Releasing || c.View.Pre.Faulty || c.View.Late != nil || !c.Released(task.Alice) || !c.Released(task.Bob) {
 		return
 	}
 	was := c.Deadline
@@ -607,7 +607,7 @@ func (b *Block) result(s task.SignedResult) error {
 	if err != nil {
 		return err
 	}
-	if c.Phase != Releasing && c.Phase != Running {
+	if c.Phase != Releasing && c.Phase != Running || c.View.Late != nil {
 		return task.Refuse("result-stale", "no result is awaited in phase %s", c.Phase)
 	}
 	if c.View.Pre.Faulty {
@@ -617,7 +617,8 @@ func (b *Block) result(s task.SignedResult) error {
 		return err
 	}
 	if s.Result.Outcome == task.OutOfTime {
-		b.passOver(c, Pass{Why: RanOutOfTime, Result: &s})
+		c.View.Late = &s
+		b.outOfTime(c)
 		return nil
 	}
 	was := c.Deadline

@@ -206,6 +206,8 @@ func (b *Block) expire(c *Case) {
 		b.attestUp(c)
 	case c.Phase >= Attesting && c.View.Pre.Faulty:
 		b.endFaulty(c)
+	case c.View.Late != nil:
+		b.outOfTime(c)
 	case c.Phase == Releasing && !c.Released(task.Alice):
 		b.settle(c, AliceSilent)
 	case c.Phase == Releasing && !c.Released(task.Bob):
@@ -305,6 +307,7 @@ func (b *Block) startView(c *Case, number uint32, was uint64) {
 func (b *Block) passOver(c *Case, p Pass) {
 	was := c.Deadline
 	b.endRound(c)
+	c.View.Late = nil
 	p.View, p.Executor, p.Height, p.Attempt, p.Pre = c.View.Number, c.View.Executor, b.Height, c.Attempt, c.View.Pre
 	c.Passed = append(c.Passed, p)
 	c.note(b.Height, fmt.Sprintf("executor %s passed over: %s", p.Executor.Short(), p.Why))

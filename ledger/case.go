@@ -83,6 +83,9 @@ type View struct {
 	ExitSignature task.Signature   `cbor:"10,keyasint" json:"-"`
 	ExitBeacon    beacon.Signature `cbor:"11,keyasint" json:"exit_beacon"` // which the nonce is made of
 	ExitAt        uint64           `cbor:"12,keyasint" json:"exit_at"`     // its block
+	// Late is its enclave's word that it ran out of time, while words about the
+	// enclave are still due.
+	Late *task.SignedResult `cbor:"13,keyasint,omitempty" json:"late,omitempty"`
 }
 
 // Round is the verdict on an executor's enclave: commitments until it is closed,

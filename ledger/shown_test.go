@@ -3,6 +3,7 @@ package ledger
 import (
 	"fmt"
 	"strings"
+	"slices"
 	"testing"
 
 	"github.com/prytany/prytany/attest"
@@ -355,5 +356,57 @@ func TestAResultIsNotHeldBackPastItsDeadline(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A run that is out of time is neither paid nor slashed, and takes no longer than
+// its owner wishes. It must not save an executor whose decoy is good as well, nor
+// cost those who have found that and had no block to say so.
+func TestOutOfTimeOutrunsNoWord(t *testing.T) {
+	w := elected(t)
+	liar := w.c().View.Executor
+	shown := w.both(w.quote(task.PreRun), w.quote(task.PreRun))
+	victims := w.verifiers()[:2]
+	w.judgeThis(shown, w.except(2, task.OK, everyone(decoys)))
+	w.keysOut()
+	if err := w.result(task.OutOfTime, 10); err != nil { // in the block of the opening
+		t.Fatal(err)
+	}
+	if err := w.send("carol", task.Body{Show: &shown}); err != nil {
+		t.Errorf("a victim shows both pieces: %v", err)
+	}
+	w.passed()
+	if w.lost(TwoGood)[liar] == 0 {
+		t.Errorf("the liar has lost nothing: %+v", w.c().Slashes)
+	}
+	for _, id := range victims {
+		if n, _ := w.state().Node(id); n.Misses != 0 || w.lost(WrongPick)[id] != 0 {
+			t.Errorf("a victim lost %s, and its count is %d", w.lost(WrongPick)[id], n.Misses)
+		}
+	}
+}
+
+// The same of a piece that is faulty: one honest word is enough, and has its time.
+func TestOutOfTimeSavesNoLiar(t *testing.T) {
+	w := elected(t)
+	liar, honest := w.c().View.Executor, w.verifiers()[0]
+	shown := w.pair(w.dirty(task.PreRun))
+	reveals := w.commit(shown, w.except(1, task.OK, everyone(task.Fault)))
+	others := slices.DeleteFunc(slices.Clone(reveals), func(v task.Reveal) bool { return v.Node == honest })
+	if err := w.verdicts(others, shown); err != nil {
+		t.Fatal(err)
+	}
+	if w.c().Phase != Releasing {
+		t.Fatal(w.c().Phase)
+	}
+	if err := w.result(task.OutOfTime, 10); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.verdicts(of(reveals, honest)); err != nil {
+		t.Errorf("the honest one's word, in the block of the opening: %v", err)
+	}
+	w.passed()
+	if w.lost(BadEvidence)[liar] == 0 || len(w.lost(FalseOK)) == 0 {
+		t.Errorf("the liars have lost nothing: %+v", w.c().Slashes)
 	}
 }

@@ -496,6 +496,18 @@ func (b *Block) endExit(c *Case) {
 	b.settle(c, outcomeOf(c.View.Result.Result.Outcome))
 }
 
+// outOfTime passes over an executor whose enclave ran out of time, once the time for
+// words about that enclave is up: it costs nothing, and must not outrun them.
+func (b *Block) outOfTime(c *Case) {
+	if due := c.wordsDue(); b.Height < due {
+		was := c.Deadline
+		c.Deadline = due
+		b.saveCase(c, was, "the enclave ran out of time; words about it are due by block %d", due)
+		return
+	}
+	b.passOver(c, Pass{Why: RanOutOfTime, Result: c.View.Late})
+}
+
 // wordsDue is the height until which somebody may have a word about the enclave:
 // who has not revealed, and who named the other place and may have found it good.
 func (c *Case) wordsDue() (due uint64) {

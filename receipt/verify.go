@@ -180,6 +180,8 @@ func (e *exam) course() finding {
 		return fails("view %d began in block %d and should have in %d to %d", v.Number, v.StartedAt, began, latest)
 	case v.Result == nil && !blank(ledger.View{ResultAt: v.ResultAt, ExitNonce: v.ExitNonce, ExitBeacon: v.ExitBeacon, ExitAt: v.ExitAt, Exit: v.Exit, ExitSignature: v.ExitSignature}):
 		return fails("there is a review of an exit, but no result before it")
+	case v.Late != nil:
+		return fails("an enclave's word that it ran out of time waits for others' words, and the case is settled")
 	case v.Result != nil && (v.ResultAt == 0 || v.ExitNonce.IsZero() && s.Outcome != ledger.ForgedResult && s.Outcome != ledger.BadEnclave):
 		return fails("there is a result, but its block or the exit's nonce is missing")
 	}
