@@ -44,10 +44,11 @@ func (p Params) attempt(run, fetch uint64) uint64 {
 	return lastClaims*p.ClaimBlocks + MaxTurns*(p.DeclineBlocks+fetch) + uint64(p.MaxViews)*p.view(run, fetch)
 }
 
-// view is the longest that one executor's turn can take: commitments may close last
-// thing, the pair be opened last thing after that, and last words be due then.
+// view is the longest that one executor's turn can take: the pair may be shown last
+// thing, the commitments close last thing after that, the pair be opened last thing
+// then, and last words be due when all else is over.
 func (p Params) view(run, fetch uint64) uint64 {
-	return p.AttestBlocks + 3*p.CommitBlocks + fetch + p.ReleaseBlocks + run + p.RunGraceBlocks
+	return p.AttestBlocks + 4*p.CommitBlocks + fetch + p.ReleaseBlocks + run + p.RunGraceBlocks
 }
 
 // silentRent is the most that a view without a run costs a task, which whoever is

@@ -142,3 +142,42 @@ func TestRoomIsNotDearerThanAlicePays(t *testing.T) {
 		t.Errorf("load %d", got)
 	}
 }
+
+// A view lasts no longer than what its room and its bonds are counted for, though
+// everything in it comes last thing.
+func TestAViewIsNotLongerThanIsCounted(t *testing.T) {
+	w := elected(t)
+	c := w.c()
+	began, quiet := c.View.StartedAt, w.verifiers()[0]
+	last := func() {
+		for w.height < w.c().Deadline {
+			w.next()
+		}
+	}
+	for w.height < c.AttestBy() {
+		w.next()
+	}
+	shown := w.pair(w.dirty(task.PreRun))
+	w.must("carol", task.Body{Show: &shown})
+	last()
+	reveals := w.commit(shown, everyone(task.OK))
+	last()
+	if err := w.verdicts(nil, shown); err != nil {
+		t.Fatal(err)
+	}
+	last()
+	if err := w.verdicts(slices.DeleteFunc(slices.Clone(reveals), func(v task.Reveal) bool { return v.Node == quiet })); err != nil {
+		t.Fatal(err)
+	}
+	last()
+	w.keysOut()
+	last()
+	if err := w.accuse(task.Accusation{Look: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.passed()
+	took, most := w.c().Passed[0].Height-began, c.Params.view(c.Params.Blocks(c.Function.Manifest.LateMillis()), c.fetchBlocks())
+	if took > most {
+		t.Errorf("a view took %d blocks, and is counted as %d", took, most)
+	}
+}
