@@ -100,6 +100,9 @@ func (p Params) Check() error {
 	if p.SkipBlocks < p.DeclineBlocks {
 		return fmt.Errorf("genesis: skip_blocks %d must be at least decline_blocks, %d: nobody is passed over while it may decline", p.SkipBlocks, p.DeclineBlocks)
 	}
+	if p.UnbondBlocks > 1<<62 {
+		return fmt.Errorf("genesis: unbond_blocks is over 2^62: heights would wrap")
+	}
 	if longest := p.window(0, 0); p.UnbondBlocks <= longest {
 		return fmt.Errorf("genesis: unbond_blocks %d must be longer than the longest dispute window, %d (spec §3.3)", p.UnbondBlocks, longest)
 	}

@@ -1,9 +1,12 @@
 package ledger
 
 import (
+	"math"
 	"math/bits"
+	"slices"
 	"testing"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/task"
 )
 
@@ -179,5 +182,18 @@ func TestAViewIsNotLongerThanIsCounted(t *testing.T) {
 	took, most := w.c().Passed[0].Height-began, c.Params.view(c.Params.Blocks(c.Function.Manifest.LateMillis()), c.fetchBlocks())
 	if took > most {
 		t.Errorf("a view took %d blocks, and is counted as %d", took, most)
+	}
+}
+
+// A time for bonds that wraps would give them back at once.
+func TestUnbondingDoesNotWrap(t *testing.T) {
+	p := Embedded("test")
+	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}}
+	if err := p.Check(); err != nil {
+		t.Fatal(err)
+	}
+	p.UnbondBlocks = math.MaxUint64
+	if p.Check() == nil {
+		t.Error("every bond comes back in the block that unbonds it")
 	}
 }
