@@ -78,7 +78,7 @@ func TestEconomyWeighsRight(t *testing.T) {
 		t.Skip("some sixty tasks")
 	}
 	o := EconomyOptions{Seed: 5}.filled()
-	c := econCell{rest: econHonest, strategy: econGuess}
+	c := econCell{rest: econHonest, strategy: econHonest}
 	var half, true2 []econBatch
 	for b := range uint64(8) {
 		half = append(half, c.batch(o, b, 8, 0.5))
@@ -86,8 +86,8 @@ func TestEconomyWeighsRight(t *testing.T) {
 	}
 	_, x := econIncome(0.2, half)
 	_, y := econIncome(0.2, true2)
-	if math.Abs(x-y) > 0.5 {
-		t.Errorf("guess at φ 0.2: %.2f weighed, %.2f as it is", x, y)
+	if math.Abs(x-y) > 2 { // a tenth more faulty tasks makes 2.4 more
+		t.Errorf("honesty at φ 0.2: %.2f weighed, %.2f as it is", x, y)
 	}
 }
 
