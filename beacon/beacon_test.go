@@ -252,7 +252,7 @@ func TestABeaconIsOfOneKeyAndMessage(t *testing.T) {
 	if (Beacon{}).Of(a.Public(), m) || !made.Of(a.Public(), m) {
 		t.Error("Of tells nothing")
 	}
-	if Input("test", 1) != Input("test", 1) || Input("test", 1) == Input("tes", 1) {
+	if Input("test", 1) == Input("tes", 1) || Input("test", 1) == Input("test", 2) {
 		t.Error("the input is not of chain and height")
 	}
 }

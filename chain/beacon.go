@@ -50,12 +50,11 @@ func (a *app) makeBeacon(height uint64, commit []abci.ExtendedVoteInfo) (beacon.
 	if a.beacon.Of(g.Key, m) {
 		return a.beacon, nil
 	}
-	b, err := beacon.Beacon{}, error(nil)
 	if g.Kind == beacon.Own {
-		b = a.id.Shares[0].Beacon(m)
-	} else {
-		b, err = g.Recover(m, parts(g.Set, commit))
+		a.beacon = a.id.Shares[0].Beacon(m)
+		return a.beacon, nil
 	}
+	b, err := g.Recover(m, parts(g.Set, commit))
 	if err == nil {
 		a.beacon = b
 	}

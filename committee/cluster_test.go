@@ -244,6 +244,9 @@ func (c *cluster) hear(p *peer, e Event) {
 		b = e.Commitment.Ballot
 	case RevealHeard:
 		b = e.Reveal.Ballot
+	case AliveHeard:
+		b = task.Ballot{Attempt: e.Attempt, View: e.View}
+	case Appraised, ChainMoved, Left, Quoted, Ran, TimedOut, Unable, Won: // nobody sends these
 	}
 	if k := p.c; k == nil || b.Attempt > k.Attempt || b.Attempt == k.Attempt && (k.Phase < ledger.Attesting || b.View > k.View.Number) {
 		c.after(5, func() { c.hear(p, e) })
@@ -323,6 +326,9 @@ func (c *cluster) perform(p *peer, a Action) {
 		c.after(c.oneWay, func() { c.pool = append(c.pool, queued{p.op, a.Body}) })
 	case SetTimer:
 		p.timers[a.Timer.Kind] = due{a.Timer, p.height + a.Blocks}
+	case Decline:
+		d := a.Decline.SignedBy(p.key)
+		c.after(c.oneWay, func() { c.pool = append(c.pool, queued{p.op, task.Body{Decline: &d}}) })
 	case StopEnclave, Finish:
 	}
 }

@@ -2,8 +2,8 @@ package ledger
 
 import (
 	"fmt"
-	"strings"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/prytany/prytany/attest"

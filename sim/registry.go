@@ -40,7 +40,7 @@ func (w *world) strangers() {
 		}
 		k.id = k.node.ID()
 		s.names = append(s.names, k)
-		s.block(1, w.alice.key, task.Body{Transfer: &task.Transfer{To: k.node.Operator, Amount: 150 * task.PRY}})
+		_ = s.block(1, w.alice.key, task.Body{Transfer: &task.Transfer{To: k.node.Operator, Amount: 150 * task.PRY}})
 	}
 	s.keepsAMachine()
 	s.fillsTheChain()

@@ -14,8 +14,8 @@ func BenchmarkRatio(b *testing.B) {
 	pk := k.Public()
 	p, _ := k.Prove(alpha)
 	ways := []func(){
-		func() { Verify(pk, alpha, p) },
-		func() { refVerify(pk, alpha, p) },
+		func() { _, _ = Verify(pk, alpha, p) },
+		func() { _, _ = refVerify(pk, alpha, p) },
 		func() { k.Output(alpha) },
 		func() { refOutput(k, alpha) },
 		func() { k.Prove(alpha) },

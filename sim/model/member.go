@@ -251,7 +251,7 @@ func (l *live) perform(a committee.Action) {
 		}
 	case committee.Finish:
 		l.done, l.pending = true, nil
-	case committee.StopEnclave:
+	case committee.Decline, committee.StopEnclave: // nobody here is unable
 	}
 }
 
