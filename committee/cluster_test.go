@@ -43,6 +43,7 @@ type cluster struct {
 	begun  map[theTurn]bool
 
 	noDecoy task.NodeID // shows two good pieces
+	hides   task.NodeID // brings no reveals, and does not open its pair
 }
 
 // theTurn is one executor's in one view of one attempt.
@@ -323,6 +324,9 @@ func (c *cluster) perform(p *peer, a Action) {
 	case RequestKeys:
 		c.after(2*c.oneWay, func() { c.release(p, a) })
 	case Submit:
+		if p.id == c.hides && a.Body.Verdicts != nil {
+			return
+		}
 		c.after(c.oneWay, func() { c.pool = append(c.pool, queued{p.op, a.Body}) })
 	case SetTimer:
 		p.timers[a.Timer.Kind] = due{a.Timer, p.height + a.Blocks}

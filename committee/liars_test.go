@@ -252,6 +252,21 @@ func TestTwoGoodPiecesAreFound(t *testing.T) {
 	}
 }
 
+// An executor that keeps back what its verifiers reveal costs them nothing: each
+// brings its own word, in time.
+func TestHeldBackRevealsComeByThemselves(t *testing.T) {
+	c := newCluster(t, 2, 10, 13, Embedded, 100)
+	c.run(func() bool { return c.theCase().Phase == ledger.Attesting })
+	bad := c.theCase().View.Executor
+	d := newCluster(t, 2, 10, 13, Embedded, 100, func(p *ledger.Params) { p.AttestBlocks = 40 })
+	d.oneWay, d.hides = 1, bad
+	k := d.settled(t)
+	if len(d.lost(ledger.NoReveal)) > 0 || len(k.Passed) != 1 || k.Passed[0].Executor != bad || len(k.Passed[0].Pre.Reveals) != len(k.Passed[0].Pre.Commitments) {
+		d.dump()
+		t.Errorf("slashes %v, passed over %v", k.Slashes, k.Passed)
+	}
+}
+
 // What strangers say takes no memory, nor what is about another view or round; and
 // reveals, which have no signature, only where they open a commitment.
 func TestWordsOfStrangersAreNotKept(t *testing.T) {

@@ -231,7 +231,8 @@ func (m *Machine) followRound() {
 		m.do(SendReveal{Reveal: *m.mine})
 		m.late = false
 		m.flushTimer()
-		m.stallTimer()
+		// It is this node's money: its word comes to the chain in time, by itself if need be.
+		m.timer(StallTimer, min(m.patience.Silence, m.c.Deadline-m.closedAt())/2)
 	}
 	if m.executes() && !m.watched { // it may have missed every commitment
 		m.watched = true
