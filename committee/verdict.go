@@ -279,7 +279,8 @@ func (m *Machine) spoken() bool {
 
 // faultLeftOut shows the chain what it cannot see itself: that the executor has
 // signed another pair than it has opened, that both pieces are good, or that
-// neither is and it does not say which should be.
+// neither is and it does not say which should be, or at least that it has shown
+// something that it does not open.
 func (m *Machine) faultLeftOut() {
 	round := &m.c.View.Pre
 	if m.mine == nil || !m.has() || m.told || m.executes() || round.Faulty || !m.spoken() || m.mine.Pair != m.pair {
@@ -294,9 +295,10 @@ func (m *Machine) faultLeftOut() {
 		m.accuse(m.c.View.Executor, task.Accusation{Pairs: []task.Pair{mine, other}})
 		return
 	}
+	hidden := round.OpenedAt == 0 && round.Digests == [2]task.Hash{} && m.late
 	against := m.mine.Verdict == task.Fault && (round.OpenedAt != 0 || m.late) ||
 		m.mine.Verdict == task.OK && round.OpenedAt != 0 && m.mine.Place != round.Place
-	if against {
+	if against || hidden {
 		m.told = true
 		m.submit(task.Body{Show: &m.shown})
 	}

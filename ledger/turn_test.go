@@ -415,3 +415,50 @@ func (w *world) claimed(change func(*task.Claim)) {
 		w.next()
 	}
 }
+
+// An executor that still fetches its files, or cannot get them, has shown nothing. A
+// quorum that commits to words about a pair that is none takes its time to decline
+// from it: then words would cost it money.
+func TestAQuorumsCommitmentsRobNobody(t *testing.T) {
+	w := elected(t)
+	honest := w.c().View.Executor
+	stake := w.block.atStake(honest)
+	made := w.pair(w.quote(task.PreRun))
+	made.Evidence[0], made.Evidence[1] = []byte("no"), []byte("such") // nobody has shown that
+	reveals := w.commit(made, everyone(task.Fault))
+	for range 20 { // it has missed the input for so long
+		w.next()
+	}
+	if err := w.decline(honest, task.NoInput); err != nil {
+		t.Logf("its decline within its time: %v", err)
+	}
+	_ = w.verdicts(reveals) // a word about nothing is neither paid nor slashed
+	w.passed()
+	if got := w.block.atStake(honest); got != stake {
+		t.Errorf("others' words cost an honest executor %s; they lost %+v", stake-got, w.c().Slashes)
+	}
+	if w.c().View.Number == 0 {
+		t.Error("its turn never ended")
+	}
+}
+
+// Whose pair is shown to its verifiers, and not opened, pays for silence, though
+// nobody doubts: any of them brings the pair.
+func TestAShownPairIsNotHidden(t *testing.T) {
+	w := elected(t)
+	executor := w.c().View.Executor
+	shown := w.pair(w.quote(task.PreRun))
+	reveals := w.commit(shown, everyone(task.OK))
+	if err := w.verdicts(reveals); err != nil {
+		t.Fatal(err)
+	}
+	w.must("carol", task.Body{Show: &shown})
+	if err := w.send("carol", task.Body{Show: &shown}); task.CodeOf(err) != "nothing-new" {
+		t.Errorf("shown twice: %v", err)
+	}
+	w.passed()
+	c := w.c()
+	if len(c.Slashes) != 1 || w.lost(Silence)[executor] != w.block.Params.Silence || c.Passed[0].Why != DidNotOpen {
+		t.Errorf("%s: %+v", c.Passed[0].Why, c.Slashes)
+	}
+}

@@ -84,7 +84,8 @@ func (b *Block) openRound(ballot task.Ballot) (*Case, error) {
 // show takes both pieces of a pair. Before the commitments are closed they are for
 // a committee that does not answer: from then on the silence is not the executor's.
 // Afterwards they are for a verifier that found the other piece good, or neither:
-// only then does the chain look at both.
+// only then does the chain look at both. Or for one whose executor does not open what
+// it has shown: from then on the silence is not the committee's.
 func (b *Block) show(s task.Showing) error {
 	c, err := b.openRound(s.Ballot)
 	if err != nil {
@@ -97,8 +98,9 @@ func (b *Block) show(s task.Showing) error {
 	if round.Faulty || c.shownBoth() && !two {
 		return task.Refuse("nothing-new", "the pair is on the chain")
 	}
+	unknown := round.Digests == [2]task.Hash{}
 	round.put(s)
-	if round.ClosedAt != 0 && !two && !c.doubted() {
+	if round.ClosedAt != 0 && !two && !unknown && !c.doubted() {
 		return task.Refuse("nothing-new", "nobody has named the other place, or said FAULT")
 	}
 	if round.ClosedAt == 0 {
@@ -420,7 +422,9 @@ func (b *Block) attestUp(c *Case) {
 	case open && c.shownBoth(): // the silence is the committee's; now the executor is to open its pair
 		b.closeCommits(c)
 	case round.Digests == [2]task.Hash{}:
-		b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)
+		if open { // else it could not decline any more, for words about nothing that is here
+			b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)
+		}
 		b.passOver(c, Pass{Why: WasAbsent})
 	case round.OpenedAt == 0:
 		b.silent(c)

@@ -78,6 +78,33 @@ func TestEveryEndVerifies(t *testing.T) {
 		{"accused in time ", "oooooo oo o o - ooo", ledger.BadEnclave, func(t testing.TB) *world {
 			return attesting(t).dirty(func(w *world) *world { return w.ran(task.RunOK, 9) }).look()
 		}},
+		{"accused at once ", "oooooo oo o o - ooo", ledger.BadEnclave, func(t testing.TB) *world {
+			w := attesting(t).say(task.OK, silent).dirty((*world).judge).release(task.Alice, task.Bob)
+			w.one = true
+			return w.result(task.RunOK, 9).look()
+		}},
+		{"late, two good  ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t).say(task.OK, elsewhere)
+			shown := w.twoGood()
+			w.judgeThis(shown, true).result(task.OutOfTime, 9).show(shown)
+			return w.until(1).say(task.OK).ran(task.RunOK, 9).leave()
+		}},
+		{"late, a guesser ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t).say(task.OK, elsewhere).judge().result(task.OutOfTime, 9)
+			return w.until(1).say(task.OK).ran(task.RunOK, 9).leave()
+		}},
+		{"words of nothing", "oooooo oo o o o o-o", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t).say(task.Fault)
+			return w.judgeThis(w.twoGood(), false).nextView().say(task.OK).ran(task.RunOK, 9).leave()
+		}},
+		{"a hidden pair   ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t)
+			shown := w.pair()
+			return w.judgeThis(shown, false).show(shown).nextView().ran(task.RunOK, 9).leave()
+		}},
+		{"two pairs, bad  ", "oooooo oo - - - ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
+			return attesting(t).to(func(w *world) *world { return w.dirty((*world).judge).otherPair() })
+		}},
 		{"another pair    ", "oooooo oo o o - ooo", ledger.BadEnclave, func(t testing.TB) *world {
 			return reviewed(t, task.RunOK, 9).otherPair()
 		}},

@@ -103,6 +103,9 @@ func debts(c *ledger.Case) (all []debt) {
 		case ledger.WasFaulty:
 			all = append(all, debt{p.Executor, wrong(was), p.View, p.Height, anyShare, finders(was)})
 		case ledger.WasAbsent:
+			if p.Pre.ClosedAt != 0 { // it could not decline any more
+				break
+			}
 			all = append(all, debt{p.Executor, ledger.Absent, p.View, p.Height, c.Params.Absent, nil})
 		case ledger.DidNotOpen, ledger.BroughtNothing:
 			all = append(all, debt{p.Executor, ledger.Silence, p.View, p.Height, c.Params.Silence, nil})

@@ -36,6 +36,7 @@ type world struct {
 	tweak   func(*quoted)                  // before the chip signs
 	verdict func(task.NodeID) task.Verdict // silent: commits and does not reveal
 	lax     bool                           // what is refused is no failure
+	one     bool                           // the next transaction comes in the same block
 }
 
 type worker struct {
@@ -141,6 +142,10 @@ func (w *world) must(name string, body task.Body) {
 	}
 	if err != nil && !w.lax {
 		w.t.Fatalf("%s: %s: %v", name, body.Kind(), err)
+	}
+	if w.one {
+		w.one = false
+		return
 	}
 	w.next()
 }
