@@ -159,9 +159,9 @@ var bugs = []bug{
 		"lost time is the function's failure", "ledger/apply.go", `if s.Result.Outcome == task.OutOfTime {`, `if s.Result.Outcome == 0 {`, 100, "lost time is no result|a function is blamed for its own|receipts verify",
 	},
 	{
-		"lost time is slashed", "ledger/apply.go", `		b.passOver(c, Pass{Why: RanOutOfTime, Result: &s})
-`, `		b.silent(c)
-		b.passOver(c, Pass{Why: RanOutOfTime, Result: &s})
+		"lost time is slashed", "ledger/verdict.go", `	b.passOver(c, Pass{Why: RanOutOfTime, Result: c.View.Late})
+`, `	b.silent(c)
+	b.passOver(c, Pass{Why: RanOutOfTime, Result: c.View.Late})
 `, 100, "lost time costs nothing|nobody honest is slashed|receipts verify",
 	},
 	{
