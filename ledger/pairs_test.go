@@ -714,3 +714,60 @@ func TestFaultyEvidenceWaitsForNoExit(t *testing.T) {
 		t.Errorf("last words were due by block %d; settled in block %d (%s), the exit's nonce is of block %d, the result of block %d", due, c.Settlement.Height, c.Settlement.Outcome, c.View.ExitAt, c.View.ResultAt)
 	}
 }
+
+// A result that its executor forges itself ends the case at once: it must not cost
+// those who have found its decoy good as well, and had no block to say so.
+func TestAForgedResultCostsNoVictim(t *testing.T) {
+	w := elected(t)
+	victims := w.verifiers()[:2]
+	w.judgeThis(w.both(w.quote(task.PreRun), w.quote(task.PreRun)), w.except(2, task.OK, everyone(decoys)))
+	if err := w.result(task.RunOK, 10); err != nil { // in the block of the opening
+		t.Fatal(err)
+	}
+	second := w.c().View.Result.Result
+	second.Size++
+	if err := w.accuse(task.Accusation{Result: ref(w.signed(second))}); err != nil {
+		t.Fatal(err)
+	}
+	if w.c().Settlement == nil || w.c().Settlement.Outcome != ForgedResult {
+		t.Fatal(w.c().Phase)
+	}
+	for _, id := range victims {
+		if n, _ := w.state().Node(id); n.Misses != 0 || w.lost(WrongPick)[id] != 0 {
+			t.Errorf("a victim lost %s, and its count is %d", w.lost(WrongPick)[id], n.Misses)
+		}
+	}
+}
+
+// Who never reveals takes no time from who has named the other place.
+func TestASleeperTakesNoTimeFromADoubt(t *testing.T) {
+	w := elected(t)
+	asleep, victim := w.verifiers()[0], w.verifiers()[1]
+	shown := w.both(w.quote(task.PreRun), w.quote(task.PreRun))
+	reveals := w.commit(shown, w.except(2, task.OK, everyone(decoys)))
+	for w.height < w.c().View.Pre.ClosedAt+w.block.Params.CommitBlocks-2 {
+		w.next()
+	}
+	reveals = slices.DeleteFunc(reveals, func(v task.Reveal) bool { return v.Node == asleep })
+	if err := w.verdicts(reveals, shown); err != nil {
+		t.Fatal(err)
+	}
+	w.keysOut()
+	if err := w.result(task.RunOK, 10); err != nil {
+		t.Fatal(err)
+	}
+	w.next()
+	if err := w.exit(w.quote(task.PostRun)); err != nil {
+		t.Fatal(err)
+	}
+	for range w.block.Params.CommitBlocks - 2 {
+		w.next()
+	}
+	if err := w.send(w.names[victim], task.Body{Show: &shown}); err != nil {
+		t.Errorf("within its time: %v", err)
+	}
+	w.wait(Closed)
+	if s := w.c().Settlement; s.Outcome != BadEnclave || w.lost(WrongPick)[victim] != 0 {
+		t.Errorf("%s, %+v", s.Outcome, w.c().Slashes)
+	}
+}

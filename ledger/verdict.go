@@ -390,6 +390,7 @@ func (b *Block) judge(c *Case, v task.Reveal, seats task.Amount) {
 	case word == ForGenuine:
 		b.right(id)
 		b.logNode(id, t, Verified, 0)
+	case v.Verdict == task.OK && !c.shownBoth() && b.Height < round.OpenedAt+b.Params.CommitBlocks: // it had time left to show that the other is good as well
 	case v.Verdict == task.OK:
 		b.slash(c, id, WrongPick, seats*b.Params.WrongPick, nil)
 		b.missed(id, t)
@@ -515,10 +516,12 @@ func (b *Block) outOfTime(c *Case) {
 // wordsDue is the height until which somebody may have a word about the enclave:
 // who has not revealed, and who named the other place and may have found it good.
 func (c *Case) wordsDue() (due uint64) {
-	if round := &c.View.Pre; !c.allRevealed() {
+	round := &c.View.Pre
+	if !c.allRevealed() {
 		due = round.ClosedAt + c.Params.CommitBlocks
-	} else if c.doubted() && !c.shownBoth() {
-		due = round.OpenedAt + c.Params.CommitBlocks
+	}
+	if c.doubted() && !c.shownBoth() {
+		due = max(due, round.OpenedAt+c.Params.CommitBlocks)
 	}
 	return due
 }

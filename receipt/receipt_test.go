@@ -150,6 +150,9 @@ func TestEveryEndVerifies(t *testing.T) {
 		{"two results     ", "oooooo oo o o - ooo", ledger.ForgedResult, func(t testing.TB) *world {
 			return reviewed(t, task.RunOK, 9).twoResults()
 		}},
+		{"forged at once  ", "oooooo oo - o - ooo", ledger.ForgedResult, func(t testing.TB) *world {
+			return attesting(t).say(task.OK, elsewhere).judge().result(task.RunOK, 9).twoResults()
+		}},
 		{"no exit evidence", "oooooo oo o o - ooo", ledger.ExitSilent, func(t testing.TB) *world {
 			return reviewed(t, task.RunOK, 9)
 		}},

@@ -161,6 +161,7 @@ func words(c *ledger.Case, at uint64) (all []debt) {
 		case cause == ledger.BadEvidence && word == ledger.ForGenuine:
 			owes(ledger.FalseOK, falseOK(c))
 		case cause == ledger.BadEvidence || word == ledger.ForGenuine: // right
+		case said.Verdict == task.OK && (len(round.Evidence[0]) == 0 || len(round.Evidence[1]) == 0) && at < round.OpenedAt+rules.CommitBlocks: // it had time left to show the other
 		case said.Verdict == task.OK:
 			owes(ledger.WrongPick, rules.WrongPick)
 		default:
