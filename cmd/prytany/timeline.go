@@ -223,6 +223,7 @@ func (l *timeline) told(c *ledger.Case, n *network) {
 var whyWords = map[string]string{
 	ledger.WhyExecutor: "its enclave was at work", ledger.WhyVerifier: "it verified",
 	ledger.WhyRoyalty: "his code was used", ledger.WhyRefund: "nobody had earned it",
+	ledger.WhyRoom: "the task took less room than was locked for it",
 }
 
 // settled says who was paid what.
