@@ -172,16 +172,13 @@ func fault(reason, format string, args ...any) Appraisal {
 // sealKeySize is an MLKEM768-X25519 public key's, in bytes.
 const sealKeySize = 1216
 
-// programs are those that evidence may be of: the chain's, or its one for docker
+// programs are those that evidence may be of: the chain's, or those for docker
 // functions; of these a policy may take fewer, and adds none. A task's policy is
 // Alice's word alone, and Bob releases his key by the verdict that it leads to.
 func programs(want Expected, policy task.Policy, ref Reference) []task.Hash {
 	list := ref.Measurements
 	if want.Docker {
-		list = nil
-		if !ref.Docker.IsZero() { // no program is not one of measurement zero
-			list = []task.Hash{ref.Docker}
-		}
+		list = ref.Docker
 	}
 	return slices.DeleteFunc(slices.Clone(list), func(m task.Hash) bool {
 		return len(policy.Measurements) > 0 && !slices.Contains(policy.Measurements, m)

@@ -86,9 +86,9 @@ func TestAppraise(t *testing.T) {
 			s.quote()
 		}},
 		{"program on both lists", "", func(s *scene) { s.policy.Measurements = []task.Hash{{7}, {8}} }},
-		{"of docker functions, by their program", "", func(s *scene) { s.want.Docker, s.ref.Docker = true, task.Hash{7}; s.ref.Measurements = nil }},
-		{"of docker functions, by the other program", WrongMeasurement, func(s *scene) { s.want.Docker, s.ref.Docker = true, task.Hash{8} }},
-		{"of other functions, by the program of docker's", WrongMeasurement, func(s *scene) { s.ref.Docker, s.ref.Measurements = task.Hash{7}, nil }},
+		{"of docker functions, by their program", "", func(s *scene) { s.want.Docker, s.ref.Docker = true, []task.Hash{{7}}; s.ref.Measurements = nil }},
+		{"of docker functions, by the other program", WrongMeasurement, func(s *scene) { s.want.Docker, s.ref.Docker = true, []task.Hash{{8}} }},
+		{"of other functions, by the program of docker's", WrongMeasurement, func(s *scene) { s.ref.Docker, s.ref.Measurements = []task.Hash{{7}}, nil }},
 		{"of docker functions, which no program runs", WrongMeasurement, func(s *scene) {
 			s.want.Docker, s.platform.Measurement = true, task.Hash{}
 			s.quote()

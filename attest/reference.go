@@ -8,8 +8,9 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-// Reference holds a chain's reference values and rules of appraisal, fixed at
-// genesis.
+// Reference holds a chain's reference values and rules of appraisal, as they are
+// at one height: the genesis begins them, and the chain's validators change them
+// (spec §7.9).
 type Reference struct {
 	AllowSimulated bool           `cbor:"1,keyasint" json:"allow_simulated"`
 	Measurements   []task.Hash    `cbor:"2,keyasint" json:"measurements"` // accepted programs and images, of any kind
@@ -20,10 +21,9 @@ type Reference struct {
 	SNP            SNPReference   `cbor:"7,keyasint" json:"sev_snp"`
 	TDX            TDXReference   `cbor:"8,keyasint" json:"tdx"`
 	Nitro          NitroReference `cbor:"9,keyasint" json:"nitro"`
-	// Docker is the one program that runs docker functions, by simulated evidence;
-	// zero: none does. It is accepted for nothing else, for the engine beside it
-	// sees the plaintext.
-	Docker   task.Hash   `cbor:"10,keyasint" json:"docker"`
+	// Docker are the programs that run docker functions, by simulated evidence. They
+	// are accepted for nothing else, for the engine beside them sees the plaintext.
+	Docker   []task.Hash `cbor:"10,keyasint" json:"docker"`
 	Runtimes []task.Hash `cbor:"11,keyasint" json:"runtimes"` // accepted OCI runtimes, each with all that it loads
 }
 
@@ -33,8 +33,8 @@ func (r Reference) Check() error {
 	if len(r.Measurements) > 256 || len(r.Revoked) > 4096 || len(r.Kinds) > len(kinds) {
 		return fmt.Errorf("reference: too many measurements, revoked certificates or kinds")
 	}
-	if !r.Docker.IsZero() && (!r.AllowSimulated || slices.Contains(r.Measurements, r.Docker)) {
-		return fmt.Errorf("reference: the program of docker functions has simulated evidence, and is accepted for nothing else")
+	if len(r.Docker) > 16 || len(r.Docker) > 0 && !r.AllowSimulated || slices.ContainsFunc(r.Docker, func(h task.Hash) bool { return h.IsZero() || slices.Contains(r.Measurements, h) }) {
+		return fmt.Errorf("reference: a program of docker functions has simulated evidence, and is accepted for nothing else")
 	}
 	if len(r.Runtimes) > 256 || slices.Contains(r.Runtimes, task.Hash{}) {
 		return fmt.Errorf("reference: too many container runtimes, or one without a digest")
@@ -62,12 +62,15 @@ func (r Reference) Check() error {
 		}
 	}
 	t := r.TPM
-	if r.accepts(TPM) && (len(t.Roots) == 0 || t.Threshold == 0 || int(t.Threshold) > len(t.Activators)) || len(t.Activators) > maxEndorsements || len(t.PCRs) > 256 {
+	if r.accepts(TPM) && (len(t.Roots) == 0 || t.Threshold == 0 || t.Threshold > uint64(len(t.Activators))) || len(t.Activators) > maxEndorsements || len(t.PCRs) > 256 {
 		return fmt.Errorf("reference: TPM evidence needs roots, and a threshold of 1 to all of at most %d activators; have %d roots, %d of %d",
 			maxEndorsements, len(t.Roots), t.Threshold, len(t.Activators))
 	}
 	if len(r.SNP.Products) > 16 || len(r.SNP.MinTCB) > 16 || len(r.TDX.Statuses) > 16 || r.TDX.MaxAgeSeconds > 1<<31 {
 		return fmt.Errorf("reference: too many products, floors or statuses, or collateral for ever")
+	}
+	if len(r.Measurements) == 0 || !r.AllowSimulated && len(r.Kinds) == 0 {
+		return fmt.Errorf("reference: no program or no kind of evidence is accepted, so no task could run")
 	}
 	return nil
 }

@@ -20,7 +20,8 @@ func TestReferenceCheck(t *testing.T) {
 		ref  Reference
 		says string // "" is fine
 	}{
-		"nothing":                      {Reference{}, ""},
+		"nothing":                      {Reference{}, "no program"},
+		"no kind":                      {Reference{Measurements: []task.Hash{{7}}}, "no kind"},
 		"simulated":                    {Reference{AllowSimulated: true}, ""},
 		"all kinds":                    {Reference{Kinds: []Kind{TPM, SEVSNP, TDX, Nitro}, TPM: tpm}, ""},
 		"unknown kind":                 {Reference{Kinds: []Kind{"sgx"}}, "not known"},
@@ -33,11 +34,14 @@ func TestReferenceCheck(t *testing.T) {
 		"swtpm's CA for another kind":  {Reference{Kinds: []Kind{SEVSNP}, SNP: SNPReference{Roots: [][]byte{toy}}}, "software"},
 		"a root that is none":          {Reference{Nitro: NitroReference{Roots: [][]byte{{1}}}}, "cannot be read"},
 		"a runtime without a digest":   {Reference{Runtimes: []task.Hash{{1}, {}}}, "container runtimes"},
-		"docker functions":             {Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}, Docker: task.Hash{8}}, ""},
-		"docker without simulated":     {Reference{Kinds: []Kind{TPM}, TPM: tpm, Docker: task.Hash{8}}, "docker functions"},
-		"docker as any program":        {Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}, Docker: task.Hash{7}}, "docker functions"},
+		"docker functions":             {Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}, Docker: []task.Hash{{8}}}, ""},
+		"docker without simulated":     {Reference{Kinds: []Kind{TPM}, TPM: tpm, Docker: []task.Hash{{8}}}, "docker functions"},
+		"docker as any program":        {Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}, Docker: []task.Hash{{7}}}, "docker functions"},
 		"collateral for ever":          {Reference{TDX: TDXReference{MaxAgeSeconds: 1 << 40}}, "for ever"},
 	} {
+		if name != "nothing" {
+			row.ref.Measurements = []task.Hash{{7}}
+		}
 		err := row.ref.Check()
 		if (err == nil) != (row.says == "") || err != nil && !strings.Contains(err.Error(), row.says) {
 			t.Errorf("%s: %v, want %q", name, err, row.says)

@@ -29,6 +29,22 @@ type SNPReference struct {
 	MinTCB   []SNPFloor `cbor:"3,keyasint" json:"min_tcb"`
 }
 
+// reached says whether a TCB is up to a floor of its product line: to one of
+// them if there are several, and else which is missed.
+func (r SNPReference) reached(product string, tcb uint64) (missed uint64, ok bool) {
+	ok = true
+	for _, f := range r.MinTCB {
+		switch {
+		case f.Product != product:
+		case bytewise(tcb, f.TCB):
+			return 0, true
+		default:
+			missed, ok = f.TCB, false
+		}
+	}
+	return missed, ok
+}
+
 // SNPFloor is the least TCB of a product line, byte by byte.
 type SNPFloor struct {
 	Product string `cbor:"1,keyasint" json:"product"`
@@ -37,6 +53,13 @@ type SNPFloor struct {
 
 // defaultProducts leaves out Milan: its keys have been extracted (ADR 0016).
 var defaultProducts = []string{"Genoa", "Turin"}
+
+func (r SNPReference) products() []string {
+	if len(r.Products) == 0 {
+		return defaultProducts
+	}
+	return r.Products
+}
 
 // verifySNP checks an attestation report (AMD 56860, table 23) and the chain of
 // its VCEK (AMD 57230).
@@ -72,10 +95,7 @@ func verifySNP(quote []byte, want Expected, ref Reference) (c Claims, refused *t
 	if err != nil {
 		return c, task.Refuse(EndorsementMismatch, "VCEK: %v", err)
 	}
-	allowed := ref.SNP.Products
-	if len(allowed) == 0 {
-		allowed = defaultProducts
-	}
+	allowed := ref.SNP.products()
 	policy, _ := abi.ParseSnpPolicy(r.Policy) // the report was parsed with it
 	signer, _ := abi.ParseSignerInfo(r.SignerInfo)
 	switch {
@@ -92,13 +112,11 @@ func verifySNP(quote []byte, want Expected, ref Reference) (c Claims, refused *t
 	case r.Vmpl != 0:
 		return c, task.Refuse(UnsafePolicy, "the report comes from privilege level %d, not from the most privileged one", r.Vmpl)
 	}
-	for _, f := range ref.SNP.MinTCB {
-		if f.Product == product && !bytewise(r.ReportedTcb, f.TCB) {
-			return c, task.Refuse(StaleTCB, "TCB %#016x is below %#016x, the chain's floor for %s", r.ReportedTcb, f.TCB, product)
-		}
+	if floor, ok := ref.SNP.reached(product, r.ReportedTcb); !ok {
+		return c, task.Refuse(StaleTCB, "TCB %#016x is below %#016x, the chain's floor for %s", r.ReportedTcb, floor, product)
 	}
 	return Claims{
-		Tier: task.TierConfidential, Chip: identity(r.ChipId), Measurement: measurement(SEVSNP, r.Measurement),
+		Product: product, Tier: task.TierConfidential, Chip: identity(r.ChipId), Measurement: measurement(SEVSNP, r.Measurement),
 		ReportData: hashIn(r.ReportData), TCB: r.ReportedTcb, Debug: policy.Debug,
 	}, nil
 }

@@ -54,7 +54,7 @@ type LogEntry struct {
 type TPMReference struct {
 	Roots       [][]byte   `cbor:"1,keyasint" json:"roots"`      // DER, of the makers' CAs
 	Activators  []task.Key `cbor:"2,keyasint" json:"activators"` // may say that an AK is beside its EK (ADR 0017)
-	Threshold   uint32     `cbor:"3,keyasint" json:"threshold"`  // so many of them must
+	Threshold   uint64     `cbor:"3,keyasint" json:"threshold"`  // so many of them must
 	PCRs        []PCRValue `cbor:"4,keyasint" json:"pcrs"`       // of the firmware; of a register named here one value must be had
 	MinFirmware uint64     `cbor:"5,keyasint" json:"min_firmware"`
 }

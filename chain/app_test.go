@@ -362,7 +362,7 @@ func TestGenesisIsChecked(t *testing.T) {
 		"no share":     {ChainId: testChain, AppStateBytes: appState(genesis(1)), Validators: engine},
 		"power 10":     {ChainId: testChain, AppStateBytes: appState(genesis(1)), Validators: strong},
 		"one of two":   {ChainId: testChain, AppStateBytes: appState(both), Validators: engine},
-		"no beacon":    {ChainId: testChain, AppStateBytes: appState(ledger.Genesis{Params: both.Params})},
+		"no beacon":    {ChainId: testChain, AppStateBytes: appState(ledger.Genesis{Params: both.Params, Reference: both.Reference})},
 		"bad interval": {ChainId: testChain, AppStateBytes: appState(ledger.Genesis{Params: ledger.Params{Chain: testChain}})},
 	} {
 		if _, err := a.InitChain(context.Background(), req); err == nil {

@@ -14,6 +14,7 @@ import (
 	jsonrpc "github.com/cometbft/cometbft/rpc/jsonrpc/client"
 	"github.com/cometbft/cometbft/types"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 )
@@ -42,6 +43,7 @@ type Client struct {
 	mu      sync.Mutex
 	senders map[task.Address]*sender
 	waiting map[task.TxID]*pending
+	sets    map[task.Hash]attest.Reference // by which cases are judged
 }
 
 // Local is a client of a node in this process: queries read the committed
@@ -136,7 +138,7 @@ func shakeHands(ctx context.Context, rpc *rpchttp.HTTP) error {
 }
 
 func (c *Client) start(ctx context.Context, heights func(context.Context)) (err error) {
-	c.senders, c.waiting = map[task.Address]*sender{}, map[task.TxID]*pending{}
+	c.senders, c.waiting, c.sets = map[task.Address]*sender{}, map[task.TxID]*pending{}, map[task.Hash]attest.Reference{}
 	var life context.Context
 	life, c.cancel = context.WithCancel(context.Background())
 	if heights != nil {

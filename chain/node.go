@@ -210,7 +210,7 @@ func (n *Node) Err() error {
 // bounds the start alone: Stop ends the node.
 func Start(ctx context.Context, c Config) (*Node, error) {
 	c = c.complete()
-	if err := errors.Join(c.Genesis.Params.Check(), c.checkShares()); err != nil {
+	if err := errors.Join(c.Genesis.Check(), c.checkShares()); err != nil {
 		return nil, err
 	}
 	from := inMemory

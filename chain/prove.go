@@ -42,6 +42,9 @@ func (c *Client) Proof(ctx context.Context, id task.TaskID) (*ledger.Case, Proof
 	if err != nil {
 		return nil, Proof{}, fmt.Errorf("chain: the node's answer: %w", err)
 	}
+	if err := c.judge(ctx, k); err != nil {
+		return nil, Proof{}, err
+	}
 	state, err := stateProof(r)
 	if err != nil {
 		return nil, Proof{}, err

@@ -5,11 +5,13 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	"github.com/cometbft/cometbft/proto/tendermint/crypto"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
@@ -30,8 +32,10 @@ const maxAnswer = 64 << 20
 
 // Query answers from the last committed state, in canonical CBOR:
 //
-//	/params /group /meta /beacon       the one record
+//	/params /group /meta /beacon /values  the one record
 //	/alike                             the stake by what machines are, whole
+//	/change/<number>                   a change of reference values, from the public log
+//	/reference/<hash>                  the reference values that cases name so
 //	/account/<hex>                     ledger.Account, zero for a stranger
 //	/node/<id> /function/<id>          the record, or an error
 //	/case/<id>                         the case, or an error; with prove, also the
@@ -143,6 +147,15 @@ func lookUp(r ledger.Reader, kind, name string, data []byte) (any, error) {
 		return r.Beacon(), nil
 	case "alike":
 		return r.Alike(), nil
+	case "values":
+		return r.Values(), nil
+	case "change":
+		number, err := strconv.ParseUint(name, 10, 64)
+		a, ok := r.Amendment(number)
+		if err != nil || !ok {
+			return nil, task.Refuse("no-change", "no change %.20q of reference values is in the log", name)
+		}
+		return a, nil
 	case "nodes":
 		return r.Nodes(part), nil
 	case "functions":
@@ -161,6 +174,8 @@ func lookUp(r ledger.Reader, kind, name string, data []byte) (any, error) {
 		return r.Log(id, part), nil
 	case "node":
 		return found(r.Node(task.NodeID(id)))("node", id)
+	case "reference":
+		return found(r.Set(id))("reference", id)
 	case "function":
 		return found(r.Function(task.FunctionID(id)))("function", id)
 	case "name":
@@ -235,7 +250,55 @@ func (c *Client) Function(ctx context.Context, id task.FunctionID) (ledger.Funct
 // the node's word: VerifiedCase is the validators'.
 func (c *Client) Case(ctx context.Context, id task.TaskID) (*ledger.Case, error) {
 	v, err := ask[ledger.Case](ctx, c, "/case/"+id.String(), nil)
-	return &v, err
+	if err != nil {
+		return &v, err
+	}
+	return &v, c.judge(ctx, &v)
+}
+
+// judge brings a case the reference values that it names. It believes no node:
+// the name is their hash. Few sets ever exist, so they are remembered.
+func (c *Client) judge(ctx context.Context, k *ledger.Case) error {
+	c.mu.Lock()
+	ref, known := c.sets[k.Values]
+	c.mu.Unlock()
+	if !known {
+		var err error
+		if ref, err = ask[attest.Reference](ctx, c, "/reference/"+k.Values.String(), nil); err != nil {
+			return err
+		}
+	}
+	if err := k.Under(ref); err != nil {
+		return fmt.Errorf("chain: the node's answer: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.sets) >= maxSets {
+		clear(c.sets)
+	}
+	c.sets[k.Values] = ref
+	return nil
+}
+
+// maxSets bounds how many sets of reference values a client remembers.
+const maxSets = 64
+
+// Values is the register of reference values, and a height that it is of or later.
+func (c *Client) Values(ctx context.Context) (ledger.Values, uint64, error) {
+	height := c.Height()
+	v, err := record[ledger.Values](ctx, c, "/values", ledger.ValuesKey())
+	return v, height, err
+}
+
+// Reference are the values that are in force in the next block.
+func (c *Client) Reference(ctx context.Context) (attest.Reference, error) {
+	v, height, err := c.Values(ctx)
+	return attest.ReferenceOf(v.At(height + 1)), err
+}
+
+// Amendment is a change of reference values in the public log, by its number.
+func (c *Client) Amendment(ctx context.Context, number uint64) (ledger.Amendment, error) {
+	return record[ledger.Amendment](ctx, c, fmt.Sprint("/change/", number), ledger.AmendmentKey(number))
 }
 
 // Nodes lists all registered workers by name. A list of several pages is read

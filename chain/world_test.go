@@ -52,7 +52,7 @@ const workers = 4
 // genesis has Alice and Bob, operators, workers, and as many validators as asked.
 func genesis(validators int) ledger.Genesis {
 	g := ledger.Genesis{Params: ledger.Embedded(testChain)}
-	g.Params.Reference.AllowSimulated, g.Params.Reference.Measurements = true, []task.Hash{{7}}
+	g.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}}
 	for _, who := range []string{"alice", "bob", "carol"} {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: addr(who), Balance: 10_000 * task.PRY})
 	}

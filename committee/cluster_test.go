@@ -115,11 +115,11 @@ func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Patience, bl
 		val: beacon.NewSecret([32]byte{1}), alice: key("alice"), bob: key("bob"), begun: map[theTurn]bool{},
 	}
 	c.params = ledger.Embedded("test")
-	c.params.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{9}}}
 	for _, f := range set {
 		f(&c.params)
 	}
 	g := ledger.Genesis{Params: c.params, Beacon: beacon.OwnGroup(task.Key{1}, c.val)}
+	g.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{9}}}
 	for _, k := range []ed25519.PrivateKey{c.alice, c.bob} {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(k), Balance: 1000 * task.PRY})
 	}
@@ -132,7 +132,7 @@ func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Patience, bl
 		c.nodes[p.id] = p
 		c.order = append(c.order, p)
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: p.node.Operator, Balance: 10 * task.PRY})
-		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: p.node, Bond: 100 * task.PRY, Profile: attest.Platform{Measurement: g.Params.Reference.Measurements[0]}.Profile()})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: p.node, Bond: 100 * task.PRY, Profile: attest.Platform{Measurement: g.Reference.Measurements[0]}.Profile()})
 	}
 	if err := ledger.Init(c.store, g); err != nil {
 		t.Fatal(err)

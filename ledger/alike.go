@@ -16,16 +16,16 @@ type Alike struct {
 	Stakes  StakeLine      `cbor:"3,keyasint" json:"stakes"`
 }
 
-// keyAlike is followed by kind, tier, measurement and TCB.
+// keyAlike is followed by kind, product, tier, measurement and TCB.
 const keyAlike = "a/stake/"
 
-// maxTCBs bounds how many TCBs are told apart of machines of one kind, tier and
-// measurement. The chain's reference bounds all else. The stake of one more counts
+// maxTCBs bounds how many TCBs are told apart of machines of one kind, product,
+// tier and measurement. The chain's reference bounds all else. The stake of one more counts
 // as if its TCB were 0: for fewer policies than it could, never for more.
 const maxTCBs = 32
 
 func alikeKey(kind string, p attest.Profile) []byte {
-	return join(keyAlike, []byte(kind), []byte{'/', byte(p.Tier)}, p.Measurement[:], task.U64(p.TCB))
+	return join(keyAlike, []byte(kind+"/"+p.Product+"/"), []byte{byte(p.Tier)}, p.Measurement[:], task.U64(p.TCB))
 }
 
 // class is the profile under which a machine's stake is counted.

@@ -27,7 +27,7 @@ func (w *world) join(name string, p attest.Platform, bond task.Amount) *worker {
 // pool. Such a policy is refused (spec §10.1).
 func TestNarrowPoliciesAreRefused(t *testing.T) {
 	rare := task.Hash{43}
-	w := newWorld(t, 9, func(p *Params) { p.Reference.Measurements = append(p.Reference.Measurements, rare) })
+	w := newWorldUnder(t, 9, func(r *attest.Reference) { r.Measurements = append(r.Measurements, rare) })
 	for i := range 4 {
 		w.join(fmt.Sprintf("m%d", i), attest.Platform{Measurement: rare}, 100*task.PRY)
 	}
@@ -71,8 +71,7 @@ func (w *world) rest(blocks uint64) {
 func TestStakeByMachine(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	other := task.Hash{43}
-	w := newWorld(t, 6, func(p *Params) {
-		p.Reference.Measurements = append(p.Reference.Measurements, other)
+	w := newWorldUnder(t, 6, func(r *attest.Reference) { r.Measurements = append(r.Measurements, other) }, func(p *Params) {
 		p.EpochBlocks, p.RenewBlocks, p.FreshBlocks = 3, 40, 30
 	})
 	policies := []task.Policy{
@@ -131,11 +130,11 @@ func TestStakeByMachine(t *testing.T) {
 			for _, policy := range policies {
 				var want task.Amount
 				for _, n := range w.state().Nodes(Whole) {
-					if n.Profile.Meets(n.Node.TEE, policy, w.block.Params.Reference) == nil {
+					if n.Profile.Meets(n.Node.TEE, policy, w.block.reference()) == nil {
 						want += n.StakeAt(epoch)
 					}
 				}
-				if got := Suited(w.state().Alike(), policy, task.Manifest{}, w.block.Params.Reference, epoch); got != want {
+				if got := Suited(w.state().Alike(), policy, task.Manifest{}, w.block.reference(), epoch); got != want {
 					t.Fatalf("step %d, %s %s, epoch %d of %d, %+v: %s, want %s", step, what, name, epoch, w.block.epoch(), policy, got, want)
 				}
 			}

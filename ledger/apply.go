@@ -83,6 +83,8 @@ func (b *Block) apply(t task.Tx) error {
 		return b.withdraw(t.From, *body.Withdraw)
 	case body.Decline != nil:
 		return b.decline(*body.Decline)
+	case body.Govern != nil:
+		return b.govern(*body.Govern)
 	}
 	return task.Refuse("tx-malformed", "the transaction does nothing")
 }
@@ -151,7 +153,7 @@ func (b *Block) register(from task.Address, r task.Register) error {
 	}
 	n.Node = r.Node
 	if !known || moves || len(r.Quote) > 0 {
-		p, err := attest.Enrol(r.Node.TEE, r.Quote, bound, b.Params.Chain, b.time, b.Params.Reference)
+		p, err := attest.Enrol(r.Node.TEE, r.Quote, bound, b.Params.Chain, b.time, b.reference())
 		if err != nil {
 			return err
 		}
@@ -314,7 +316,8 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if err := p.Check(); err != nil {
 		return refuse("task-malformed", "%v", err)
 	}
-	if best := b.Params.Reference.BestTier(); p.Policy.MinTier > best {
+	ref := b.reference()
+	if best := ref.BestTier(); p.Policy.MinTier > best {
 		return refuse("tier-unavailable", "the task wants %s evidence or better; this chain knows %s at best", p.Policy.MinTier, best)
 	}
 	if !known {
@@ -323,15 +326,11 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if err := CheckRequest(p, f.Function.Manifest); err != nil {
 		return Escrow{}, f, err.WithMoney("nothing is locked; the account still holds %s", acct.Balance)
 	}
-	ref := b.Params.Reference
-	if f.Function.Manifest.Runtime == task.RuntimeDocker && ref.Docker.IsZero() {
-		return refuse("no-docker", "no enclave that this chain knows runs docker functions")
+	if err := lacks(f.Function.Manifest, ref); err != nil {
+		return Escrow{}, f, err.WithMoney("nothing is locked; the account still holds %s", acct.Balance)
 	}
 	if asked, ok := machines(p.Policy, f.Function.Manifest, ref); !ok || !ref.Serves(asked) {
 		return refuse("policy-unmeetable", "no enclave that this chain knows meets the task's kinds, measurements and TCB floor")
-	}
-	if f.Function.Manifest.Runtime == task.RuntimeOCI && len(b.Params.Reference.Runtimes) == 0 {
-		return refuse("runtime-unaccepted", "the function runs in a container, and this chain accepts no runtime for containers")
 	}
 	if least, ok := b.Params.SeatFee.MulDiv(uint64(p.Seats), 1); !ok || p.Fee < least {
 		return refuse("fee-low", "%d seats are paid at least %s together, or verifiers would not look; the task offers %s", p.Seats, least, p.Fee)
@@ -380,7 +379,7 @@ func cheaper(r Room) string {
 // all the machines that a task asks for would judge each other.
 func (b *Block) narrow(p task.Policy, m task.Manifest) *task.Error {
 	epoch := b.epoch()
-	return CheckSuited(Suited(Reader{b.state}.Alike(), p, m, b.Params.Reference, epoch), b.meta.TotalStake(epoch), m)
+	return CheckSuited(Suited(Reader{b.state}.Alike(), p, m, b.reference(), epoch), b.meta.TotalStake(epoch), m)
 }
 
 // CheckSuited says whether a policy that suits so much of all stake is wide enough
@@ -450,6 +449,7 @@ func (b *Block) post(t task.Tx) error {
 		Task: *t.Body.Post, Function: f.Function, Params: b.Params, PostedAt: b.Height,
 		Seats: t.Body.Post.Seats, Escrow: escrow,
 	}
+	b.bind(c)
 	b.callFor(c)
 	b.state.Set(join(keyOwned, t.From[:], task.U64(b.Height), id[:]), nil)
 	b.saveCase(c, 0, "posted: %s locked by Alice, %s of Bob's bond", escrow.Alice, escrow.Bob)
@@ -524,19 +524,26 @@ func (b *Block) claims(set []task.Claim) error {
 // Suits says whether a node's machine is what the task's policy asks for: only
 // then it draws.
 func (c *Case) Suits(n task.Node, p attest.Profile) error {
-	asked, _ := machines(c.Task.Policy, c.Function.Manifest, c.Params.Reference) // Post has refused what is not ok
-	return p.Meets(n.TEE, asked, c.Params.Reference)
+	ref := c.Reference()
+	if err := lacks(c.Function.Manifest, ref); err != nil {
+		return err
+	}
+	asked, ok := machines(c.Task.Policy, c.Function.Manifest, ref)
+	if !ok {
+		return task.Refuse("policy-unmeetable", "no program for docker functions that is accepted now is one that the task accepts")
+	}
+	return p.Meets(n.TEE, asked, ref)
 }
 
 // machines is what a task's policy asks of nodes' machines, and whether any can
-// be that. A node's profile shows the program of its other functions. That of
-// docker functions is one for the whole chain, and it quotes by the simulated
+// be that. A node's profile shows the program of its other functions. Those of
+// docker functions are the whole chain's, and they quote by the simulated
 // platform alone.
 func machines(p task.Policy, m task.Manifest, ref attest.Reference) (asked task.Policy, ok bool) {
 	if m.Runtime != task.RuntimeDocker {
 		return p, true
 	}
-	asked, ok = p.And(task.Policy{Kinds: []string{string(attest.Simulated)}, Measurements: []task.Hash{ref.Docker}})
+	asked, ok = p.And(task.Policy{Kinds: []string{string(attest.Simulated)}, Measurements: ref.Docker})
 	asked.Measurements = nil
 	return asked, ok
 }

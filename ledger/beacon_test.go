@@ -112,13 +112,13 @@ func TestNobodyBelowTheThresholdWaitsForItsDraw(t *testing.T) {
 // A genesis whose beacon could not be made is refused before there is a block.
 func TestGenesisNeedsABeacon(t *testing.T) {
 	good := Genesis{Params: Embedded("test"), Beacon: beacon.OwnGroup(task.Key{1}, beacon.NewSecret([32]byte{1}))}
-	good.Params.Reference.AllowSimulated, good.Params.Reference.Measurements = true, []task.Hash{measurement}
+	good.Reference.AllowSimulated, good.Reference.Measurements = true, []task.Hash{measurement}
 	if err := Init(NewMemStore(), good); err != nil {
 		t.Fatal(err)
 	}
 	bad := good
 	bad.Beacon.Key = beacon.NewSecret([32]byte{2}).Public()
-	for name, g := range map[string]Genesis{"none": {Params: good.Params}, "another key's": bad} {
+	for name, g := range map[string]Genesis{"none": {Params: good.Params, Reference: good.Reference}, "another key's": bad} {
 		if err := Init(NewMemStore(), g); err == nil {
 			t.Errorf("%s: accepted", name)
 		}

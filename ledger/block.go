@@ -45,12 +45,13 @@ type Block struct {
 	time   int64            // the block's own
 	events []Event
 	judged map[task.Hash]task.Verdict
+	sets   map[task.Hash]attest.Reference // of reference values, as far as they were asked for
 }
 
 // NewBlock starts the changes of a block at a height, over the state after the
 // block before it. Nothing reaches the store before End.
 func NewBlock(s Store, height uint64) *Block {
-	b := &Block{Height: height, state: newOverlay(s), judged: map[task.Hash]task.Verdict{}}
+	b := &Block{Height: height, state: newOverlay(s), judged: map[task.Hash]task.Verdict{}, sets: map[task.Hash]attest.Reference{}}
 	b.Params, _ = load[Params](s, []byte(keyParams))
 	b.meta, _ = load[Meta](s, []byte(keyMeta))
 	return b
@@ -91,6 +92,7 @@ func (b *Block) appraise(c *Case, r task.Round, evidence []byte) task.Verdict {
 // rule and the block must not be accepted; nothing has changed then.
 func (b *Block) Begin(v *beacon.Beacon, time int64) error {
 	b.time = time
+	b.advance()
 	switch {
 	case b.BeaconDue() && v == nil:
 		return task.Refuse("beacon-missing", "block %d: a task is open, so a beacon is due", b.Height)
@@ -167,6 +169,10 @@ func (b *Block) due() []*Case {
 
 func (b *Block) loadCase(id task.TaskID) (*Case, bool) {
 	c, ok := load[Case](b.state, join(keyCase, id[:]))
+	if ok {
+		ref := b.set(c.Values)
+		c.ref = &ref
+	}
 	return &c, ok
 }
 
@@ -191,6 +197,7 @@ func (b *Block) seed(c *Case, time int64) {
 	was := c.Deadline
 	c.Phase, c.Beacon, c.SeededAt, c.SeededTime = Electing, b.beacon, b.Height, time
 	c.Epoch = b.epoch()
+	b.bind(c)
 	c.TotalStake = b.meta.TotalStake(c.Epoch)
 	c.Deadline = b.Height + b.Params.ClaimBlocks
 	c.Members, c.View, c.Declined = nil, View{}, nil

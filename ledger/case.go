@@ -56,6 +56,9 @@ type Case struct {
 	SeededTime int64            `cbor:"21,keyasint" json:"seeded_time"` // Unix seconds, of the block that seeded the attempt: the time of all appraisals
 	Foresight  beacon.Foresight `cbor:"22,keyasint" json:"foresight"`   // who could know the beacon before, when the attempt was called for
 	Declined   []Declined       `cbor:"23,keyasint" json:"declined"`    // in the present attempt
+	Values     task.Hash        `cbor:"24,keyasint" json:"values"`      // names the reference values in force in the block that seeded the attempt
+
+	ref *attest.Reference // of that name; nil before Under
 }
 
 // Member is a node with seats on the committee: its claim has been verified.
@@ -350,7 +353,7 @@ func (c *Case) Appraise(r task.Round, evidence []byte) attest.Appraisal {
 	if err != nil {
 		return attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed, Detail: err.Error()}
 	}
-	return attest.Appraise(ev, c.Wanted(r), c.Task.Policy, c.Params.Reference)
+	return attest.Appraise(ev, c.Wanted(r), c.Task.Policy, c.Reference())
 }
 
 // Wanted is all that the evidence of the present executor must answer: before

@@ -32,7 +32,7 @@ func (w *world) ran() {
 // A function that needs a container runtime is judged by the chain's list, and
 // has no tasks on a chain that has none.
 func TestContainersNeedAnAcceptedRuntime(t *testing.T) {
-	w := newWorld(t, 9, func(p *Params) { p.Reference.Runtimes = nil })
+	w := newWorldUnder(t, 9, func(r *attest.Reference) { r.Runtimes = nil })
 	f := w.function()
 	f.Manifest.Runtime, f.Manifest.Arch, f.Manifest.Args = task.RuntimeOCI, "amd64", []string{"/f"}
 	w.fn = f.ID()
@@ -47,7 +47,10 @@ func TestContainersNeedAnAcceptedRuntime(t *testing.T) {
 	w.elect()
 	p, _ := w.platform()
 	c := w.c()
-	c.Function.Manifest.Runtime, c.Params.Reference.Runtimes = task.RuntimeOCI, []task.Hash{{5}, {6}}
+	c.Function.Manifest.Runtime = task.RuntimeOCI
+	ref := c.Reference()
+	ref.Runtimes = []task.Hash{{5}, {6}}
+	c.ref = &ref
 	for _, row := range []struct {
 		round     task.Round
 		pre, runs task.Hash
@@ -73,10 +76,10 @@ func TestContainersNeedAnAcceptedRuntime(t *testing.T) {
 // A task that no committee could agree on is refused, or given up before anybody
 // has worked for it.
 func TestNobodyWorksForAQuorumThatCannotBe(t *testing.T) {
-	two := func(p *Params) {
-		p.Reference.Kinds = []attest.Kind{attest.Nitro}
+	two := func(r *attest.Reference) {
+		r.Kinds = []attest.Kind{attest.Nitro}
 	}
-	w := newWorld(t, 9, two)
+	w := newWorldUnder(t, 9, two)
 	w.publish()
 	tk := w.task()
 	tk.Policy.MaxKindPPM = 400_000 // three kinds are needed, and two accepted
@@ -189,9 +192,9 @@ func TestNoPolicyIsATrap(t *testing.T) {
 		"a tier that their chips do not have": func(p *task.Policy) { p.MinTier = task.TierMeasured },
 		"another kind":                        func(p *task.Policy) { p.Kinds = []string{string(attest.Nitro)} },
 	} {
-		w := newWorld(t, 9, func(p *Params) {
-			p.Reference.Measurements = []task.Hash{measurement, other}
-			p.Reference.Kinds = []attest.Kind{attest.Nitro}
+		w := newWorldUnder(t, 9, func(r *attest.Reference) {
+			r.Measurements = []task.Hash{measurement, other}
+			r.Kinds = []attest.Kind{attest.Nitro}
 		})
 		f := w.function()
 		f.Manifest.SuitedPPM = 1 // Bob takes tasks for which hardly anybody can work, but not for nobody
@@ -229,10 +232,10 @@ func TestNoPolicyIsATrap(t *testing.T) {
 // by nodes with simulated TEEs, for a task that accepts that (spec §9.6.8).
 func TestDockerFunctions(t *testing.T) {
 	docker := task.Hash{44}
-	world := func(program task.Hash) *world {
-		w := newWorld(t, 9, func(p *Params) {
-			p.Reference.Docker = program
-			p.Reference.Kinds = []attest.Kind{attest.Nitro}
+	world := func(program ...task.Hash) *world {
+		w := newWorldUnder(t, 9, func(r *attest.Reference) {
+			r.Docker = program
+			r.Kinds = []attest.Kind{attest.Nitro}
 		})
 		f := w.function()
 		f.Manifest.Runtime, f.Manifest.Arch, f.Manifest.Args = task.RuntimeDocker, "any", []string{"/f"}
@@ -258,7 +261,7 @@ func TestDockerFunctions(t *testing.T) {
 			t.Errorf("%s: %v, want %s", name, err, row.code)
 		}
 	}
-	none := world(task.Hash{})
+	none := world()
 	tk := none.task()
 	tk.Policy.Accept = []string{task.WeakDocker}
 	if err := none.send("alice", task.Body{Post: &tk}); task.CodeOf(err) != "no-docker" {

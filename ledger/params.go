@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 
@@ -13,25 +14,25 @@ import (
 // Params are the rules' numbers, fixed at genesis. Deadlines are in blocks
 // (spec §1.5), amounts in base units, shares in parts per million.
 type Params struct {
-	Chain          string           `cbor:"1,keyasint" json:"chain"`
-	IntervalMillis uint64           `cbor:"2,keyasint" json:"interval_ms"` // nominal time between blocks while a task is open
-	EpochBlocks    uint64           `cbor:"3,keyasint" json:"epoch_blocks"`
-	UnbondBlocks   uint64           `cbor:"4,keyasint" json:"unbond_blocks"`
-	ClaimBlocks    uint64           `cbor:"5,keyasint" json:"claim_blocks"`   // claims stay open this long after the seed, and up to lastClaims times as long if few have come
-	CommitBlocks   uint64           `cbor:"6,keyasint" json:"commit_blocks"`  // a quorum closes a commit set after this, from the view's start or from a later quorum; all close it at once
-	AttestBlocks   uint64           `cbor:"7,keyasint" json:"attest_blocks"`  // an executor without a verdict by then is passed over
-	ReleaseBlocks  uint64           `cbor:"8,keyasint" json:"release_blocks"` // owners have this long after the verdict
-	RunGraceBlocks uint64           `cbor:"9,keyasint" json:"run_grace_blocks"`
-	ReviewBlocks   uint64           `cbor:"10,keyasint" json:"review_blocks"`
-	MaxAttempts    uint32           `cbor:"11,keyasint" json:"max_attempts"`
-	MaxViews       uint32           `cbor:"12,keyasint" json:"max_views"`
-	MaxOpen        uint64           `cbor:"13,keyasint" json:"max_open"`
-	MinBond        task.Amount      `cbor:"14,keyasint" json:"min_bond"` // of a node
-	TxFee          task.Amount      `cbor:"15,keyasint" json:"tx_fee"`   // for each KiB of a transaction, and for each byte of a function
-	PostingFee     task.Amount      `cbor:"16,keyasint" json:"posting_fee"`
-	FixedPPM       uint64           `cbor:"17,keyasint" json:"fixed_ppm"`      // an executor's part of the gas money when an owner does not show up
-	DeclineBlocks  uint64           `cbor:"18,keyasint" json:"decline_blocks"` // an executor may decline this long after its turn began, and as long as its files may take
-	Reference      attest.Reference `cbor:"19,keyasint" json:"reference"`
+	Chain          string      `cbor:"1,keyasint" json:"chain"`
+	IntervalMillis uint64      `cbor:"2,keyasint" json:"interval_ms"` // nominal time between blocks while a task is open
+	EpochBlocks    uint64      `cbor:"3,keyasint" json:"epoch_blocks"`
+	UnbondBlocks   uint64      `cbor:"4,keyasint" json:"unbond_blocks"`
+	ClaimBlocks    uint64      `cbor:"5,keyasint" json:"claim_blocks"`   // claims stay open this long after the seed, and up to lastClaims times as long if few have come
+	CommitBlocks   uint64      `cbor:"6,keyasint" json:"commit_blocks"`  // a quorum closes a commit set after this, from the view's start or from a later quorum; all close it at once
+	AttestBlocks   uint64      `cbor:"7,keyasint" json:"attest_blocks"`  // an executor without a verdict by then is passed over
+	ReleaseBlocks  uint64      `cbor:"8,keyasint" json:"release_blocks"` // owners have this long after the verdict
+	RunGraceBlocks uint64      `cbor:"9,keyasint" json:"run_grace_blocks"`
+	ReviewBlocks   uint64      `cbor:"10,keyasint" json:"review_blocks"`
+	MaxAttempts    uint32      `cbor:"11,keyasint" json:"max_attempts"`
+	MaxViews       uint32      `cbor:"12,keyasint" json:"max_views"`
+	MaxOpen        uint64      `cbor:"13,keyasint" json:"max_open"`
+	MinBond        task.Amount `cbor:"14,keyasint" json:"min_bond"` // of a node
+	TxFee          task.Amount `cbor:"15,keyasint" json:"tx_fee"`   // for each KiB of a transaction, and for each byte of a function
+	PostingFee     task.Amount `cbor:"16,keyasint" json:"posting_fee"`
+	FixedPPM       uint64      `cbor:"17,keyasint" json:"fixed_ppm"`      // an executor's part of the gas money when an owner does not show up
+	DeclineBlocks  uint64      `cbor:"18,keyasint" json:"decline_blocks"` // an executor may decline this long after its turn began, and as long as its files may take
+	NoticeBlocks   uint64      `cbor:"19,keyasint" json:"notice_blocks"`  // a change of reference values changes nothing before
 	Economics
 	// What every honest machine can do at the least, in a millisecond: run so much
 	// gas, and get so many bytes of code ready (spec §3.5.2).
@@ -56,7 +57,7 @@ func Embedded(chain string) Params {
 	return Params{
 		Chain: chain, IntervalMillis: 25, EpochBlocks: 40, UnbondBlocks: 200_000,
 		ClaimBlocks: 1, CommitBlocks: 6, AttestBlocks: 120, ReleaseBlocks: 200, RunGraceBlocks: 200, ReviewBlocks: 200,
-		MaxAttempts: 5, MaxViews: 5, MaxOpen: 1024,
+		MaxAttempts: 5, MaxViews: 5, MaxOpen: 1024, NoticeBlocks: 80,
 		MinBond: 100 * task.PRY, TxFee: 100, PostingFee: 40_000,
 		FixedPPM: 100_000, DeclineBlocks: 40, SkipBlocks: 60,
 		Economics: Default(20_000), GasFloor: 100_000, CodeFloor: 500, FetchFloor: 20_000,
@@ -76,7 +77,7 @@ func (p Params) Check() error {
 		{"max_views", uint64(p.MaxViews)}, {"max_open", p.MaxOpen}, {"min_bond", uint64(p.MinBond)},
 		{"gas_floor", p.GasFloor}, {"code_floor", p.CodeFloor}, {"fetch_floor", p.FetchFloor},
 		{"decline_blocks", p.DeclineBlocks}, {"skip_blocks", p.SkipBlocks},
-		{"fresh_blocks", p.FreshBlocks}, {"renew_blocks", p.RenewBlocks},
+		{"fresh_blocks", p.FreshBlocks}, {"renew_blocks", p.RenewBlocks}, {"notice_blocks", p.NoticeBlocks},
 	} {
 		if n.value == 0 || n.value > 1<<40 {
 			return fmt.Errorf("genesis: %s is %d, want 1 to 2^40", n.name, n.value)
@@ -106,8 +107,8 @@ func (p Params) Check() error {
 	if longest := p.window(0, 0); p.UnbondBlocks <= longest {
 		return fmt.Errorf("genesis: unbond_blocks %d must be longer than the longest dispute window, %d (spec §3.3)", p.UnbondBlocks, longest)
 	}
-	if err := p.Reference.Check(); err != nil {
-		return fmt.Errorf("genesis: %w", err)
+	if p.NoticeBlocks < 2*p.EpochBlocks {
+		return fmt.Errorf("genesis: notice_blocks %d must be two epochs, %d, or more: nodes look once an epoch at what will shut them out (spec §7.9)", p.NoticeBlocks, 2*p.EpochBlocks)
 	}
 	return p.Economics.check(p)
 }
@@ -164,6 +165,8 @@ type Genesis struct {
 	Accounts []Grant      `cbor:"2,keyasint" json:"accounts"`
 	Nodes    []FirstNode  `cbor:"3,keyasint" json:"nodes"`
 	Beacon   beacon.Group `cbor:"4,keyasint" json:"beacon"`
+	// Reference are the first reference values; the beacon's validators change them.
+	Reference attest.Reference `cbor:"5,keyasint" json:"reference"`
 }
 
 // Grant gives an account its first balance.
@@ -180,9 +183,20 @@ type FirstNode struct {
 	Profile attest.Profile `cbor:"3,keyasint" json:"profile"`
 }
 
+// Check refuses a genesis under which some rule could not hold.
+func (g Genesis) Check() error {
+	if err := g.Params.Check(); err != nil {
+		return err
+	}
+	if err := errors.Join(g.Reference.Check(), g.Beacon.Check()); err != nil {
+		return fmt.Errorf("genesis: %w", err)
+	}
+	return nil
+}
+
 // Init writes the first state. It is called once, on an empty store.
 func Init(s Store, g Genesis) error {
-	if err := g.Params.Check(); err != nil {
+	if err := g.Check(); err != nil {
 		return err
 	}
 	o := newOverlay(s)
@@ -229,14 +243,13 @@ func Init(s Store, g Genesis) error {
 		}
 		meta.Stakes.add(0, 0, f.Bond, 0)
 	}
-	if err := g.Beacon.Check(); err != nil {
-		return fmt.Errorf("genesis: %w", err)
-	}
 	save(o, []byte(keyGroup), g.Beacon)
 	save(o, []byte(keyParams), g.Params)
+	save(o, []byte(keyValues), first(g.Reference))
+	(&Block{state: o, sets: map[task.Hash]attest.Reference{}}).adopt(first(g.Reference))
 	save(o, []byte(keyMeta), meta)
-	first := FirstBeacon(g.Params.Chain)
-	o.Set(join(keyRecent, task.U64(0)), first[:])
+	beacon := FirstBeacon(g.Params.Chain)
+	o.Set(join(keyRecent, task.U64(0)), beacon[:])
 	o.Flush()
 	return nil
 }

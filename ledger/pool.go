@@ -72,11 +72,14 @@ func (b *Block) Cost(tx task.VerifiedTx) (cost task.Amount, ok bool) {
 }
 
 // Work is how many bytes must be read to apply a transaction: its own, and the
-// case's that it is about. A small one can be about a large case.
+// case's that it is about, or the register's. A small one can be about a large case.
 func (b *Block) Work(tx task.VerifiedTx) int64 {
 	n := int64(tx.Size())
 	if id, ok := about(tx.Tx().Body); ok {
 		n += int64(len(b.state.Get(join(keyCase, id[:]))))
+	}
+	if tx.Tx().Body.Govern != nil {
+		n += int64(len(b.state.Get([]byte(keyValues))))
 	}
 	return n
 }

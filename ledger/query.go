@@ -71,6 +71,10 @@ func (r Reader) Name(of task.Hash) Name {
 // Case finds a task's case.
 func (r Reader) Case(id task.TaskID) (*Case, bool) {
 	c, ok := load[Case](r.s, join(keyCase, id[:]))
+	if ok {
+		ref := r.set(c.Values)
+		c.ref = &ref
+	}
 	return &c, ok
 }
 

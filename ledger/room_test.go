@@ -6,7 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/task"
 )
 
@@ -188,7 +187,6 @@ func TestAViewIsNotLongerThanIsCounted(t *testing.T) {
 // A time for bonds that wraps would give them back at once.
 func TestUnbondingDoesNotWrap(t *testing.T) {
 	p := Embedded("test")
-	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}}
 	if err := p.Check(); err != nil {
 		t.Fatal(err)
 	}

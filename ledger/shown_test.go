@@ -12,7 +12,7 @@ import (
 
 // published is a world with a task for a function of the test's choice.
 func published(t *testing.T, change func(*task.Manifest), ask func(*task.Task)) (*world, error) {
-	w := newWorld(t, 9, func(p *Params) { p.Reference.Docker = task.Hash{44} })
+	w := newWorldUnder(t, 9, func(r *attest.Reference) { r.Docker = []task.Hash{{44}} })
 	f := w.function()
 	change(&f.Manifest)
 	w.fn = f.ID()

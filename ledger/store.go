@@ -30,18 +30,22 @@ type Store interface {
 
 // Key spaces. The first byte says whether the app hash covers it.
 const (
-	keyParams   = "a/params"
-	keyMeta     = "a/meta"
-	keyBeacon   = "a/beacon" // the last one: it moves the app hash
-	keyGroup    = "a/group"
-	keyAccount  = "a/account/"
-	keyNode     = "a/node/"
-	keyFunction = "a/function/"
-	keyName     = "a/name/"
-	keyCaseHash = "a/case/"
-	keyCase     = "p/case/"
-	keyDue      = "p/due/"
-	keyOwned    = "p/owned/"
+	keyParams    = "a/params"
+	keyMeta      = "a/meta"
+	keyBeacon    = "a/beacon" // the last one: it moves the app hash
+	keyGroup     = "a/group"
+	keyValues    = "a/values"
+	keyReference = "a/reference"
+	keyAmendment = "a/change/"
+	keyAccount   = "a/account/"
+	keyNode      = "a/node/"
+	keyFunction  = "a/function/"
+	keyName      = "a/name/"
+	keyCaseHash  = "a/case/"
+	keyCase      = "p/case/"
+	keyDue       = "p/due/"
+	keyOwned     = "p/owned/"
+	keySet       = "p/reference/"
 )
 
 // Authenticated says whether the app hash covers a key.
@@ -67,6 +71,12 @@ func NameKey(name string) []byte {
 	h := task.H(task.TagName, []byte(name))
 	return join(keyName, h[:])
 }
+
+// ValuesKey is the authenticated key of the register of reference values.
+func ValuesKey() []byte { return []byte(keyValues) }
+
+// AmendmentKey is the authenticated key of a change in the public log.
+func AmendmentKey(number uint64) []byte { return join(keyAmendment, task.U64(number)) }
 
 func join(prefix string, parts ...[]byte) []byte {
 	return append([]byte(prefix), bytes.Join(parts, nil)...)

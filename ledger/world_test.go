@@ -72,16 +72,24 @@ func (w *world) registration(n task.Node) task.Hash {
 }
 
 func newWorld(t testing.TB, workers int, set ...func(*Params)) *world {
+	return newWorldUnder(t, workers, func(*attest.Reference) {}, set...)
+}
+
+// newWorldUnder is one with other reference values.
+func newWorldUnder(t testing.TB, workers int, values func(*attest.Reference), set ...func(*Params)) *world {
 	w := &world{
 		t: t, store: NewMemStore(), keys: map[string]ed25519.PrivateKey{}, nodes: map[task.NodeID]*worker{},
 		names: map[task.NodeID]string{}, val: beacon.NewSecret([32]byte{1}),
 	}
 	p := Embedded("test")
-	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}, Runtimes: []task.Hash{{55}}}
 	for _, f := range set {
 		f(&p)
 	}
-	g := Genesis{Params: p, Beacon: beacon.OwnGroup(task.Key{1}, w.val)}
+	g := Genesis{
+		Params: p, Beacon: beacon.OwnGroup(task.Key{1}, w.val),
+		Reference: attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}, Runtimes: []task.Hash{{55}}},
+	}
+	values(&g.Reference)
 	for _, name := range []string{"alice", "bob", "carol"} {
 		w.keys[name] = seedKey(name)
 		g.Accounts = append(g.Accounts, Grant{task.PublicKey(w.keys[name]), 1000 * task.PRY})

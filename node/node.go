@@ -35,6 +35,8 @@ type Chain interface {
 	Node(ctx context.Context, id task.NodeID) (ledger.NodeRecord, error)
 	Case(ctx context.Context, id task.TaskID) (*ledger.Case, error)
 	Beacon(ctx context.Context) (ledger.Beacon, error) // the latest
+	// Values is the register of reference values, and the height that it is of.
+	Values(ctx context.Context) (ledger.Values, uint64, error)
 	// Send signs and submits a transaction and does not wait for its block.
 	// Calls with one key are applied in their order.
 	Send(ctx context.Context, key ed25519.PrivateKey, body task.Body) error
@@ -91,6 +93,8 @@ type Config struct {
 	Journal  Journal
 	Enclaves func(ctx context.Context, f task.Function) (Enclave, error) // that can run f
 	Appraise Appraise
+	Fits     Fits
+	Epoch    uint64 // blocks
 	Patience committee.Patience
 	Slots    int // enclaves at once
 	Log      *slog.Logger
@@ -119,6 +123,7 @@ type Worker struct {
 	nodes   map[task.NodeID]task.Node
 	names   map[task.Key]task.NodeID // of the nodes, by peer key
 
+	warned   uint64 // the epoch after the last one in which it looked ahead
 	nextLook uint64 // at its registration; Run's alone
 	wg       sync.WaitGroup
 }
@@ -189,9 +194,13 @@ func (w *Worker) ID() task.NodeID { return w.id }
 
 // Run works until ctx ends, then waits for everything it started.
 func (w *Worker) Run(ctx context.Context) error {
+	w.lookAhead(ctx)
 	err := w.Chain.Watch(ctx, 0, func(height uint64, events []ledger.Event) {
 		w.passes(height)
 		w.renew(ctx, height)
+		if height/w.Epoch >= w.warned {
+			w.lookAhead(ctx)
+		}
 		seen := map[task.TaskID]bool{}
 		for _, e := range events {
 			if !seen[e.Task] {
@@ -210,6 +219,33 @@ func (w *Worker) Run(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// lookAhead warns, once an epoch, of reference values to come under which this
+// machine would not be accepted. Then it draws no more, and nothing else happens:
+// its operator has to act before.
+func (w *Worker) lookAhead(ctx context.Context) {
+	v, height, err := w.Chain.Values(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			w.Log.Error("cannot read the reference values", "err", err)
+		}
+		return
+	}
+	w.warned = height/w.Epoch + 1
+	said := map[string]bool{} // most reasons are the same for every runtime
+	for _, runtime := range w.Node.Runtimes {
+		from, why, ok := v.ShutOut(height, func(ref attest.Reference) error { return w.Fits(ref, runtime) })
+		if !ok || said[why.Error()] {
+			continue
+		}
+		said[why.Error()] = true
+		if from > height+1 {
+			w.Log.Warn("this machine will be shut out", "from", from, "height", height, "why", why)
+		} else {
+			w.Log.Warn("this machine is shut out, and does not draw", "height", height, "why", why)
+		}
+	}
 }
 
 // follow brings a case's new state to its session, and opens one for a case

@@ -44,7 +44,7 @@ func newRunner(ctx context.Context, w *Worker, c *ledger.Case) (*runner, error) 
 	}
 	var err error
 	r.session, err = NewSession(SessionConfig{
-		Node: w.Node, Peer: w.Peer, VRF: w.VRF, Patience: w.Patience, Journal: w.Journal, Effects: r, Appraise: w.Appraise, Log: w.Log,
+		Node: w.Node, Peer: w.Peer, VRF: w.VRF, Patience: w.Patience, Journal: w.Journal, Effects: r, Appraise: w.Appraise, Fits: w.Fits, Log: w.Log,
 	}, c)
 	if err != nil {
 		return nil, err

@@ -47,12 +47,19 @@ type SessionConfig struct {
 	Journal  Journal
 	Effects  Effects
 	Appraise Appraise
+	Fits     Fits
 	Log      *slog.Logger
 }
 
 // Appraise judges evidence. Everyone honest uses [attest.Appraise]; a demo or a
 // simulation of liars has others.
 type Appraise func(attest.Evidence, attest.Expected, task.Policy, attest.Reference) attest.Appraisal
+
+// Fits says whether evidence of this machine is good under reference values, for
+// functions of a runtime; nil if so. Values change, and who has won seats under
+// some that do not accept it would show evidence that is faulty, and pay for that
+// (spec §7.9.6).
+type Fits func(ref attest.Reference, runtime string) error
 
 // Session is one task at one worker: it does what the committee's machine asks,
 // and keeps the order of storing, signing, counting and sending. It has no
@@ -180,6 +187,11 @@ func (s *Session) perform(a committee.Action) {
 	case committee.Appraise:
 		s.appraise(a)
 	case committee.StartEnclave:
+		if err := s.fits(s.c); err != nil { // another program or runtime since the draw
+			s.warn("no enclave is started", err)
+			s.Unable(a.Ballot, task.CannotRun)
+			return
+		}
 		s.cfg.Effects.StartEnclave(s.c, a)
 	case committee.RequestKeys:
 		s.cfg.Effects.RequestKeys(a)
@@ -212,7 +224,7 @@ func (s *Session) draw(c *ledger.Case) {
 		s.warn("no draw without knowing the stake", err)
 		return
 	}
-	if c.Suits(rec.Node, rec.Profile) != nil {
+	if c.Suits(rec.Node, rec.Profile) != nil || s.fits(c) != nil {
 		return
 	}
 	claim, won := sortition.Win(s.cfg.VRF, task.Hash(s.self), c.Seed(), c.Seats, uint64(rec.StakeAt(c.Epoch)), uint64(c.TotalStake))
@@ -237,6 +249,12 @@ func (s *Session) decline(d task.Decline) {
 	s.cfg.Log.Info("declines to execute", "task", s.task.Short(), "node", s.self.Short(), "why", d.Reason.String())
 	d = d.SignedBy(s.cfg.Peer)
 	s.cfg.Effects.Submit(task.Body{Decline: &d})
+}
+
+// fits says whether this machine may execute in a case: under the values that were
+// in force when its attempt was seeded, whatever has changed since.
+func (s *Session) fits(c *ledger.Case) error {
+	return s.cfg.Fits(c.Reference(), c.Function.Manifest.Runtime)
 }
 
 // cast gives a vote. There is nothing else that it could say to this question, so
@@ -296,7 +314,7 @@ func (s *Session) look(evidence []byte, want attest.Expected) attest.Appraisal {
 	if err != nil {
 		return attest.Appraisal{Verdict: task.Fault, Reason: attest.EvidenceMalformed, Detail: err.Error()}
 	}
-	return s.cfg.Appraise(ev, want, s.c.Task.Policy, s.c.Params.Reference)
+	return s.cfg.Appraise(ev, want, s.c.Task.Policy, s.c.Reference())
 }
 
 // secrets are this node's own for one commitment, the salt and the coin that says

@@ -34,6 +34,7 @@ type world struct {
 	busy      bool           // no enclave is free
 	declined  []task.Decline // in the journal too
 	submitted []task.Body
+	shut      bool // out: no values accept this machine
 }
 
 type worker struct {
@@ -41,6 +42,14 @@ type worker struct {
 	rec  ledger.NodeRecord
 	peer ed25519.PrivateKey
 	vrf  *vrf.PrivateKey
+}
+
+// fits is of machines that the case's values accept.
+func (w *world) fits(ref attest.Reference, _ string) error {
+	if w.shut {
+		return task.Refuse(attest.StaleTCB, "for the test")
+	}
+	return w.workers[0].rec.Profile.Accepted(w.workers[0].rec.Node.TEE, ref)
 }
 
 func newWorld(t *testing.T) *world {
@@ -51,7 +60,11 @@ func newWorld(t *testing.T) *world {
 		Task: task.Task{Chain: "test", Seats: 400, Policy: task.Policy{MinTier: 1}}, Params: ledger.Embedded("test"),
 		Function: task.Function{Manifest: task.Manifest{Runtime: task.RuntimeWasm}}, Phase: ledger.Electing, Seats: 400, TotalStake: 400, Beacon: beacon.Signature{3},
 	}
-	w.c.Params.Reference.Measurements = []task.Hash{{7}}
+	ref := attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}}
+	w.c.Values = ref.Hash()
+	if err := w.c.Under(ref); err != nil {
+		t.Fatal(err)
+	}
 	for i := range 4 {
 		name := fmt.Sprint(i)
 		k := &worker{peer: key(name + "p"), vrf: vrf.NewKey(seed(name))}
@@ -97,7 +110,7 @@ func (w *world) claim(k *worker) task.Claim {
 // session opens one worker's session, with what the journal holds.
 func (w *world) session(k *worker) *Session {
 	s, err := NewSession(SessionConfig{
-		Node: k.rec.Node, Peer: k.peer, VRF: k.vrf, Patience: committee.Embedded, Journal: w, Effects: w, Appraise: w.appraise, Log: slog.New(slog.DiscardHandler),
+		Node: k.rec.Node, Peer: k.peer, VRF: k.vrf, Patience: committee.Embedded, Journal: w, Effects: w, Appraise: w.appraise, Fits: w.fits, Log: slog.New(slog.DiscardHandler),
 	}, w.c)
 	if err != nil {
 		w.t.Fatal(err)

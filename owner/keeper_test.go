@@ -35,6 +35,14 @@ type request struct {
 	peers    map[task.NodeID]ed25519.PrivateKey
 }
 
+// under puts a case under reference values.
+func under(c *ledger.Case, ref attest.Reference) {
+	c.Values = ref.Hash()
+	if err := c.Under(ref); err != nil {
+		panic(err)
+	}
+}
+
 func newRequest(t *testing.T, change ...func(*ledger.Case)) *request {
 	q := &request{chips: map[task.NodeID]ed25519.PrivateKey{}, vrfs: map[task.NodeID]*vrf.PrivateKey{}, peers: map[task.NodeID]ed25519.PrivateKey{}}
 	f := task.Function{Manifest: task.Manifest{Name: "f", Runtime: task.RuntimeWasm}, Code: task.Blob{CID: "code", Size: 1}}
@@ -42,7 +50,7 @@ func newRequest(t *testing.T, change ...func(*ledger.Case)) *request {
 		Task:     task.Task{Chain: "c", Function: f.ID(), Input: task.Blob{CID: "input", Size: 1}, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated}},
 		Function: f, Params: ledger.Embedded("c"), Seats: 20, TotalStake: 6, Beacon: beacon.Signature{1}, Phase: ledger.Attesting,
 	}
-	q.c.Params.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}}
+	under(q.c, attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}})
 	for _, f := range change {
 		f(q.c)
 	}
@@ -252,7 +260,10 @@ func TestKeeperReleasesToTheProgramOfDockerFunctions(t *testing.T) {
 	} {
 		q := newRequest(t, func(c *ledger.Case) {
 			c.Function.Manifest.Runtime = row.runtime
-			c.Params.Reference.Docker, c.Task.Function = docker, c.Function.ID()
+			c.Task.Function = c.Function.ID()
+			ref := c.Reference()
+			ref.Docker = []task.Hash{docker}
+			under(c, ref)
 		})
 		q.quoteAs(func(p *attest.Platform) { p.Measurement = docker })
 		q.judge(task.OK)

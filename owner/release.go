@@ -197,7 +197,7 @@ func (k *Keeper) check(c *ledger.Case, o task.Opening, reveals []task.Reveal) (a
 		want.Nonces = append(want.Nonces, attest.Nonce(m.Beta, m.Claim.Node))
 	}
 	for _, p := range []task.Policy{c.Task.Policy, k.Policy} {
-		if a := attest.Appraise(ev, want, p, c.Params.Reference); a.Verdict != task.OK {
+		if a := attest.Appraise(ev, want, p, c.Reference()); a.Verdict != task.OK {
 			return ev, task.Refuse("evidence-"+a.Reason, "%s", a.Detail)
 		}
 	}

@@ -38,6 +38,9 @@ func edits(v reflect.Value, path string, at func(reflect.Value) reflect.Value) (
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
+			if !v.Type().Field(i).IsExported() {
+				continue // not in the file
+			}
 			name := strings.TrimPrefix(path+"."+v.Type().Field(i).Name, ".")
 			all = append(all, edits(v.Field(i), name, func(r reflect.Value) reflect.Value { return at(r).Field(i) })...)
 		}
@@ -126,7 +129,9 @@ var onlyTheChain = map[string]string{
 	"Case.Members[].Node.Arch":    "likewise",
 
 	"Case.Members[].Profile.Tier": "the registry's: what the machine showed when it was registered; the policy bounds it",
-	"Case.Members[].Profile.TCB":  "likewise",
+	"Case.Members[].Profile.TCB":  "likewise; the reference values bound it",
+
+	"Case.Members[].Profile.Product": "likewise; simulated evidence has none",
 
 	"Case.Members[].Node.Runtimes":     "the registry's, known ones only; it may say one twice",
 	"Case.Members[].Node.TEE.Identity": "likewise; no two members may have the same",
@@ -150,7 +155,7 @@ var onlyTheChain = map[string]string{
 var byTheDraw = map[string]bool{"Case.Members (order)": true}
 
 // The rules' numbers are the genesis's, and most leave no trace in a case that
-// kept them. Chain, FixedPPM and AllowSimulated do; and rent, with all
+// kept them. Chain and FixedPPM do; and rent, with all
 // that says how long a task can be open.
 func init() {
 	for _, name := range []string{
@@ -158,12 +163,8 @@ func init() {
 		"Economics.DisputeBlocks", "Economics.EquivocationPPM", "Economics.FalseAlarm", "Economics.FaultPPM", "Economics.JailBlocks",
 		"Economics.JailMisses", "Economics.Miss", "Economics.NoReveal", "Economics.Committee", "Economics.SeatFee",
 		"Economics.Absent", "Economics.Silence", "SkipBlocks", "FetchFloor",
-		"CodeFloor", "GasFloor", "EpochBlocks", "FreshBlocks", "MaxOpen", "MinBond", "PostingFee", "RenewBlocks",
+		"CodeFloor", "GasFloor", "EpochBlocks", "FreshBlocks", "MaxOpen", "MinBond", "NoticeBlocks", "PostingFee", "RenewBlocks",
 		"Rent", // half of it at twice the load is the same
-		"Reference.Measurements", "Reference.Docker", "Reference.MinTCB", "Reference.Revoked",
-		"Reference.TPM.Activators", "Reference.TPM.Threshold", "Reference.TPM.PCRs", "Reference.TPM.MinFirmware",
-		"Reference.SNP.Products", "Reference.SNP.MinTCB",
-		"Reference.TDX.MinEvaluation", "Reference.TDX.MaxAgeSeconds", "Reference.TDX.Statuses",
 		"TxFee", "UnbondBlocks",
 	} {
 		onlyTheChain["Case.Params."+name] = "a rule's number"
@@ -473,7 +474,7 @@ func TestEveryByteIsBound(t *testing.T) {
 		if fully {
 			return receipt.Verify(p, check).Holds()
 		}
-		return check.State(p.Proof, ledger.CaseKey(p.Case.ID()), task.Encode(p.Case.Hash())) == nil
+		return p.Case.Under(p.Reference) == nil && check.State(p.Proof, ledger.CaseKey(p.Case.ID()), task.Encode(p.Case.Hash())) == nil
 	}
 	if !accepted(raw, true) {
 		t.Fatal("the file itself is not accepted")

@@ -20,7 +20,9 @@
 //
 //   - who holds the shares of the beacon's key, and so who could know it in advance;
 //   - what each node had at stake, and how much stake there was in all;
-//   - the rules' numbers and reference values, which are the genesis's;
+//   - the rules' numbers, which are the genesis's;
+//   - that its reference values were in force when the draw was seeded; that the
+//     case names them is checked;
 //   - which chip a node registered, and that an executor who was passed over
 //     had been silent: its view's votes are not in the case;
 //   - slashes in earlier attempts, and the proofs of accusations that are about
@@ -41,6 +43,7 @@
 package receipt
 
 import (
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 )
@@ -48,8 +51,9 @@ import (
 // Version is that of the format; another one is not read.
 const Version = 1
 
-// MaxSize bounds an encoded receipt, in bytes: a case and a proof.
-const MaxSize = ledger.MaxCase + 4<<20 + 64
+// MaxSize bounds an encoded receipt, in bytes: a case, a proof and reference
+// values.
+const MaxSize = ledger.MaxCase + 4<<20 + 2<<20 + 64
 
 // Receipt is the file (spec §11).
 type Receipt struct {
@@ -58,11 +62,14 @@ type Receipt struct {
 	// Proof shows that the hash of Case stands on the chain. Its form is the
 	// chain's; here it is only handed on.
 	Proof []byte `cbor:"3,keyasint" json:"-"`
+	// Reference are the values by which all evidence of the case was judged. The
+	// case names them by their hash.
+	Reference attest.Reference `cbor:"4,keyasint" json:"reference"`
 }
 
 // New makes the receipt of a closed case.
 func New(c *ledger.Case, proof []byte) Receipt {
-	return Receipt{Version: Version, Case: *c, Proof: proof}
+	return Receipt{Version: Version, Case: *c, Proof: proof, Reference: c.Reference()}
 }
 
 // Parse reads a receipt from a file of unknown origin. It says only that the

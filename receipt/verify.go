@@ -18,6 +18,7 @@ type exam struct {
 	receipt Receipt
 	c       *ledger.Case // the receipt's
 	trust   Trust
+	values  error // that the case is under other reference values than the file's
 	report  Report
 }
 
@@ -77,6 +78,7 @@ type Trust struct {
 func Verify(r Receipt, trust Trust) Report {
 	e := &exam{receipt: r, c: &r.Case, trust: trust}
 	c := e.c
+	e.values = c.Under(r.Reference)
 	e.report = Report{Task: c.ID(), Chain: plain(c.Task.Chain), Function: c.Task.Function, Executor: c.View.Executor, Vouched: vouched}
 	if c.Settlement != nil {
 		e.report.Outcome = ledger.Outcome(plain(string(c.Settlement.Outcome)))
@@ -102,7 +104,8 @@ var vouched = []string{
 	"Who holds the shares of the beacon's key: that the beacons are the key's was checked.",
 	"How many tasks were open when this one was posted, and with it the price of room, up to what the task takes; and how much of the stake its policy suited.",
 	"The stakes, each node's and the total: the draw was repeated with these figures. That none is above the total, and all together are not, was checked.",
-	"The rules' numbers and the reference values of good enclaves: they are the genesis's.",
+	"The rules' numbers: they are the genesis's.",
+	"That the reference values of good enclaves were in force when the draw was seeded. That they are those which the case names was checked.",
 	"Which TEE each node registered, what it showed of its machine then, its address and architecture.",
 	"That an executor who was passed over was silent, and that a file did not come to who declined. That the one had its time, that the other signed it, and that evidence was faulty, was checked.",
 	"What each node had left to lose: that nobody lost or got more than the rules say was checked.",
@@ -120,6 +123,9 @@ func (e *exam) stateProof() finding {
 	if err := e.receipt.checkVersion(); err != nil {
 		return fails("%v", err)
 	}
+	if e.values != nil {
+		return fails("%v", e.values)
+	}
 	key, value := e.receipt.slot()
 	if e.trust.State == nil {
 		return fails("nobody was given to check it")
@@ -127,13 +133,17 @@ func (e *exam) stateProof() finding {
 	if err := e.trust.State(e.receipt.Proof, key, value); err != nil {
 		return fails("that this case stands on the chain is not proven: %v", err)
 	}
-	return holds("the validators of chain %s signed a state that holds this case, bit for bit", e.c.Task.Chain)
+	return holds("the validators of chain %s signed a state that holds this case, bit for bit, under these reference values", e.c.Task.Chain)
 }
 
-// task: what was posted is well-formed, and names this function and chain.
+// task: what was posted is well-formed, and names this function and chain; and
+// the file brings the reference values that the case names.
 func (e *exam) task() finding {
 	c := e.c
-	for _, check := range []func() error{c.Params.Check, c.Task.Check, c.Function.Check, func() error { return c.Params.CheckFunction(c.Function) }} {
+	if e.values != nil {
+		return fails("%v", e.values)
+	}
+	for _, check := range []func() error{c.Params.Check, c.Reference().Check, c.Task.Check, c.Function.Check, func() error { return c.Params.CheckFunction(c.Function) }} {
 		if err := check(); err != nil { // each rests on those before it
 			return fails("%v", err)
 		}

@@ -81,15 +81,17 @@ func newWorld(t testing.TB, args ...string) *world {
 	w.tweak = func(*quoted) {}
 	w.verdict = func(task.NodeID) task.Verdict { return task.OK }
 	p := ledger.Embedded(chainID)
-	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}, MinTCB: 3}
-	g := ledger.Genesis{Params: p, Beacon: beacon.OwnGroup(task.Key{1}, w.val)}
+	g := ledger.Genesis{
+		Params: p, Beacon: beacon.OwnGroup(task.Key{1}, w.val),
+		Reference: attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}, MinTCB: 3},
+	}
 	for _, name := range []string{"alice", "bob", "carol"} {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: address(name), Balance: 1000 * task.PRY})
 	}
 	for i := range 9 {
 		k := newWorker(fmt.Sprint("n", i))
 		w.nodes[k.node.ID()] = k
-		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node, Bond: task.Amount(100*(i+1)) * task.PRY, Profile: attest.Platform{Measurement: g.Params.Reference.Measurements[0]}.Profile()})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node, Bond: task.Amount(100*(i+1)) * task.PRY, Profile: attest.Platform{Measurement: measurement, TCB: 3}.Profile()})
 	}
 	if err := ledger.Init(w.store, g); err != nil {
 		t.Fatal(err)

@@ -17,7 +17,11 @@ var (
 )
 
 func group() beacon.Group {
-	g, _ := beacon.DealtGroup(groupSeed, task.Key{1}, task.Key{2}, task.Key{3}, task.Key{4})
+	var keys []task.Key
+	for i := range 4 {
+		keys = append(keys, task.PublicKey(signingKey(validatorName(i))))
+	}
+	g, _ := beacon.DealtGroup(groupSeed, keys...)
 	return g
 }
 

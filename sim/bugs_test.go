@@ -267,4 +267,16 @@ var bugs = []bug{
 		"who never shows its machine draws", "ledger/machine.go", `			b.unstake(&n)
 `, ``, 20, "who does not show its machine draws nothing",
 	},
+	{
+		"values of today, not of the seed", "ledger/block.go", `		ref := b.set(c.Values)`, `		ref := b.reference()`, 200, "proof beats words|nobody honest is slashed|an honest verifier says what is true|receipts verify|keys go to attested enclaves",
+	},
+	{
+		"a minority changes the values", "ledger/reference.go", `	if 3*power <= 2*total {`, `	if power == 0 {`, 50, "two thirds change the values",
+	},
+	{
+		"a change of values counts twice", "ledger/reference.go", `	if g.Number != v.Number+1 {`, `	if g.Number > v.Number+1 {`, 200, "two thirds change the values",
+	},
+	{
+		"who is shut out draws", "attest/profile.go", `	case Kind(tee.Kind) != SEVSNP && p.TCB < floor:`, `	case Kind(tee.Kind) != SEVSNP && p.TCB < 1 && floor > 0:`, 100, "who is shut out does not draw|nobody honest is slashed|an honest verifier says what is true",
+	},
 }

@@ -27,6 +27,7 @@ type chain struct {
 type validator struct {
 	name    string
 	hostile bool
+	sign    ed25519.PrivateKey // blocks, and changes of reference values
 }
 
 type pooled struct {
@@ -55,19 +56,21 @@ func (w *world) found() {
 	p.AttestBlocks, p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks = 50, 50, 50, 50
 	p.DisputeBlocks, p.JailBlocks, p.UnbondBlocks, p.MaxViews, p.MaxAttempts = 60, 60, 2500, 4, 4
 	p.DeclineBlocks, p.SkipBlocks, p.FetchFloor = 20, 20, 1<<30
-	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement, rare}}
 	p.MaxOpen = uint64(max(40, 20*w.o.Tasks)) // few enough for strangers to fill it
+	p.NoticeBlocks = 2 * p.EpochBlocks
 	w.params = p
-	g := ledger.Genesis{Params: p, Beacon: group()}
+	g := ledger.Genesis{Params: p, Beacon: group(), Reference: attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement, rare}}}
 	for i := range 4 {
-		c.validators = append(c.validators, &validator{name: fmt.Sprint("val", i), hostile: i == 3 && !w.o.Honest})
+		name := validatorName(i)
+		c.validators = append(c.validators, &validator{name: name, sign: signingKey(name), hostile: i == 3 && !w.o.Honest})
 	}
 	for _, who := range []*person{w.alice, w.bob} {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(who.key), Balance: 1000 * task.PRY})
 	}
+	w.age(&g.Reference)
 	for _, k := range w.workers {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: k.node.Operator, Balance: 100 * task.PRY})
-		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node, Bond: k.bond, Profile: attest.Platform{Measurement: g.Params.Reference.Measurements[0]}.Profile()})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node, Bond: k.bond, Profile: k.platform().Profile()})
 	}
 	if err := ledger.Init(c.store, g); err != nil {
 		panic(err)

@@ -25,6 +25,7 @@ type facts struct {
 	slashes  map[task.TaskID]int    // already looked at
 	late     map[turn]task.NodeID   // whose enclave has said that it was out of time
 	began    map[turn]uint64        // in which block
+	changes  uint64                 // of reference values, that honest validators have signed
 }
 
 // electing is an attempt whose claims are open, and the seats so far.
@@ -97,6 +98,7 @@ func (w *world) checkBlock(events []ledger.Event, txs int) {
 	if txs > 0 || len(events) > 0 { // else no money can have moved
 		w.checkSupply()
 	}
+	w.checkValues()
 	seen := map[task.TaskID]bool{}
 	for _, e := range events {
 		if seen[e.Task] {
@@ -119,6 +121,7 @@ func (w *world) checkBlock(events []ledger.Event, txs int) {
 			w.checkCalm(c)
 			w.checkTime(c)
 			w.checkTurns(c)
+			w.checkAccepted(c)
 		}
 	}
 	w.noteStakes()

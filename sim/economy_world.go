@@ -157,7 +157,6 @@ func econParams(e ledger.Economics) ledger.Params {
 	p := ledger.Embedded("economy")
 	p.Economics = e
 	p.ClaimBlocks, p.CommitBlocks, p.AttestBlocks, p.ReviewBlocks = 1, 2, 8, 8
-	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{econMeasurement}}
 	return p
 }
 
@@ -166,6 +165,7 @@ func newEconWorld(seed, stream uint64, p ledger.Params, minds []econMind) *econW
 	w := &econWorld{store: econStore{}, params: p, source: rand.NewPCG(seed, stream), words: map[task.Ballot]*econWords{}}
 	w.rng = rand.New(w.source)
 	g := ledger.Genesis{Params: p, Beacon: group()}
+	g.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{econMeasurement}}
 	for _, who := range []*ed25519.PrivateKey{&w.alice, &w.bob, &w.relay} {
 		*who = w.key()
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(*who), Balance: 1e6 * task.PRY})
@@ -175,7 +175,7 @@ func newEconWorld(seed, stream uint64, p ledger.Params, minds []econMind) *econW
 		k.node = w.machine(k)
 		w.workers = append(w.workers, k)
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: k.node.Operator, Balance: 100 * p.MinBond})
-		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node.Node, Bond: p.MinBond, Profile: attest.Platform{Measurement: g.Params.Reference.Measurements[0]}.Profile()})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node.Node, Bond: p.MinBond, Profile: attest.Platform{Measurement: econMeasurement}.Profile()})
 	}
 	must(ledger.Init(w.store, g))
 	w.poster = w.alice
@@ -543,7 +543,7 @@ func (w *econWorld) rebond(k *econWorker) bool {
 	k.node = w.machine(k)
 	late := w.read().Beacon()
 	h := task.RegistrationHash(w.params.Chain, k.node.Node, late.Value)
-	platform := attest.Platform{Chip: k.node.chip, Measurement: w.params.Reference.Measurements[0]}
+	platform := attest.Platform{Chip: k.node.chip, Measurement: econMeasurement}
 	quote, err := platform.Quoter().Quote(h)
 	must(err)
 	w.must(k.operator, task.Body{Register: &task.Register{Node: k.node.Node, Bond: w.params.MinBond, Possession: task.Sign(k.node.peer, h), Quote: quote, Beacon: late.Height}})

@@ -102,7 +102,7 @@ func (s *session) born(c attest.Context) *enclave {
 }
 
 func (e *enclave) platform() attest.Platform {
-	return attest.Platform{Chip: e.s.chip, Measurement: measurement}
+	return e.s.worker.platform()
 }
 
 // evidence is what the enclave shows in a round.

@@ -75,7 +75,7 @@ func (s *stranger) block(later uint64, key ed25519.PrivateKey, bodies ...task.Bo
 
 func (s *stranger) register(k *worker, late ledger.Beacon) error {
 	h := task.RegistrationHash(chainID, k.node, late.Value)
-	quote, err := attest.Platform{Chip: k.chip, Measurement: rare}.Quoter().Quote(h)
+	quote, err := attest.Platform{Chip: k.chip, Measurement: rare, TCB: newTCB}.Quoter().Quote(h)
 	if err != nil {
 		panic(err)
 	}

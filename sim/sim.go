@@ -155,6 +155,7 @@ func newWorld(seed uint64, o Options) *world {
 	w.hire()
 	w.found()
 	w.weather()
+	w.govern()
 	return w
 }
 

@@ -28,6 +28,7 @@ type worker struct {
 	peer     ed25519.PrivateKey
 	chip     ed25519.PrivateKey
 	vrf      *vrf.PrivateKey
+	tcb      uint64
 	liar     *liar // nil if honest
 
 	disk     disk
@@ -170,7 +171,7 @@ func (k *worker) moved(c *ledger.Case) {
 		}
 		s = &session{worker: k, id: id}
 		inner, err := node.NewSession(node.SessionConfig{
-			Node: k.node, Peer: k.peer, VRF: k.vrf, Patience: k.w.patience, Journal: &k.disk, Effects: s, Appraise: attest.Appraise, Log: slog.New(slog.DiscardHandler),
+			Node: k.node, Peer: k.peer, VRF: k.vrf, Patience: k.w.patience, Journal: &k.disk, Effects: s, Appraise: attest.Appraise, Fits: k.fits, Log: slog.New(slog.DiscardHandler),
 		}, c)
 		if err != nil {
 			k.w.say("%s cannot read its journal and stays silent: %v", k.name, err)

@@ -54,6 +54,7 @@ const (
 	TagNonceRoot    Tag = "root-of-nonces"
 	TagPair         Tag = "pair"
 	TagPlace        Tag = "place"
+	TagReference    Tag = "reference"
 	TagRegistration Tag = "registration"
 	TagRelease      Tag = "release"
 	TagReportData   Tag = "report-data"
@@ -67,6 +68,7 @@ const (
 	TagTask         Tag = "task"
 	TagTicket       Tag = "ticket"
 	TagTransaction  Tag = "transaction"
+	TagValues       Tag = "values"
 	TagVote         Tag = "vote"
 )
 

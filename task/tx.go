@@ -23,6 +23,7 @@ type Body struct {
 	Accuse      *Accusation   `cbor:"15,keyasint,omitempty" json:"accuse,omitempty"`
 	Withdraw    *Withdraw     `cbor:"16,keyasint,omitempty" json:"withdraw,omitempty"`
 	Decline     *Decline      `cbor:"17,keyasint,omitempty" json:"decline,omitempty"`
+	Govern      *Govern       `cbor:"21,keyasint,omitempty" json:"govern,omitempty"`
 }
 
 // Kind is the name of what the body does, empty unless exactly one thing.
@@ -34,7 +35,7 @@ func (b Body) Kind() string {
 		"claims": b.Claims != nil, "commitments": b.Commitments != nil, "verdicts": b.Verdicts != nil,
 		"skip": b.Skip != nil, "release": b.Release != nil, "result": b.Result != nil,
 		"show": b.Show != nil, "exit": b.Exit != nil, "accuse": b.Accuse != nil,
-		"withdraw": b.Withdraw != nil, "decline": b.Decline != nil,
+		"withdraw": b.Withdraw != nil, "decline": b.Decline != nil, "govern": b.Govern != nil,
 	} {
 		if set {
 			kind, n = name, n+1
@@ -90,6 +91,26 @@ type Withdraw struct {
 type Publish struct {
 	Function Function `cbor:"1,keyasint" json:"function"`
 	Bond     Amount   `cbor:"2,keyasint" json:"bond"`
+}
+
+// Govern changes the chain's reference values on the word of its validators; who
+// brings it does not matter (spec §7.9).
+type Govern struct {
+	Number uint64     `cbor:"1,keyasint" json:"number"` // one more than the last change's
+	Change []byte     `cbor:"2,keyasint" json:"-"`      // canonical CBOR, as it was signed
+	Signed []Approval `cbor:"3,keyasint" json:"signed"` // by ascending keys
+}
+
+// Approval is a validator's signature over a change.
+type Approval struct {
+	Validator Key       `cbor:"1,keyasint" json:"validator"` // its consensus key
+	Signature Signature `cbor:"2,keyasint" json:"signature"`
+}
+
+// Hash is what validators sign: this change alone, on this chain alone, after the
+// one before it.
+func (g Govern) Hash(chain string) Hash {
+	return H(TagReference, []byte(chain), U64(g.Number), g.Change)
 }
 
 // Claims brings any number of claims for one attempt (spec §6.3).

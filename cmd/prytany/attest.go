@@ -67,7 +67,7 @@ func (a *app) attestShow(path, of, at string, beside []string) error {
 		if of != "" || at != "" || len(beside) > 0 {
 			return usage("%s is a receipt, which says itself for which task and when; --task, --at and --with go with evidence alone", path)
 		}
-		list = describeCase(&r.Case)
+		list = describeCase(&r.Case, r.Reference)
 	} else {
 		now, err := timeOf(at)
 		if err != nil {
@@ -110,13 +110,13 @@ func (a *app) attestShow(path, of, at string, beside []string) error {
 }
 
 // describeCase is the evidence of each round of a case.
-func describeCase(c *ledger.Case) (list []described) {
+func describeCase(c *ledger.Case, ref attest.Reference) (list []described) {
 	if c.Member(c.View.Executor) == nil {
 		return nil
 	}
 	add := func(r task.Round, evidence []byte, decoy bool) {
 		if ev, err := attest.ParseEvidence(evidence); err == nil {
-			d := describe(ev, c.Wanted(r), c.Task.Policy, c.Params.Reference)
+			d := describe(ev, c.Wanted(r), c.Task.Policy, ref)
 			d.Decoy = decoy
 			list = append(list, d)
 		}
@@ -166,7 +166,7 @@ func describeAlone(ev attest.Evidence, of string, now int64) (d described, err e
 	if r.Case.Member(r.Case.View.Executor) == nil {
 		return d, task.Refuse("could-not", "the receipt names no executor")
 	}
-	return describe(ev, r.Case.Wanted(ev.Round), r.Case.Task.Policy, r.Case.Params.Reference), nil
+	return describe(ev, r.Case.Wanted(ev.Round), r.Case.Task.Policy, r.Reference), nil
 }
 
 // maxBeside bounds a file beside a vendor's own, in bytes.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
@@ -182,9 +182,8 @@ func TestPlatformTakesAcceptedRuntimes(t *testing.T) {
 	if err != nil || p.chosen == nil || p.chosen.digest != digest || !slices.Contains(p.runtimes(t.Context(), ""), task.RuntimeOCI) {
 		t.Errorf("an accepted one: %+v, %v", p.chosen, err)
 	}
-	var other ledger.Params
-	other.Reference.Measurements = []task.Hash{p.program.Measurement}
-	if err := p.known(other); task.CodeOf(err) != "runtime-unknown" {
+	other := attest.Reference{Measurements: []task.Hash{p.program.Measurement}}
+	if err := p.known("c", other); task.CodeOf(err) != "runtime-unknown" {
 		t.Errorf("chosen, and then not known to the chain: %v", err)
 	}
 	if p, err := choose(nil, task.Hash{1}); err != nil || p.chosen != nil || slices.Contains(p.runtimes(t.Context(), ""), task.RuntimeOCI) {

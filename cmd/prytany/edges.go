@@ -296,18 +296,30 @@ func (p *platform) runtimes(ctx context.Context, kind string) []string {
 // known says whether the chain takes these programs for enclaves: a worker with
 // others would only lose its bond. One for docker functions that it does not
 // know is not used.
-func (p *platform) known(params ledger.Params) error {
-	if p.docker != nil && p.docker.Measurement != params.Reference.Docker {
+func (p *platform) known(chain string, ref attest.Reference) error {
+	if p.docker != nil && !slices.Contains(ref.Docker, p.docker.Measurement) {
 		_ = p.docker.Close()
 		p.docker = nil
 	}
-	if c := p.chosen; c != nil && !slices.Contains(params.Reference.Runtimes, c.digest) {
-		return task.Refuse("runtime-unknown", "chain %s does not know %s, or a library of its, as it is here (%s)", params.Chain, c.path, c.digest.Short()).
+	if c := p.chosen; c != nil && !slices.Contains(ref.Runtimes, c.digest) {
+		return task.Refuse("runtime-unknown", "chain %s does not know %s, or a library of its, as it is here (%s)", chain, c.path, c.digest.Short()).
 			WithNext("name another by --oci, or start the devnet anew without --dir")
 	}
-	if m := p.program.Measurement; !slices.Contains(params.Reference.Measurements, m) {
-		return task.Refuse("measurement-unknown", "chain %s does not know this enclave program (%s)", params.Chain, m.Short()).
+	if m := p.program.Measurement; !slices.Contains(ref.Measurements, m) {
+		return task.Refuse("measurement-unknown", "chain %s does not know this enclave program (%s)", chain, m.Short()).
 			WithMoney("nothing was bonded").WithNext("run the same release as the network's, or start the devnet anew without --dir")
+	}
+	return nil
+}
+
+// accepted says whether reference values take what this machine runs a runtime's
+// functions with, beside its enclave program.
+func (p *platform) accepted(ref attest.Reference, runtime string) error {
+	switch {
+	case runtime == task.RuntimeOCI && p.chosen != nil && !slices.Contains(ref.Runtimes, p.chosen.digest):
+		return task.Refuse(attest.WrongRuntime, "container runtime %s (%s) is not accepted", p.chosen.path, p.chosen.digest.Short())
+	case runtime == task.RuntimeDocker && p.docker != nil && !slices.Contains(ref.Docker, p.docker.Measurement):
+		return task.Refuse(attest.WrongMeasurement, "program %s of docker functions is not accepted", p.docker.Measurement.Short())
 	}
 	return nil
 }

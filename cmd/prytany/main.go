@@ -135,7 +135,7 @@ func (a *app) command() *cobra.Command {
 	f.StringVar(&a.passFile, "passphrase-file", "", "read the key's passphrase from a file, - for stdin (default: ask)")
 	root.AddCommand(
 		a.demoCommand(), a.devnetCommand(), a.keyCommand(), a.funcCommand(), a.runCommand(),
-		a.taskCommand(), a.nodeCommand(), a.verifyCommand(), a.attestCommand(), a.simulateCommand(), a.doctorCommand(), a.versionCommand(),
+		a.taskCommand(), a.nodeCommand(), a.chainCommand(), a.validatorCommand(), a.verifyCommand(), a.attestCommand(), a.simulateCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	version := root.Flags().Bool("version", false, "print the version")
 	root.Args = cobra.ArbitraryArgs

@@ -34,6 +34,7 @@ type network struct {
 	chain    *chain.Node
 	client   chainEdge
 	params   ledger.Params
+	values   attest.Reference // in force when it started
 	workers  []*worker
 	broker   *service
 	keeper   *broker
@@ -143,12 +144,6 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 		return n, err
 	}
 	n.params = config.Genesis.Params
-	if err := n.platform.known(n.params); err != nil {
-		return n, err
-	}
-	if err := n.endorseAll(n.params); err != nil {
-		return n, err
-	}
 	if n.chain, err = chain.Start(ctx, config); err != nil {
 		return n, fmt.Errorf("start the chain: %w", err)
 	}
@@ -166,10 +161,37 @@ func startNetwork(ctx context.Context, o networkOptions) (n *network, err error)
 		return n, err
 	}
 	n.client = chainEdge{client, trust}
+	if err := n.admit(ctx); err != nil {
+		return n, err
+	}
 	if err := n.run(ctx, o); err != nil {
 		return n, err
 	}
 	return n, n.startBroker(ctx, o)
+}
+
+// admit holds the programs and TPMs of this process against the reference values
+// that are in force, whatever the genesis says of a chain that goes on.
+func (n *network) admit(ctx context.Context) (err error) {
+	if n.values, err = n.client.Reference(ctx); err != nil {
+		return err
+	}
+	if err := n.platform.known(n.params.Chain, n.values); err != nil {
+		return err
+	}
+	if err := n.endorseAll(n.params.Chain, n.values); err != nil {
+		return err
+	}
+	late, err := n.client.Beacon(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range n.workers {
+		if _, _, err := w.enrol(n.platform.program.Measurement, n.params.Chain, n.values, late); err != nil {
+			w.log.Warn("this machine is not accepted, and does not draw", "err", err)
+		}
+	}
+	return nil
 }
 
 // validatorIdentity is the one validator's, and the beacon that it makes alone.
@@ -212,26 +234,26 @@ func (n *network) genesis(ctx context.Context, o networkOptions, own beacon.Grou
 	var nonce [4]byte
 	_, _ = rand.Read(nonce[:])
 	p := ledger.Embedded(fmt.Sprintf("prytany-dev-%x", nonce))
-	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{n.platform.program.Measurement}}
-	p.Reference.Runtimes = n.containerRuntimes(ctx, o)
+	ref := attest.Reference{AllowSimulated: true, Measurements: []task.Hash{n.platform.program.Measurement}}
+	ref.Runtimes = n.containerRuntimes(ctx, o)
 	if n.tpms != nil {
-		n.tpms.allow(&p.Reference)
+		n.tpms.allow(&ref)
 	}
 	if o.params != nil {
 		o.params(&p)
 	}
-	if d := n.platform.docker; d != nil && p.Reference.AllowSimulated {
-		p.Reference.Docker = d.Measurement
+	if d := n.platform.docker; d != nil {
+		ref.Docker = []task.Hash{d.Measurement}
 	}
 	g := ledger.Genesis{
-		Params: p, Beacon: own,
+		Params: p, Reference: ref, Beacon: own,
 		Accounts: append([]ledger.Grant{{Account: task.PublicKey(n.faucet), Balance: 1_000_000_000 * task.PRY}}, o.grants...),
 	}
-	if err := n.endorseAll(p); err != nil {
+	if err := n.endorseAll(p.Chain, ref); err != nil {
 		return g, err
 	}
 	for _, w := range n.workers {
-		_, profile, err := w.enrol(n.platform.program.Measurement, p, ledger.Beacon{Value: ledger.FirstBeacon(p.Chain)})
+		_, profile, err := w.enrol(n.platform.program.Measurement, p.Chain, ref, ledger.Beacon{Value: ledger.FirstBeacon(p.Chain)})
 		if err != nil {
 			return g, fmt.Errorf("worker %s: %w", w.name, err)
 		}
@@ -353,7 +375,7 @@ func (n *network) startBroker(ctx context.Context, o networkOptions) error {
 	}
 	n.broker.host.Handle(protoFaucet, n.pour)
 	if n.tpms != nil {
-		activate := n.tpms.activation(n.params)
+		activate := n.tpms.activation(n.params.Chain, n.values)
 		n.broker.host.Handle(protoActivate, func(_ context.Context, _ task.Key, raw []byte) ([]byte, error) { return activate(raw) })
 	}
 	n.wg.Go(func() {

@@ -92,10 +92,14 @@ func (a *app) node(ctx context.Context, o nodeOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := p.known(params); err != nil {
+	ref, err := s.chain.Reference(ctx)
+	if err != nil {
 		return err
 	}
-	if err := p.choose(ctx, func(h task.Hash) bool { return slices.Contains(params.Reference.Runtimes, h) }); err != nil {
+	if err := p.known(s.Chain, ref); err != nil {
+		return err
+	}
+	if err := p.choose(ctx, func(h task.Hash) bool { return slices.Contains(ref.Runtimes, h) }); err != nil {
 		return err
 	}
 	w, err := openWorker(ctx, o.dir, o.listen, space, p.runtimes(ctx, o.tee.kind), nil, a.logger())
@@ -109,14 +113,14 @@ func (a *app) node(ctx context.Context, o nodeOptions) error {
 		}
 	}
 	if o.tee.kind == string(attest.TPM) {
-		if err := w.nodeTPM(ctx, s, p, params, o.tee.device(), o.tee.chain); err != nil {
+		if err := w.nodeTPM(ctx, s, p, ref, o.tee.device(), o.tee.chain); err != nil {
 			return err
 		}
 	}
 	if err := a.fund(ctx, s, &service{host: w.host, blobs: w.blobs}, w.node.Operator); err != nil {
 		return err
 	}
-	if err := a.register(ctx, s, w, p.program.Measurement, params, amount); err != nil {
+	if err := a.register(ctx, s, w, p.program.Measurement, ref, amount); err != nil {
 		return err
 	}
 	w.renewed = func(due uint64, lapsed bool) {
@@ -135,13 +139,13 @@ func (a *app) node(ctx context.Context, o nodeOptions) error {
 }
 
 // register enters the worker, or what is new about it.
-func (a *app) register(ctx context.Context, s *session, w *worker, measurement task.Hash, p ledger.Params, bond task.Amount) error {
+func (a *app) register(ctx context.Context, s *session, w *worker, measurement task.Hash, ref attest.Reference, bond task.Amount) error {
 	id := w.node.ID()
 	late, err := s.chain.Beacon(ctx)
 	if err != nil {
 		return err
 	}
-	r, profile, err := w.enrol(measurement, p, late)
+	r, profile, err := w.enrol(measurement, s.Chain, ref, late)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/task"
@@ -12,6 +13,7 @@ import (
 // market is what the chain says of its room and its machines, as of now.
 type market struct {
 	params ledger.Params
+	values attest.Reference
 	meta   ledger.Meta
 	alike  []ledger.Alike
 	nodes  []ledger.NodeRecord
@@ -20,6 +22,9 @@ type market struct {
 
 func readMarket(ctx context.Context, s *session) (m market, err error) {
 	if m.params, err = s.chain.Params(ctx); err != nil {
+		return m, err
+	}
+	if m.values, err = s.chain.Reference(ctx); err != nil {
 		return m, err
 	}
 	if m.meta, err = s.chain.Meta(ctx); err != nil {
@@ -35,7 +40,7 @@ func readMarket(ctx context.Context, s *session) (m market, err error) {
 
 // suited is the share of the stake that a task's policy suits.
 func (m market) suited(p task.Policy, of task.Manifest) (has, all task.Amount) {
-	return ledger.Suited(m.alike, p, of, m.params.Reference, m.epoch), m.meta.TotalStake(m.epoch)
+	return ledger.Suited(m.alike, p, of, m.values, m.epoch), m.meta.TotalStake(m.epoch)
 }
 
 // hands refuses a share of operators that there are too few for: the executor's own
@@ -46,7 +51,7 @@ func (m market) hands(p task.Policy) error {
 	}
 	operators := map[task.Address]bool{}
 	for _, n := range m.nodes {
-		if n.StakeAt(m.epoch) > 0 && n.Profile.Meets(n.Node.TEE, p, m.params.Reference) == nil {
+		if n.StakeAt(m.epoch) > 0 && n.Profile.Meets(n.Node.TEE, p, m.values) == nil {
 			operators[n.Node.Operator] = true
 		}
 	}

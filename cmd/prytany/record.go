@@ -31,8 +31,12 @@ func (a *app) nodeShow(ctx context.Context, ids []string) error {
 	if err != nil {
 		return err
 	}
+	v, height, err := s.chain.Values(ctx)
+	if err != nil {
+		return err
+	}
 	if len(ids) == 0 {
-		return a.nodeList(nodes)
+		return a.nodeList(nodes, v, height)
 	}
 	i := slices.IndexFunc(nodes, func(n ledger.NodeRecord) bool {
 		return len(ids[0]) >= 8 && strings.HasPrefix(n.Node.ID().String(), strings.ToLower(ids[0]))
@@ -40,28 +44,32 @@ func (a *app) nodeShow(ctx context.Context, ids []string) error {
 	if i < 0 {
 		return task.Refuse("no-node", "no node %q on %s; give at least the first eight digits of its id", ids[0], s.Chain).WithNext("prytany node show")
 	}
-	return a.nodeRecord(ctx, s, nodes[i])
+	return a.nodeRecord(ctx, s, nodes[i], v, height)
 }
 
-func (a *app) nodeList(nodes []ledger.NodeRecord) error {
+func (a *app) nodeList(nodes []ledger.NodeRecord, v ledger.Values, height uint64) error {
 	var b strings.Builder
 	rows := []map[string]any{}
 	for _, n := range nodes {
 		id := n.Node.ID()
-		rows = append(rows, map[string]any{"node": id, "bond": n.Bond, "counts": n.Counts, "lost": n.Lost, "jailed_until": n.JailedUntil, "renew": n.Renew, "lapsed": n.Lapsed})
+		out := shutOutOf(n, v, height)
+		rows = append(rows, map[string]any{"node": id, "bond": n.Bond, "counts": n.Counts, "lost": n.Lost, "jailed_until": n.JailedUntil, "renew": n.Renew, "lapsed": n.Lapsed, "shut_out": out})
 		fmt.Fprintf(&b, "%s  bond %14s  lost %12s  %s\n", id, n.Bond, n.Lost, counted(n.Counts))
+		if out != nil {
+			fmt.Fprintf(&b, "  %s\n", out.text(height))
+		}
 	}
 	return a.print(rows, b.String())
 }
 
-func (a *app) nodeRecord(ctx context.Context, s *session, n ledger.NodeRecord) error {
+func (a *app) nodeRecord(ctx context.Context, s *session, n ledger.NodeRecord, v ledger.Values, height uint64) error {
 	id := n.Node.ID()
 	log, err := s.chain.Log(ctx, task.Hash(id))
 	if err != nil {
 		return err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "node %s\n  operator %s\n  at %s\n  TEE %s %s\n  runs %s on %s\n  bond %s", id, n.Node.Operator, n.Node.Addr, n.Node.TEE.Kind, n.Node.TEE.Identity.Short(), strings.Join(n.Node.Runtimes, ", "), n.Node.Arch, n.Bond)
+	fmt.Fprintf(&b, "node %s\n  operator %s\n  at %s\n  TEE %s %s, TCB %d, program %s\n  runs %s on %s\n  bond %s", id, n.Node.Operator, n.Node.Addr, n.Node.TEE.Kind, n.Node.TEE.Identity.Short(), n.Profile.TCB, n.Profile.Measurement.Short(), strings.Join(n.Node.Runtimes, ", "), n.Node.Arch, n.Bond)
 	for _, u := range n.Unbonding {
 		fmt.Fprintf(&b, ", %s come back at block %d", u.Amount, u.Height)
 	}
@@ -78,9 +86,13 @@ func (a *app) nodeRecord(ctx context.Context, s *session, n ledger.NodeRecord) e
 	if !n.Before.IsZero() {
 		fmt.Fprintf(&b, "\n  its machine was node %s before, whose record it has taken over", n.Before)
 	}
+	out := shutOutOf(n, v, height)
+	if out != nil {
+		fmt.Fprintf(&b, "\n  %s", out.text(height))
+	}
 	fmt.Fprintf(&b, "\n  false OKs since the last jail: %d\n  lost of its bond: %s\n  record: %s\n", n.Misses, n.Lost, counted(n.Counts))
 	changes(&b, log)
-	return a.print(map[string]any{"node": n, "log": log}, b.String())
+	return a.print(map[string]any{"node": n, "log": log, "shut_out": out}, b.String())
 }
 
 func (a *app) funcShow(ctx context.Context, name string) error {

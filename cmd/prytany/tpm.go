@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/attest"
-	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee/tpm"
 	"github.com/prytany/prytany/tee/tpm/swtpm"
@@ -94,18 +93,18 @@ func (t *tpms) allow(r *attest.Reference) {
 }
 
 // activation answers workers who have their TPMs prove themselves.
-func (t *tpms) activation(p ledger.Params) func(raw []byte) ([]byte, error) {
-	a := tpm.Activator{Key: t.activator, Chain: p.Chain, Reference: p.Reference}
+func (t *tpms) activation(chain string, ref attest.Reference) func(raw []byte) ([]byte, error) {
+	a := tpm.Activator{Key: t.activator, Chain: chain, Reference: ref}
 	return func(raw []byte) ([]byte, error) { return task.Encode(a.Answer(raw, time.Now().Unix())), nil }
 }
 
 // endorseAll has every worker's TPM prove itself to a chain, once.
-func (n *network) endorseAll(p ledger.Params) error {
+func (n *network) endorseAll(chain string, ref attest.Reference) error {
 	for _, w := range n.workers {
 		if w.tpm == nil || len(w.tpm.Endorsements) > 0 {
 			continue
 		}
-		if err := w.introduce(n.tpms.activation(p)); err != nil {
+		if err := w.introduce(n.tpms.activation(chain, ref)); err != nil {
 			return err
 		}
 	}
@@ -147,9 +146,9 @@ func (w *worker) introduce(ask func([]byte) ([]byte, error)) error {
 }
 
 // nodeTPM sets a worker of its own up with this machine's TPM.
-func (w *worker) nodeTPM(ctx context.Context, s *session, p *platform, params ledger.Params, path, chainFile string) error {
-	if !slices.Contains(params.Reference.Kinds, attest.TPM) {
-		return task.Refuse("kind-refused", "chain %s does not accept TPM evidence", params.Chain).WithMoney("nothing was bonded").
+func (w *worker) nodeTPM(ctx context.Context, s *session, p *platform, ref attest.Reference, path, chainFile string) error {
+	if !slices.Contains(ref.Kinds, attest.TPM) {
+		return task.Refuse("kind-refused", "chain %s does not accept TPM evidence", s.Chain).WithMoney("nothing was bonded").
 			WithNext("start the devnet with --tee tpm, or leave --tee out")
 	}
 	chain, err := pemFile(chainFile)

@@ -60,7 +60,7 @@ func TestWorkerBringsItsTPM(t *testing.T) {
 		}
 		s := &session{}
 		s.Broker.Addr = w.broker.host.Addr()
-		err = k.nodeTPM(context.Background(), s, w.platform, w.params, chip.Socket, "")
+		err = k.nodeTPM(context.Background(), s, w.platform, w.values, chip.Socket, "")
 		if task.CodeOf(err) != row.code {
 			t.Fatalf("%s: %v, want %q", row.name, err, row.code)
 		}
@@ -73,13 +73,13 @@ func TestWorkerBringsItsTPM(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := attest.Expected{Context: c, Kind: k.node.TEE.Kind, Chip: k.node.TEE.Identity, State: attest.EmptyState, Now: time.Now().Unix()}
-		if a := attest.Appraise(ev, want, task.Policy{}, w.params.Reference); a.Verdict != task.OK {
+		if a := attest.Appraise(ev, want, task.Policy{}, w.values); a.Verdict != task.OK {
 			t.Errorf("%s: %s", a.Reason, a.Detail)
 		}
 	}
-	simulated := w.params
-	simulated.Reference.Kinds = slices.Clone(simulated.Reference.Kinds[:0])
-	if err := w.workers[0].nodeTPM(t.Context(), nil, w.platform, simulated, "", ""); task.CodeOf(err) != "kind-refused" {
+	simulated := w.values
+	simulated.Kinds = slices.Clone(simulated.Kinds[:0])
+	if err := w.workers[0].nodeTPM(t.Context(), &session{}, w.platform, simulated, "", ""); task.CodeOf(err) != "kind-refused" {
 		t.Errorf("on a chain without TPMs: %v", err)
 	}
 }

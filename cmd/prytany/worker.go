@@ -39,6 +39,7 @@ type worker struct {
 	journal *store.Journal
 	log     *slog.Logger
 	tpm     *tpm.Quoter // its platform; nil is the simulated one
+	shown   showing     // what it was registered with
 	renewed func(due uint64, lapsed bool)
 	cancel  context.CancelFunc // ends its Run
 }
@@ -95,6 +96,12 @@ func (w *worker) attach(chain node.Chain, p *platform, params ledger.Params, pat
 		Node: w.node, Operator: w.keys.operator, Peer: w.keys.peer, VRF: w.keys.vrf, Chain: chain, Net: w.host,
 		Blobs: w.blobs, Journal: w.journal, Enclaves: p.enclaves(w.platform, filepath.Join(w.home, "compiled")), Appraise: attest.Appraise, Patience: patience, Slots: 2, Log: w.log,
 		ChainID: params.Chain, RenewBlocks: params.RenewBlocks, Quote: quote, Renewed: w.renewed,
+		Epoch: params.EpochBlocks, Fits: func(ref attest.Reference, runtime string) error {
+			if err := w.shown.under(ref); err != nil {
+				return err
+			}
+			return p.accepted(ref, runtime)
+		},
 	}
 	if corrupt != nil {
 		config = corrupt(config)
@@ -112,18 +119,42 @@ func (w *worker) platform(measurement task.Hash) tee.Platform {
 }
 
 // enrol makes the worker's registration over a beacon, and says what its quote shows.
-func (w *worker) enrol(measurement task.Hash, p ledger.Params, late ledger.Beacon) (r task.Register, profile attest.Profile, err error) {
+func (w *worker) enrol(measurement task.Hash, chain string, ref attest.Reference, late ledger.Beacon) (r task.Register, profile attest.Profile, err error) {
 	q, err := w.platform(measurement).Quoter()
 	if err != nil {
 		return r, profile, err
 	}
-	h := task.RegistrationHash(p.Chain, w.node, late.Value)
-	r = task.Register{Node: w.node, Possession: task.Sign(w.keys.peer, h), Beacon: late.Height}
-	if r.Quote, err = q.Quote(h); err != nil {
+	s := showing{tee: w.node.TEE, bound: task.RegistrationHash(chain, w.node, late.Value), chain: chain, at: time.Now().Unix()}
+	if s.quote, err = q.Quote(s.bound); err != nil {
 		return r, profile, err
 	}
-	profile, err = attest.Enrol(w.node.TEE, r.Quote, h, p.Chain, time.Now().Unix(), p.Reference)
+	w.shown = s
+	r = task.Register{Node: w.node, Possession: task.Sign(w.keys.peer, s.bound), Quote: s.quote, Beacon: late.Height}
+	profile, err = s.profile(ref)
 	return r, profile, err
+}
+
+// showing is a quote of the worker's machine, and when it was made: it is judged as
+// of then, whatever the values, since only they can make it worse.
+type showing struct {
+	tee   task.TEE
+	quote []byte
+	bound task.Hash
+	chain string
+	at    int64
+}
+
+func (s showing) profile(ref attest.Reference) (attest.Profile, error) {
+	return attest.Enrol(s.tee, s.quote, s.bound, s.chain, s.at, ref)
+}
+
+// under says whether reference values accept the machine, nil if so.
+func (s showing) under(ref attest.Reference) error {
+	p, err := s.profile(ref)
+	if err != nil {
+		return err
+	}
+	return p.Accepted(s.tee, ref)
 }
 
 func (w *worker) close() error {

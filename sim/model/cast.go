@@ -68,12 +68,12 @@ func tryCast(try byte, set func(*ledger.Params)) *cast {
 	c.keys = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(c.enclave)}
 	c.params = ledger.Embedded(chainID)
 	p := &c.params
-	p.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{9}}}
 	p.IntervalMillis = 2000 // one block for a run, and to hear that it is late
 	p.ClaimBlocks, p.CommitBlocks, p.AttestBlocks, p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks = 1, 1, 3, 2, 1, 2
 	p.MaxAttempts, p.MaxViews, p.DeclineBlocks, p.SkipBlocks = 1, 3, 1, 1
 	set(p)
 	g := ledger.Genesis{Params: c.params, Beacon: beacon.OwnGroup(task.Key{1}, c.secret)}
+	g.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{9}}}
 	for _, k := range []ed25519.PrivateKey{c.alice, c.bob} {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(k), Balance: 1000 * task.PRY})
 	}
@@ -84,7 +84,7 @@ func tryCast(try byte, set func(*ledger.Params)) *cast {
 		w.id = w.node.ID()
 		c.workers[i] = w
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: w.node.Operator, Balance: 10 * task.PRY})
-		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: w.node, Bond: 100 * task.PRY, Profile: attest.Platform{Measurement: g.Params.Reference.Measurements[0]}.Profile()})
+		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: w.node, Bond: 100 * task.PRY, Profile: attest.Platform{Measurement: g.Reference.Measurements[0]}.Profile()})
 	}
 	s := chainState{store: &snapshot{m: map[string][]byte{}}}
 	if err := ledger.Init(s.store, g); err != nil {
