@@ -22,9 +22,10 @@ var bugs = []bug{
 		return`, `not committed to", "task", s.task.Short(), "err", err)`, 200, "a word is stored before it is said",
 	},
 	{
-		"verdicts forgotten in a restart", "node/session.go", `	s.machine.Restore(reveals)
-`, `	_ = reveals
-`, 800, "a node remembers its words",
+		"a pair is shown though another was before the crash", "node/session.go", `		s.warn("evidence not stored, so not shown", err)
+		return
+`, `		s.warn("evidence not stored, so not shown", err)
+`, 400, "nobody honest is slashed|an honest node says one thing|a word is stored before it is said",
 	},
 	{
 		"quorum off by one", "sortition/sortition.go", `uint32(2*uint64(n)/3) + 1 }`, `max(1, uint32(2*uint64(n)/3)) }`, 100, "keys wait for a quorum|a quorum passes over",
@@ -46,7 +47,7 @@ var bugs = []bug{
 		"writable state not looked at", "attest/attest.go", `case e.State != want.State:`, `case len(e.State) == 0:`, 50, "an honest verifier says what is true|keys go to attested enclaves|proof beats words",
 	},
 	{
-		"exit of another enclave", "attest/attest.go", `case want.Keys != nil && !want.Keys.Equal(e.Keys):`, `case want.Keys != nil && len(e.Keys.Seal) == 0:`, 800, "an honest verifier says what is true",
+		"exit of another enclave", "attest/attest.go", `case want.Keys != nil && !want.Keys.Equal(e.Keys):`, `case want.Keys != nil && len(e.Keys.Seal) == 0:`, 400, "a dirty exit is seen|receipts verify",
 	},
 	{
 		"reveals before the set is closed", "ledger/case.go", `	if round.ClosedAt == 0 {
@@ -93,10 +94,35 @@ var bugs = []bug{
 	return 2`, `	return 1`, 20, "nobody knows a seed before its task is final",
 	},
 	{
-		"a FAULT with proof is shrugged off", "ledger/verdict.go", `if !round.Faulty && doubted && len(round.Evidence) > 0 {`, `if !round.Faulty && doubted && len(round.Evidence) > 1<<20 {`, 100, "proof beats words",
+		"a doubt with proof is shrugged off", "ledger/verdict.go", `if !round.Faulty && (c.doubted() || round.Other != nil) && b.wrong(c) != "" {`, `if !round.Faulty && round.Other != nil && b.wrong(c) != "" {`, 100, "proof beats words",
 	},
 	{
-		"bad evidence slashes nobody", "ledger/verdict.go", `	b.slash(c, id, r, cause, want, c.finders(r))
+		"two good pieces are right", "ledger/verdict.go", `		case first == task.OK && second == task.OK:
+			return TwoGood
+`, ``, 200, "proof beats words|nobody honest is slashed|a liar pays",
+	},
+	{
+		"the executor chooses the place", "ledger/verdict.go", `	beta, err := vrf.Verify(vrf.PublicKey(m.Node.VRF), o.Pair.Ballot.PairInput(), vrf.Proof(o.Proof))
+	if err != nil {
+		return 0, task.Refuse("pair-false", "the proof of the place is not by the executor's VRF key: %v", err)
+	}
+	if place = task.PairPlace(beta); o.Pair.Digests[place] != task.H(task.TagEvidence, o.Evidence) {`, `	_ = vrf.Verify
+	if place = 0; o.Pair.Digests[1] == task.H(task.TagEvidence, o.Evidence) {
+		place = 1
+	}
+	if o.Pair.Digests[place] != task.H(task.TagEvidence, o.Evidence) {`, 200, "the place is the executor's VRF's",
+	},
+	{
+		"a guess costs nothing", "ledger/verdict.go", `		b.slash(c, id, WrongPick, seats*b.Params.WrongPick, nil)
+`, ``, 100, "a false word costs",
+	},
+	{
+		"who found the fault gets a verifier's loss", "ledger/verdict.go", `	b.slash(c, id, FalseOK, seats*each, nil)
+`, `	b.slash(c, id, FalseOK, seats*each, c.finders())
+`, 200, "nobody earns by a verifier's word",
+	},
+	{
+		"bad evidence slashes nobody", "ledger/verdict.go", `	b.slash(c, id, cause, want, c.finders())
 `, `	_, _ = want, cause
 `, 100, "a liar pays",
 	},
@@ -114,15 +140,9 @@ var bugs = []bug{
 	for`, `	for`, 200, "nobody honest is slashed",
 	},
 	{
-		"an excuse of another enclave", "ledger/verdict.go", `if !genuine.Keys.Equal(shown.Keys) {`, `if len(genuine.Keys.Seal)+len(shown.Keys.Seal) == 0 {`, 250, "a canary is the enclave's",
-	},
-	{
-		"a canary followed by bad evidence", "ledger/verdict.go", `if a := c.Appraise(task.Recheck, t.Genuine.Evidence); a.Verdict == task.Fault {`, `if a := c.Appraise(task.Recheck, t.Genuine.Evidence); a.Verdict == 0 {`, 250, "what follows a canary is genuine",
-	},
-	{
 		"an owner does not appraise", "owner/release.go", `a.Verdict != task.OK {
 			return ev,`, `a.Verdict == 0 {
-			return ev,`, 100, "keys go to attested enclaves|no key on a canary",
+			return ev,`, 100, "keys go to attested enclaves",
 	},
 	{
 		"anyone releases for an owner", "ledger/apply.go", `case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker:`, `case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker && r.Role == 0:`, 100, "owners release their own keys",
@@ -150,10 +170,10 @@ var bugs = []bug{
 		"a silent owner pays nothing", "ledger/settle.go", `{fault: PartyBob, executor: 'b', fixed: true, verifier: 'b'}`, `{fault: PartyBob, executor: 'a', fixed: true, verifier: 'a'}`, 200, "who is at fault pays",
 	},
 	{
-		"verifiers paid for one round of two", "ledger/settle.go", `		count(task.PostRun, task.OK, 1)
-	}
-	return`, `	}
-	return`, 20, "work is paid by the table",
+		"who guessed wrong is paid", "ledger/settle.go", `if says(v) == ForGenuine && o != BadEnclave {`, `if says(v) != Elsewhere && o != BadEnclave {`, 100, "work is paid by the table",
+	},
+	{
+		"a dirty exit is clean", "ledger/verdict.go", `	if b.appraise(c, task.PostRun, c.View.Exit) == task.Fault {`, `	if len(c.View.Exit) == 0 {`, 200, "a dirty exit is seen|receipts verify",
 	},
 	{
 		"lost time is the function's failure", "ledger/apply.go", `if s.Result.Outcome == task.OutOfTime {`, `if s.Result.Outcome == 0 {`, 100, "lost time is no result|a function is blamed for its own|receipts verify",
@@ -200,10 +220,10 @@ var bugs = []bug{
 		"who is busy is asked", "ledger/case.go", `m.Claim.Busy != nil || `, ``, 100, "the executor owns the lowest ticket",
 	},
 	{
-		"silence takes a share of all", "ledger/slash.go", `r, Silence, b.Params.Silence, nil)`, `r, Silence, b.atStake(c.View.Executor)/20, nil)`, 200, "silence is burned",
+		"silence takes a share of all", "ledger/slash.go", `Silence, b.Params.Silence, nil)`, `Silence, b.atStake(c.View.Executor)/20, nil)`, 200, "silence is burned",
 	},
 	{
-		"others gain by silence", "ledger/slash.go", `r, Silence, b.Params.Silence, nil)`, `r, Silence, b.Params.Silence, []share{c.share(c.Members[0].Claim.Node)})`, 200, "silence is burned",
+		"others gain by silence", "ledger/slash.go", `Silence, b.Params.Silence, nil)`, `Silence, b.Params.Silence, []share{c.share(c.Members[0].Claim.Node)})`, 200, "silence is burned",
 	},
 	{
 		"who withholds a file loses nothing", "ledger/settle.go", `		*from -= s.Burned
@@ -251,11 +271,8 @@ var bugs = []bug{
 `, 20, "one machine, one node",
 	},
 	{
-		"old quotes register", "ledger/machine.go", `	if value == nil || height+b.Params.FreshBlocks <= b.Height && task.Hash(value) != b.beacon {
-`, `	if height == 0 {
-		return FirstBeacon(b.Params.Chain), nil
-	}
-	if value == nil {
+		"old quotes register", "ledger/machine.go", `	if value == nil || height+b.Params.FreshBlocks <= b.Height && height != Read(b.state).Beacon().Height {
+`, `	if value == nil {
 `, 20, "a registration is fresh",
 	},
 	{

@@ -330,14 +330,17 @@ func (l *liar) spoil(e *enclave, good, decoy attest.Evidence) (attest.Evidence, 
 
 // leave is what its enclave shows at the exit.
 func (l *liar) leave(e *enclave, ev attest.Evidence) attest.Evidence {
+	if l.kind != dirtyExit {
+		return ev
+	}
 	c := e.context
 	c.Round = task.PostRun
-	switch {
-	case l.kind == dirtyExit && l.w.chance(0.5): // another enclave, which has seen nothing
-		return e.platform().Quote(c, e.s.born(e.context).keys, ev.Nonces, attest.EmptyState)
-	case l.kind == dirtyExit:
-		return e.platform().Quote(c, e.keys, ev.Nonces, task.H(task.TagState, []byte("left behind")))
+	if l.w.chance(0.5) { // another enclave, which has seen nothing
+		ev = e.platform().Quote(c, e.s.born(e.context).keys, ev.Nonces, attest.EmptyState)
+	} else {
+		ev = e.platform().Quote(c, e.keys, ev.Nonces, task.H(task.TagState, []byte("left behind")))
 	}
+	l.w.facts.bad[ev.Digest()] = true
 	return ev
 }
 
