@@ -103,7 +103,7 @@ var lists = map[List]listing{
 // digests is a list of 32 bytes each: hashes or keys.
 func digests[D ~[32]byte](at func(*Reference) *[]D) listing {
 	return listing{form{data: 32}, false,
-		func(r *Reference, v []Value) { *at(r) = each(v, func(v Value) D { return D(v.Data) }) },
+		func(r *Reference, v []Value) { *at(r) = each(v, func(v Value) D { return D([32]byte(v.Data)) }) },
 		func(r Reference) []Value { return each(*at(&r), func(d D) Value { return Value{Data: d[:]} }) }}
 }
 
