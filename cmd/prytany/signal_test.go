@@ -77,7 +77,7 @@ func TestSignalEndsTheWaitForASilentNetwork(t *testing.T) {
 	}
 	defer l.Close()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "n.json"), []byte(`{"chain":"c","rpc":"http://`+l.Addr().String()+`"}`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "n.json"), []byte(`{"chain":"c","rpc":"http://`+l.Addr().String()+`","trust":{"chain":"c","validators":"`+strings.Repeat("1", 64)+`"}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, said := program(t, dir, "func", "list", "--network", "n.json")
