@@ -47,7 +47,7 @@ var bugs = []bug{
 		"writable state not looked at", "attest/attest.go", `case e.State != want.State:`, `case len(e.State) == 0:`, 50, "an honest verifier says what is true|keys go to attested enclaves|proof beats words",
 	},
 	{
-		"exit of another enclave", "attest/attest.go", `case want.Keys != nil && !want.Keys.Equal(e.Keys):`, `case want.Keys != nil && len(e.Keys.Seal) == 0:`, 400, "a dirty exit is seen|receipts verify",
+		"exit of another enclave", "attest/attest.go", `case want.Keys != nil && !want.Keys.Equal(e.Keys):`, `case want.Keys != nil && len(e.Keys.Seal) == 0:`, 800, "a dirty exit is seen|receipts verify",
 	},
 	{
 		"reveals before the set is closed", "ledger/case.go", `	if round.ClosedAt == 0 {

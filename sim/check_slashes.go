@@ -29,8 +29,8 @@ func (w *world) checkSlashes(c *ledger.Case) {
 	}
 	if c.Phase == ledger.Closed && len(c.View.Exit) > 0 {
 		bad := w.facts.bad[task.H(task.TagEvidence, c.View.Exit)]
-		if o := c.Settlement.Outcome; bad && o != ledger.DirtyExit && o != ledger.BadEnclave && o != ledger.ForgedResult || !bad && o == ledger.DirtyExit {
-			w.violate("a dirty exit is seen", "task %s: %s, with a bad exit: %t", c.ID().Short(), o, bad)
+		if o := c.Settlement.Outcome; bad && o != ledger.DirtyExit && o != ledger.BadEnclave && o != ledger.ForgedResult || !bad && o == ledger.DirtyExit && w.byID[c.View.Executor].liar == nil {
+			w.violate("a dirty exit is seen", "task %s: %s, and its exit is bad: %t", c.ID().Short(), o, bad)
 		}
 	}
 	if c.Phase == ledger.Closed && (c.View.Pre.Faulty || c.Settlement.Outcome == ledger.DirtyExit) && !w.paid(c, c.View.Executor, c.Attempt, c.View.Number) {
