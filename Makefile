@@ -34,7 +34,7 @@ race: ## the tests under the race detector (needs gcc)
 lint: ## gofmt, go vet and golangci-lint, the import rule among its checks
 	.ci/run format vet lint
 
-fuzz: ## each fuzz target for FUZZTIME (30s)
+fuzz: ## each fuzz target for FUZZTIME (15s)
 	.ci/run fuzz
 
 planted: ## that the simulator finds the bugs that are put into the code
