@@ -11,7 +11,7 @@ func (w *world) checkDeadlines() {
 	for _, j := range w.jobs {
 		c, ok := w.chain.read().Case(j.id)
 		switch {
-		case w.violation != "":
+		case w.violation != "" || j.refused:
 		case !ok:
 			w.violate("every task ends", "task %s was never posted", j.id.Short())
 		case c.Phase != ledger.Closed:

@@ -186,10 +186,29 @@ func (w *world) post(j *job, f task.Function) {
 	w.chain.submit(pooled{key: w.alice.key, who: "alice", body: task.Body{Post: &p}, then: func(err error) {
 		if task.CodeOf(err) == "task-mismatch" { // another transaction of hers was first
 			w.post(j, f)
+		} else if task.CodeOf(err) == "policy-narrow" && w.fewSuit() {
+			j.closed, j.refused = w.now, true
 		} else if err != nil {
 			w.violate("an honest task is taken", "%v", err)
 		}
 	}})
+}
+
+// fewSuit says whether less than a third of the stake can work for any task now: the
+// rest is on its way out of the draw, or of machines that are not accepted any more.
+func (w *world) fewSuit() bool {
+	r, height, floor := w.chain.read(), w.chain.height, uint64(0)
+	if until, ok := w.rise(); ok && height+1 >= until {
+		floor = newTCB
+	}
+	var suits task.Amount
+	epoch := (height + 1) / w.params.EpochBlocks
+	for _, n := range r.Nodes(ledger.Whole) {
+		if n.JailedUntil <= height && !n.Lapsed && n.Profile.TCB >= floor {
+			suits += n.StakeAt(epoch)
+		}
+	}
+	return 3*suits < r.Meta().TotalStake(epoch)
 }
 
 // closedNow notes that a case has a result, and that it is settled.

@@ -144,6 +144,7 @@ type job struct {
 	answered       int64        // its result was on the chain
 	outcome        task.Outcome // how its run ends
 	calm           bool         // posted when the faults were over
+	refused        bool         // too little of the stake could have worked for it
 }
 
 func newWorld(seed uint64, o Options) *world {
