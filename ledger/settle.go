@@ -168,6 +168,17 @@ func verdictShares(c *Case, o Outcome) map[task.NodeID]uint64 {
 	return shares
 }
 
+// Returned is what came back to the task's owner when the case was settled, of all
+// that she had locked: for the work, and for room.
+func (c *Case) Returned() (back, locked task.Amount) {
+	for _, p := range c.Settlement.Payments {
+		if p.Why == WhyRefund || p.Why == WhyRoom {
+			back += p.Amount
+		}
+	}
+	return back, c.Escrow.Alice + c.Escrow.Room
+}
+
 // fixedPart is what an executor gets for work that an owner made useless.
 func fixedPart(t task.Task, p Params) task.Amount {
 	gas, _ := task.GasCost(t.GasLimit, t.GasPrice)

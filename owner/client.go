@@ -440,19 +440,14 @@ func Ended(c *ledger.Case) error {
 	if s == nil || s.Outcome == ledger.Completed {
 		return nil
 	}
-	var back task.Amount
-	for _, p := range s.Payments {
-		if p.To == c.Task.Owner && p.Why == ledger.WhyRefund {
-			back += p.Amount
-		}
-	}
+	back, locked := c.Returned()
 	words := sentence[s.Outcome]
 	if late := slices.DeleteFunc(slices.Clone(c.Passed), func(p ledger.Pass) bool { return p.Result == nil }); s.Outcome == ledger.ExecutorsFailed && len(late) > 0 {
 		words += fmt.Sprintf("; %d of %d ran out of the time that the function's wall limit gives them", len(late), len(c.Passed))
 	}
 	e := task.Refuse("task-"+string(s.Outcome), "%s", words)
 	e.Fault = string(s.Fault)
-	return e.WithMoney("%s came back to Alice, who had %s in escrow", back, c.Escrow.Alice).
+	return e.WithMoney("%s came back to Alice, who had %s in escrow", back, locked).
 		WithNext("prytany task why %s", c.ID())
 }
 

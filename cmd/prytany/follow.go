@@ -278,13 +278,8 @@ func ended(c *ledger.Case, f *finished, runErr error, unwritten []string) error 
 		told.What += "; " + strings.Join(unwritten, "; ")
 	}
 	if told.Money == "" {
-		var back task.Amount
-		for _, p := range c.Settlement.Payments {
-			if p.To == c.Task.Owner && p.Why == ledger.WhyRefund {
-				back += p.Amount
-			}
-		}
-		told.Money = fmt.Sprintf("the run is paid: of %s in escrow, %s came back to Alice", c.Escrow.Alice, back)
+		back, locked := c.Returned()
+		told.Money = fmt.Sprintf("the run is paid: of %s in escrow, %s came back to Alice", locked, back)
 	}
 	if told.Next == "" {
 		told.Next = "prytany task why " + f.Task.String()

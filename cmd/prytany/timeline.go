@@ -204,7 +204,7 @@ func (l *timeline) told(c *ledger.Case, n *network) {
 	}
 	for _, p := range c.Settlement.Payments {
 		payer := "Alice paid"
-		if p.Why == ledger.WhyRefund {
+		if p.Why == ledger.WhyRefund || p.Why == ledger.WhyRoom {
 			payer = "the escrow gave back to"
 		} else if c.Settlement.Outcome == ledger.BobSilent {
 			payer = "Bob's bond paid"
