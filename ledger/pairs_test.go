@@ -111,21 +111,27 @@ func TestAWrongPickCosts(t *testing.T) {
 	}
 }
 
+// ranWithout brings a case to a result, with one verifier who has not revealed.
+func (w *world) ranWithout(shown task.Showing) (quiet task.NodeID) {
+	w.t.Helper()
+	quiet = w.verifiers()[0]
+	reveals := w.commit(shown, everyone(task.OK))
+	others := slices.DeleteFunc(reveals, func(v task.Reveal) bool { return v.Node == quiet })
+	if err := w.verdicts(others, shown); err != nil {
+		w.t.Fatal(err)
+	}
+	w.keysOut()
+	if err := w.result(task.RunOK, 10); err != nil {
+		w.t.Fatal(err)
+	}
+	return quiet
+}
+
 // A missing reveal costs no less than a wrong one, and a run that is over at once
 // saves nobody.
 func TestMissingRevealCosts(t *testing.T) {
 	w := elected(t)
-	quiet := w.verifiers()[0]
-	shown := w.pair(w.quote(task.PreRun))
-	reveals := w.commit(shown, everyone(task.OK))
-	others := slices.DeleteFunc(slices.Clone(reveals), func(v task.Reveal) bool { return v.Node == quiet })
-	if err := w.verdicts(others, shown); err != nil {
-		t.Fatal(err)
-	}
-	w.keysOut()
-	if err := w.result(task.RunOK, 10); err != nil {
-		t.Fatal(err)
-	}
+	quiet := w.ranWithout(w.pair(w.quote(task.PreRun)))
 	w.next()
 	w.left()
 	want := task.Amount(w.c().Member(quiet).Seats) * w.block.Params.NoReveal
@@ -760,17 +766,7 @@ func TestASecondPairSavesNoCommittee(t *testing.T) {
 // would come in another block than the rules say, and hold up the end.
 func TestFaultyEvidenceWaitsForNoExit(t *testing.T) {
 	w := elected(t)
-	quiet := w.verifiers()[0]
-	shown := w.pair(w.dirty(task.PreRun))
-	reveals := w.commit(shown, everyone(task.OK))
-	others := slices.DeleteFunc(slices.Clone(reveals), func(v task.Reveal) bool { return v.Node == quiet })
-	if err := w.verdicts(others, shown); err != nil {
-		t.Fatal(err)
-	}
-	w.keysOut()
-	if err := w.result(task.RunOK, 10); err != nil {
-		t.Fatal(err)
-	}
+	w.ranWithout(w.pair(w.dirty(task.PreRun)))
 	if err := w.accuse(task.Accusation{Look: true}); err != nil {
 		t.Fatal(err)
 	}
