@@ -111,6 +111,7 @@ func BenchmarkApply(b *testing.B) {
 		"claims": func(w *world) (string, task.Body) { return "carol", w.claimsRow("all") },
 		"skip": func(w *world) (string, task.Body) {
 			w.elect()
+			w.stage("late")
 			return "carol", w.skipRow("all")
 		},
 		"release": func(w *world) (string, task.Body) {
