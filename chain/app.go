@@ -249,7 +249,8 @@ func abciEvents(events []ledger.Event) []abci.Event {
 		list = append(list, abci.Event{Type: eventType, Attributes: []abci.EventAttribute{
 			{Key: "task", Value: e.Task.String(), Index: true},
 			{Key: "phase", Value: e.Phase.String(), Index: true},
-			{Key: "what", Value: e.What},
+			{Key: "kind", Value: e.Kind.String(), Index: true},
+			{Key: "fact", Value: base64.StdEncoding.EncodeToString(task.Encode(e.Fact))},
 		}})
 	}
 	return list
@@ -262,31 +263,41 @@ func ledgerEvents(height uint64, list []abci.Event) ([]ledger.Event, error) {
 		if x.Type != eventType {
 			continue
 		}
-		e := ledger.Event{Height: height}
+		var e ledger.Event
 		for _, at := range x.Attributes {
+			var err error
 			switch at.Key {
 			case "task":
-				if err := e.Task.UnmarshalText([]byte(at.Value)); err != nil {
-					return nil, fmt.Errorf("chain: event at height %d: %w", height, err)
-				}
+				err = e.Task.UnmarshalText([]byte(at.Value))
 			case "phase":
-				e.Phase = phaseOf(at.Value)
-			case "what":
-				e.What = at.Value
+				err = e.Phase.UnmarshalText([]byte(at.Value))
+			case "fact":
+				e.Fact, err = parseFact(at.Value)
 			}
+			if err != nil {
+				return nil, fmt.Errorf("chain: event at height %d: %w", height, err)
+			}
+		}
+		if e.Height != height {
+			return nil, fmt.Errorf("chain: an event of height %d stands at height %d", e.Height, height)
 		}
 		events = append(events, e)
 	}
 	return events, nil
 }
 
-func phaseOf(name string) ledger.Phase {
-	for p := ledger.Posted; p <= ledger.Closed; p++ {
-		if p.String() == name {
-			return p
-		}
+// maxFact bounds an encoded fact, in bytes.
+const maxFact = 512
+
+func parseFact(text string) (f ledger.Fact, err error) {
+	raw, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err == nil {
+		f, err = task.Decode[ledger.Fact](raw, maxFact)
 	}
-	return 0
+	if err == nil {
+		err = f.Check()
+	}
+	return f, err
 }
 
 // errorLog is the wire form of a refusal: JSON of a task.Error.

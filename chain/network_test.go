@@ -154,7 +154,7 @@ func TestARemoteClientSeesTheSame(t *testing.T) {
 		t.Errorf("%d events of a case with %d entries", len(seen), len(k.History))
 	}
 	for i, e := range k.History {
-		if i < len(seen) && (seen[i].Height != e.Height || seen[i].What != e.What) {
+		if i < len(seen) && (seen[i].Fact != e) {
 			t.Errorf("event %d is %+v, the case says %+v", i, seen[i], e)
 		}
 	}

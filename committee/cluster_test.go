@@ -195,7 +195,7 @@ func (c *cluster) block(txs ...queued) {
 		c.t.Fatalf("block %d: held %d of %d", c.height, r.Held(), r.Meta().Supply)
 	}
 	for _, e := range events {
-		c.logf("block %d: %s", c.height, e.What)
+		c.logf("block %d: %+v", c.height, e.Fact)
 	}
 	// Owners follow the chain too: no executor can make them look silent.
 	if k := c.theCase(); k.Phase == ledger.Releasing && !c.blame {

@@ -452,7 +452,7 @@ func (b *Block) post(t task.Tx) error {
 	b.bind(c)
 	b.callFor(c)
 	b.state.Set(join(keyOwned, t.From[:], task.U64(b.Height), id[:]), nil)
-	b.saveCase(c, 0, "posted: %s locked by Alice, %s of Bob's bond", escrow.Alice, escrow.Bob)
+	b.saveCase(c, 0, Fact{Kind: FactPosted, Amount: escrow.Alice, Bond: escrow.Bob})
 	return nil
 }
 
@@ -517,7 +517,7 @@ func (b *Block) claims(set []task.Claim) error {
 	if b.Height >= c.SeededAt+b.Params.ClaimBlocks && c.gathered() { // they were waited for
 		c.Deadline = b.Height
 	}
-	b.saveCase(c, was, "claims: %d new, %d nodes with %d seats so far", added, len(c.Members), c.TotalSeats())
+	b.saveCase(c, was, Fact{Kind: FactClaimed, Nodes: uint32(len(c.Members)), Seats: c.TotalSeats()})
 	return nil
 }
 
@@ -591,7 +591,7 @@ func (b *Block) release(from task.Address, r task.Release) error {
 		return task.Refuse("nothing-new", "%s has released already", r.Role)
 	}
 	c.View.Releases = append(c.View.Releases, r)
-	b.saveCase(c, c.Deadline, "%s has released the key", r.Role)
+	b.saveCase(c, c.Deadline, Fact{Kind: FactReleased, Role: r.Role})
 	b.released(c)
 	return nil
 }
@@ -605,7 +605,7 @@ func (b *Block) released(c *Case) {
 	was := c.Deadline
 	c.Phase = Running
 	c.Deadline = b.Height + b.Params.Blocks(c.Function.Manifest.LateMillis()) + b.Params.RunGraceBlocks
-	b.saveCase(c, was, "both keys are released: the result is due by block %d", c.Deadline)
+	b.saveCase(c, was, Fact{Kind: FactRunning, Until: c.Deadline})
 }
 
 // result takes the enclave's word and opens the review of its exit.
@@ -631,6 +631,6 @@ func (b *Block) result(s task.SignedResult) error {
 	was := c.Deadline
 	c.View.Result, c.View.ResultAt = &s, b.Height
 	c.Phase, c.Deadline = Reviewing, b.Height+c.Foresight.Kind.Distance()
-	b.saveCase(c, was, "result: %s, %d gas", s.Result.Outcome, s.Result.Gas)
+	b.saveCase(c, was, Fact{Kind: FactResult, Gas: s.Result.Gas, Ran: s.Result.Outcome})
 	return nil
 }

@@ -18,20 +18,17 @@ package ledger
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/beacon"
-	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 )
 
-// Event says that a case has changed. Who wants to know more reads the case.
+// Event says that a case has changed, and how. Who wants to know more reads the case.
 type Event struct {
-	Height uint64      `json:"height"`
-	Task   task.TaskID `json:"task"`
-	Phase  Phase       `json:"phase"`
-	What   string      `json:"what"`
+	Task  task.TaskID `json:"task"`
+	Phase Phase       `json:"phase"` // in which the case was then
+	Fact
 }
 
 // Block is one block's changes, on their way into a store.
@@ -130,7 +127,7 @@ func (b *Block) askExit(c *Case) {
 	c.View.ExitBeacon, c.View.ExitAt = b.beacon, b.Height
 	c.View.ExitNonce = attest.ExitNonce(c.View.Result.Result.Hash(), b.beacon.Value())
 	c.Deadline = c.View.ResultAt + b.Params.ReviewBlocks
-	b.saveCase(c, was, "the exit evidence has its nonce")
+	b.saveCase(c, was, Fact{Kind: FactExitAsked, Until: c.Deadline})
 }
 
 // End does what is due at this height, writes the block's changes to the store
@@ -176,11 +173,13 @@ func (b *Block) loadCase(id task.TaskID) (*Case, bool) {
 	return &c, ok
 }
 
-// saveCase writes the case, its authenticated hash and its deadline, and says
-// what happened.
-func (b *Block) saveCase(c *Case, was uint64, format string, args ...any) {
-	id, what := c.ID(), fmt.Sprintf(format, args...)
-	c.note(b.Height, what)
+// saveCase notes what happened, if that is not noted yet, and writes the case, its
+// authenticated hash and its deadline.
+func (b *Block) saveCase(c *Case, was uint64, happened ...Fact) {
+	id := c.ID()
+	for _, f := range happened {
+		b.note(c, f)
+	}
 	if was != 0 {
 		b.state.Delete(dueKey(was, id))
 	}
@@ -189,7 +188,6 @@ func (b *Block) saveCase(c *Case, was uint64, format string, args ...any) {
 	}
 	save(b.state, join(keyCase, id[:]), c)
 	save(b.state, CaseKey(id), c.Hash())
-	b.events = append(b.events, Event{Height: b.Height, Task: id, Phase: c.Phase, What: what})
 }
 
 // seed gives a posted task its open seed and opens the claims (spec §4.2).
@@ -201,7 +199,7 @@ func (b *Block) seed(c *Case, time int64) {
 	c.TotalStake = b.meta.TotalStake(c.Epoch)
 	c.Deadline = b.Height + b.Params.ClaimBlocks
 	c.Members, c.View, c.Declined = nil, View{}, nil
-	b.saveCase(c, was, "seeded: attempt %d, %d seats expected, claims close at the end of block %d", c.Attempt, c.Seats, c.Deadline)
+	b.saveCase(c, was, Fact{Kind: FactSeeded, Number: c.Attempt, Of: c.Seats, Until: c.Deadline})
 }
 
 // expire ends a phase whose height has come.
@@ -230,7 +228,7 @@ func (b *Block) expire(c *Case) {
 func (b *Block) extend(c *Case, to uint64) {
 	was := c.Deadline
 	c.Deadline = to
-	b.saveCase(c, was, "commitments so far hold %d of %d seats, a quorum is %d; waiting until block %d", c.committedSeats(), c.JudgeSeats(), sortition.Quorum(c.JudgeSeats()), to)
+	b.saveCase(c, was, Fact{Kind: FactCommitsLate, Seats: c.committedSeats(), Of: c.JudgeSeats(), Until: to})
 }
 
 // lastClaims is how many times as long as always claims stay open for a committee
@@ -257,15 +255,17 @@ func (b *Block) closeClaims(c *Case) {
 		b.startView(c, 0, was)
 	case b.Height < last:
 		c.Deadline = last
-		b.saveCase(c, was, "%d seats by %d nodes so far, of %d expected; late claims are waited for until block %d ends", c.TotalSeats(), len(c.Members), c.Seats, last)
+		b.saveCase(c, was, Fact{Kind: FactClaimsLate, Nodes: uint32(len(c.Members)), Seats: c.TotalSeats(), Of: c.Seats, Until: last})
 	default:
-		b.nextAttempt(c, fmt.Sprintf("too few seats, or of too few kinds of TEE: %d by %d nodes, the task wants %d", c.TotalSeats(), len(c.Members), c.Task.MinSeats))
+		b.nextAttempt(c, TooFewSeats)
 	}
 }
 
 // nextAttempt asks for another, larger committee, or gives up.
-func (b *Block) nextAttempt(c *Case, why string) {
+func (b *Block) nextAttempt(c *Case, why Cause) {
+	over := Fact{Kind: FactAttemptOver, Number: c.Attempt, Nodes: uint32(len(c.Members)), Seats: c.TotalSeats(), Of: c.Task.MinSeats, Cause: why}
 	if c.Attempt+1 >= b.Params.MaxAttempts {
+		b.note(c, over)
 		b.settle(c, NoCommittee)
 		return
 	}
@@ -273,7 +273,7 @@ func (b *Block) nextAttempt(c *Case, why string) {
 	c.Attempt++
 	c.Seats = min(c.Seats+(c.Seats+1)/2, task.MaxSeats)
 	b.callFor(c)
-	b.saveCase(c, was, "%s; next attempt", why)
+	b.saveCase(c, was, over)
 }
 
 // callFor begins an attempt, which waits for a beacon that nobody can know before
@@ -306,7 +306,7 @@ func (b *Block) startView(c *Case, number uint32, was uint64) {
 	}
 	c.View = View{Number: number, Executor: executor, StartedAt: b.Height}
 	c.Phase, c.Deadline = Attesting, b.Height+b.Params.CommitBlocks
-	b.saveCase(c, was, "view %d: %s is the executor, %d seats verify it", number, executor.Short(), c.JudgeSeats())
+	b.saveCase(c, was, Fact{Kind: FactTurn, Node: executor, Number: number, Of: c.JudgeSeats()})
 }
 
 // passOver takes the task from an executor and gives it to the next ticket
@@ -317,6 +317,6 @@ func (b *Block) passOver(c *Case, p Pass) {
 	c.View.Late = nil
 	p.View, p.Executor, p.Height, p.Attempt, p.Pre = c.View.Number, c.View.Executor, b.Height, c.Attempt, c.View.Pre
 	c.Passed = append(c.Passed, p)
-	c.note(b.Height, fmt.Sprintf("executor %s passed over: %s", p.Executor.Short(), p.Why))
+	b.note(c, Fact{Kind: FactPassed, Node: p.Executor, Number: p.View, Cause: p.Why})
 	b.startView(c, c.View.Number+1, was)
 }

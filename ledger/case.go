@@ -26,9 +26,19 @@ const (
 	Closed    Phase = 7 // settled
 )
 
-var phaseNames = [...]string{"", "posted", "electing", "attesting", "releasing", "running", "reviewing", "closed"}
+var phaseWords = task.Words{"", "posted", "electing", "attesting", "releasing", "running", "reviewing", "closed"}
 
-func (p Phase) String() string { return phaseNames[min(int(p), len(phaseNames)-1)] }
+func (p Phase) String() string { return phaseWords.Of(uint8(p)) }
+
+// MarshalText is the phase's word.
+func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads one.
+func (p *Phase) UnmarshalText(text []byte) error {
+	n, err := phaseWords.Parse(text)
+	*p = Phase(n)
+	return err
+}
 
 // Case is all that the chain knows of one task. It is self-contained: from it
 // and a trusted header anyone can check the whole story offline (spec §11).
@@ -50,7 +60,7 @@ type Case struct {
 	Passed     []Pass           `cbor:"15,keyasint" json:"passed"`
 	Escrow     Escrow           `cbor:"16,keyasint" json:"escrow"`
 	Settlement *Settlement      `cbor:"17,keyasint,omitempty" json:"settlement,omitempty"`
-	History    []Entry          `cbor:"18,keyasint" json:"history"`
+	History    []Fact           `cbor:"18,keyasint" json:"history"`
 	Began      uint64           `cbor:"19,keyasint" json:"began"` // height at which the present attempt was called for
 	Slashes    []Slash          `cbor:"20,keyasint" json:"slashes"`
 	SeededTime int64            `cbor:"21,keyasint" json:"seeded_time"` // Unix seconds, of the block that seeded the attempt: the time of all appraisals
@@ -114,7 +124,7 @@ type Pass struct {
 	View     uint32      `cbor:"1,keyasint" json:"view"`
 	Executor task.NodeID `cbor:"2,keyasint" json:"executor"`
 	Height   uint64      `cbor:"3,keyasint" json:"height"`
-	Why      string      `cbor:"4,keyasint" json:"why"`
+	Why      Cause       `cbor:"4,keyasint" json:"why"`
 	Attempt  uint32      `cbor:"5,keyasint" json:"attempt"`
 	Pre      Round       `cbor:"6,keyasint" json:"pre"` // what was said of its evidence
 	// Result is the word of its enclave that it ran out of time, if that is why.
@@ -127,12 +137,6 @@ type Escrow struct {
 	Alice task.Amount `cbor:"1,keyasint" json:"alice"`
 	Bob   task.Amount `cbor:"2,keyasint" json:"bob"`  // from the function's bond
 	Room  task.Amount `cbor:"3,keyasint" json:"room"` // Alice's as well: the rent of the longest that the task can be open
-}
-
-// Entry is a line of the case's history.
-type Entry struct {
-	Height uint64 `cbor:"1,keyasint" json:"height"`
-	What   string `cbor:"2,keyasint" json:"what"`
 }
 
 // ID is the task's.
@@ -470,10 +474,4 @@ func (c *Case) checkBlame(r task.Result) error {
 // Released says whether an owner's key for the present view is on the chain.
 func (c *Case) Released(role task.Role) bool {
 	return slices.ContainsFunc(c.View.Releases, func(r task.Release) bool { return r.Role == role })
-}
-
-func (c *Case) note(height uint64, what string) {
-	if len(c.History) < 512 {
-		c.History = append(c.History, Entry{Height: height, What: what})
-	}
 }

@@ -28,7 +28,7 @@ func ran(t *testing.T, o task.Outcome, gas uint64) *world {
 	return w
 }
 
-func paid(s *Settlement, why string) (sum task.Amount) {
+func paid(s *Settlement, why Due) (sum task.Amount) {
 	for _, p := range s.Payments {
 		if p.Why == why {
 			sum += p.Amount
@@ -109,8 +109,8 @@ func TestOutcomes(t *testing.T) {
 			if s == nil {
 				t.Fatalf("not settled: %v", w.c().History)
 			}
-			got := []string{string(s.Outcome), paid(s, WhyExecutor).String(), paid(s, WhyVerifier).String(), paid(s, WhyRoyalty).String(), paid(s, WhyRefund).String()}
-			want := []string{string(row.outcome), row.executor, row.verifiers, row.royalty, row.alice}
+			got := []string{s.Outcome.String(), paid(s, WhyExecutor).String(), paid(s, WhyVerifier).String(), paid(s, WhyRoyalty).String(), paid(s, WhyRefund).String()}
+			want := []string{row.outcome.String(), row.executor, row.verifiers, row.royalty, row.alice}
 			for i, what := range []string{"outcome", "executor", "verifiers", "royalty", "refund"} {
 				// A split's remainder goes to Alice: up to a base unit a seat.
 				if got[i] != want[i] && !near(got[i], want[i]) {

@@ -92,7 +92,7 @@ func (b *Block) inherit(n *NodeRecord, from NodeRecord) {
 	b.state.Delete(join(keyRenew, task.U64(from.Renew), id[:]))
 	from.Renew = 0
 	save(b.state, join(keyNode, id[:]), from)
-	b.logChange(task.Hash(n.Node.ID()), Change{Height: b.Height, Cause: string(Inherited), Lost: from.Lost})
+	b.logChange(task.Hash(n.Node.ID()), Change{Height: b.Height, Cause: Inherited, Lost: from.Lost})
 }
 
 // shown notes that a node has shown its machine now.

@@ -190,7 +190,7 @@ func TestTheRecordStaysWithTheMachine(t *testing.T) {
 	if old, _ := w.state().Node(id); old.Renew != 0 {
 		t.Errorf("who has no machine owes a quote by block %d", old.Renew)
 	}
-	if log := w.state().Log(task.Hash(again.node.ID()), Whole); len(log) != 1 || log[0].Cause != string(Inherited) {
+	if log := w.state().Log(task.Hash(again.node.ID()), Whole); len(log) != 1 || log[0].Cause != Inherited {
 		t.Errorf("its log: %+v", log)
 	}
 	w.block.missed(again.node.ID(), task.TaskID{2})

@@ -487,7 +487,7 @@ func TestAccusationsHaveTheirTime(t *testing.T) {
 		t.Errorf("before the commitments are closed: %v", err)
 	}
 	w.judge(everyone(task.OK))
-	w.block.nextAttempt(w.c(), "for the test")
+	w.block.nextAttempt(w.c(), TooFewJudged)
 	if err := w.accuse(task.Accusation{Accused: executor, Look: true}); task.CodeOf(err) != "accusation-early" {
 		t.Errorf("between two attempts: %v", err)
 	}

@@ -106,8 +106,10 @@ func (f FunctionRecord) Success() (ppm, runs uint64) {
 type Change struct {
 	Height uint64      `cbor:"1,keyasint" json:"height"`
 	Task   task.TaskID `cbor:"2,keyasint" json:"task"`
-	Cause  string      `cbor:"3,keyasint" json:"cause"`
-	Lost   task.Amount `cbor:"4,keyasint" json:"lost"`
+	Cause  Cause       `cbor:"3,keyasint,omitzero" json:"cause,omitzero"` // of a node's record
+	Lost   task.Amount `cbor:"4,keyasint,omitzero" json:"lost,omitzero"`
+	// Outcome is what a function's record counts the task as.
+	Outcome Outcome `cbor:"5,keyasint,omitzero" json:"outcome,omitzero"`
 }
 
 // logNode changes a node's record, and keeps why.
@@ -123,13 +125,8 @@ func (b *Block) logNode(id task.NodeID, t task.TaskID, cause Cause, lost task.Am
 	n.Counts[cause]++
 	n.Lost += lost
 	save(b.state, key, n)
-	b.logChange(task.Hash(id), Change{Height: b.Height, Task: t, Cause: string(cause), Lost: lost})
+	b.logChange(task.Hash(id), Change{Height: b.Height, Task: t, Cause: cause, Lost: lost})
 }
-
-// ShortOfGas is how a record counts a failure that may be Alice's doing: she gave
-// the run less gas than the function's own limit, and all of it may have been
-// used. So nobody spoils a record by small limits (spec §10.9).
-const ShortOfGas Outcome = "short-of-gas"
 
 // logFunction counts a task of a function by its outcome.
 func (b *Block) logFunction(c *Case, o Outcome) {
@@ -145,7 +142,7 @@ func (b *Block) logFunction(c *Case, o Outcome) {
 	}
 	f.Counts[o]++
 	save(b.state, key, f)
-	b.logChange(task.Hash(id), Change{Height: b.Height, Task: c.ID(), Cause: string(o)})
+	b.logChange(task.Hash(id), Change{Height: b.Height, Task: c.ID(), Outcome: o})
 }
 
 func (b *Block) logChange(of task.Hash, what Change) {

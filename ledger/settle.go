@@ -5,38 +5,78 @@ import (
 )
 
 // Outcome is how a case ended (spec §10.2).
-type Outcome string
+type Outcome uint8
 
 // The outcomes.
 const (
-	Completed       Outcome = "ok"
-	FunctionFailed  Outcome = "failed"
-	AliceSilent     Outcome = "alice-silent"
-	BobSilent       Outcome = "bob-silent"
-	ExecutorsFailed Outcome = "executors-failed"
-	DirtyExit       Outcome = "dirty-exit"
-	NoCommittee     Outcome = "no-committee"
-	ExitSilent      Outcome = "exit-silent"   // a result, and no word of how the enclave ended
-	BadEnclave      Outcome = "bad-evidence"  // found after the result
-	ForgedResult    Outcome = "forged-result" // two results of one enclave
-	InputWithheld   Outcome = "input-withheld"
-	CodeWithheld    Outcome = "code-withheld" // or the image
-	AllOutOfTime    Outcome = "out-of-time"   // all who executed
+	Completed       Outcome = 1
+	FunctionFailed  Outcome = 2
+	AliceSilent     Outcome = 3
+	BobSilent       Outcome = 4
+	ExecutorsFailed Outcome = 5
+	DirtyExit       Outcome = 6
+	NoCommittee     Outcome = 7
+	ExitSilent      Outcome = 8  // a result, and no word of how the enclave ended
+	BadEnclave      Outcome = 9  // found after the result
+	ForgedResult    Outcome = 10 // two results of one enclave
+	InputWithheld   Outcome = 11
+	CodeWithheld    Outcome = 12 // or the image
+	AllOutOfTime    Outcome = 13 // all who executed
+
+	// ShortOfGas is how a function's record counts a failure that may be Alice's
+	// doing: she gave the run less gas than the function's own limit, and all of it
+	// may have been used. So nobody spoils a record by small limits (spec §10.9). No
+	// case ends so.
+	ShortOfGas Outcome = 14
 )
 
+var outcomeWords = task.Words{
+	"", "ok", "failed", "alice-silent", "bob-silent", "executors-failed", "dirty-exit", "no-committee", "exit-silent",
+	"bad-evidence", "forged-result", "input-withheld", "code-withheld", "out-of-time", "short-of-gas",
+}
+
+func (o Outcome) String() string { return outcomeWords.Of(uint8(o)) }
+
+// MarshalText is the outcome's word.
+func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// UnmarshalText reads one.
+func (o *Outcome) UnmarshalText(text []byte) error {
+	n, err := outcomeWords.Parse(text)
+	*o = Outcome(n)
+	return err
+}
+
+// Fault is whose fault such an end is.
+func (o Outcome) Fault() Party { return table[o].fault }
+
 // Party is who is at fault.
-type Party string
+type Party uint8
 
 // The parties.
 const (
-	Nobody       Party = "nobody"
-	FunctionOrIn Party = "the function (Bob) or the input (Alice)"
-	PartyAlice   Party = "Alice"
-	PartyBob     Party = "Bob"
-	TheExecutor  Party = "the executor"
-	TheNetwork   Party = "the network: too few workers"
-	NobodyCanSee Party = "nobody can see: the function is slow, or the machines were"
+	Nobody       Party = 1
+	FunctionOrIn Party = 2 // Bob's function, or Alice's input
+	PartyAlice   Party = 3
+	PartyBob     Party = 4
+	TheExecutor  Party = 5
+	TheNetwork   Party = 6 // it has too few workers
+	NobodyCanSee Party = 7 // the function is slow, or the machines were
 )
+
+var partyWords = task.Words{"", "nobody", "function-or-input", "alice", "bob", "executor", "network", "unseen"}
+
+func (p Party) String() string { return partyWords.Of(uint8(p)) }
+
+// MarshalText is the party's word.
+func (p Party) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads one.
+func (p *Party) UnmarshalText(text []byte) error {
+	n, err := partyWords.Parse(text)
+	*p = Party(n)
+	return err
+}
 
 // Settlement is the end of a case: whose fault, and where every base unit of
 // its escrow went.
@@ -55,18 +95,35 @@ type Payment struct {
 	To     task.Address `cbor:"1,keyasint" json:"to"`
 	Node   task.NodeID  `cbor:"2,keyasint" json:"node"` // zero for owners
 	Amount task.Amount  `cbor:"3,keyasint" json:"amount"`
-	Why    string       `cbor:"4,keyasint" json:"why"`
+	Why    Due          `cbor:"4,keyasint" json:"why"`
 }
 
-// Reasons of payments.
+// Due is what a payment is for.
+type Due uint8
+
+// The dues.
 const (
-	WhyExecutor = "executor"
-	WhyVerifier = "verifier"
-	WhyRoyalty  = "royalty"
-	WhyRefund   = "refund"
-	WhyFinder   = "finder" // of what cost another its bond
-	WhyRoom     = "room"   // of what was locked for rent, what was not used
+	WhyExecutor Due = 1
+	WhyVerifier Due = 2
+	WhyRoyalty  Due = 3
+	WhyRefund   Due = 4
+	WhyFinder   Due = 5 // of what cost another its bond
+	WhyRoom     Due = 6 // of what was locked for rent, what was not used
 )
+
+var dueWords = task.Words{"", "executor", "verifier", "royalty", "refund", "finder", "room"}
+
+func (d Due) String() string { return dueWords.Of(uint8(d)) }
+
+// MarshalText is the due's word.
+func (d Due) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads one.
+func (d *Due) UnmarshalText(text []byte) error {
+	n, err := dueWords.Parse(text)
+	*d = Due(n)
+	return err
+}
 
 // terms is a row of the table of spec §10.2. Payers: 'a' Alice's escrow, 'b'
 // Bob's lock, 0 nobody.
@@ -115,7 +172,7 @@ func Settle(c *Case, o Outcome, height uint64) Settlement {
 	purse := c.Escrow
 	s.Rent = c.rent(height)
 	purse.Room -= s.Rent
-	pay := func(from *task.Amount, to task.Address, node task.NodeID, a task.Amount, why string) {
+	pay := func(from *task.Amount, to task.Address, node task.NodeID, a task.Amount, why Due) {
 		if a = min(a, *from); a > 0 {
 			*from -= a
 			s.Payments = append(s.Payments, Payment{To: to, Node: node, Amount: a, Why: why})
@@ -210,7 +267,7 @@ func (b *Block) settle(c *Case, o Outcome) {
 	if c.View.Result != nil && table[o].executor != 0 {
 		b.logNode(c.View.Executor, c.ID(), Executed, 0)
 	}
-	b.saveCase(c, was, "settled: %s; fault: %s", o, s.Fault)
+	b.saveCase(c, was, Fact{Kind: FactSettled, Outcome: o})
 }
 
 // credit adds to an account. No balance can wrap: all money is at most the supply.

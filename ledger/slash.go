@@ -1,37 +1,77 @@
 package ledger
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/prytany/prytany/task"
 )
 
-// Cause is why a record changed, and for the bad ones why money was lost.
-type Cause string
+// Cause is why something was lost: money, a turn or an attempt; and why a node's
+// record changed.
+type Cause uint8
 
-// The causes of spec §10.4. Those that cost a bond are for what the chain has
-// seen or computed itself, never for what somebody says.
+// The causes of spec §10.4, with the good ones that a record counts too. Those that
+// cost a bond are for what the chain has seen or computed itself, never for what
+// somebody says.
 const (
-	Executed     Cause = "executed"     // a run that was settled
-	Verified     Cause = "verified"     // a verdict that was right
-	FoundFault   Cause = "found-fault"  // a FAULT that was right
-	Absent       Cause = "absent"       // an executor that neither showed evidence in time nor declined
-	Silence      Cause = "silence"      // one that was found good, and brought no result or no exit in time
-	NoReveal     Cause = "no-reveal"    // a commitment that was never opened
-	WrongPick    Cause = "wrong-pick"   // OK for the other place of a pair that is as it should be
-	FalseOK      Cause = "false-ok"     // OK where the proof says FAULT
-	FalseFault   Cause = "false-fault"  // FAULT where the proof says OK
-	BadEvidence  Cause = "bad-evidence" // an executor's genuine piece is not
-	TwoGood      Cause = "two-good"     // its decoy is good as well: no look would find it
-	TwoPairs     Cause = "two-pairs"    // it has signed two for one ballot
-	UncleanExit  Cause = "dirty-exit"   // something was left behind, or another enclave ended than ran
-	Equivocation Cause = "equivocation" // two words of one node that exclude each other
-	TwoResults   Cause = "two-results"  // two of one enclave: a forged receipt
-	Jailed       Cause = "jailed"       // its bond was sent away
-	NotShown     Cause = "not-shown"    // its machine, in time: it draws no more
-	Inherited    Cause = "inherited"    // the record of the node that had its machine before
+	Executed     Cause = 1  // a run that was settled
+	Verified     Cause = 2  // a verdict that was right
+	FoundFault   Cause = 3  // a FAULT that was right
+	Absent       Cause = 4  // an executor that neither showed evidence in time nor declined
+	Silence      Cause = 5  // one that was found good, and brought no result or no exit in time
+	NoReveal     Cause = 6  // a commitment that was never opened
+	WrongPick    Cause = 7  // OK for the other place of a pair that is as it should be
+	FalseOK      Cause = 8  // OK where the proof says FAULT
+	FalseFault   Cause = 9  // FAULT where the proof says OK
+	BadEvidence  Cause = 10 // an executor's genuine piece is not
+	TwoGood      Cause = 11 // its decoy is good as well: no look would find it
+	TwoPairs     Cause = 12 // it has signed two for one ballot
+	UncleanExit  Cause = 13 // something was left behind, or another enclave ended than ran
+	Equivocation Cause = 14 // two words of one node that exclude each other
+	TwoResults   Cause = 15 // two of one enclave: a forged receipt
+	Jailed       Cause = 16 // its bond was sent away
+	NotShown     Cause = 17 // its machine, in time: it draws no more
+	Inherited    Cause = 18 // the record of the node that had its machine before
 )
+
+// Why an executor was passed over.
+const (
+	FoundSilent    Cause = 32 // by a quorum of its committee
+	RanOutOfTime   Cause = 33 // says its enclave
+	WasAbsent      Cause = 34 // it showed no evidence in time
+	WasFaulty      Cause = 35 // its evidence was
+	DidNotOpen     Cause = 36 // its pair, in time
+	BroughtNothing Cause = 37 // no result in time
+)
+
+// Why an attempt came to nothing.
+const (
+	TooFewSeats  Cause = 48 // or of too few kinds of TEE
+	TooFewJudged Cause = 49 // evidence that is good
+	NobodyLeft   Cause = 50 // whose turn it could be, or who could be judged
+)
+
+var causeWords = task.Words{
+	Executed: "executed", Verified: "verified", FoundFault: "found-fault", Absent: "absent", Silence: "silence",
+	NoReveal: "no-reveal", WrongPick: "wrong-pick", FalseOK: "false-ok", FalseFault: "false-fault",
+	BadEvidence: "bad-evidence", TwoGood: "two-good", TwoPairs: "two-pairs", UncleanExit: "dirty-exit",
+	Equivocation: "equivocation", TwoResults: "two-results", Jailed: "jailed", NotShown: "not-shown", Inherited: "inherited",
+	FoundSilent: "found-silent", RanOutOfTime: "out-of-time", WasAbsent: "showed-nothing", WasFaulty: "was-faulty",
+	DidNotOpen: "did-not-open", BroughtNothing: "brought-nothing",
+	TooFewSeats: "too-few-seats", TooFewJudged: "too-few-judged", NobodyLeft: "nobody-left",
+}
+
+func (c Cause) String() string { return causeWords.Of(uint8(c)) }
+
+// MarshalText is the cause's word.
+func (c Cause) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads one.
+func (c *Cause) UnmarshalText(text []byte) error {
+	n, err := causeWords.Parse(text)
+	*c = Cause(n)
+	return err
+}
 
 // Slash is money that a node lost in a case.
 type Slash struct {
@@ -100,7 +140,7 @@ func (b *Block) slash(c *Case, id task.NodeID, cause Cause, want task.Amount, fi
 	s.Rewards = b.reward(c, cut/2, finders, WhyFinder)
 	b.meta.Burned += cut - total(s.Rewards)
 	c.Slashes = append(c.Slashes, s)
-	c.note(b.Height, fmt.Sprintf("node %s slashed %s: %s", id.Short(), cut, cause))
+	b.note(c, Fact{Kind: FactSlashed, Node: id, Amount: cut, Cause: cause})
 	b.logNode(id, c.ID(), cause, cut)
 }
 
@@ -112,7 +152,7 @@ func total(payments []Payment) (sum task.Amount) {
 }
 
 // reward shares money by weight and pays it. What does not divide is not paid.
-func (b *Block) reward(c *Case, money task.Amount, finders []share, why string) (paid []Payment) {
+func (b *Block) reward(c *Case, money task.Amount, finders []share, why Due) (paid []Payment) {
 	var all uint64
 	for _, f := range finders {
 		all += f.weight

@@ -32,16 +32,6 @@ const MaxTurns = 32
 // its owner to be blamed, if they do not hold most of the tickets.
 const enoughWithheld = 8
 
-// Why an executor was passed over.
-const (
-	FoundSilent    = "its committee found it silent"
-	RanOutOfTime   = "its enclave ran out of time"
-	WasAbsent      = "it showed no evidence in time"
-	WasFaulty      = "its evidence was faulty"
-	DidNotOpen     = "it did not show in time which of its evidence is genuine"
-	BroughtNothing = "it brought no result in time"
-)
-
 // ExecutorOf is whose turn a view is: the owner of the lowest ticket who had
 // neither declined nor been passed over when it began.
 func (c *Case) ExecutorOf(view uint32) (task.NodeID, bool) {
@@ -137,7 +127,7 @@ func (b *Block) decline(d task.Decline) error {
 		from = c.View.Number + 1
 	}
 	c.Declined = append(c.Declined, Declined{Decline: d, Height: b.Height, From: from, Turn: turn})
-	b.saveCase(c, was, "node %s declines: %s", d.Node.Short(), d.Reason)
+	b.saveCase(c, was, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason})
 	if !turn {
 		return nil
 	}
@@ -174,7 +164,7 @@ func (c *Case) Withheld() (Outcome, bool) {
 	case missed(task.NoCode):
 		return CodeWithheld, true
 	}
-	return "", false
+	return 0, false
 }
 
 // nobodyLeft ends an attempt that has nobody whose turn it could be. Members that
@@ -182,7 +172,7 @@ func (c *Case) Withheld() (Outcome, bool) {
 // find others.
 func (b *Block) nobodyLeft(c *Case) {
 	if c.Spent() {
-		b.nextAttempt(c, "nobody is left to execute: those with tickets have declined, or could not be judged")
+		b.nextAttempt(c, NobodyLeft)
 		return
 	}
 	b.settle(c, c.Failure())

@@ -318,7 +318,7 @@ func TestOnlyWhoTriedBlames(t *testing.T) {
 		}
 	}
 	if c := w.c(); c.Phase != Attesting || c.View.Number != 0 {
-		t.Fatalf("%s", c.History[len(c.History)-1].What)
+		t.Fatalf("%+v", c.History[len(c.History)-1])
 	}
 	w.finish()
 	if o := w.c().Settlement.Outcome; o != Completed {

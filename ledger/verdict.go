@@ -50,7 +50,7 @@ func (b *Block) commitments(set []task.Commitment) error {
 	if seats >= sortition.Quorum(c.JudgeSeats()) { // stragglers of a late quorum have no longer than those of an early one
 		c.Deadline = min(c.Deadline, b.Height+b.Params.CommitBlocks)
 	}
-	b.saveCase(c, was, "commitments: %d new, %d so far", added, len(round.Commitments))
+	b.saveCase(c, was, Fact{Kind: FactCommitted, Seats: seats, Of: c.JudgeSeats()})
 	if seats == c.JudgeSeats() {
 		b.closeCommits(c)
 	}
@@ -63,7 +63,7 @@ func (b *Block) closeCommits(c *Case) {
 	was := c.Deadline
 	c.View.Pre.ClosedAt = b.Height
 	c.Deadline = max(c.roundEnd(), b.Height+b.Params.CommitBlocks)
-	b.saveCase(c, was, "commitments are closed: %d of %d seats", c.committedSeats(), c.JudgeSeats())
+	b.saveCase(c, was, Fact{Kind: FactClosed, Seats: c.committedSeats(), Of: c.JudgeSeats()})
 }
 
 // roundEnd is the height by which a round must have come to something.
@@ -106,7 +106,7 @@ func (b *Block) show(s task.Showing) error {
 	if round.ClosedAt == 0 {
 		c.Deadline = max(c.Deadline, b.Height+b.Params.CommitBlocks)
 	}
-	b.saveCase(c, was, "both pieces of the executor's evidence are shown to all")
+	b.saveCase(c, was, Fact{Kind: FactShown, Node: c.View.Executor})
 	b.weigh(c)
 	return nil
 }
@@ -164,7 +164,7 @@ func (b *Block) verdicts(t task.Verdicts) error {
 		return task.Refuse("nothing-new", "no new valid reveal among %d, and nothing that opens the pair", len(t.Reveals))
 	}
 	ok, other := c.Tally(round.Reveals)
-	b.saveCase(c, was, "verdicts: %d seats for the genuine place, %d against, of %d; a quorum is %d", ok, other, c.JudgeSeats(), sortition.Quorum(c.JudgeSeats()))
+	b.saveCase(c, was, Fact{Kind: FactRevealed, Seats: ok, Against: other, Of: c.JudgeSeats()})
 	b.weigh(c)
 	return nil
 }
@@ -203,7 +203,7 @@ func (c *Case) CheckOpening(o task.Opening) (place uint8, err error) {
 func (b *Block) weigh(c *Case) {
 	round, was := &c.View.Pre, c.Deadline
 	// One doubt is enough for the chain to look: proof beats any number of OKs.
-	if !round.Faulty && (c.doubted() || round.Other != nil) && b.wrong(c) != "" {
+	if !round.Faulty && (c.doubted() || round.Other != nil) && b.wrong(c) != 0 {
 		b.foundFaulty(c)
 	}
 	ok, _ := c.Tally(round.Reveals)
@@ -214,10 +214,10 @@ func (b *Block) weigh(c *Case) {
 	case ok >= sortition.Quorum(c.JudgeSeats()):
 		round.DecidedAt = b.Height
 		c.Phase, c.Deadline = Releasing, b.Height+b.Params.ReleaseBlocks
-		b.saveCase(c, was, "the enclave is found good: owners may release their keys until block %d", c.Deadline)
+		b.saveCase(c, was, Fact{Kind: FactGood, Node: c.View.Executor, Until: c.Deadline})
 	case c.allRevealed() && c.Deadline != b.Height+b.Params.CommitBlocks:
 		c.Deadline = b.Height + b.Params.CommitBlocks // for who named the other place, and found it good
-		b.saveCase(c, was, "all have spoken, and too few for the genuine place")
+		b.saveCase(c, was, Fact{Kind: FactUndecided, Until: c.Deadline})
 	}
 }
 
@@ -261,7 +261,7 @@ func (c *Case) Words() func(task.Reveal) Word {
 
 // Wrong says what is wrong with the present executor's pair, as far as it is on the
 // chain: exactly one piece must be good, the one that its VRF names, and there must
-// be no other pair. It is empty if nothing is.
+// be no other pair. It is 0 if nothing is.
 func (c *Case) Wrong(appraise func(evidence []byte) task.Verdict) Cause {
 	round := &c.View.Pre
 	if c.shownBoth() {
@@ -279,7 +279,7 @@ func (c *Case) Wrong(appraise func(evidence []byte) task.Verdict) Cause {
 	if round.Other != nil { // last: it must not be what saves those who said OK of a faulty piece
 		return TwoPairs
 	}
-	return ""
+	return 0
 }
 
 func (b *Block) wrong(c *Case) Cause {
@@ -292,7 +292,7 @@ func (b *Block) foundFaulty(c *Case) {
 	was := c.Deadline
 	c.View.Pre.Faulty = true
 	c.Deadline = max(c.View.Pre.ClosedAt, b.Height) + b.Params.CommitBlocks
-	b.saveCase(c, was, "the chain finds the executor's evidence faulty itself; last words are due by block %d", c.Deadline)
+	b.saveCase(c, was, Fact{Kind: FactFaulty, Node: c.View.Executor, Until: c.Deadline})
 }
 
 // lastWords ends a faulty round before its time when everyone has spoken.
@@ -430,7 +430,7 @@ func (b *Block) attestUp(c *Case) {
 	case round.OpenedAt == 0:
 		b.silent(c)
 		b.passOver(c, Pass{Why: DidNotOpen})
-	case b.wrong(c) != "":
+	case b.wrong(c) != 0:
 		b.foundFaulty(c)
 	default:
 		// The evidence is good, and too few say so: that is the committee's doing.
@@ -442,7 +442,7 @@ func (b *Block) attestUp(c *Case) {
 // what cannot be proven (spec §10.4). It slashes nobody for a doubt.
 func (b *Block) redraw(c *Case) {
 	b.endRound(c)
-	b.nextAttempt(c, "too few judged evidence that is good")
+	b.nextAttempt(c, TooFewJudged)
 }
 
 // exit takes the executor's evidence of how its enclave ended. The chain appraises
@@ -463,7 +463,7 @@ func (b *Block) exit(e task.Exit) error {
 		return err
 	}
 	c.View.Exit, c.View.ExitSignature = e.Evidence, e.Signature
-	b.saveCase(c, c.Deadline, "the executor shows how its enclave ended")
+	b.saveCase(c, c.Deadline, Fact{Kind: FactExit})
 	b.endExit(c)
 	return nil
 }
@@ -488,7 +488,7 @@ func (b *Block) endExit(c *Case) {
 	if due := c.wordsDue(); b.Height < due {
 		was := c.Deadline
 		c.Deadline = due
-		b.saveCase(c, was, "words about the enclave are due by block %d", due)
+		b.saveCase(c, was, Fact{Kind: FactExitWaits, Until: due})
 		return
 	}
 	if b.appraise(c, task.PostRun, c.View.Exit) == task.Fault {
@@ -507,7 +507,7 @@ func (b *Block) outOfTime(c *Case) {
 	if due := c.wordsDue(); b.Height < due {
 		was := c.Deadline
 		c.Deadline = due
-		b.saveCase(c, was, "the enclave ran out of time; words about it are due by block %d", due)
+		b.saveCase(c, was, Fact{Kind: FactLate, Node: c.View.Executor, Until: due})
 		return
 	}
 	b.passOver(c, Pass{Why: RanOutOfTime, Result: c.View.Late})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 )
@@ -441,27 +442,12 @@ func Ended(c *ledger.Case) error {
 		return nil
 	}
 	back, locked := c.Returned()
-	words := sentence[s.Outcome]
+	words := explain.Outcome(s.Outcome)
 	if late := slices.DeleteFunc(slices.Clone(c.Passed), func(p ledger.Pass) bool { return p.Result == nil }); s.Outcome == ledger.ExecutorsFailed && len(late) > 0 {
 		words += fmt.Sprintf("; %d of %d ran out of the time that the function's wall limit gives them", len(late), len(c.Passed))
 	}
-	e := task.Refuse("task-"+string(s.Outcome), "%s", words)
-	e.Fault = string(s.Fault)
+	e := task.Refuse("task-"+s.Outcome.String(), "%s", words)
+	e.Fault = explain.Fault(s.Fault)
 	return e.WithMoney("%s came back to Alice, who had %s in escrow", back, locked).
 		WithNext("prytany task why %s", c.ID())
-}
-
-var sentence = map[ledger.Outcome]string{
-	ledger.FunctionFailed:  "the function failed; how, Alice alone was told",
-	ledger.AliceSilent:     "Alice released no key that opens the input in time",
-	ledger.BobSilent:       "Bob released no key that opens the code in time",
-	ledger.ExecutorsFailed: "no executor brought a result",
-	ledger.AllOutOfTime:    "every executor's enclave ran out of the time that the function's wall limit gives it; those who verified them are paid",
-	ledger.InputWithheld:   "the executors could not fetch Alice's input, one after the other",
-	ledger.CodeWithheld:    "the executors could not fetch Bob's code or image, one after the other",
-	ledger.DirtyExit:       "the executor's enclave left something behind, or another one ended than ran",
-	ledger.ExitSilent:      "the executor did not show how its enclave ended",
-	ledger.BadEnclave:      "the enclave that ran was not what it should be, which was found after the run",
-	ledger.ForgedResult:    "the enclave signed two results",
-	ledger.NoCommittee:     "in every attempt too few workers drew seats, or judged: of those whose machines the policy takes",
 }

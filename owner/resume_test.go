@@ -146,7 +146,7 @@ func TestTakenUpAgain(t *testing.T) {
 	})
 	t.Run("key", func(t *testing.T) {
 		q, _, c, log := scene(t)
-		q.c.Phase, q.c.History = ledger.Releasing, []ledger.Entry{{Height: 1}, {Height: 5}}
+		q.c.Phase, q.c.History = ledger.Releasing, []ledger.Fact{{Height: 1}, {Height: 5}}
 		r, err := c.Resume(q.c)
 		if err != nil {
 			t.Fatal(err)

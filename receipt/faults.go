@@ -27,9 +27,9 @@ func Faults(c *ledger.Case) (all []Fault) {
 		f := Fault{Executor: c.View.Executor, View: c.View.Number, Round: task.PreRun}
 		switch cause := wrong(c); cause {
 		case ledger.TwoGood:
-			f.Reason, f.Detail = string(cause), "its decoy is good as well, so nobody could have told by looking"
+			f.Reason, f.Detail = cause.String(), "its decoy is good as well, so nobody could have told by looking"
 		case ledger.TwoPairs:
-			f.Reason, f.Detail = string(cause), "it has signed two pairs for one ballot"
+			f.Reason, f.Detail = cause.String(), "it has signed two pairs for one ballot"
 		default:
 			a := c.Appraise(task.PreRun, c.Genuine())
 			if c.View.Pre.OpenedAt == 0 { // neither piece is good

@@ -51,7 +51,7 @@ func TestWithTheChainsProof(t *testing.T) {
 		t.Fatal(rep.Text())
 	}
 	other := proof.Trust{Chain: chainID, Validators: task.Hash{1}, Beacon: trust.Beacon}
-	if rep := receipt.Verify(parsed, trusting(other)); rep.Holds() || letters(rep)[1:] != "ooooooooooooo" {
+	if rep := receipt.Verify(parsed, trusting(other)); rep.Holds() || letters(rep)[1:] != "oooooooooooooo" {
 		t.Errorf("other validators: %s", rep.Text())
 	}
 	other = trust
@@ -59,7 +59,7 @@ func TestWithTheChainsProof(t *testing.T) {
 	if rep := receipt.Verify(parsed, trusting(other)); rep.Holds() || !strings.HasPrefix(words(rep, "seed"), "failed") || strings.Count(letters(rep), "F") != 1 {
 		t.Errorf("another group's key: %s", rep.Text())
 	}
-	parsed.Case.History[0].What += "!"
+	parsed.Case.History[0].Amount++
 	if rep := receipt.Verify(parsed, trusting(trust)); rep.Holds() {
 		t.Errorf("another history: %s", rep.Text())
 	}

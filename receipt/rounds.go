@@ -91,11 +91,11 @@ func paired(c *ledger.Case) error {
 	}
 	cause := wrong(c)
 	switch {
-	case round.Faulty && cause == "":
+	case round.Faulty && cause == 0:
 		return fmt.Errorf("the chain says that the pair is faulty; appraised again, it is not")
 	case !round.Faulty && round.Other != nil:
 		return fmt.Errorf("its executor has signed two pairs, and the chain did nothing")
-	case !round.Faulty && cause != "" && doubted(c):
+	case !round.Faulty && cause != 0 && doubted(c):
 		return fmt.Errorf("appraised again: %s; and the chain did nothing", cause)
 	case !round.Faulty && round.Accuser != task.Address{}:
 		return fmt.Errorf("%s is said to have accused it, yet no fault was found", round.Accuser.Short())

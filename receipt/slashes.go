@@ -136,7 +136,7 @@ func words(c *ledger.Case, at uint64) (all []debt) {
 	if round.ClosedAt == 0 {
 		return nil
 	}
-	cause := ledger.Cause("")
+	cause := ledger.Cause(0)
 	if round.Faulty {
 		cause = wrong(c)
 	}
@@ -157,7 +157,7 @@ func words(c *ledger.Case, at uint64) (all []debt) {
 		}
 		said := round.Reveals[i]
 		switch word := says(said); {
-		case word == ledger.Elsewhere, cause == ledger.TwoGood, cause == ledger.TwoPairs, cause == "" && round.OpenedAt == 0:
+		case word == ledger.Elsewhere, cause == ledger.TwoGood, cause == ledger.TwoPairs, cause == 0 && round.OpenedAt == 0:
 		case cause == ledger.BadEvidence && word == ledger.ForGenuine:
 			owes(ledger.FalseOK, falseOK(c))
 		case cause == ledger.BadEvidence || word == ledger.ForGenuine: // right
@@ -247,7 +247,7 @@ func against(c *ledger.Case) (all []finder) {
 }
 
 // shared is money by weight. What does not divide is not paid.
-func shared(money task.Amount, among []finder, why string) (paid []ledger.Payment) {
+func shared(money task.Amount, among []finder, why ledger.Due) (paid []ledger.Payment) {
 	var all uint64
 	for _, f := range among {
 		all += f.weight

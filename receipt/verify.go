@@ -9,6 +9,7 @@ import (
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/beacon"
+	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 )
@@ -61,6 +62,7 @@ var steps = []struct {
 	{"escrow", "task", (*exam).escrow},
 	{"slashes", "executor", (*exam).slashes},
 	{"settlement", "executor", (*exam).settlement},
+	{"history", "course", (*exam).history},
 }
 
 // Trust is what the reader of a receipt must have from elsewhere: two questions about
@@ -81,7 +83,7 @@ func Verify(r Receipt, trust Trust) Report {
 	e.values = c.Under(r.Reference)
 	e.report = Report{Task: c.ID(), Chain: plain(c.Task.Chain), Function: c.Task.Function, Executor: c.View.Executor, Vouched: vouched}
 	if c.Settlement != nil {
-		e.report.Outcome = ledger.Outcome(plain(string(c.Settlement.Outcome)))
+		e.report.Outcome = c.Settlement.Outcome
 	}
 	if c.View.Result != nil {
 		e.report.Output = c.View.Result.Result.Output
@@ -110,7 +112,7 @@ var vouched = []string{
 	"That an executor who was passed over was silent, and that a file did not come to who declined. That the one had its time, that the other signed it, and that evidence was faulty, was checked.",
 	"What each node had left to lose: that nobody lost or got more than the rules say was checked.",
 	"Slashes in earlier attempts, and for two words that exclude each other: their proofs are not in the file.",
-	"Heights, as far as one does not follow from another, and the history's text.",
+	"Heights, as far as one does not follow from another, and what the history tells of who was waited for.",
 	"What is in the sealed keys, which nobody can open any more.",
 }
 
@@ -195,15 +197,9 @@ func (e *exam) course() finding {
 	case v.Result != nil && (v.ResultAt == 0 || v.ExitNonce.IsZero() && s.Outcome != ledger.ForgedResult && s.Outcome != ledger.BadEnclave):
 		return fails("there is a result, but its block or the exit's nonce is missing")
 	}
-	told := []uint64{c.PostedAt}
-	for _, h := range c.History {
-		told = append(told, h.Height)
-	}
 	switch {
 	case !ascending(c.PostedAt, c.Began, c.SeededAt, v.StartedAt, v.Pre.ClosedAt, v.Pre.OpenedAt, v.Pre.DecidedAt, v.ResultAt, v.ExitAt, s.Height):
 		return fails("the blocks of the phases do not ascend")
-	case !ascending(told...):
-		return fails("the history's blocks do not ascend")
 	}
 	return holds("posted in block %d, settled in block %d, attempt %d; the blocks between are in order", c.PostedAt, s.Height, c.Attempt)
 }
@@ -404,7 +400,7 @@ type turn struct {
 // or was passed over.
 func turns(c *ledger.Case) (all []turn) {
 	for _, p := range passed(c) {
-		all = append(all, turn{p.View, p.Executor, p.Why, p.Pre.ClosedAt, p.Height})
+		all = append(all, turn{p.View, p.Executor, explain.Cause(p.Why), p.Pre.ClosedAt, p.Height})
 	}
 	for _, d := range c.Declined {
 		if d.Turn && d.From > 0 {
@@ -479,7 +475,7 @@ func passedRightly(c *ledger.Case, p ledger.Pass) error {
 	case !ascending(was.View.StartedAt, p.Pre.ClosedAt, p.Pre.OpenedAt, p.Pre.DecidedAt, p.Height):
 		return fmt.Errorf("the blocks of its round do not ascend")
 	case p.Pre.Faulty != (p.Why == ledger.WasFaulty):
-		return fmt.Errorf("faulty evidence is the only reason where it is one: it says %q", p.Why)
+		return fmt.Errorf("faulty evidence is the only reason where it is one: it says %s", p.Why)
 	case p.Why == ledger.WasAbsent && (!nothing || p.Height < was.AttestBy()):
 		return fmt.Errorf("it had shown evidence, or its time for that was not over in block %d", p.Height)
 	case p.Why == ledger.FoundSilent && (!nothing || p.Pre.ClosedAt != 0 || p.Height < was.SkipFrom()):
@@ -489,7 +485,7 @@ func passedRightly(c *ledger.Case, p ledger.Pass) error {
 	case p.Why == ledger.BroughtNothing && (p.Pre.DecidedAt == 0 || p.Height < was.View.StartedAt+c.Params.Blocks(c.Function.Manifest.LateMillis())+c.Params.RunGraceBlocks):
 		return fmt.Errorf("it was not found good, or its time to run was not over in block %d", p.Height)
 	case !slices.Contains(reasons, p.Why):
-		return fmt.Errorf("%q is no reason to pass anybody over", p.Why)
+		return fmt.Errorf("%s is no reason to pass anybody over", p.Why)
 	case p.View == c.View.Number && !bytes.Equal(task.Encode(p.Pre), task.Encode(c.View.Pre)):
 		return fmt.Errorf("two different records of its round")
 	}
@@ -497,7 +493,7 @@ func passedRightly(c *ledger.Case, p ledger.Pass) error {
 }
 
 // reasons are those for which an executor may be passed over.
-var reasons = []string{ledger.WasFaulty, ledger.WasAbsent, ledger.FoundSilent, ledger.DidNotOpen, ledger.BroughtNothing, ledger.RanOutOfTime}
+var reasons = []ledger.Cause{ledger.WasFaulty, ledger.WasAbsent, ledger.FoundSilent, ledger.DidNotOpen, ledger.BroughtNothing, ledger.RanOutOfTime}
 
 // outOfTime: who is said to have run out of time has its enclave's word for it,
 // and paid nothing (spec §6.4.8).
@@ -584,13 +580,13 @@ func (e *exam) settlement() finding {
 		return fails("%v", err)
 	}
 	if s.Outcome != end {
-		return fails("the chain says %q, the case says %q", s.Outcome, end)
+		return fails("the chain says %s, the case says %s", s.Outcome, end)
 	}
 	again := ledger.Settle(c, end, s.Height)
 	if !bytes.Equal(task.Encode(again), task.Encode(s)) {
-		return fails("the settlement, repeated, pays otherwise or faults another: %s", again.Fault)
+		return fails("the settlement, repeated, pays otherwise or faults another: %s", explain.Fault(again.Fault))
 	}
-	paid := map[string]task.Amount{}
+	paid := map[ledger.Due]task.Amount{}
 	for _, p := range s.Payments {
 		paid[p.Why] += p.Amount // each in total at most what was paid in all
 	}
@@ -599,7 +595,7 @@ func (e *exam) settlement() finding {
 	if locked, ok3 := task.Sum(c.Escrow.Alice, c.Escrow.Bob, c.Escrow.Room); !ok || !ok2 || !ok3 || locked != all {
 		return fails("%s were locked, %s were paid or kept", locked, all)
 	}
-	return holds("%s, at fault: %s. Paid: %s. To the last unit what was locked: %s", s.Outcome, s.Fault, amounts(
+	return holds("%s, at fault: %s. Paid: %s. To the last unit what was locked: %s", s.Outcome, explain.Fault(s.Fault), amounts(
 		named{paid[ledger.WhyExecutor], "to the executor"}, named{paid[ledger.WhyVerifier], "to verifiers"},
 		named{paid[ledger.WhyRoyalty], "to Bob"}, named{paid[ledger.WhyRefund], "back to Alice"}, named{paid[ledger.WhyRoom], "back to Alice of the rent"}, named{s.Rent, "rent, burned"}, named{s.Kept, "back into Bob's bond"}, named{s.Burned, "burned"}), all)
 }
@@ -619,13 +615,13 @@ func abandoned(c *ledger.Case) (ledger.Outcome, error) {
 	last := turns(c)[c.View.Number]
 	switch {
 	case c.View.Result != nil || last.ended != c.Settlement.Height:
-		return "", fmt.Errorf("the last executor's turn was over, but that did not end the case")
+		return 0, fmt.Errorf("the last executor's turn was over, but that did not end the case")
 	case blamed:
 		return withheld, nil
 	case more:
-		return "", fmt.Errorf("the last executor's turn was over, but %s was not asked", id.Short())
+		return 0, fmt.Errorf("the last executor's turn was over, but %s was not asked", id.Short())
 	case c.Spent() && c.Attempt+1 < c.Params.MaxAttempts:
-		return "", fmt.Errorf("nobody would execute after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
+		return 0, fmt.Errorf("nobody would execute after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
 	case c.Spent():
 		return ledger.NoCommittee, nil
 	}
@@ -640,28 +636,28 @@ func ending(c *ledger.Case) (ledger.Outcome, error) {
 	case v.Executor.IsZero() && lastAttempt:
 		return ledger.NoCommittee, nil
 	case v.Executor.IsZero():
-		return "", fmt.Errorf("no committee after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
+		return 0, fmt.Errorf("no committee after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
 	case gone(c):
 		return abandoned(c)
 	case v.Result == nil && v.Pre.Faulty:
-		return "", fmt.Errorf("the evidence was found faulty, yet its executor was not passed over")
+		return 0, fmt.Errorf("the evidence was found faulty, yet its executor was not passed over")
 	case v.Result == nil && v.Pre.DecidedAt == 0:
 		// Silent or doubting without proof: as good as no committee.
 		if v.Pre.OpenedAt == 0 || c.Appraise(task.PreRun, c.Genuine()).Verdict != task.OK {
-			return "", fmt.Errorf("the executor showed nothing that is good, yet it was not passed over")
+			return 0, fmt.Errorf("the executor showed nothing that is good, yet it was not passed over")
 		}
 		if !lastAttempt {
-			return "", fmt.Errorf("the committee decided nothing after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
+			return 0, fmt.Errorf("the committee decided nothing after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
 		}
 		return ledger.NoCommittee, nil
 	case v.Result == nil && end.Height-v.Pre.DecidedAt < c.Params.ReleaseBlocks:
-		return "", fmt.Errorf("owners have %d blocks for their keys, the verdict came in block %d", c.Params.ReleaseBlocks, v.Pre.DecidedAt)
+		return 0, fmt.Errorf("owners have %d blocks for their keys, the verdict came in block %d", c.Params.ReleaseBlocks, v.Pre.DecidedAt)
 	case v.Result == nil && !c.Released(task.Alice):
 		return ledger.AliceSilent, nil
 	case v.Result == nil && !c.Released(task.Bob):
 		return ledger.BobSilent, nil
 	case v.Result == nil:
-		return "", fmt.Errorf("both keys were released and there is no result, yet nobody was passed over")
+		return 0, fmt.Errorf("both keys were released and there is no result, yet nobody was passed over")
 	case end.Outcome == ledger.ForgedResult && slices.ContainsFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.TwoResults && s.Height == end.Height }):
 		return ledger.ForgedResult, nil // in the same block it may also have come just after another end
 	case v.Pre.Faulty:

@@ -205,9 +205,9 @@ var bugs = []bug{
 		return task.Refuse("skip-stale"`, 600, "words wait",
 	},
 	{
-		"a decline is slashed", "ledger/turn.go", `	b.saveCase(c, was, "node %s declines: %s", d.Node.Short(), d.Reason)
+		"a decline is slashed", "ledger/turn.go", `	b.saveCase(c, was, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason})
 `, `	b.slash(c, d.Node, Absent, b.Params.Absent, nil)
-	b.saveCase(c, was, "node %s declines: %s", d.Node.Short(), d.Reason)
+	b.saveCase(c, was, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason})
 `, 100, "a decline costs nothing|nobody honest is slashed",
 	},
 	{

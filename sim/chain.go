@@ -7,6 +7,7 @@ import (
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/beacon"
+	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 )
@@ -145,7 +146,7 @@ func (c *chain) propose(v *validator) bool {
 	}
 	events := b.End()
 	for _, e := range events {
-		c.w.say("block %d task %s: %s", c.height, e.Task.Short(), e.What)
+		c.w.say("block %d task %s: %s", c.height, e.Task.Short(), explain.Fact(e.Fact))
 	}
 	c.pool = append(later, c.pool...)
 	c.w.checkBlock(events, len(pool))

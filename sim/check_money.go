@@ -55,7 +55,7 @@ func (w *world) checkPayments(c *ledger.Case) {
 		want[due{p.To, p.Why}] -= int64(p.Amount)
 	}
 	for _, m := range c.Members { // in an order
-		for _, why := range []string{ledger.WhyExecutor, ledger.WhyVerifier} {
+		for _, why := range []ledger.Due{ledger.WhyExecutor, ledger.WhyVerifier} {
 			if d := want[due{m.Node.Operator, why}]; d != 0 {
 				w.violate("work is paid by the table", "task %s, %s: %s as %s is off by %d", c.ID().Short(), c.Settlement.Outcome, w.name(m.Claim.Node), why, d)
 			}
@@ -109,7 +109,7 @@ func (w *world) checkRent(c *ledger.Case) {
 // due is an account's part for one reason.
 type due struct {
 	to  task.Address
-	why string
+	why ledger.Due
 }
 
 // wages are what a closed case owes for work: the gas or, for an owner's
@@ -117,7 +117,7 @@ type due struct {
 // that named the genuine place.
 func wages(c *ledger.Case) map[due]int64 {
 	owed := map[due]int64{}
-	add := func(to task.Address, why string, a *big.Int) { owed[due{to, why}] += a.Int64() }
+	add := func(to task.Address, why ledger.Due, a *big.Int) { owed[due{to, why}] += a.Int64() }
 	o := c.Settlement.Outcome
 	ran := o == ledger.Completed || o == ledger.FunctionFailed
 	silent := o == ledger.AliceSilent || o == ledger.BobSilent

@@ -170,7 +170,7 @@ func (w *world) checkWords(c *ledger.Case) {
 	}
 	bad := w.facts.bad[round.Digests[round.Place&1]]
 	for _, k := range round.Commitments {
-		want := ledger.Cause("")
+		want := ledger.Cause(0)
 		spoke := slices.ContainsFunc(round.Reveals, func(r task.Reveal) bool { return r.Node == k.Node })
 		switch said := named(c, k.Node); {
 		case !spoke && s.Height >= round.ClosedAt+w.params.CommitBlocks:
@@ -183,7 +183,7 @@ func (w *world) checkWords(c *ledger.Case) {
 		case said == neither && !bad:
 			want = ledger.FalseFault
 		}
-		if rec, _ := w.chain.read().Node(k.Node); want == "" || rec.Lost == 0 && held(rec) == 0 {
+		if rec, _ := w.chain.read().Node(k.Node); want == 0 || rec.Lost == 0 && held(rec) == 0 {
 			continue // nothing to pay, or nothing to pay with
 		}
 		if !slices.ContainsFunc(c.Slashes, func(s ledger.Slash) bool {

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+
+	"github.com/prytany/prytany/ledger"
 )
 
 var many = flag.Uint64("seeds", 60, "how many worlds to play")
@@ -46,7 +48,7 @@ func TestCalmAndHonest(t *testing.T) {
 			t.Errorf("seed %d: %s, slashes %v", r.Seed, r.Violation, r.Slashes)
 		}
 		for o := range r.Outcomes {
-			if o != "ok" && o != "failed" && o != "no-committee" {
+			if o != ledger.Completed && o != ledger.FunctionFailed && o != ledger.NoCommittee {
 				t.Errorf("seed %d: %v", r.Seed, r.Outcomes)
 			}
 		}

@@ -86,7 +86,7 @@ func fieldsOf(t reflect.Type, known map[reflect.Type]*shape) (all []part) {
 		if !tagged || err != nil || !strings.Contains(options, "keyasint") {
 			continue
 		}
-		all = append(all, part{key, !strings.Contains(options, "omitempty"), newShape(f.Type, known)})
+		all = append(all, part{key, !strings.Contains(options, "omit"), newShape(f.Type, known)})
 	}
 	return all
 }

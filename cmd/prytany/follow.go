@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/task"
@@ -106,7 +107,7 @@ func (a *app) follow(ctx context.Context, s *session, o runOptions, r *owner.Run
 		locked = c.Escrow.Alice.String()
 	}
 	f := &finished{Task: r.ID, Files: []string{}}
-	each := func(e ledger.Event) { a.say("  block %d  %s", e.Height, e.What) }
+	each := func(e ledger.Event) { a.say("  block %d  %s", e.Height, explain.Fact(e.Fact)) }
 	settled := false
 	left := func(err error) error {
 		what := fmt.Sprintf("task %s goes on without this process; if Alice's key to the input is not released in time, it ends as alice-silent", r.ID)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/owner"
@@ -156,7 +157,7 @@ func (l *load) dump(b *testing.B, r *owner.Run) {
 		return
 	}
 	for _, e := range c.History {
-		b.Logf("%s block %d: %s", r.ID.Short(), e.Height, e.What)
+		b.Logf("%s block %d: %s", r.ID.Short(), e.Height, explain.Fact(e))
 	}
 	b.Logf("%s is %s, its deadline is block %d, the chain is at %d", r.ID.Short(), c.Phase, c.Deadline, l.client.Height())
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -191,7 +192,10 @@ func capacityWords(list []channel, all float64, views uint32) string {
 	return fmt.Sprintf("of Alice's data a run can tell the chain %.1f bits at most (%s), and %.1f more if it is out of time and run again", all, strings.Join(parts, ", "), math.Log2(float64(views)))
 }
 
-func counted[K ~string](counts map[K]uint64) string {
+func counted[K interface {
+	cmp.Ordered
+	fmt.Stringer
+}](counts map[K]uint64) string {
 	if len(counts) == 0 {
 		return "nothing yet"
 	}
@@ -214,7 +218,11 @@ func changes(b *strings.Builder, log []ledger.Change) {
 		if c.Task.IsZero() {
 			about = "the machine  "
 		}
-		fmt.Fprintf(b, "  block %-7d %s  %s", c.Height, about, c.Cause)
+		what := c.Cause.String()
+		if c.Outcome != 0 { // of a function
+			what = c.Outcome.String()
+		}
+		fmt.Fprintf(b, "  block %-7d %s  %s", c.Height, about, what)
 		if c.Lost > 0 {
 			fmt.Fprintf(b, ", lost %s", c.Lost)
 		}

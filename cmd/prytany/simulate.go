@@ -292,11 +292,14 @@ func (o *campaign) rows() [][]string {
 }
 
 // counts are rows of a total and its parts.
-func counts[K ~string](name string, of map[K]uint64) [][]string {
+func counts[K interface {
+	comparable
+	fmt.Stringer
+}](name string, of map[K]uint64) [][]string {
 	var parts [][]string
 	var total uint64
 	for k, n := range of {
-		parts = append(parts, []string{name + " " + string(k), strconv.FormatUint(n, 10)})
+		parts = append(parts, []string{name + " " + k.String(), strconv.FormatUint(n, 10)})
 		total += n
 	}
 	slices.SortFunc(parts, func(a, b []string) int { return slices.Compare(a, b) })

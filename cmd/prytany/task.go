@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/receipt"
@@ -88,7 +89,7 @@ func (a *app) taskShow(ctx context.Context, name string, why bool) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "task %s\nfunction %s %s (%s)\n", id, c.Function.Manifest.Name, c.Function.Manifest.Version, c.Task.Function.Short())
 	for _, h := range c.History {
-		fmt.Fprintf(&b, "  block %-6d %s\n", h.Height, h.What)
+		fmt.Fprintf(&b, "  block %-6d %s\n", h.Height, explain.Fact(h))
 	}
 	b.WriteString(text)
 	return a.print(c, b.String())
@@ -216,7 +217,7 @@ func explainCase(c *ledger.Case, height uint64) string {
 		line("node %s declined to execute at block %d: %s. That costs nothing", d.Decline.Node.Short(), d.Height, d.Decline.Reason)
 	}
 	for _, p := range c.Passed {
-		line("executor %s was passed over at block %d: %s", p.Executor.Short(), p.Height, p.Why)
+		line("executor %s was passed over at block %d: %s", p.Executor.Short(), p.Height, explain.Cause(p.Why))
 		if p.Result != nil {
 			line("  the wall limit, %s, was over: that is the machine's affair. It was paid nothing, lost nothing, and no record changed", wall(c))
 		}
@@ -225,14 +226,14 @@ func explainCase(c *ledger.Case, height uint64) string {
 		line("%s, appraised again: %s: %s", faultyWords(f), f.Reason, f.Detail)
 	}
 	for _, s := range c.Slashes {
-		line("node %s lost %s at block %d: %s", s.Node.Short(), s.Amount, s.Height, causeWords[s.Cause])
+		line("node %s lost %s at block %d: %s", s.Node.Short(), s.Amount, s.Height, explain.Cause(s.Cause))
 		for _, p := range s.Rewards {
 			line("  %s of it to %s, who found it", p.Amount, p.To.Short())
 		}
 	}
 	if s := c.Settlement; s != nil {
 		line("settled at block %d: %s", s.Height, s.Outcome)
-		line("at fault: %s", s.Fault)
+		line("at fault: %s", explain.Fault(s.Fault))
 		if e, ok := owner.Ended(c).(*task.Error); ok {
 			line("what happened: %s", e.What)
 		}
@@ -271,22 +272,6 @@ func faultyWords(f receipt.Fault) string {
 
 func wall(c *ledger.Case) time.Duration {
 	return time.Duration(c.Function.Manifest.Limits.WallMillis) * time.Millisecond
-}
-
-// causeWords say why a node lost money.
-var causeWords = map[ledger.Cause]string{
-	ledger.Absent:       "it neither showed evidence in time nor declined",
-	ledger.Silence:      "its enclave was found good, and it brought no result, or no exit, in time",
-	ledger.NoReveal:     "it committed to a verdict and never opened it",
-	ledger.WrongPick:    "it named the decoy, and not the evidence that is good",
-	ledger.FalseOK:      "it said OK to evidence that is faulty",
-	ledger.FalseFault:   "it said FAULT to evidence that is good",
-	ledger.BadEvidence:  "its enclave is not what it should be",
-	ledger.TwoGood:      "its decoy was good as well, so that nobody could tell the two apart by looking",
-	ledger.TwoPairs:     "it showed two different pairs of evidence",
-	ledger.UncleanExit:  "its enclave left something behind, or another one ended than ran",
-	ledger.Equivocation: "it committed to two verdicts in one round",
-	ledger.TwoResults:   "its enclave signed two results",
 }
 
 func waitsFor(c *ledger.Case) string {

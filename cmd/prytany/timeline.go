@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/sortition"
@@ -97,18 +98,21 @@ func (l *timeline) event(ctx context.Context, n *network, e ledger.Event) {
 			l.last = now
 		}
 		l.phase = e.Phase
-	} else if strings.Contains(e.What, "so far") {
+	} else if often[e.Kind] {
 		l.mu.Unlock()
 		return // one line for each transaction would be too many
 	}
-	l.line("0", "block %d  %s", e.Height, e.What)
+	l.line("0", "block %d  %s", e.Height, explain.Fact(e.Fact))
 	l.mu.Unlock()
-	if e.Phase == ledger.Attesting && strings.HasPrefix(e.What, "view 0") {
+	if e.Kind == ledger.FactTurn && e.Number == 0 {
 		if c, err := n.client.Case(ctx, e.Task); err == nil {
 			l.election(ctx, c, n)
 		}
 	}
 }
+
+// often are kinds of facts of which there is one for each transaction of a round.
+var often = map[ledger.Kind]bool{ledger.FactClaimed: true, ledger.FactClaimsLate: true, ledger.FactCommitted: true, ledger.FactCommitsLate: true}
 
 // phaseNames are the phases as the table of times calls what led to them.
 var phaseNames = map[ledger.Phase]string{
@@ -188,14 +192,14 @@ func (l *timeline) told(c *ledger.Case, n *network) {
 		tell("%s declined to execute, which costs nothing: %s", nodes[d.Decline.Node], d.Decline.Reason)
 	}
 	for _, p := range c.Passed {
-		tell("%s lost its turn: %s", nodes[p.Executor], p.Why)
+		tell("%s lost its turn: %s", nodes[p.Executor], explain.Cause(p.Why))
 		if p.Result != nil {
 			tell("  and nothing else: time is the machine's affair")
 		}
 	}
 	for _, s := range c.Slashes {
 		rest := s.Amount
-		tell("%s lost %s of its bond: %s", nodes[s.Node], s.Amount, causeWords[s.Cause])
+		tell("%s lost %s of its bond: %s", nodes[s.Node], s.Amount, explain.Cause(s.Cause))
 		for _, p := range s.Rewards {
 			rest -= p.Amount
 			tell("  %s of that to %s, who found it", p.Amount, names[p.To])
@@ -209,21 +213,14 @@ func (l *timeline) told(c *ledger.Case, n *network) {
 		} else if c.Settlement.Outcome == ledger.BobSilent {
 			payer = "Bob's bond paid"
 		}
-		tell("%s %s %s: %s", payer, names[p.To], p.Amount, whyWords[p.Why])
+		tell("%s %s %s: %s", payer, names[p.To], p.Amount, explain.Due(p.Why))
 	}
 	if s := c.Settlement; s.Burned > 0 {
-		tell("%s of what %s had locked were burned: nobody gains by a file that does not come", s.Burned, s.Fault)
+		tell("%s of what %s had locked were burned: nobody gains by a file that does not come", s.Burned, explain.Fault(s.Fault))
 	}
 	if s := c.Settlement; s.Kept > 0 {
 		tell("%s went back into the bond of Bob's function", s.Kept)
 	}
-}
-
-// whyWords say what a payment is for.
-var whyWords = map[string]string{
-	ledger.WhyExecutor: "its enclave was at work", ledger.WhyVerifier: "it verified",
-	ledger.WhyRoyalty: "his code was used", ledger.WhyRefund: "nobody had earned it",
-	ledger.WhyRoom: "the task took less room than was locked for it",
 }
 
 // settled says who was paid what.
@@ -232,7 +229,7 @@ func (l *timeline) settled(c *ledger.Case, n *network) {
 	defer l.mu.Unlock()
 	names := namesOf(c, n)
 	s := c.Settlement
-	l.line(bold, "settled: %s, at fault: %s", s.Outcome, s.Fault)
+	l.line(bold, "settled: %s, at fault: %s", s.Outcome, explain.Fault(s.Fault))
 	sort.SliceStable(s.Payments, func(i, j int) bool { return s.Payments[i].Why < s.Payments[j].Why })
 	for _, p := range s.Payments {
 		name := names[p.To]

@@ -16,7 +16,7 @@ func TestTheRunIsWhatLedToTheResult(t *testing.T) {
 			if s == stepRun {
 				l.mark(s, "")
 			} else {
-				l.event(t.Context(), nil, ledger.Event{Phase: ledger.Reviewing, What: s})
+				l.event(t.Context(), nil, ledger.Event{Phase: ledger.Reviewing})
 			}
 			time.Sleep(time.Millisecond)
 		}

@@ -33,7 +33,7 @@ func verdicts(name string, liar int, calm bool, set func(*Scenario)) Scenario {
 }
 
 func reaches(sc *Scenario, o ledger.Outcome) {
-	sc.goals["settled as "+string(o)] = func(m *model, w *world) bool {
+	sc.goals["settled as "+o.String()] = func(m *model, w *world) bool {
 		s := m.chain[w.chain].c.Settlement
 		return s != nil && s.Outcome == o
 	}

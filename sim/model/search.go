@@ -166,7 +166,7 @@ func (s *search) trace(i int32) (lines []string) {
 				what = append(what, fmt.Sprintf("n%d %s", s.facts[t].from, s.facts[t].name))
 			}
 			k := s.chain[after.chain].c
-			line = fmt.Sprintf("block %d [%s]: %s, view %d, %s", s.chain[after.chain].state.height, strings.Join(what, "; "), k.Phase, k.View.Number, k.History[len(k.History)-1].What)
+			line = fmt.Sprintf("block %d [%s]: %s, view %d, %s", s.chain[after.chain].state.height, strings.Join(what, "; "), k.Phase, k.View.Number, k.History[len(k.History)-1].Kind)
 		} else {
 			var what, then []string
 			for _, in := range e.ins {

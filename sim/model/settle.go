@@ -27,13 +27,13 @@ func settlement(name string, views uint32, height uint64, faultyExit bool) Scena
 		ends = []ledger.Outcome{ledger.DirtyExit}
 	}
 	for _, o := range ends {
-		sc.goals["settled as "+string(o)] = func(m *model, w *world) bool {
+		sc.goals["settled as "+o.String()] = func(m *model, w *world) bool {
 			s := m.chain[w.chain].c.Settlement
 			return s != nil && s.Outcome == o
 		}
 	}
 	if !faultyExit {
-		for what, why := range map[string]string{"passed over by its committee": ledger.FoundSilent, "passed over by its own enclave": ledger.RanOutOfTime} {
+		for what, why := range map[string]ledger.Cause{"passed over by its committee": ledger.FoundSilent, "passed over by its own enclave": ledger.RanOutOfTime} {
 			sc.goals[what] = func(m *model, w *world) bool {
 				return slices.ContainsFunc(m.chain[w.chain].c.Passed, func(p ledger.Pass) bool { return p.Why == why })
 			}

@@ -1,0 +1,200 @@
+// Package explain says in words what the chain keeps as facts: what happened to a
+// case, why something was lost, how it ended and whose fault that was.
+//
+// The state has no sentences (spec §6.1.1): every node must find the same bits, and
+// words may change without a change of consensus. So this is the only place where a
+// fact becomes one, for the terminal, logs and reports alike. It is pure: one table for
+// each enumeration, and a sentence for each kind of fact.
+package explain
+
+import (
+	"fmt"
+
+	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/sortition"
+)
+
+// Fact is what happened, as one line without its height. One of a kind that is not
+// known here is named by its word.
+func Fact(f ledger.Fact) string {
+	if say, ok := kinds[f.Kind]; ok {
+		return say(f)
+	}
+	return f.Kind.String()
+}
+
+var kinds = map[ledger.Kind]func(ledger.Fact) string{
+	ledger.FactPosted: func(f ledger.Fact) string {
+		return fmt.Sprintf("posted: %s locked by Alice, %s of Bob's bond", f.Amount, f.Bond)
+	},
+	ledger.FactSeeded: func(f ledger.Fact) string {
+		return fmt.Sprintf("seeded: attempt %d, %d seats expected, claims close at the end of block %d", f.Number, f.Of, f.Until)
+	},
+	ledger.FactClaimed: func(f ledger.Fact) string {
+		return fmt.Sprintf("claims: %d nodes with %d seats so far", f.Nodes, f.Seats)
+	},
+	ledger.FactClaimsLate: func(f ledger.Fact) string {
+		return fmt.Sprintf("%d seats by %d nodes so far, of %d expected; late claims are waited for until block %d ends", f.Seats, f.Nodes, f.Of, f.Until)
+	},
+	ledger.FactAttemptOver: func(f ledger.Fact) string {
+		return fmt.Sprintf("attempt %d came to nothing: %s. It had %d nodes with %d seats, of at least %d", f.Number, Cause(f.Cause), f.Nodes, f.Seats, f.Of)
+	},
+	ledger.FactTurn: func(f ledger.Fact) string {
+		return fmt.Sprintf("view %d: %s is the executor, %d seats verify it", f.Number, f.Node.Short(), f.Of)
+	},
+	ledger.FactDeclined: func(f ledger.Fact) string {
+		return fmt.Sprintf("node %s declines: %s", f.Node.Short(), f.Reason)
+	},
+	ledger.FactCommitted: func(f ledger.Fact) string {
+		return fmt.Sprintf("commitments: %d of %d seats so far", f.Seats, f.Of)
+	},
+	ledger.FactCommitsLate: func(f ledger.Fact) string {
+		return fmt.Sprintf("commitments so far hold %d of %d seats, a quorum is %d; waiting until block %d", f.Seats, f.Of, sortition.Quorum(f.Of), f.Until)
+	},
+	ledger.FactClosed: func(f ledger.Fact) string {
+		return fmt.Sprintf("commitments are closed: %d of %d seats", f.Seats, f.Of)
+	},
+	ledger.FactShown: func(f ledger.Fact) string {
+		return fmt.Sprintf("both pieces of %s's evidence are shown to all", f.Node.Short())
+	},
+	ledger.FactRevealed: func(f ledger.Fact) string {
+		return fmt.Sprintf("verdicts: %d seats for the genuine place, %d against, of %d; a quorum is %d", f.Seats, f.Against, f.Of, sortition.Quorum(f.Of))
+	},
+	ledger.FactGood: func(f ledger.Fact) string {
+		return fmt.Sprintf("the enclave of %s is found good: owners may release their keys until block %d", f.Node.Short(), f.Until)
+	},
+	ledger.FactUndecided: func(f ledger.Fact) string {
+		return fmt.Sprintf("all have spoken, and too few for the genuine place; waiting until block %d", f.Until)
+	},
+	ledger.FactFaulty: func(f ledger.Fact) string {
+		return fmt.Sprintf("the chain itself finds the evidence of %s faulty; last words are due by block %d", f.Node.Short(), f.Until)
+	},
+	ledger.FactPassed: func(f ledger.Fact) string {
+		return fmt.Sprintf("executor %s passed over in view %d: %s", f.Node.Short(), f.Number, Cause(f.Cause))
+	},
+	ledger.FactReleased: func(f ledger.Fact) string {
+		return fmt.Sprintf("%s has released the key", f.Role)
+	},
+	ledger.FactRunning: func(f ledger.Fact) string {
+		return fmt.Sprintf("both keys are released: the result is due by block %d", f.Until)
+	},
+	ledger.FactResult: func(f ledger.Fact) string {
+		return fmt.Sprintf("result: %s, %d gas", f.Ran, f.Gas)
+	},
+	ledger.FactLate: func(f ledger.Fact) string {
+		return fmt.Sprintf("the enclave of %s ran out of time; words about it are due by block %d", f.Node.Short(), f.Until)
+	},
+	ledger.FactExitAsked: func(f ledger.Fact) string {
+		return fmt.Sprintf("the exit evidence has its nonce, and is due by block %d", f.Until)
+	},
+	ledger.FactExit: func(f ledger.Fact) string {
+		return "the executor shows how its enclave ended"
+	},
+	ledger.FactExitWaits: func(f ledger.Fact) string {
+		return fmt.Sprintf("words about the enclave are due by block %d", f.Until)
+	},
+	ledger.FactSlashed: func(f ledger.Fact) string {
+		return fmt.Sprintf("node %s slashed %s: %s", f.Node.Short(), f.Amount, Cause(f.Cause))
+	},
+	ledger.FactUnproven: func(f ledger.Fact) string {
+		return fmt.Sprintf("an accusation against %s proved nothing", f.Node.Short())
+	},
+	ledger.FactSettled: func(f ledger.Fact) string {
+		return fmt.Sprintf("settled: %s; fault: %s", f.Outcome, Fault(f.Outcome.Fault()))
+	},
+}
+
+// Cause is why something was lost, as what its node, or its committee, has done. One
+// that costs nothing has its word.
+func Cause(c ledger.Cause) string {
+	if words, ok := causes[c]; ok {
+		return words
+	}
+	return c.String()
+}
+
+var causes = map[ledger.Cause]string{
+	ledger.Absent:       "it neither showed evidence in time nor declined",
+	ledger.Silence:      "its enclave was found good, and it brought no result, or no exit, in time",
+	ledger.NoReveal:     "it committed to a verdict and never opened it",
+	ledger.WrongPick:    "it named the decoy, and not the evidence that is good",
+	ledger.FalseOK:      "it said OK to evidence that is faulty",
+	ledger.FalseFault:   "it said FAULT to evidence that is good",
+	ledger.BadEvidence:  "its enclave is not what it should be",
+	ledger.TwoGood:      "its decoy was good as well, so that nobody could tell the two apart by looking",
+	ledger.TwoPairs:     "it showed two different pairs of evidence",
+	ledger.UncleanExit:  "its enclave left something behind, or another one ended than ran",
+	ledger.Equivocation: "it committed to two verdicts in one round",
+	ledger.TwoResults:   "its enclave signed two results",
+
+	ledger.FoundSilent:    "its committee found it silent",
+	ledger.RanOutOfTime:   "its enclave ran out of time",
+	ledger.WasAbsent:      "it showed no evidence in time",
+	ledger.WasFaulty:      "its evidence was faulty",
+	ledger.DidNotOpen:     "it did not show in time which of its evidence is genuine",
+	ledger.BroughtNothing: "it brought no result in time",
+
+	ledger.TooFewSeats:  "too few seats, or of too few kinds of TEE",
+	ledger.TooFewJudged: "too few judged evidence that is good",
+	ledger.NobodyLeft:   "nobody is left to execute; those with tickets have declined, or could not be judged",
+}
+
+// Outcome is how a case ended, in a sentence.
+func Outcome(o ledger.Outcome) string {
+	if words, ok := outcomes[o]; ok {
+		return words
+	}
+	return o.String()
+}
+
+var outcomes = map[ledger.Outcome]string{
+	ledger.Completed:       "the function ran, and its result is signed by the enclave that was found good",
+	ledger.FunctionFailed:  "the function failed; how, Alice alone was told",
+	ledger.AliceSilent:     "Alice released no key that opens the input in time",
+	ledger.BobSilent:       "Bob released no key that opens the code in time",
+	ledger.ExecutorsFailed: "no executor brought a result",
+	ledger.AllOutOfTime:    "every executor's enclave ran out of the time that the function's wall limit gives it; those who verified them are paid",
+	ledger.InputWithheld:   "the executors could not fetch Alice's input, one after the other",
+	ledger.CodeWithheld:    "the executors could not fetch Bob's code or image, one after the other",
+	ledger.DirtyExit:       "the executor's enclave left something behind, or another one ended than ran",
+	ledger.ExitSilent:      "the executor did not show how its enclave ended",
+	ledger.BadEnclave:      "the enclave that ran was not what it should be, which was found after the run",
+	ledger.ForgedResult:    "the enclave signed two results",
+	ledger.NoCommittee:     "in every attempt too few workers drew seats, or judged: of those whose machines the policy takes",
+	ledger.ShortOfGas:      "the function failed, with all the gas used that Alice gave it",
+}
+
+// Fault is who is at fault.
+func Fault(p ledger.Party) string {
+	if words, ok := parties[p]; ok {
+		return words
+	}
+	return p.String()
+}
+
+var parties = map[ledger.Party]string{
+	ledger.Nobody:       "nobody",
+	ledger.FunctionOrIn: "the function (Bob) or the input (Alice)",
+	ledger.PartyAlice:   "Alice",
+	ledger.PartyBob:     "Bob",
+	ledger.TheExecutor:  "the executor",
+	ledger.TheNetwork:   "the network: too few workers",
+	ledger.NobodyCanSee: "nobody can see: the function is slow, or the machines were",
+}
+
+// Due is why a payment was made.
+func Due(d ledger.Due) string {
+	if words, ok := dues[d]; ok {
+		return words
+	}
+	return d.String()
+}
+
+var dues = map[ledger.Due]string{
+	ledger.WhyExecutor: "its enclave was at work",
+	ledger.WhyVerifier: "it verified",
+	ledger.WhyRoyalty:  "his code was used",
+	ledger.WhyRefund:   "nobody had earned it",
+	ledger.WhyFinder:   "it found what cost another its bond",
+	ledger.WhyRoom:     "the task took less room than was locked for it",
+}
