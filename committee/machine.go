@@ -239,7 +239,7 @@ func (m *Machine) voteHeard(s task.SignedVote) {
 	}
 	m.votes[v.Node] = s
 	// One honest member among them must have found the executor silent.
-	if seats, _ := m.gone(); seats > (m.c.TotalSeats()-1)/3 && !m.executes() {
+	if seats, _ := m.gone(); seats > (m.c.Roster().Total()-1)/3 && !m.executes() {
 		m.passOver()
 	}
 	m.trySkip()
@@ -269,7 +269,7 @@ func (m *Machine) trySkip() {
 	if !m.isMember() || m.skipSent || m.c.Phase != ledger.Attesting || m.c.HasShown() {
 		return
 	}
-	if seats, votes := m.gone(); seats >= sortition.Quorum(m.c.TotalSeats()) {
+	if seats, votes := m.gone(); seats >= sortition.Quorum(m.c.Roster().Total()) {
 		m.skipSent = true
 		m.submit(task.Body{Skip: &task.Skip{Task: m.id, Attempt: m.c.Attempt, View: m.view + 1, Votes: votes}})
 		m.timer(SkipTimer, max(m.patience.Silence/4, 1)) // it may have been too early

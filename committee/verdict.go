@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/prytany/prytany/ledger"
-	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 )
 
@@ -75,7 +74,7 @@ func (m *Machine) evidenceHeard(e EvidenceHeard) {
 
 // tryAppraise asks for this node's appraisal of the executor's pair.
 func (m *Machine) tryAppraise() {
-	if !m.c.Judges(m.self) {
+	if !m.c.Roster().Judges(m.self) {
 		return
 	}
 	if m.mine != nil {
@@ -100,7 +99,7 @@ func (m *Machine) recommit() {
 
 // appraised commits to this node's verdict. Nobody can read it yet (spec §7.5).
 func (m *Machine) appraised(e Appraised) {
-	if !m.present(e.Ballot) || m.mine != nil || !m.c.Judges(m.self) {
+	if !m.present(e.Ballot) || m.mine != nil || !m.c.Roster().Judges(m.self) {
 		return
 	}
 	m.mine = &task.Reveal{
@@ -160,7 +159,7 @@ func (m *Machine) flush() {
 		return
 	}
 	set := m.validReveals()
-	good := m.found(set) >= sortition.Quorum(m.c.JudgeSeats())
+	good := m.found(set) >= m.c.Roster().Quorum()
 	complete := len(set) >= len(m.c.View.Pre.Commitments) || m.late
 	if good && !m.keysAsked {
 		m.keysAsked = true
@@ -177,15 +176,14 @@ func (m *Machine) flush() {
 }
 
 func (m *Machine) flushCommitments() {
-	judges := 0
+	judges, r := 0, m.c.Roster()
 	var set []task.Commitment
-	for i := range m.c.Members {
-		id := m.c.Members[i].Claim.Node
-		if !m.c.Judges(id) {
+	for _, member := range r.Members {
+		if !r.Judges(member.Node) {
 			continue
 		}
 		judges++
-		if k, ok := m.commitments[id]; ok {
+		if k, ok := m.commitments[member.Node]; ok {
 			set = append(set, k)
 		}
 	}
@@ -198,9 +196,7 @@ func (m *Machine) flushCommitments() {
 // found is how many seats have named the genuine place, as this executor, who knows
 // it before the chain does, counts them.
 func (m *Machine) found(set []task.Reveal) uint32 {
-	c := *m.c
-	c.View.Pre.Digests, c.View.Pre.Place, c.View.Pre.OpenedAt = m.opening.Pair.Digests, m.place, m.closedAt()
-	ok, _ := c.Tally(set)
+	ok, _ := m.c.TallyFor(m.opening.Pair, m.place, set)
 	return ok
 }
 

@@ -517,7 +517,7 @@ func (b *Block) claims(set []task.Claim) error {
 	if b.Height >= c.SeededAt+b.Params.ClaimBlocks && c.gathered() { // they were waited for
 		c.Deadline = b.Height
 	}
-	b.saveCase(c, was, Fact{Kind: FactClaimed, Nodes: uint32(len(c.Members)), Seats: c.TotalSeats()})
+	b.saveCase(c, was, Fact{Kind: FactClaimed, Nodes: uint32(len(c.Members)), Seats: c.Roster().Total()})
 	return nil
 }
 

@@ -226,9 +226,9 @@ func (b *Block) expire(c *Case) {
 }
 
 func (b *Block) extend(c *Case, to uint64) {
-	was := c.Deadline
+	was, r := c.Deadline, c.Roster()
 	c.Deadline = to
-	b.saveCase(c, was, Fact{Kind: FactCommitsLate, Seats: c.committedSeats(), Of: c.JudgeSeats(), Until: to})
+	b.saveCase(c, was, Fact{Kind: FactCommitsLate, Seats: c.committed(r), Of: r.Judging(), Until: to})
 }
 
 // lastClaims is how many times as long as always claims stay open for a committee
@@ -243,7 +243,7 @@ func (c *Case) LastClaims() uint64 { return c.SeededAt + lastClaims*c.Params.Cla
 // two thirds of the seats that the draw gives on average have come. On a busy
 // machine honest claims come late, and who is always in time would judge alone.
 func (c *Case) gathered() bool {
-	return c.Enough() && 3*uint64(c.TotalSeats()) >= 2*uint64(c.Seats)
+	return c.Enough() && 3*uint64(c.Roster().Total()) >= 2*uint64(c.Seats)
 }
 
 // closeClaims fixes the committee, waits for late claims, or starts the next
@@ -255,7 +255,7 @@ func (b *Block) closeClaims(c *Case) {
 		b.startView(c, 0, was)
 	case b.Height < last:
 		c.Deadline = last
-		b.saveCase(c, was, Fact{Kind: FactClaimsLate, Nodes: uint32(len(c.Members)), Seats: c.TotalSeats(), Of: c.Seats, Until: last})
+		b.saveCase(c, was, Fact{Kind: FactClaimsLate, Nodes: uint32(len(c.Members)), Seats: c.Roster().Total(), Of: c.Seats, Until: last})
 	default:
 		b.nextAttempt(c, TooFewSeats)
 	}
@@ -263,7 +263,7 @@ func (b *Block) closeClaims(c *Case) {
 
 // nextAttempt asks for another, larger committee, or gives up.
 func (b *Block) nextAttempt(c *Case, why Cause) {
-	over := Fact{Kind: FactAttemptOver, Number: c.Attempt, Nodes: uint32(len(c.Members)), Seats: c.TotalSeats(), Of: c.Task.MinSeats, Cause: why}
+	over := Fact{Kind: FactAttemptOver, Number: c.Attempt, Nodes: uint32(len(c.Members)), Seats: c.Roster().Total(), Of: c.Task.MinSeats, Cause: why}
 	if c.Attempt+1 >= b.Params.MaxAttempts {
 		b.note(c, over)
 		b.settle(c, NoCommittee)
@@ -288,25 +288,21 @@ func (b *Block) callFor(c *Case) {
 // large worker would be judged by next to nobody; and of as many kinds of TEE as
 // the task's policy needs for a quorum.
 func (c *Case) Enough() bool {
-	executor, ok := c.ExecutorOf(0)
-	if !ok {
-		return false
-	}
-	n, first := c.TotalSeats(), *c
-	first.View, first.Passed = View{Executor: executor}, nil
-	return n >= c.Task.MinSeats && n-c.Member(executor).Seats >= c.Task.MinSeats-1 && first.canAgree()
+	first := c.Roster().At(0)
+	n := first.Total()
+	return !first.Executor.IsZero() && n >= c.Task.MinSeats && n-first.Seats(first.Executor) >= c.Task.MinSeats-1 && first.CanAgree()
 }
 
 // startView gives the task to the owner of the next ticket.
 func (b *Block) startView(c *Case, number uint32, was uint64) {
-	executor, ok := c.TurnOf(number)
+	executor, ok := c.Roster().Turn(number)
 	if !ok {
 		b.nobodyLeft(c)
 		return
 	}
 	c.View = View{Number: number, Executor: executor, StartedAt: b.Height}
 	c.Phase, c.Deadline = Attesting, b.Height+b.Params.CommitBlocks
-	b.saveCase(c, was, Fact{Kind: FactTurn, Node: executor, Number: number, Of: c.JudgeSeats()})
+	b.saveCase(c, was, Fact{Kind: FactTurn, Node: executor, Number: number, Of: c.Roster().Judging()})
 }
 
 // passOver takes the task from an executor and gives it to the next ticket

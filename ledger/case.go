@@ -5,6 +5,7 @@ import (
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/beacon"
+	"github.com/prytany/prytany/roster"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/vrf"
@@ -168,50 +169,28 @@ func (c *Case) Member(id task.NodeID) *Member {
 	return &c.Members[i]
 }
 
-// TotalSeats is n.
-func (c *Case) TotalSeats() (n uint32) {
-	for _, m := range c.Members {
-		n += m.Seats
+// Roster is the committee of the present attempt in the present view. Whose turn it
+// is, who judges and what a quorum is, everyone asks of it.
+func (c *Case) Roster() roster.Roster {
+	r := roster.Roster{
+		Members: make([]roster.Member, len(c.Members)), View: c.View.Number, Executor: c.View.Executor,
+		Rules: roster.Rules{Turns: MaxTurns, Views: c.Params.MaxViews, KindPPM: c.Task.Policy.MaxKindPPM, OperatorPPM: c.Task.Policy.MaxOperatorPPM},
 	}
-	return n
-}
-
-// TicketsOf are a member's tickets. One that does not have the function's
-// runtime, or has no enclave free, has none: it votes and verifies, and never
-// executes (spec §6.4.1).
-func (c *Case) TicketsOf(m *Member) []sortition.Ticket {
-	if m.Claim.Busy != nil || !m.Node.CanRun(c.Function.Manifest) {
-		return nil
-	}
-	return sortition.Tickets(task.Hash(m.Claim.Node), m.Beta, m.Seats)
-}
-
-// Tickets is the order of the committee: the lowest executes (spec §5.3).
-func (c *Case) Tickets() []sortition.Ticket {
-	var all []sortition.Ticket
-	for i := range c.Members {
-		all = append(all, c.TicketsOf(&c.Members[i])...)
-	}
-	sortition.Sort(all)
-	return all
-}
-
-// Judges says whether a member judges the present executor: everyone does but
-// itself, and those who were passed over before it, whose silence would
-// otherwise count against every later quorum.
-func (c *Case) Judges(id task.NodeID) bool {
-	return c.Member(id) != nil && id != c.View.Executor &&
-		!slices.ContainsFunc(c.Passed, func(p Pass) bool { return p.Executor == id && p.Attempt == c.Attempt })
-}
-
-// JudgeSeats is the number of the judges' seats.
-func (c *Case) JudgeSeats() (n uint32) {
-	for _, m := range c.Members {
-		if c.Judges(m.Claim.Node) {
-			n += m.Seats
+	for i, m := range c.Members {
+		r.Members[i] = roster.Member{
+			Node: m.Claim.Node, Operator: m.Node.Operator, Kind: m.Node.TEE.Kind, Seats: m.Seats, Beta: m.Beta,
+			Able: m.Node.CanRun(c.Function.Manifest), Busy: m.Claim.Busy != nil,
 		}
 	}
-	return n
+	for _, p := range c.Passed {
+		if p.Attempt == c.Attempt {
+			r.Out = append(r.Out, roster.Out{Node: p.Executor, From: p.View + 1, Passed: true})
+		}
+	}
+	for _, d := range c.Declined {
+		r.Out = append(r.Out, roster.Out{Node: d.Decline.Node, From: d.From})
+	}
+	return r
 }
 
 // Genuine is the present executor's genuine evidence; nil before it is known.
@@ -227,93 +206,32 @@ func (c *Case) Ballot() task.Ballot {
 	return task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number}
 }
 
-// committedSeats counts the verifiers' seats that have committed.
-func (c *Case) committedSeats() (n uint32) {
-	for _, k := range c.View.Pre.Commitments {
-		if c.Judges(k.Node) {
-			n += c.Member(k.Node).Seats
-		}
-	}
-	return n
+// committed adds up the seats of the judges that have committed.
+func (c *Case) committed(r roster.Roster) uint32 {
+	return r.Spoken(func(id task.NodeID) bool {
+		return slices.ContainsFunc(c.View.Pre.Commitments, func(k task.Commitment) bool { return k.Node == id })
+	})
 }
 
-// Tally counts the verifiers' revealed seats for the genuine place, and against
-// it. Of the first, no more count than the task's policy lets one kind of TEE, and
-// one operator, have of a quorum (spec §7.5).
+// Tally counts the judges' revealed seats for the genuine place, and against it. Of
+// the first, no more count than the task's policy lets one kind of TEE, and one
+// operator, have of a quorum (spec §7.5).
 func (c *Case) Tally(reveals []task.Reveal) (ok, other uint32) {
-	says, agreed := c.Words(), newMix(c)
-	for _, v := range reveals {
-		m := c.Member(v.Node)
-		switch says(v) {
-		case ForGenuine:
-			agreed.add(m)
-		case Against:
-			other += m.Seats
+	return tally(c.Roster(), c.Reading(), reveals)
+}
+
+// TallyFor counts as the chain will once a pair is opened at a place.
+func (c *Case) TallyFor(pair task.Pair, place uint8, reveals []task.Reveal) (ok, other uint32) {
+	return tally(c.Roster(), Reading{Pair: pair.Hash(), Opened: true, Place: place}, reveals)
+}
+
+func tally(r roster.Roster, x Reading, reveals []task.Reveal) (ok, other uint32) {
+	said := func(w Word) func(task.NodeID) bool {
+		return func(id task.NodeID) bool {
+			return slices.ContainsFunc(reveals, func(v task.Reveal) bool { return v.Node == id && x.Word(v) == w })
 		}
 	}
-	return agreed.seats(), other
-}
-
-// canAgree says whether the judges are of kinds, and operators, enough for a
-// quorum.
-func (c *Case) canAgree() bool {
-	all := newMix(c)
-	for i := range c.Members {
-		if m := &c.Members[i]; c.Judges(m.Claim.Node) {
-			all.add(m)
-		}
-	}
-	return all.seats() >= sortition.Quorum(c.JudgeSeats())
-}
-
-// mix counts seats that agree, by kind of TEE and by operator.
-type mix struct {
-	policy    task.Policy
-	quorum    uint32
-	executors task.Address // the operator of the executor
-	all       uint32
-	kinds     map[string]uint32
-	operators map[task.Address]uint32
-}
-
-func newMix(c *Case) *mix {
-	x := &mix{policy: c.Task.Policy, quorum: sortition.Quorum(c.JudgeSeats()), kinds: map[string]uint32{}, operators: map[task.Address]uint32{}}
-	if m := c.Member(c.View.Executor); m != nil {
-		x.executors = m.Node.Operator
-	}
-	return x
-}
-
-func (x *mix) add(m *Member) {
-	x.all += m.Seats
-	x.kinds[m.Node.TEE.Kind] += m.Seats
-	if m.Node.Operator != x.executors {
-		x.operators[m.Node.Operator] += m.Seats
-	}
-}
-
-// seats is how many of them count: each limit is held on its own, so that the sum
-// does not depend on who speaks first.
-func (x *mix) seats() uint32 {
-	n := x.all
-	if most := x.policy.MaxKindPPM; most > 0 {
-		n = min(n, atMost(x.kinds, partOf(x.quorum, most)))
-	}
-	if most := x.policy.MaxOperatorPPM; most > 0 {
-		n = min(n, atMost(x.operators, partOf(x.quorum, most)))
-	}
-	return n
-}
-
-// partOf is a share of a quorum, rounded down.
-func partOf(quorum uint32, ppm uint64) uint32 { return uint32(uint64(quorum) * ppm / million) }
-
-// atMost adds up what each has, of none more than most.
-func atMost[K comparable](seats map[K]uint32, most uint32) (n uint32) {
-	for _, s := range seats {
-		n += min(s, most)
-	}
-	return n
+	return r.Agreed(said(ForGenuine)), r.Spoken(said(Against))
 }
 
 // CheckShowing says whether the present executor has signed this pair.

@@ -64,7 +64,7 @@ func TestLateQuorumClosesSoon(t *testing.T) {
 	}
 	var commits []task.Commitment
 	for _, m := range w.c().Members {
-		if id := m.Claim.Node; w.c().Judges(id) && id != absent {
+		if id := m.Claim.Node; w.c().Roster().Judges(id) && id != absent {
 			k := task.Commitment{Ballot: w.c().Ballot(), Node: id, Digest: task.Hash{1}}
 			k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
 			commits = append(commits, k)

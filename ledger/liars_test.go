@@ -21,7 +21,7 @@ func elected(t testing.TB, set ...func(*Params)) *world {
 func (w *world) verifiers() (all []task.NodeID) {
 	c := w.c()
 	for _, m := range c.Members {
-		if c.Judges(m.Claim.Node) {
+		if c.Roster().Judges(m.Claim.Node) {
 			all = append(all, m.Claim.Node)
 		}
 	}

@@ -70,17 +70,17 @@ func TestExecutorsHaveTheRuntime(t *testing.T) {
 	c := w.c()
 	first := c.View.Executor
 	c.Member(first).Node.Runtimes = []string{task.RuntimeOCI}
-	second, ok := c.ExecutorOf(0)
+	second, ok := c.Roster().Next(0)
 	if !ok || second == first {
 		t.Fatalf("%s executes without the runtime", second.Short())
 	}
-	if next, _ := c.ExecutorOf(1); next == first {
+	if next, _ := c.Roster().Next(1); next == first {
 		t.Error("it executes later")
 	}
-	if !c.Judges(first) && c.View.Executor != first {
+	if !c.Roster().Judges(first) && c.View.Executor != first {
 		t.Error("it does not judge")
 	}
-	if c.TotalSeats() != w.c().TotalSeats() {
+	if c.Roster().Total() != w.c().Roster().Total() {
 		t.Error("its seats do not count")
 	}
 	for i := range c.Members {
@@ -90,7 +90,7 @@ func TestExecutorsHaveTheRuntime(t *testing.T) {
 		t.Error("a committee that cannot run the function is enough")
 	}
 	c.Function.Manifest.Runtime, c.Function.Manifest.Arch = task.RuntimeOCI, "riscv64"
-	if _, ok := c.ExecutorOf(0); ok {
+	if _, ok := c.Roster().Next(0); ok {
 		t.Error("somebody runs code for another processor")
 	}
 }
@@ -138,8 +138,8 @@ func TestOneOperatorIsNoQuorum(t *testing.T) {
 		if ok, _ := c.Tally(all); ok != row.wantOK {
 			t.Errorf("%s, in another order: %d seats count, want %d", row.name, ok, row.wantOK)
 		}
-		if c.canAgree() != (row.wantOK >= 7) {
-			t.Errorf("%s: can agree: %t", row.name, c.canAgree())
+		if c.Roster().CanAgree() != (row.wantOK >= 7) {
+			t.Errorf("%s: can agree: %t", row.name, c.Roster().CanAgree())
 		}
 	}
 }

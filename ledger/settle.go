@@ -194,10 +194,10 @@ func Settle(c *Case, o Outcome, height uint64) Settlement {
 	if t.royalty {
 		pay(&purse.Alice, c.Function.Owner, task.NodeID{}, c.Function.Manifest.Royalty, WhyRoyalty)
 	}
-	judged := verdictShares(c, o)
+	judged, seats := verdictShares(c, o), c.Roster().Judging()
 	for _, m := range c.Members {
 		if share, ok := judged[m.Claim.Node]; ok && t.verifier != 0 {
-			fee, _ := c.Task.Fee.MulDiv(share, uint64(c.JudgeSeats()))
+			fee, _ := c.Task.Fee.MulDiv(share, uint64(seats))
 			pay(payer(t.verifier), m.Node.Operator, m.Claim.Node, fee, WhyVerifier)
 		}
 	}

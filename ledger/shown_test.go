@@ -219,7 +219,7 @@ func TestOutOfTimeBlamesNobody(t *testing.T) {
 	if p.Why != RanOutOfTime || len(c.Slashes) != 0 || p.Result == nil || p.Executor != first {
 		t.Errorf("%+v", p)
 	}
-	if c.Judges(first) {
+	if c.Roster().Judges(first) {
 		t.Error("who was passed over judges on")
 	}
 	after := w.state()

@@ -3,6 +3,7 @@ package ledger
 import (
 	"slices"
 
+	"github.com/prytany/prytany/roster"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 )
@@ -32,56 +33,16 @@ const MaxTurns = 32
 // its owner to be blamed, if they do not hold most of the tickets.
 const enoughWithheld = 8
 
-// ExecutorOf is whose turn a view is: the owner of the lowest ticket who had
-// neither declined nor been passed over when it began.
-func (c *Case) ExecutorOf(view uint32) (task.NodeID, bool) {
-	out := map[task.NodeID]bool{}
-	for _, p := range c.Passed {
-		out[p.Executor] = out[p.Executor] || p.Attempt == c.Attempt && p.View < view
-	}
-	for _, d := range c.Declined {
-		out[d.Decline.Node] = out[d.Decline.Node] || d.From <= view
-	}
-	for _, t := range c.Tickets() {
-		if id := task.NodeID(t.Node); !out[id] {
-			return id, true
-		}
-	}
-	return task.NodeID{}, false
-}
-
-// TurnOf is who executes in a view, if there is such a view: a ticket's owner,
-// within the chain's limit of views, which declined turns do not use up, and judges
-// left who can agree: nobody works for a quorum that cannot be.
-func (c *Case) TurnOf(view uint32) (task.NodeID, bool) {
-	executor, ok := c.ExecutorOf(view)
-	if !ok || view >= MaxTurns || c.passes(view) >= c.Params.MaxViews {
-		return task.NodeID{}, false
-	}
-	next := *c
-	next.View.Executor = executor
-	return executor, next.canAgree()
-}
-
-// passes counts the executors that this attempt has passed over before a view.
-func (c *Case) passes(view uint32) (n uint32) {
-	for _, p := range c.Passed {
-		if p.Attempt == c.Attempt && p.View < view {
-			n++
-		}
-	}
-	return n
-}
-
 // fetchBlocks is how long an executor may take to fetch the task's files.
 func (c *Case) fetchBlocks() uint64 {
 	return c.Params.fetch(c.Task.Input.Size + c.Function.Size())
 }
 
 // DeclineBy is the last block in which the present executor may decline.
-func (c *Case) DeclineBy() uint64 {
-	return c.View.StartedAt + c.Params.DeclineBlocks + c.fetchBlocks()
-}
+func (c *Case) DeclineBy() uint64 { return c.View.StartedAt + c.DeclineTime() }
+
+// DeclineTime is how many blocks an executor has to decline.
+func (c *Case) DeclineTime() uint64 { return c.Params.DeclineBlocks + c.fetchBlocks() }
 
 // GiveUpAt is the block with which an executor that lacks something has waited long
 // enough: its decline still comes in time. It is a block and no time of day, so a
@@ -107,11 +68,13 @@ func (b *Block) decline(d task.Decline) error {
 	if err != nil {
 		return err
 	}
-	m, turn := c.Member(d.Node), c.Phase >= Attesting && d.Node == c.View.Executor
+	r := c.Roster()
+	m, in := r.Member(d.Node)
+	turn := c.Phase >= Attesting && d.Node == r.Executor
 	switch {
-	case m == nil:
+	case !in:
 		return task.Refuse("decline-malformed", "node %s is no member of this committee", d.Node.Short())
-	case len(c.TicketsOf(m)) == 0 || c.Phase >= Attesting && !c.Judges(d.Node) && !turn,
+	case len(m.Tickets()) == 0 || c.Phase >= Attesting && !r.Judges(d.Node) && !turn,
 		slices.ContainsFunc(c.Declined, func(o Declined) bool { return o.Decline.Node == d.Node }):
 		return task.Refuse("nothing-new", "node %s executes nothing in this attempt anyway", d.Node.Short())
 	case c.Phase < Electing || c.Phase > Running:
@@ -119,7 +82,7 @@ func (b *Block) decline(d task.Decline) error {
 	case turn && (c.HasShown() || c.Phase != Attesting || b.Height > c.DeclineBy()):
 		return task.Refuse("decline-late", "the executor has shown evidence, which says that it has the files; or its time to decline was over with block %d", c.DeclineBy())
 	}
-	if err := d.Check(m.Node.Peer); err != nil {
+	if err := d.Check(c.Member(d.Node).Node.Peer); err != nil {
 		return err
 	}
 	was, from := c.Deadline, uint32(0)
@@ -144,16 +107,17 @@ func (b *Block) decline(d task.Decline) error {
 // members that they are not all liars, had their turn and missed it (spec §6.4.6).
 func (c *Case) Withheld() (Outcome, bool) {
 	var able uint32
-	for i := range c.Members {
-		if m := &c.Members[i]; m.Node.CanRun(c.Function.Manifest) {
+	r := c.Roster()
+	for _, m := range r.Members {
+		if m.Able {
 			able += m.Seats
 		}
 	}
-	missed := func(r task.DeclineReason) bool {
+	missed := func(why task.DeclineReason) bool {
 		var seats, nodes uint32
 		for _, d := range c.Declined {
-			if d.Turn && d.Decline.Reason == r {
-				seats, nodes = seats+c.Member(d.Decline.Node).Seats, nodes+1
+			if d.Turn && d.Decline.Reason == why {
+				seats, nodes = seats+r.Seats(d.Decline.Node), nodes+1
 			}
 		}
 		return nodes >= enoughWithheld || nodes > 1 && 2*seats > able
@@ -181,14 +145,11 @@ func (b *Block) nobodyLeft(c *Case) {
 // Spent says whether an attempt has come to nothing for want of members that
 // would execute, and not by those who did.
 func (c *Case) Spent() bool {
-	busy := slices.ContainsFunc(c.Members, func(m Member) bool {
-		return m.Claim.Busy != nil && m.Node.CanRun(c.Function.Manifest)
-	})
-	next := *c
-	id, ok := c.ExecutorOf(c.View.Number + 1)
-	next.View.Executor = id
-	unjudged := ok && next.JudgeSeats() > 0 && !next.canAgree() // others are left, of too few kinds or operators
-	return (busy || unjudged || len(c.Declined) > 0) && c.passes(MaxTurns) < c.Params.MaxViews
+	r := c.Roster()
+	busy := slices.ContainsFunc(r.Members, func(m roster.Member) bool { return m.Able && m.Busy })
+	next := r.At(r.View + 1)
+	unjudged := !next.Executor.IsZero() && next.Judging() > 0 && !next.CanAgree() // others are left, of too few kinds or operators
+	return (busy || unjudged || len(c.Declined) > 0) && r.Passed(MaxTurns) < c.Params.MaxViews
 }
 
 // Failure is the outcome of a case whose executors have all failed.
@@ -240,7 +201,7 @@ func (c *Case) CheckSkip(t task.Skip) error {
 			seats += m.Seats
 		}
 	}
-	if n := c.TotalSeats(); seats < sortition.Quorum(n) {
+	if n := c.Roster().Total(); seats < sortition.Quorum(n) {
 		return task.Refuse("skip-weak", "%d of %d seats have gone on, a quorum is %d", seats, n, sortition.Quorum(n))
 	}
 	return nil

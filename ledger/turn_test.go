@@ -198,7 +198,7 @@ func TestDeclineCostsNothing(t *testing.T) {
 		t.Errorf("a decline cost %s", carol-got)
 	}
 	c := w.c()
-	if c.View.Number != 1 || c.View.Executor == first || c.View.StartedAt != w.height || !c.Judges(first) || len(c.Passed) != 0 {
+	if c.View.Number != 1 || c.View.Executor == first || c.View.StartedAt != w.height || !c.Roster().Judges(first) || len(c.Passed) != 0 {
 		t.Fatalf("%+v", c.View)
 	}
 	if d := c.Declined[0]; d.Decline.Node != first || !d.Turn || d.From != 1 {
@@ -285,8 +285,8 @@ func TestWithheld(t *testing.T) {
 		for w.c().Phase != Closed {
 			c := w.c()
 			id := c.View.Executor
-			if 2*seats > c.TotalSeats() && nodes > 1 {
-				t.Fatalf("%d of %d seats, by %d, and nobody is blamed", seats, c.TotalSeats(), nodes)
+			if 2*seats > c.Roster().Total() && nodes > 1 {
+				t.Fatalf("%d of %d seats, by %d, and nobody is blamed", seats, c.Roster().Total(), nodes)
 			}
 			seats, nodes = seats+c.Member(id).Seats, nodes+1
 			if err := w.decline(id, row.why); err != nil {
@@ -296,8 +296,8 @@ func TestWithheld(t *testing.T) {
 		c := w.c()
 		s := c.Settlement
 		part := fixedPart(c.Task, c.Params)
-		if s.Outcome != row.end || s.Fault != row.fault || s.Burned != part || len(s.Payments) != 2 || len(c.Slashes) != 0 || 2*seats <= c.TotalSeats() {
-			t.Errorf("after %d of %d seats: %+v", seats, c.TotalSeats(), s)
+		if s.Outcome != row.end || s.Fault != row.fault || s.Burned != part || len(s.Payments) != 2 || len(c.Slashes) != 0 || 2*seats <= c.Roster().Total() {
+			t.Errorf("after %d of %d seats: %+v", seats, c.Roster().Total(), s)
 		}
 		back := w.state().Account(task.PublicKey(w.keys["alice"])).Balance - alice - (c.Escrow.Room - s.Rent)
 		after, _ := w.state().Function(w.fn)
@@ -380,7 +380,7 @@ func TestBusyClaims(t *testing.T) {
 	w.must("carol", task.Body{Claims: &task.Claims{Claims: claims}})
 	w.elect()
 	c := w.c()
-	if m := c.Member(busy); m == nil || len(c.TicketsOf(m)) != 0 || c.View.Executor == busy || !c.Judges(busy) {
+	if m, in := c.Roster().Member(busy); !in || len(m.Tickets()) != 0 || c.View.Executor == busy || !c.Roster().Judges(busy) {
 		t.Fatalf("%+v", m)
 	}
 	w.finish()

@@ -3,7 +3,6 @@ package ledger
 import (
 	"slices"
 
-	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/vrf"
 )
@@ -32,12 +31,12 @@ func (b *Block) commitments(set []task.Commitment) error {
 	if round.ClosedAt != 0 {
 		return task.Refuse("commits-closed", "the commitments are closed")
 	}
-	added := 0
+	added, r := 0, c.Roster()
 	seen := once{}
 	for _, k := range set {
 		m := c.Member(k.Node)
 		known := slices.ContainsFunc(round.Commitments, func(o task.Commitment) bool { return o.Node == k.Node })
-		if k.Ballot != ballot || m == nil || known || !c.Judges(k.Node) || !seen.first(k.Node) || !k.Signature.Verify(m.Node.Peer, k.Hash()) {
+		if k.Ballot != ballot || m == nil || known || !r.Judges(k.Node) || !seen.first(k.Node) || !k.Signature.Verify(m.Node.Peer, k.Hash()) {
 			continue
 		}
 		round.Commitments = append(round.Commitments, k)
@@ -46,12 +45,12 @@ func (b *Block) commitments(set []task.Commitment) error {
 	if added == 0 {
 		return task.Refuse("nothing-new", "no new valid commitment among %d", len(set))
 	}
-	was, seats := c.Deadline, c.committedSeats()
-	if seats >= sortition.Quorum(c.JudgeSeats()) { // stragglers of a late quorum have no longer than those of an early one
+	was, seats := c.Deadline, c.committed(r)
+	if seats >= r.Quorum() { // stragglers of a late quorum have no longer than those of an early one
 		c.Deadline = min(c.Deadline, b.Height+b.Params.CommitBlocks)
 	}
-	b.saveCase(c, was, Fact{Kind: FactCommitted, Seats: seats, Of: c.JudgeSeats()})
-	if seats == c.JudgeSeats() {
+	b.saveCase(c, was, Fact{Kind: FactCommitted, Seats: seats, Of: r.Judging()})
+	if seats == r.Judging() {
 		b.closeCommits(c)
 	}
 	return nil
@@ -60,10 +59,10 @@ func (b *Block) commitments(set []task.Commitment) error {
 // closeCommits closes the commit set: from here on reveals count, and a copied
 // verdict is worth nothing (spec §7.5).
 func (b *Block) closeCommits(c *Case) {
-	was := c.Deadline
+	was, r := c.Deadline, c.Roster()
 	c.View.Pre.ClosedAt = b.Height
 	c.Deadline = max(c.roundEnd(), b.Height+b.Params.CommitBlocks)
-	b.saveCase(c, was, Fact{Kind: FactClosed, Seats: c.committedSeats(), Of: c.JudgeSeats()})
+	b.saveCase(c, was, Fact{Kind: FactClosed, Seats: c.committed(r), Of: r.Judging()})
 }
 
 // roundEnd is the height by which a round must have come to something.
@@ -164,7 +163,7 @@ func (b *Block) verdicts(t task.Verdicts) error {
 		return task.Refuse("nothing-new", "no new valid reveal among %d, and nothing that opens the pair", len(t.Reveals))
 	}
 	ok, other := c.Tally(round.Reveals)
-	b.saveCase(c, was, Fact{Kind: FactRevealed, Seats: ok, Against: other, Of: c.JudgeSeats()})
+	b.saveCase(c, was, Fact{Kind: FactRevealed, Seats: ok, Against: other, Of: c.Roster().Judging()})
 	b.weigh(c)
 	return nil
 }
@@ -211,7 +210,7 @@ func (b *Block) weigh(c *Case) {
 	case round.Faulty:
 		b.lastWords(c)
 	case c.Phase != Attesting || round.OpenedAt == 0:
-	case ok >= sortition.Quorum(c.JudgeSeats()):
+	case ok >= c.Roster().Quorum():
 		round.DecidedAt = b.Height
 		c.Phase, c.Deadline = Releasing, b.Height+b.Params.ReleaseBlocks
 		b.saveCase(c, was, Fact{Kind: FactGood, Node: c.View.Executor, Until: c.Deadline})
@@ -238,24 +237,48 @@ const (
 	Against                // OK for the other, or FAULT
 )
 
-// Words reads reveals as what they say about the round's pair.
-func (c *Case) Words() func(task.Reveal) Word {
-	round, pair := &c.View.Pre, task.Hash{}
+// Reading is by what reveals are read: a pair, and the place of its genuine piece as
+// soon as that is known.
+type Reading struct {
+	Pair   task.Hash // zero: none is known
+	Opened bool
+	Place  uint8
+}
+
+// Reading is the round's.
+func (c *Case) Reading() Reading {
+	round := &c.View.Pre
+	x := Reading{Opened: round.OpenedAt != 0, Place: round.Place}
 	if round.Digests != [2]task.Hash{} {
-		pair = c.Pair().Hash()
+		x.Pair = c.Pair().Hash()
 	}
-	return func(v task.Reveal) Word {
-		switch {
-		case pair.IsZero() || v.Pair != pair || !c.Judges(v.Node):
-			return Elsewhere
-		case v.Verdict == task.Fault:
-			return Against
-		case round.OpenedAt == 0:
-			return Elsewhere
-		case v.Place == round.Place:
-			return ForGenuine
-		}
+	return x
+}
+
+// Word is what a reveal says, by whomever.
+func (x Reading) Word(v task.Reveal) Word {
+	switch {
+	case x.Pair.IsZero() || v.Pair != x.Pair:
+		return Elsewhere
+	case v.Verdict == task.Fault:
 		return Against
+	case !x.Opened:
+		return Elsewhere
+	case v.Place == x.Place:
+		return ForGenuine
+	}
+	return Against
+}
+
+// Words reads what judges say about the round's pair. What anybody else says is
+// about nothing.
+func (c *Case) Words() func(task.Reveal) Word {
+	x, r := c.Reading(), c.Roster()
+	return func(v task.Reveal) Word {
+		if !r.Judges(v.Node) {
+			return Elsewhere
+		}
+		return x.Word(v)
 	}
 }
 
@@ -341,9 +364,9 @@ func (c *Case) finders() (all []share) {
 
 // allRevealed says whether everyone who committed has spoken.
 func (c *Case) allRevealed() bool {
-	round := &c.View.Pre
+	round, r := &c.View.Pre, c.Roster()
 	for _, k := range round.Commitments {
-		if c.Judges(k.Node) && !slices.ContainsFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == k.Node }) {
+		if r.Judges(k.Node) && !slices.ContainsFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == k.Node }) {
 			return false
 		}
 	}
@@ -358,11 +381,12 @@ func (b *Block) endRound(c *Case) {
 	if round.ClosedAt == 0 {
 		return
 	}
+	r := c.Roster()
 	for _, k := range slices.Clone(round.Commitments) {
-		if !c.Judges(k.Node) {
+		if !r.Judges(k.Node) {
 			continue
 		}
-		seats := task.Amount(c.Member(k.Node).Seats)
+		seats := task.Amount(r.Seats(k.Node))
 		i := slices.IndexFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == k.Node })
 		switch {
 		case i < 0 && b.Height < round.ClosedAt+b.Params.CommitBlocks: // it had time left
@@ -413,10 +437,10 @@ func (b *Block) falseOK(c *Case, id task.NodeID, seats task.Amount) {
 
 // attestUp is the end of the time in which an enclave had to be found good.
 func (b *Block) attestUp(c *Case) {
-	round := &c.View.Pre
+	round, r := &c.View.Pre, c.Roster()
 	open := round.ClosedAt == 0
 	switch {
-	case open && c.committedSeats() >= sortition.Quorum(c.JudgeSeats()):
+	case open && c.committed(r) >= r.Quorum():
 		b.closeCommits(c)
 	case open && b.Height < c.roundEnd():
 		b.extend(c, c.roundEnd())

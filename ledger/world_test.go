@@ -333,7 +333,7 @@ func (w *world) commit(shown task.Showing, says say) (reveals []task.Reveal) {
 	for _, m := range c.Members {
 		id := m.Claim.Node
 		v, awake := says(id)
-		if !c.Judges(id) || !awake {
+		if !c.Roster().Judges(id) || !awake {
 			continue
 		}
 		w.salt++

@@ -70,7 +70,7 @@ func newRequest(t *testing.T, change ...func(*ledger.Case)) *request {
 		q.c.Members = append(q.c.Members, m)
 		q.chips[n.ID()], q.vrfs[n.ID()], q.peers[n.ID()] = chip, sk, keyOf(name+" peer")
 	}
-	q.c.View.Executor, _ = q.c.ExecutorOf(0)
+	q.c.View.Executor, _ = q.c.Roster().Next(0)
 	q.c.View.Pre.ClosedAt = 9
 	q.quote()
 	q.judge(task.OK)
@@ -135,7 +135,7 @@ const other task.Verdict = 9
 func (q *request) judge(v task.Verdict) {
 	q.c.View.Pre.Commitments, q.reveals = nil, nil
 	for _, m := range q.c.Members {
-		if !q.c.Judges(m.Claim.Node) {
+		if !q.c.Roster().Judges(m.Claim.Node) {
 			continue
 		}
 		r := task.Reveal{Ballot: q.c.Ballot(), Node: m.Claim.Node, Verdict: v, Place: q.place(), Pair: q.opening.Pair.Hash()}
@@ -178,7 +178,7 @@ func TestKeeperRefuses(t *testing.T) {
 		{name: "another's claim", code: "claim-mismatch", change: func(q *request) { q.c.Members[0].Claim.Node = q.c.Members[1].Claim.Node }},
 		{name: "an executor whose turn it is not", code: "executor-false", change: func(q *request) {
 			q.c.Passed = []ledger.Pass{{Executor: q.c.View.Executor, Attempt: q.c.Attempt}}
-			q.c.View.Executor, _ = q.c.ExecutorOf(1)
+			q.c.View.Executor, _ = q.c.Roster().Next(1)
 			q.c.Passed = nil
 			q.quote()
 			q.judge(task.OK)
@@ -351,7 +351,7 @@ func TestKeeperAccusesEachBadExecutor(t *testing.T) {
 	k.Chain, q.c.Phase = chain, ledger.Releasing
 	for view := range uint32(2) {
 		q.c.View.Number = view
-		q.c.View.Executor, _ = q.c.ExecutorOf(view)
+		q.c.View.Executor, _ = q.c.Roster().Next(view)
 		q.c.View.Pre.Digests = [2]task.Hash{}
 		q.quoteAs(func(p *attest.Platform) { p.Debug = true })
 		q.judge(task.OK)

@@ -20,7 +20,6 @@ import (
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/ledger"
-	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 )
 
@@ -181,12 +180,9 @@ func (k *Keeper) check(c *ledger.Case, o task.Opening, reveals []task.Reveal) (a
 	if err != nil {
 		return attest.Evidence{}, err
 	}
-	judged := *c
-	round := &judged.View.Pre
-	round.Digests, round.Place, round.OpenedAt = o.Pair.Digests, place, round.ClosedAt
-	ok, _ := judged.Tally(dedupe(reveals))
-	if need := sortition.Quorum(c.JudgeSeats()); ok < need {
-		return attest.Evidence{}, task.Refuse("verdicts-weak", "verifiers with %d of %d seats found the enclave good, a quorum is %d", ok, c.JudgeSeats(), need)
+	r := c.Roster()
+	if ok, _ := c.TallyFor(o.Pair, place, reveals); ok < r.Quorum() {
+		return attest.Evidence{}, task.Refuse("verdicts-weak", "verifiers with %d of %d seats found the enclave good, a quorum is %d", ok, r.Judging(), r.Quorum())
 	}
 	ev, err := attest.ParseEvidence(o.Evidence)
 	if err != nil {
@@ -202,16 +198,6 @@ func (k *Keeper) check(c *ledger.Case, o task.Opening, reveals []task.Reveal) (a
 		}
 	}
 	return ev, nil
-}
-
-func dedupe(reveals []task.Reveal) []task.Reveal {
-	var out []task.Reveal
-	for _, v := range reveals {
-		if !slices.ContainsFunc(out, func(o task.Reveal) bool { return o.Node == v.Node }) {
-			out = append(out, v)
-		}
-	}
-	return out
 }
 
 // CheckCommittee verifies again what the chain has verified: every member's
@@ -230,7 +216,7 @@ func CheckCommittee(c *ledger.Case) error {
 	if c.View.Executor.IsZero() {
 		return nil
 	}
-	if id, ok := c.ExecutorOf(c.View.Number); !ok || id != c.View.Executor {
+	if id, ok := c.Roster().Next(c.View.Number); !ok || id != c.View.Executor {
 		return task.Refuse("executor-false", "%s executes, but the turn of view %d is %s's", c.View.Executor.Short(), c.View.Number, id.Short())
 	}
 	return nil

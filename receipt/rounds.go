@@ -6,7 +6,6 @@ import (
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/ledger"
-	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 )
 
@@ -18,7 +17,7 @@ func (e *exam) verdicts() finding {
 		return fails("%v", err)
 	}
 	ok, other := c.Tally(round.Reveals)
-	need, committed := sortition.Quorum(c.JudgeSeats()), len(round.Commitments)
+	r, committed := c.Roster(), len(round.Commitments)
 	if round.DecidedAt == 0 && (c.View.Result != nil || len(c.View.Releases) > 0) {
 		return fails("there is a result, or a key, and no block in which the enclave was found good")
 	}
@@ -26,17 +25,17 @@ func (e *exam) verdicts() finding {
 		return idle("%d verifiers committed, none revealed", committed)
 	}
 	return holds("%d verifiers committed under their signatures, %d revealed just that: %d seats for the genuine evidence, %d against, of %d; a quorum is %d",
-		committed, len(round.Reveals), ok, other, c.JudgeSeats(), need)
+		committed, len(round.Reveals), ok, other, r.Judging(), r.Quorum())
 }
 
 // spoken checks who committed in the round, that they did, and that each reveal
 // opens a commitment, and that the enclave was not found good by less than a quorum.
 // Who revealed has then committed, so it is a judge.
 func spoken(c *ledger.Case) error {
-	seen := map[task.NodeID]bool{}
+	seen, r := map[task.NodeID]bool{}, c.Roster()
 	for _, k := range c.View.Pre.Commitments {
 		switch {
-		case !c.Judges(k.Node) || seen[k.Node]:
+		case !r.Judges(k.Node) || seen[k.Node]:
 			return fmt.Errorf("node %s committed twice, or has no say here", k.Node.Short())
 		case k.Ballot != c.Ballot() || !k.Signature.Verify(c.Member(k.Node).Node.Peer, k.Hash()):
 			return fmt.Errorf("the commitment of %s is not signed by it, or is for another view", k.Node.Short())
@@ -54,8 +53,8 @@ func spoken(c *ledger.Case) error {
 		seen[v.Node] = true
 	}
 	ok, _ := c.Tally(c.View.Pre.Reveals)
-	if need := sortition.Quorum(c.JudgeSeats()); c.View.Pre.DecidedAt != 0 && ok < need {
-		return fmt.Errorf("%d of %d seats found the enclave good; a quorum is %d", ok, c.JudgeSeats(), need)
+	if need := r.Quorum(); c.View.Pre.DecidedAt != 0 && ok < need {
+		return fmt.Errorf("%d of %d seats found the enclave good; a quorum is %d", ok, r.Judging(), need)
 	}
 	return nil
 }
@@ -130,7 +129,7 @@ func (e *exam) evidence() finding {
 			what = fmt.Sprintf("appraised again: good, %s evidence of chip %s, measurement %s", own.Tier, own.Claims.Chip.Short(), own.Claims.Measurement.Short())
 		}
 	}
-	relied, need := !gone(c) && round.DecidedAt != 0, sortition.Quorum(c.JudgeSeats())
+	relied, need := !gone(c) && round.DecidedAt != 0, c.Roster().Quorum()
 	switch {
 	case round.Faulty:
 		return holds("%s; the chain found fault with the pair (%s), and acted on it", what, wrong(c))

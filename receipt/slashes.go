@@ -132,7 +132,7 @@ func debts(c *ledger.Case) (all []debt) {
 // words are the debts of those who said something false in a round, or
 // nothing after they had committed. at is when the round was over.
 func words(c *ledger.Case, at uint64) (all []debt) {
-	round, rules, says := &c.View.Pre, &c.Params, c.Words()
+	round, rules, says, r := &c.View.Pre, &c.Params, c.Words(), c.Roster()
 	if round.ClosedAt == 0 {
 		return nil
 	}
@@ -141,10 +141,10 @@ func words(c *ledger.Case, at uint64) (all []debt) {
 		cause = wrong(c)
 	}
 	for _, k := range round.Commitments {
-		if !c.Judges(k.Node) {
+		if !r.Judges(k.Node) {
 			continue // the round's own row fails
 		}
-		seats := task.Amount(c.Member(k.Node).Seats)
+		seats := task.Amount(r.Seats(k.Node))
 		owes := func(cause ledger.Cause, each task.Amount) {
 			all = append(all, debt{k.Node, cause, c.View.Number, at, seats * each, nil})
 		}

@@ -271,7 +271,7 @@ func (e *exam) committee() finding {
 			return fails("%v", err)
 		}
 	}
-	n, enough := c.TotalSeats(), c.Enough()
+	n, enough := c.Roster().Total(), c.Enough()
 	switch {
 	case c.View.Executor.IsZero() && enough:
 		return fails("the chain saw no committee; but %d nodes with %d seats are one", len(c.Members), n)
@@ -321,10 +321,10 @@ func (e *exam) executor() finding {
 	if n := uint32(len(turns(c))); n != v.Number && n != v.Number+1 || v.Number >= ledger.MaxTurns || uint32(len(passed(c))) > c.Params.MaxViews {
 		return fails("view %d after %d turns, in %d of which the executor was passed over", v.Number, n, len(passed(c)))
 	}
-	after := c.SeededAt + c.Params.ClaimBlocks
+	after, r := c.SeededAt+c.Params.ClaimBlocks, c.Roster()
 	var before []string
 	for i, t := range turns(c) {
-		if id, ok := c.ExecutorOf(uint32(i)); !ok || t.view != uint32(i) || id != t.who || !ascending(after, t.closed, t.ended, c.Settlement.Height) {
+		if id, ok := r.Next(uint32(i)); !ok || t.view != uint32(i) || id != t.who || !ascending(after, t.closed, t.ended, c.Settlement.Height) {
 			return fails("%s is said to have had its turn in view %d, until block %d; that was not its turn", t.who.Short(), t.view, t.ended)
 		}
 		after = t.ended
@@ -335,7 +335,7 @@ func (e *exam) executor() finding {
 			return fails("%s, passed over in view %d: %v", p.Executor.Short(), p.View, err)
 		}
 	}
-	if id, ok := c.ExecutorOf(v.Number); !ok || id != v.Executor {
+	if id, ok := r.Next(v.Number); !ok || id != v.Executor {
 		return fails("%s executed, but the turn was %s's", v.Executor.Short(), id.Short())
 	}
 	if len(before) > 0 {
@@ -355,37 +355,24 @@ func inOrder(c *ledger.Case) error {
 		}
 		before = p
 	}
-	nodes := map[task.NodeID]bool{}
+	nodes, r := map[task.NodeID]bool{}, c.Roster()
 	for _, d := range c.Declined {
-		m := c.Member(d.Decline.Node)
+		m, in := r.Member(d.Decline.Node)
 		switch {
-		case m == nil || nodes[d.Decline.Node] || len(c.TicketsOf(m)) == 0 || d.Decline.Task != c.ID() || d.Decline.Attempt != c.Attempt:
+		case !in || nodes[d.Decline.Node] || len(m.Tickets()) == 0 || d.Decline.Task != c.ID() || d.Decline.Attempt != c.Attempt:
 			return fmt.Errorf("%s is said to have declined twice, or what was not its to decline", d.Decline.Node.Short())
-		case d.Decline.Check(m.Node.Peer) != nil:
+		case d.Decline.Check(c.Member(d.Decline.Node).Node.Peer) != nil:
 			return fmt.Errorf("%s has not signed its decline", d.Decline.Node.Short())
-		case d.Turn != (d.From > 0 && turnOf(c, d.From-1) == d.Decline.Node):
+		case d.Turn != (d.From > 0 && r.At(d.From-1).Executor == d.Decline.Node):
 			return fmt.Errorf("%s is said to have declined in its turn, or out of it, and did not", d.Decline.Node.Short())
 		case d.Height < c.SeededAt || d.Height > c.Settlement.Height || d.From > c.View.Number+1 || d.From > 0 && d.Height < began(c, d.From-1) || !d.Turn && d.Height > over(c, d.From):
 			return fmt.Errorf("the decline of %s in block %d is out of order", d.Decline.Node.Short(), d.Height)
-		case d.Turn && d.Height > latest(c, d.From-1)+declineTime(c):
+		case d.Turn && d.Height > latest(c, d.From-1)+c.DeclineTime():
 			return fmt.Errorf("%s declined in block %d; its time for that was over", d.Decline.Node.Short(), d.Height)
 		}
 		nodes[d.Decline.Node] = true
 	}
 	return nil
-}
-
-// turnOf is who executed in a view; nobody if the order does not say.
-func turnOf(c *ledger.Case, view uint32) task.NodeID {
-	id, _ := c.ExecutorOf(view)
-	return id
-}
-
-// declineTime is how many blocks an executor has to decline.
-func declineTime(c *ledger.Case) uint64 {
-	was := *c
-	was.View.StartedAt = 0
-	return was.DeclineBy()
 }
 
 // turn is one of the last attempt's that is over.
@@ -455,7 +442,6 @@ func gone(c *ledger.Case) bool { return len(turns(c)) > int(c.View.Number) }
 func asItWas(c *ledger.Case, p ledger.Pass) *ledger.Case {
 	was := *c
 	was.View = ledger.View{Number: p.View, Executor: p.Executor, StartedAt: began(c, p.View), Pre: p.Pre}
-	was.Passed = slices.DeleteFunc(slices.Clone(c.Passed), func(o ledger.Pass) bool { return o.Attempt == p.Attempt && o.View >= p.View })
 	return &was
 }
 
@@ -611,7 +597,7 @@ var runs = map[task.Outcome]ledger.Outcome{
 // abandoned is how a case ends with the last executor's turn.
 func abandoned(c *ledger.Case) (ledger.Outcome, error) {
 	withheld, blamed := c.Withheld()
-	id, more := c.TurnOf(c.View.Number + 1)
+	id, more := c.Roster().Turn(c.View.Number + 1)
 	last := turns(c)[c.View.Number]
 	switch {
 	case c.View.Result != nil || last.ended != c.Settlement.Height:

@@ -345,7 +345,7 @@ func (w *world) leave() *world {
 func (w *world) judges() (all []task.NodeID) {
 	c := w.c()
 	for _, m := range c.Members {
-		if c.Judges(m.Claim.Node) {
+		if c.Roster().Judges(m.Claim.Node) {
 			all = append(all, m.Claim.Node)
 		}
 	}
@@ -494,7 +494,7 @@ func completed(t testing.TB) *world {
 	for ; ; nonce++ {
 		w := much(numerous(t, &nonce))
 		c, odd := w.c(), w.judges()[:2]
-		if c.JudgeSeats()-c.Member(odd[0]).Seats-c.Member(odd[1]).Seats >= sortition.Quorum(c.JudgeSeats()) {
+		if c.Roster().Judging()-c.Member(odd[0]).Seats-c.Member(odd[1]).Seats >= c.Roster().Quorum() {
 			w.say(task.OK, elsewhere, silent)
 			return w.ran(task.RunOK, 250_000).leave().wait(ledger.Closed)
 		}

@@ -79,7 +79,7 @@ var bugs = []bug{
 		"claims close a block late", "ledger/block.go", `c.Deadline = b.Height + b.Params.ClaimBlocks`, `c.Deadline = b.Height + b.Params.ClaimBlocks + 1`, 50, "claims close in time",
 	},
 	{
-		"nobody waits for late claims", "ledger/block.go", `return c.Enough() && 3*uint64(c.TotalSeats()) >= 2*uint64(c.Seats)`, `return c.Enough()`, 100, "claims close in time",
+		"nobody waits for late claims", "ledger/block.go", `return c.Enough() && 3*uint64(c.Roster().Total()) >= 2*uint64(c.Seats)`, `return c.Enough()`, 100, "claims close in time",
 	},
 	{
 		"claims are waited for to the last block", "ledger/apply.go", `c.gathered() { // they were waited for`, `c.Members == nil {`, 100, "claims close in time",

@@ -310,7 +310,7 @@ func (b *econBatch) add(w *econWorld, k *econWorker, c *ledger.Case, faulty bool
 		p = &b.parts[1]
 	}
 	b.tasks++
-	judged, seats := k.rounds, c.JudgeSeats()
+	judged, seats := k.rounds, c.Roster().Judging()
 	k.rounds = 0
 	if w.wasBad(c, k) { // a bad executor's loss is no verifier's
 		return

@@ -128,7 +128,7 @@ func econBribe(o EconomyOptions) []EconomyScheme {
 			for range 2 {
 				c := w.play(true)
 				liar := c.Passed[0].Executor
-				seats := float64(c.TotalSeats() - c.Member(liar).Seats)
+				seats := float64(c.Roster().Total() - c.Member(liar).Seats)
 				for _, k := range w.workers {
 					if k.node.ID() != liar {
 						s.sum[1] += w.earned(k)

@@ -409,7 +409,7 @@ func (w *econWorld) commit(c *ledger.Case, said *econWords) {
 	}
 	for _, m := range c.Members {
 		k := w.worker(m.Claim.Node)
-		if !c.Judges(m.Claim.Node) {
+		if !c.Roster().Judges(m.Claim.Node) {
 			continue
 		}
 		k.rounds += uint64(m.Seats)
@@ -500,7 +500,7 @@ func (w *econWorld) run(c *ledger.Case) {
 			r.CodeKey = o.Hash()
 		}
 	}
-	w.judges = append(w.judges, c.JudgeSeats())
+	w.judges = append(w.judges, c.Roster().Judging())
 	s := task.SignedResult{Result: r, Signature: task.Sign(w.enclave.sign, r.Hash()), CID: "out"}.PlacedBy(w.worker(r.Node).node.peer)
 	w.must(w.relay, task.Body{Result: &s})
 }

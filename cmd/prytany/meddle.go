@@ -72,7 +72,7 @@ func skips(n *network, line *timeline) func(context.Context, ledger.Event) {
 			return
 		}
 		_, err = n.client.Submit(ctx, by.keys.operator, task.Body{Skip: &t})
-		line.warn("%d of %d seats say that %s is silent. The chain: %s", seats, c.TotalSeats(), nameOf(n, c.View.Executor), answer(err))
+		line.warn("%d of %d seats say that %s is silent. The chain: %s", seats, c.Roster().Total(), nameOf(n, c.View.Executor), answer(err))
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/receipt"
-	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
 )
@@ -275,15 +274,15 @@ func wall(c *ledger.Case) time.Duration {
 }
 
 func waitsFor(c *ledger.Case) string {
-	need := sortition.Quorum(c.JudgeSeats())
+	need := c.Roster().Quorum()
 	switch c.Phase {
 	case ledger.Posted:
 		return "waits for the beacon that seeds the draw"
 	case ledger.Electing:
-		return fmt.Sprintf("waits for workers that have drawn seats: %d of at least %d so far", c.TotalSeats(), c.Task.MinSeats)
+		return fmt.Sprintf("waits for workers that have drawn seats: %d of at least %d so far", c.Roster().Total(), c.Task.MinSeats)
 	case ledger.Attesting:
 		ok, bad := c.Tally(c.View.Pre.Reveals)
-		return fmt.Sprintf("waits for verifiers to judge %s's enclave: %d seats for it, %d against, of %d, a quorum is %d", c.View.Executor.Short(), ok, bad, c.JudgeSeats(), need)
+		return fmt.Sprintf("waits for verifiers to judge %s's enclave: %d seats for it, %d against, of %d, a quorum is %d", c.View.Executor.Short(), ok, bad, c.Roster().Judging(), need)
 	case ledger.Releasing:
 		missing := []string{}
 		for _, r := range []task.Role{task.Alice, task.Bob} {

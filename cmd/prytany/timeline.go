@@ -126,12 +126,12 @@ func (l *timeline) election(ctx context.Context, c *ledger.Case, n *network) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	rank := map[task.NodeID]int{}
-	for i, t := range c.Tickets() {
+	for i, t := range c.Roster().Order() {
 		if _, ok := rank[task.NodeID(t.Node)]; !ok {
 			rank[task.NodeID(t.Node)] = i + 1
 		}
 	}
-	l.line(dim, "election: a worker wins seats if its draw is above its threshold; %d seats were expected, %d drawn", c.Seats, c.TotalSeats())
+	l.line(dim, "election: a worker wins seats if its draw is above its threshold; %d seats were expected, %d drawn", c.Seats, c.Roster().Total())
 	for _, w := range n.workers {
 		rec, err := n.client.Node(ctx, w.ID())
 		if err != nil {
@@ -149,7 +149,7 @@ func (l *timeline) election(ctx context.Context, c *ledger.Case, n *network) {
 		case seats > 0 && rank[w.ID()] == 0:
 			what = fmt.Sprintf("%d seat%s, but its claim came too late", seats, plural(seats))
 		case seats > 0:
-			what = fmt.Sprintf("%d seat%s, lowest ticket is number %d of %d", seats, plural(seats), rank[w.ID()], c.TotalSeats())
+			what = fmt.Sprintf("%d seat%s, lowest ticket is number %d of %d", seats, plural(seats), rank[w.ID()], c.Roster().Total())
 		}
 		if c.View.Executor == w.ID() {
 			mark, what = "→ ", l.a.paint(green, what+": the executor")

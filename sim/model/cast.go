@@ -108,7 +108,10 @@ func tryCast(try byte, set func(*ledger.Params)) *cast {
 		w.claim = task.Claim{Task: c.id, Attempt: k.Attempt, Node: w.id, Proof: won.Proof()}
 		w.seat = ledger.Member{Node: w.node, Seats: won.Seats(), Beta: won.Output(), Claim: w.claim}
 	}
-	slices.SortFunc(c.workers[:], func(a, b *worker) int { return k.TicketsOf(&a.seat)[0].Compare(k.TicketsOf(&b.seat)[0]) })
+	lowest := func(w *worker) sortition.Ticket {
+		return sortition.Tickets(task.Hash(w.id), w.seat.Beta, w.seat.Seats)[0]
+	}
+	slices.SortFunc(c.workers[:], func(a, b *worker) int { return lowest(a).Compare(lowest(b)) })
 	var set4 []task.Claim
 	for i, w := range c.workers {
 		c.byID[w.id] = i

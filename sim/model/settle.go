@@ -58,7 +58,7 @@ func offers(m *model, chain int32, faultyExit bool) (all []int32) {
 		var commitments []task.Commitment
 		var reveals []task.Reveal
 		for i, w := range m.cast.workers {
-			if !k.Judges(w.id) {
+			if !k.Roster().Judges(w.id) {
 				continue
 			}
 			v := task.Reveal{Ballot: k.Ballot(), Node: w.id, Verdict: task.OK, Pair: q.Shown.Pair().Hash(), Place: q.Place, Salt: task.Hash{byte(i)}}
