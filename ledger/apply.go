@@ -35,9 +35,11 @@ func (b *Block) Apply(tx task.VerifiedTx) error {
 			b.meta.Burned -= fee
 			b.credit(t.From, fee)
 		}
+		b.writeCases()
 		b.state.Flush()
 	} else {
 		b.meta, b.events = meta, b.events[:events]
+		clear(b.cases) // what it has changed in them has not happened
 	}
 	b.state = outer
 	return err
@@ -451,6 +453,7 @@ func (b *Block) post(t task.Tx) error {
 	}
 	b.bind(c)
 	b.callFor(c)
+	b.hold(id, c)
 	b.state.Set(join(keyOwned, t.From[:], task.U64(b.Height), id[:]), nil)
 	b.saveCase(c, 0, Fact{Kind: FactPosted, Amount: escrow.Alice, Bond: escrow.Bob})
 	return nil

@@ -43,12 +43,22 @@ type Block struct {
 	events []Event
 	judged map[task.Hash]task.Verdict
 	sets   map[task.Hash]attest.Reference // of reference values, as far as they were asked for
+	cases  map[task.TaskID]*held          // as far as they were asked for
+	wrote  func(task.TaskID)              // called for each case that is written; nil but in tests
+}
+
+// held is a case in the hands of a block: decoded once, changed as often as a
+// transaction wants, and written once when that is done.
+type held struct {
+	c     *Case
+	due   uint64 // the deadline under which the state lists it; 0 for none
+	dirty bool
 }
 
 // NewBlock starts the changes of a block at a height, over the state after the
 // block before it. Nothing reaches the store before End.
 func NewBlock(s Store, height uint64) *Block {
-	b := &Block{Height: height, state: newOverlay(s), judged: map[task.Hash]task.Verdict{}, sets: map[task.Hash]attest.Reference{}}
+	b := &Block{Height: height, state: newOverlay(s), judged: map[task.Hash]task.Verdict{}, sets: map[task.Hash]attest.Reference{}, cases: map[task.TaskID]*held{}}
 	b.Params, _ = load[Params](s, []byte(keyParams))
 	b.meta, _ = load[Meta](s, []byte(keyMeta))
 	return b
@@ -111,6 +121,7 @@ func (b *Block) Begin(v *beacon.Beacon, time int64) error {
 			b.askExit(c)
 		}
 	}
+	b.writeCases()
 	return nil
 }
 
@@ -136,6 +147,7 @@ func (b *Block) End() []Event {
 	for _, c := range b.due() {
 		b.expire(c)
 	}
+	b.writeCases()
 	b.lapse()
 	b.payUnbonded()
 	save(b.state, []byte(keyMeta), b.meta)
@@ -165,29 +177,55 @@ func (b *Block) due() []*Case {
 }
 
 func (b *Block) loadCase(id task.TaskID) (*Case, bool) {
-	c, ok := load[Case](b.state, join(keyCase, id[:]))
-	if ok {
-		ref := b.set(c.Values)
-		c.ref = &ref
+	if h := b.cases[id]; h != nil {
+		return h.c, true
 	}
-	return &c, ok
+	c, ok := load[Case](b.state, join(keyCase, id[:]))
+	if !ok {
+		return nil, false
+	}
+	ref := b.set(c.Values)
+	c.ref = &ref
+	b.hold(id, &c).due = c.Deadline
+	return &c, true
 }
 
-// saveCase notes what happened, if that is not noted yet, and writes the case, its
-// authenticated hash and its deadline.
-func (b *Block) saveCase(c *Case, was uint64, happened ...Fact) {
-	id := c.ID()
+func (b *Block) hold(id task.TaskID, c *Case) *held {
+	h := &held{c: c}
+	b.cases[id] = h
+	return h
+}
+
+// writeCases writes each case that has changed, its authenticated hash and its
+// deadline: once, however often it has changed since it was last written.
+func (b *Block) writeCases() {
+	for id, h := range b.cases { // in whatever order: the overlay sorts what it writes
+		if !h.dirty {
+			continue
+		}
+		if h.due != 0 {
+			b.state.Delete(dueKey(h.due, id))
+		}
+		if h.due = h.c.Deadline; h.due != 0 {
+			b.state.Set(dueKey(h.due, id), nil)
+		}
+		body := task.Encode(h.c)
+		b.state.Set(join(keyCase, id[:]), body)
+		save(b.state, CaseKey(id), task.H(task.TagCase, body))
+		h.dirty = false
+		if b.wrote != nil {
+			b.wrote(id)
+		}
+	}
+}
+
+// saveCase notes that the case has changed, and what happened, if that is not noted
+// yet.
+func (b *Block) saveCase(c *Case, _ uint64, happened ...Fact) {
 	for _, f := range happened {
 		b.note(c, f)
 	}
-	if was != 0 {
-		b.state.Delete(dueKey(was, id))
-	}
-	if c.Phase != Closed {
-		b.state.Set(dueKey(c.Deadline, id), nil)
-	}
-	save(b.state, join(keyCase, id[:]), c)
-	save(b.state, CaseKey(id), c.Hash())
+	b.cases[c.ID()].dirty = true
 }
 
 // seed gives a posted task its open seed and opens the claims (spec §4.2).

@@ -181,6 +181,7 @@ func TestSlashesOfStrangersEnd(t *testing.T) {
 		c.Slashes = append(c.Slashes, Slash{Node: task.NodeID{9}, Cause: Equivocation})
 	}
 	save(w.block.state, join(keyCase, w.id[:]), c)
+	clear(w.block.cases)
 	err := w.send("carol", task.Body{Accuse: &task.Accusation{Ballot: task.Ballot{Task: w.id}, Accused: stranger.node.ID(), Commitments: two}})
 	if task.CodeOf(err) != "nothing-new" || !strings.Contains(err.Error(), "no room") {
 		t.Errorf("one more: %v", err)

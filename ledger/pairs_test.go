@@ -487,7 +487,9 @@ func TestAccusationsHaveTheirTime(t *testing.T) {
 		t.Errorf("before the commitments are closed: %v", err)
 	}
 	w.judge(everyone(task.OK))
-	w.block.nextAttempt(w.c(), TooFewJudged)
+	c, _ := w.block.loadCase(w.id)
+	w.block.nextAttempt(c, TooFewJudged)
+	w.block.writeCases()
 	if err := w.accuse(task.Accusation{Accused: executor, Look: true}); task.CodeOf(err) != "accusation-early" {
 		t.Errorf("between two attempts: %v", err)
 	}

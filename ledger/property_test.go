@@ -114,6 +114,11 @@ func BenchmarkApply(b *testing.B) {
 			w.stage("late")
 			return "carol", w.skipRow("all")
 		},
+		"verdicts": func(w *world) (string, task.Body) {
+			w.elect()
+			shown := w.pair(w.quote(task.PreRun))
+			return "carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Opening: w.opening(shown), Reveals: w.commit(shown, everyone(task.OK))}}
+		},
 		"release": func(w *world) (string, task.Body) {
 			w.elect()
 			w.judge(everyone(task.OK))
@@ -133,7 +138,7 @@ func BenchmarkApply(b *testing.B) {
 			raw := task.SignTx(key, task.Tx{Chain: "test", Nonce: w.state().Account(task.PublicKey(key)).Nonce, Body: body})
 			for b.Loop() {
 				fork := *w.block
-				fork.state = newOverlay(w.block.state)
+				fork.state, fork.cases = newOverlay(w.block.state), map[task.TaskID]*held{}
 				tx, err := task.VerifyTx(raw, "test")
 				if err == nil {
 					err = fork.Apply(tx)

@@ -27,6 +27,7 @@ type world struct {
 	salt   byte
 	fee    task.Amount // of the last transaction
 	events []Event
+	wrote  func(task.TaskID) // told of each case that is written
 }
 
 type worker struct {
@@ -112,6 +113,7 @@ func newWorldUnder(t testing.TB, workers int, values func(*attest.Reference), se
 func (w *world) begin() {
 	w.height++
 	w.block = NewBlock(w.store, w.height)
+	w.block.wrote = w.wrote
 	var due *beacon.Beacon
 	if w.block.BeaconDue() {
 		b := w.val.Beacon(w.block.BeaconInput())
