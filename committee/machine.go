@@ -191,7 +191,7 @@ func (m *Machine) begin() {
 		m.timer(SilenceTimer, m.patience.Silence)
 	case m.unable[m.c.Attempt] != 0:
 		m.decline()
-	case m.c.Phase == ledger.Attesting && m.c.View.Pre.Digests == [2]task.Hash{}:
+	case m.c.Phase == ledger.Attesting && !m.c.View.Pre.HasPair():
 		// Where evidence is on the chain, it is of an enclave that a crash has taken:
 		// what another shows would contradict it.
 		m.enclave = true

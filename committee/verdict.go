@@ -52,7 +52,7 @@ func (m *Machine) stalled() {
 		m.commitmentsLeftOut()
 		m.revealsLeftOut()
 		m.faultLeftOut()
-	case m.closedAt() == 0 && m.c.View.Pre.Digests == [2]task.Hash{} && m.has():
+	case !m.sealed() && !m.c.View.Pre.HasPair() && m.has():
 		m.submit(task.Body{Show: &m.shown})
 	}
 }
@@ -92,7 +92,7 @@ func (m *Machine) tryAppraise() {
 
 // recommit says again, after a restart, what this node had committed to.
 func (m *Machine) recommit() {
-	if _, said := m.commitments[m.self]; !said && m.closedAt() == 0 {
+	if _, said := m.commitments[m.self]; !said && !m.sealed() {
 		m.do(CommitVerdict{Reveal: *m.mine})
 	}
 }
@@ -154,7 +154,7 @@ func (m *Machine) flush() {
 	if !m.executes() || !m.has() {
 		return
 	}
-	if m.closedAt() == 0 {
+	if !m.sealed() {
 		m.flushCommitments()
 		return
 	}
@@ -200,8 +200,8 @@ func (m *Machine) found(set []task.Reveal) uint32 {
 	return ok
 }
 
-// closedAt is the height at which the chain closed the commit set.
-func (m *Machine) closedAt() uint64 { return m.c.View.Pre.ClosedAt }
+// sealed says whether the chain has closed the commit set.
+func (m *Machine) sealed() bool { return m.c.View.Pre.Progress != ledger.Collecting }
 
 // validReveals are those that open a commitment of the closed set.
 func (m *Machine) validReveals() []task.Reveal {
@@ -218,7 +218,7 @@ func (m *Machine) validReveals() []task.Reveal {
 // closed, and look after what the executor may have left out.
 func (m *Machine) followRound() {
 	m.tryAppraise()
-	if m.closedAt() == 0 {
+	if !m.sealed() {
 		m.commitmentsLeftOut()
 		return
 	}
@@ -228,7 +228,7 @@ func (m *Machine) followRound() {
 		m.late = false
 		m.flushTimer()
 		// It is this node's money: its word comes to the chain in time, by itself if need be.
-		m.timer(StallTimer, min(m.patience.Silence, m.c.Deadline-m.closedAt())/2)
+		m.timer(StallTimer, min(m.patience.Silence, m.c.Deadline-m.c.View.Pre.ClosedAt)/2)
 	}
 	if m.executes() && !m.watched { // it may have missed every commitment
 		m.watched = true
@@ -286,14 +286,14 @@ func (m *Machine) faultLeftOut() {
 	if m.second != nil {
 		other = *m.second
 	}
-	if other.Digests != [2]task.Hash{} && other.Digests != mine.Digests {
+	if (m.second != nil || round.HasPair()) && other.Digests != mine.Digests {
 		m.told = true
 		m.accuse(m.c.View.Executor, task.Accusation{Pairs: []task.Pair{mine, other}})
 		return
 	}
-	hidden := round.OpenedAt == 0 && round.Digests == [2]task.Hash{} && m.late
-	against := m.mine.Verdict == task.Fault && (round.OpenedAt != 0 || m.late) ||
-		m.mine.Verdict == task.OK && round.OpenedAt != 0 && m.mine.Place != round.Place
+	hidden := !round.HasPair() && m.late
+	against := m.mine.Verdict == task.Fault && (round.Progress >= ledger.Opened || m.late) ||
+		m.mine.Verdict == task.OK && round.Progress >= ledger.Opened && m.mine.Place != round.Place
 	if against || hidden {
 		m.told = true
 		m.submit(task.Body{Show: &m.shown})
@@ -323,7 +323,7 @@ func (m *Machine) tryResult() {
 
 // tryExit asks this node's enclave how it has ended, as soon as the chain has asked.
 func (m *Machine) tryExit() {
-	if m.c.Phase == ledger.Reviewing && !m.c.View.ExitNonce.IsZero() && m.executes() && !m.leaving {
+	if m.c.Stage == ledger.Leaving && m.executes() && !m.leaving {
 		m.leaving = true
 		m.do(QuoteExit{Ballot: m.ballot(), Nonce: m.c.View.ExitNonce})
 	}

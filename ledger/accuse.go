@@ -61,7 +61,7 @@ func (b *Block) weighProof(c *Case, from task.Address, t task.Accusation) (prove
 			if !p.Signature.Verify(n.Node.Peer, p.Hash()) || !o.Signature.Verify(n.Node.Peer, o.Hash()) {
 				return task.Refuse("evidence-unsigned", "the executor has not signed both pairs")
 			}
-			if r.Digests == [2]task.Hash{} {
+			if !r.HasPair() {
 				r.Digests, r.Signature = p.Digests, p.Signature
 			}
 			if r.Other = &o; !r.contradicts(o) {
@@ -117,7 +117,7 @@ func (b *Block) weighPair(c *Case, from task.Address, t task.Accusation, add fun
 	switch {
 	case c.Phase < Attesting || t.Accused != c.View.Executor:
 		return false, task.Refuse("accusation-early", "node %s does not execute the task now", t.Accused.Short())
-	case c.Phase < Closed && round.ClosedAt == 0:
+	case c.Phase < Closed && round.Progress == Collecting:
 		return false, task.Refuse("accusation-early", "the commitments are not closed: its verifiers speak first")
 	case round.Faulty || c.slashed(t.Accused, BadEvidence, TwoGood, TwoPairs):
 		return false, task.Refuse("nothing-new", "the chain knows that this evidence is faulty")

@@ -517,7 +517,7 @@ func (b *Block) claims(set []task.Claim) error {
 		return task.Refuse("nothing-new", "no new valid claim among %d", len(set))
 	}
 	was := c.Deadline
-	if b.Height >= c.SeededAt+b.Params.ClaimBlocks && c.gathered() { // they were waited for
+	if c.Stage == Gathering && c.gathered() { // they were waited for
 		c.Deadline = b.Height
 	}
 	b.saveCase(c, was, Fact{Kind: FactClaimed, Nodes: uint32(len(c.Members)), Seats: c.Roster().Total()})
@@ -602,12 +602,11 @@ func (b *Block) release(from task.Address, r task.Release) error {
 // released starts the run's deadline once the enclave is found good and both
 // owners have released.
 func (b *Block) released(c *Case) {
-	if c.Phase != Releasing || c.View.Pre.Faulty || c.View.Late != nil || !c.Released(task.Alice) || !c.Released(task.Bob) {
+	if c.Stage != Unlocking || !c.Released(task.Alice) || !c.Released(task.Bob) {
 		return
 	}
 	was := c.Deadline
-	c.Phase = Running
-	c.Deadline = b.Height + b.Params.Blocks(c.Function.Manifest.LateMillis()) + b.Params.RunGraceBlocks
+	b.enter(c, Computing)
 	b.saveCase(c, was, Fact{Kind: FactRunning, Until: c.Deadline})
 }
 
@@ -617,11 +616,11 @@ func (b *Block) result(s task.SignedResult) error {
 	if err != nil {
 		return err
 	}
-	if c.Phase != Releasing && c.Phase != Running || c.View.Late != nil {
-		return task.Refuse("result-stale", "no result is awaited in phase %s", c.Phase)
-	}
-	if c.View.Pre.Faulty {
+	switch {
+	case c.Stage == Condemned && (c.Phase == Releasing || c.Phase == Running):
 		return task.Refuse("result-early", "the chain has found this enclave's evidence faulty")
+	case c.Stage != Unlocking && c.Stage != Computing:
+		return task.Refuse("result-stale", "no result is awaited in phase %s", c.Phase)
 	}
 	if err := c.CheckResult(s); err != nil {
 		return err
@@ -633,7 +632,7 @@ func (b *Block) result(s task.SignedResult) error {
 	}
 	was := c.Deadline
 	c.View.Result, c.View.ResultAt = &s, b.Height
-	c.Phase, c.Deadline = Reviewing, b.Height+c.Foresight.Kind.Distance()
+	b.enter(c, Questioning)
 	b.saveCase(c, was, Fact{Kind: FactResult, Gas: s.Result.Gas, Ran: s.Result.Outcome})
 	return nil
 }

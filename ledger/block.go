@@ -114,12 +114,7 @@ func (b *Block) Begin(v *beacon.Beacon, time int64) error {
 	save(b.state, []byte(keyBeacon), b.beacon)
 	b.keepBeacon()
 	for _, c := range b.due() {
-		switch {
-		case c.Phase == Posted:
-			b.seed(c, time)
-		case c.Phase == Reviewing && c.View.ExitNonce.IsZero() && !c.View.Pre.Faulty:
-			b.askExit(c)
-		}
+		b.dice(c, time)
 	}
 	b.writeCases()
 	return nil
@@ -137,7 +132,7 @@ func (b *Block) askExit(c *Case) {
 	was := c.Deadline
 	c.View.ExitBeacon, c.View.ExitAt = b.beacon, b.Height
 	c.View.ExitNonce = attest.ExitNonce(c.View.Result.Result.Hash(), b.beacon.Value())
-	c.Deadline = c.View.ResultAt + b.Params.ReviewBlocks
+	b.enter(c, Leaving)
 	b.saveCase(c, was, Fact{Kind: FactExitAsked, Until: c.Deadline})
 }
 
@@ -231,36 +226,13 @@ func (b *Block) saveCase(c *Case, _ uint64, happened ...Fact) {
 // seed gives a posted task its open seed and opens the claims (spec §4.2).
 func (b *Block) seed(c *Case, time int64) {
 	was := c.Deadline
-	c.Phase, c.Beacon, c.SeededAt, c.SeededTime = Electing, b.beacon, b.Height, time
+	c.Beacon, c.SeededAt, c.SeededTime = b.beacon, b.Height, time
 	c.Epoch = b.epoch()
 	b.bind(c)
 	c.TotalStake = b.meta.TotalStake(c.Epoch)
-	c.Deadline = b.Height + b.Params.ClaimBlocks
 	c.Members, c.View, c.Declined = nil, View{}, nil
+	b.enter(c, Claiming)
 	b.saveCase(c, was, Fact{Kind: FactSeeded, Number: c.Attempt, Of: c.Seats, Until: c.Deadline})
-}
-
-// expire ends a phase whose height has come.
-func (b *Block) expire(c *Case) {
-	switch {
-	case c.Phase == Electing:
-		b.closeClaims(c)
-	case c.Phase == Attesting && !c.View.Pre.Faulty:
-		b.attestUp(c)
-	case c.Phase >= Attesting && c.View.Pre.Faulty:
-		b.endFaulty(c)
-	case c.View.Late != nil:
-		b.outOfTime(c)
-	case c.Phase == Releasing && !c.Released(task.Alice):
-		b.settle(c, AliceSilent)
-	case c.Phase == Releasing && !c.Released(task.Bob):
-		b.settle(c, BobSilent)
-	case c.Phase == Running:
-		b.silent(c)
-		b.passOver(c, Pass{Why: BroughtNothing})
-	case c.Phase == Reviewing:
-		b.exitUp(c)
-	}
 }
 
 func (b *Block) extend(c *Case, to uint64) {
@@ -288,12 +260,12 @@ func (c *Case) gathered() bool {
 // attempt with a larger one (spec §6.3).
 func (b *Block) closeClaims(c *Case) {
 	was := c.Deadline
-	switch last := c.LastClaims(); {
-	case c.gathered() || b.Height >= last && c.Enough():
+	switch {
+	case c.gathered() || c.Stage == Gathering && c.Enough():
 		b.startView(c, 0, was)
-	case b.Height < last:
-		c.Deadline = last
-		b.saveCase(c, was, Fact{Kind: FactClaimsLate, Nodes: uint32(len(c.Members)), Seats: c.Roster().Total(), Of: c.Seats, Until: last})
+	case c.Stage == Claiming:
+		b.enter(c, Gathering)
+		b.saveCase(c, was, Fact{Kind: FactClaimsLate, Nodes: uint32(len(c.Members)), Seats: c.Roster().Total(), Of: c.Seats, Until: c.Deadline})
 	default:
 		b.nextAttempt(c, TooFewSeats)
 	}
@@ -317,8 +289,8 @@ func (b *Block) nextAttempt(c *Case, why Cause) {
 // callFor begins an attempt, which waits for a beacon that nobody can know before
 // this block is final (spec §4.2).
 func (b *Block) callFor(c *Case) {
-	c.Foresight = b.group().Foresight()
-	c.Phase, c.Deadline, c.Began = Posted, b.Height+c.Foresight.Kind.Distance(), b.Height
+	c.Foresight, c.Began = b.group().Foresight(), b.Height
+	b.enter(c, Seeding)
 }
 
 // Enough says whether the committee is large enough: the task's minimum of
@@ -339,7 +311,7 @@ func (b *Block) startView(c *Case, number uint32, was uint64) {
 		return
 	}
 	c.View = View{Number: number, Executor: executor, StartedAt: b.Height}
-	c.Phase, c.Deadline = Attesting, b.Height+b.Params.CommitBlocks
+	b.enter(c, Committing)
 	b.saveCase(c, was, Fact{Kind: FactTurn, Node: executor, Number: number, Of: c.Roster().Judging()})
 }
 

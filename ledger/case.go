@@ -11,36 +11,6 @@ import (
 	"github.com/prytany/prytany/vrf"
 )
 
-// Phase is where a case stands. Each ends by what it waits for, or at a height.
-type Phase uint8
-
-// The phases, in order. A case goes back from Electing to Posted for another
-// attempt, and from any of the later ones to Attesting when an executor is
-// passed over.
-const (
-	Posted    Phase = 1 // waits for the beacon that seeds the draw
-	Electing  Phase = 2 // claims are open
-	Attesting Phase = 3 // the executor shows a pair of evidence, verifiers commit and reveal
-	Releasing Phase = 4 // the enclave is found good; owners release their keys
-	Running   Phase = 5 // keys are released; the enclave owes a result
-	Reviewing Phase = 6 // the result is there; the executor shows how its enclave ended
-	Closed    Phase = 7 // settled
-)
-
-var phaseWords = task.Words{"", "posted", "electing", "attesting", "releasing", "running", "reviewing", "closed"}
-
-func (p Phase) String() string { return phaseWords.Of(uint8(p)) }
-
-// MarshalText is the phase's word.
-func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
-
-// UnmarshalText reads one.
-func (p *Phase) UnmarshalText(text []byte) error {
-	n, err := phaseWords.Parse(text)
-	*p = Phase(n)
-	return err
-}
-
 // Case is all that the chain knows of one task. It is self-contained: from it
 // and a trusted header anyone can check the whole story offline (spec §11).
 type Case struct {
@@ -49,7 +19,7 @@ type Case struct {
 	Params     Params           `cbor:"3,keyasint" json:"params"`
 	PostedAt   uint64           `cbor:"4,keyasint" json:"posted_at"`
 	Phase      Phase            `cbor:"5,keyasint" json:"phase"`
-	Deadline   uint64           `cbor:"6,keyasint" json:"deadline"` // height at whose end the phase is up
+	Deadline   uint64           `cbor:"6,keyasint" json:"deadline"` // height at whose end the stage is up
 	Attempt    uint32           `cbor:"7,keyasint" json:"attempt"`
 	Seats      uint32           `cbor:"8,keyasint" json:"seats"`  // τ of this attempt
 	Beacon     beacon.Signature `cbor:"9,keyasint" json:"beacon"` // of the block that seeded the attempt
@@ -68,6 +38,7 @@ type Case struct {
 	Foresight  beacon.Foresight `cbor:"22,keyasint" json:"foresight"`   // who could know the beacon before, when the attempt was called for
 	Declined   []Declined       `cbor:"23,keyasint" json:"declined"`    // in the present attempt
 	Values     task.Hash        `cbor:"24,keyasint" json:"values"`      // names the reference values in force in the block that seeded the attempt
+	Stage      Stage            `cbor:"25,keyasint" json:"stage"`       // what is waited for; the deadline is its own
 
 	ref *attest.Reference // of that name; nil before Under
 }
@@ -118,7 +89,11 @@ type Round struct {
 	Faulty      bool              `cbor:"11,keyasint" json:"faulty"`      // the chain itself has found the pair faulty; never why (spec §7.4.3)
 	Accuser     task.Address      `cbor:"12,keyasint" json:"accuser"`     // who told the chain so, if no verifier did
 	Other       *task.Pair        `cbor:"13,keyasint,omitempty" json:"-"` // another pair that its executor has signed for this ballot
+	Progress    Progress          `cbor:"14,keyasint" json:"progress"`    // how far it has come; the heights say when
 }
+
+// HasPair says whether the pair of evidence is known.
+func (r *Round) HasPair() bool { return r.Digests != [2]task.Hash{} }
 
 // Pass is an executor that was passed over. What that cost it stands in Slashes.
 type Pass struct {
@@ -195,7 +170,7 @@ func (c *Case) Roster() roster.Roster {
 
 // Genuine is the present executor's genuine evidence; nil before it is known.
 func (c *Case) Genuine() []byte {
-	if round := &c.View.Pre; round.OpenedAt != 0 {
+	if round := &c.View.Pre; round.Progress >= Opened {
 		return round.Evidence[round.Place&1]
 	}
 	return nil
@@ -298,7 +273,7 @@ func (c *Case) CheckReveal(v task.Reveal) error {
 	if v.Ballot.Attempt != c.Attempt || v.Ballot.View != c.View.Number {
 		return errRevealStale
 	}
-	if round.ClosedAt == 0 {
+	if round.Progress == Collecting {
 		return task.Refuse("commits-open", "the commit set is not closed yet")
 	}
 	i := slices.IndexFunc(round.Commitments, func(k task.Commitment) bool { return k.Node == v.Node })

@@ -72,7 +72,7 @@ func TestLateQuorumClosesSoon(t *testing.T) {
 	}
 	at := w.height
 	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
-	for w.c().View.Pre.ClosedAt == 0 {
+	for w.c().View.Pre.Progress < Sealed {
 		w.next()
 	}
 	if got := w.c().View.Pre.ClosedAt; got != at+w.block.Params.CommitBlocks {

@@ -62,7 +62,7 @@ func TestContainersNeedAnAcceptedRuntime(t *testing.T) {
 		{task.PostRun, task.Hash{5}, task.Hash{5}, ""},
 		{task.PostRun, task.Hash{5}, task.Hash{6}, attest.WrongRuntime},
 	} {
-		c.View.Pre.OpenedAt = 1
+		c.View.Pre.Progress = Opened
 		c.View.Pre.Evidence[c.View.Pre.Place] = task.Encode(attest.Evidence{Keys: enclaveKeys(), Runtime: row.pre})
 		want := c.Wanted(row.round)
 		p.Runtime = row.runs

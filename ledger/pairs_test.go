@@ -355,7 +355,7 @@ func TestSilentMajorityIsRedrawn(t *testing.T) {
 	w := elected(t)
 	shown := w.pair(w.quote(task.PreRun))
 	w.must("carol", task.Body{Show: &shown})
-	for w.c().View.Pre.ClosedAt == 0 {
+	for w.c().View.Pre.Progress < Sealed {
 		w.next()
 	}
 	if err := w.verdicts(nil, shown); err != nil {
@@ -689,7 +689,7 @@ func TestTheStateSaysThatEvidenceIsFaultyNeverWhy(t *testing.T) {
 			w := elected(t)
 			shown := w.pair(w.dirty(task.PreRun))
 			w.must("carol", task.Body{Show: &shown})
-			for w.c().View.Pre.ClosedAt == 0 {
+			for w.c().View.Pre.Progress < Sealed {
 				w.next()
 			}
 			_ = w.verdicts(nil, shown)

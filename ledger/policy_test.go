@@ -25,7 +25,7 @@ func TestOneKindIsNoQuorum(t *testing.T) {
 	} {
 		c := &Case{Task: task.Task{Policy: task.Policy{MaxKindPPM: row.most}}}
 		c.View.Executor = task.NodeID{255}
-		c.View.Pre.Digests, c.View.Pre.OpenedAt = [2]task.Hash{{1}, {2}}, 1
+		c.View.Pre.Digests, c.View.Pre.Progress = [2]task.Hash{{1}, {2}}, Opened
 		c.Members = []Member{{Claim: task.Claim{Node: c.View.Executor}, Seats: 3}}
 		var all []task.Reveal
 		for i, kind := range row.kinds {
@@ -119,7 +119,7 @@ func TestOneOperatorIsNoQuorum(t *testing.T) {
 	} {
 		c := &Case{Task: task.Task{Policy: task.Policy{MaxKindPPM: row.kind, MaxOperatorPPM: row.operator}}}
 		c.View.Executor = task.NodeID{255}
-		c.View.Pre.Digests, c.View.Pre.OpenedAt = [2]task.Hash{{1}, {2}}, 1
+		c.View.Pre.Digests, c.View.Pre.Progress = [2]task.Hash{{1}, {2}}, Opened
 		c.Members = []Member{{Node: task.Node{Operator: task.Address{'x'}}, Claim: task.Claim{Node: c.View.Executor}, Seats: 3}}
 		var all []task.Reveal
 		for i := range row.operators {

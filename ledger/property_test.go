@@ -48,6 +48,9 @@ func TestSupplyIsConserved(t *testing.T) {
 			if r := w.state(); r.Held() != r.Meta().Supply {
 				rt.Fatalf("%d held of %d", r.Held(), r.Meta().Supply)
 			}
+			if err := fits(w.c()); err != nil {
+				rt.Fatal(err)
+			}
 		}
 	})
 }
@@ -61,7 +64,7 @@ func (w *world) stride() {
 		}
 	case Attesting:
 		switch {
-		case len(c.View.Pre.Commitments) > 0 || c.View.Pre.ClosedAt != 0 || c.Pair().Digests != [2]task.Hash{}:
+		case len(c.View.Pre.Commitments) > 0 || c.View.Pre.Progress >= Sealed || c.Pair().Digests != [2]task.Hash{}:
 		case w.salt%3 == 0: // somebody lies
 			w.judgeThis(w.pair(w.dirty(task.PreRun)), w.except(1, task.OK, everyone([]task.Verdict{task.Fault, decoys}[w.salt%2])))
 		default:

@@ -261,7 +261,8 @@ func (b *Block) settle(c *Case, o Outcome) {
 		f.Bond += s.Kept
 		save(b.state, key, f)
 	}
-	c.Settlement, c.Phase, c.Deadline = &s, Closed, 0
+	c.Settlement = &s
+	b.enter(c, Settled)
 	b.meta.Open--
 	b.logFunction(c, o)
 	if c.View.Result != nil && table[o].executor != 0 {

@@ -174,7 +174,7 @@ func threatCopiedVerdicts(t *testing.T) {
 		set = append(set, k)
 	}
 	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: set}})
-	for w.c().View.Pre.ClosedAt == 0 && w.c().Phase == Attesting && w.c().View.Number == 0 && w.c().Attempt == 0 {
+	for w.c().View.Pre.Progress < Sealed && w.c().Phase == Attesting && w.c().View.Number == 0 && w.c().Attempt == 0 {
 		w.commitRest(shown, set)
 		w.next()
 	}

@@ -58,7 +58,7 @@ func (c *Case) AttestBy() uint64 {
 // quorum has committed to a word about some: or an executor whose evidence is
 // found faulty would leave its turn before that is on the chain.
 func (c *Case) HasShown() bool {
-	return c.View.Pre.Digests != [2]task.Hash{} || c.View.Pre.ClosedAt != 0
+	return c.View.Pre.HasPair() || c.View.Pre.Progress != Collecting
 }
 
 // decline takes a member out of the order of executors. If it was its turn, the

@@ -28,7 +28,7 @@ func (b *Block) commitments(set []task.Commitment) error {
 		return task.Refuse("ballot-stale", "no commitments are awaited in phase %s, view %d", c.Phase, c.View.Number)
 	}
 	round := &c.View.Pre
-	if round.ClosedAt != 0 {
+	if round.Progress != Collecting {
 		return task.Refuse("commits-closed", "the commitments are closed")
 	}
 	added, r := 0, c.Roster()
@@ -60,13 +60,10 @@ func (b *Block) commitments(set []task.Commitment) error {
 // verdict is worth nothing (spec §7.5).
 func (b *Block) closeCommits(c *Case) {
 	was, r := c.Deadline, c.Roster()
-	c.View.Pre.ClosedAt = b.Height
-	c.Deadline = max(c.roundEnd(), b.Height+b.Params.CommitBlocks)
+	c.View.Pre.ClosedAt, c.View.Pre.Progress = b.Height, Sealed
+	b.goOn(c, Opening)
 	b.saveCase(c, was, Fact{Kind: FactClosed, Seats: c.committed(r), Of: r.Judging()})
 }
-
-// roundEnd is the height by which a round must have come to something.
-func (c *Case) roundEnd() uint64 { return c.AttestBy() }
 
 // openRound finds the case of a ballot whose round can still be spoken in.
 func (b *Block) openRound(ballot task.Ballot) (*Case, error) {
@@ -97,12 +94,12 @@ func (b *Block) show(s task.Showing) error {
 	if round.Faulty || c.shownBoth() && !two {
 		return task.Refuse("nothing-new", "the pair is on the chain")
 	}
-	unknown := round.Digests == [2]task.Hash{}
+	unknown := !round.HasPair()
 	round.put(s)
-	if round.ClosedAt != 0 && !two && !unknown && !c.doubted() {
+	if round.Progress != Collecting && !two && !unknown && !c.doubted() {
 		return task.Refuse("nothing-new", "nobody has named the other place, or said FAULT")
 	}
-	if round.ClosedAt == 0 {
+	if round.Progress == Collecting {
 		c.Deadline = max(c.Deadline, b.Height+b.Params.CommitBlocks)
 	}
 	b.saveCase(c, was, Fact{Kind: FactShown, Node: c.View.Executor})
@@ -122,7 +119,7 @@ func (r *Round) put(s task.Showing) {
 
 // contradicts says whether a pair is another than the round's.
 func (r *Round) contradicts(p task.Pair) bool {
-	return r.Digests != [2]task.Hash{} && r.Digests != p.Digests
+	return r.HasPair() && r.Digests != p.Digests
 }
 
 // shownBoth says whether both pieces are on the chain.
@@ -140,17 +137,17 @@ func (b *Block) verdicts(t task.Verdicts) error {
 		return err
 	}
 	round, was := &c.View.Pre, c.Deadline
-	if round.ClosedAt == 0 {
+	if round.Progress == Collecting {
 		return task.Refuse("commits-open", "the commit set is not closed yet")
 	}
-	opens := t.Opening != nil && round.OpenedAt == 0
+	opens := t.Opening != nil && round.Progress < Opened
 	if opens {
 		place, err := c.CheckOpening(*t.Opening)
 		if err != nil {
 			return err
 		}
 		round.open(*t.Opening, place, b.Height)
-		c.Deadline = max(c.Deadline, b.Height+b.Params.CommitBlocks)
+		b.goOn(c, Judging)
 	}
 	known := len(round.Reveals)
 	for _, v := range t.Reveals {
@@ -171,7 +168,7 @@ func (b *Block) verdicts(t task.Verdicts) error {
 // open takes the executor's word for which of its pair is genuine.
 func (r *Round) open(o task.Opening, place uint8, height uint64) {
 	r.Digests, r.Signature = o.Pair.Digests, o.Pair.Signature
-	r.Evidence[place], r.Place, r.Proof, r.OpenedAt = o.Evidence, place, o.Proof, height
+	r.Evidence[place], r.Place, r.Proof, r.OpenedAt, r.Progress = o.Evidence, place, o.Proof, height, Opened
 }
 
 // CheckOpening says whether the present executor has signed this pair, and where
@@ -202,20 +199,20 @@ func (c *Case) CheckOpening(o task.Opening) (place uint8, err error) {
 func (b *Block) weigh(c *Case) {
 	round, was := &c.View.Pre, c.Deadline
 	// One doubt is enough for the chain to look: proof beats any number of OKs.
-	if !round.Faulty && (c.doubted() || round.Other != nil) && b.wrong(c) != 0 {
+	if c.Stage != Condemned && (c.doubted() || round.Other != nil) && b.wrong(c) != 0 {
 		b.foundFaulty(c)
 	}
 	ok, _ := c.Tally(round.Reveals)
 	switch {
-	case round.Faulty:
+	case c.Stage == Condemned:
 		b.lastWords(c)
-	case c.Phase != Attesting || round.OpenedAt == 0:
+	case c.Stage != Judging && c.Stage != Doubting:
 	case ok >= c.Roster().Quorum():
-		round.DecidedAt = b.Height
-		c.Phase, c.Deadline = Releasing, b.Height+b.Params.ReleaseBlocks
+		round.DecidedAt, round.Progress = b.Height, Decided
+		b.enter(c, Unlocking)
 		b.saveCase(c, was, Fact{Kind: FactGood, Node: c.View.Executor, Until: c.Deadline})
-	case c.allRevealed() && c.Deadline != b.Height+b.Params.CommitBlocks:
-		c.Deadline = b.Height + b.Params.CommitBlocks // for who named the other place, and found it good
+	case c.Stage == Judging && c.allRevealed():
+		b.enter(c, Doubting)
 		b.saveCase(c, was, Fact{Kind: FactUndecided, Until: c.Deadline})
 	}
 }
@@ -248,8 +245,8 @@ type Reading struct {
 // Reading is the round's.
 func (c *Case) Reading() Reading {
 	round := &c.View.Pre
-	x := Reading{Opened: round.OpenedAt != 0, Place: round.Place}
-	if round.Digests != [2]task.Hash{} {
+	x := Reading{Opened: round.Progress >= Opened, Place: round.Place}
+	if round.HasPair() {
 		x.Pair = c.Pair().Hash()
 	}
 	return x
@@ -296,7 +293,7 @@ func (c *Case) Wrong(appraise func(evidence []byte) task.Verdict) Cause {
 			return BadEvidence
 		}
 	}
-	if round.OpenedAt != 0 && appraise(round.Evidence[round.Place]) == task.Fault {
+	if round.Progress >= Opened && appraise(round.Evidence[round.Place]) == task.Fault {
 		return BadEvidence
 	}
 	if round.Other != nil { // last: it must not be what saves those who said OK of a faulty piece
@@ -314,7 +311,7 @@ func (b *Block) wrong(c *Case) Cause {
 func (b *Block) foundFaulty(c *Case) {
 	was := c.Deadline
 	c.View.Pre.Faulty = true
-	c.Deadline = max(c.View.Pre.ClosedAt, b.Height) + b.Params.CommitBlocks
+	b.enter(c, Condemned)
 	b.saveCase(c, was, Fact{Kind: FactFaulty, Node: c.View.Executor, Until: c.Deadline})
 }
 
@@ -370,7 +367,7 @@ func (c *Case) allRevealed() bool {
 			return false
 		}
 	}
-	return round.ClosedAt != 0
+	return round.Progress != Collecting
 }
 
 // endRound settles what verifiers said in a round that is over (spec §10.4). The
@@ -378,7 +375,7 @@ func (c *Case) allRevealed() bool {
 // nobody has to look, and anybody still can, by an accusation.
 func (b *Block) endRound(c *Case) {
 	round := &c.View.Pre
-	if round.ClosedAt == 0 {
+	if round.Progress == Collecting {
 		return
 	}
 	r := c.Roster()
@@ -405,7 +402,7 @@ func (b *Block) judge(c *Case, v task.Reveal, seats task.Amount) {
 	round, word := &c.View.Pre, c.Words()(v)
 	id, t := v.Node, c.ID()
 	switch bad := round.Faulty && b.wrong(c) == BadEvidence; {
-	case word == Elsewhere, round.Faulty && !bad, round.OpenedAt == 0 && !bad: // neither true nor false
+	case word == Elsewhere, round.Faulty && !bad, round.Progress < Opened && !bad: // neither true nor false
 	case bad && word == Against:
 		b.right(id)
 		b.logNode(id, t, FoundFault, 0)
@@ -428,38 +425,47 @@ func (b *Block) judge(c *Case, v task.Reveal, seats task.Amount) {
 // decided by it, for then an owner may have lost a secret.
 func (b *Block) falseOK(c *Case, id task.NodeID, seats task.Amount) {
 	each := b.Params.WrongPick
-	if c.View.Pre.DecidedAt != 0 {
+	if c.View.Pre.Progress == Decided {
 		each = b.Params.Miss
 	}
 	b.slash(c, id, FalseOK, seats*each, nil)
 	b.missed(id, c.ID())
 }
 
-// attestUp is the end of the time in which an enclave had to be found good.
-func (b *Block) attestUp(c *Case) {
-	round, r := &c.View.Pre, c.Roster()
-	open := round.ClosedAt == 0
-	switch {
-	case open && c.committed(r) >= r.Quorum():
+// commitUp is the end of the time for commitments.
+func (b *Block) commitUp(c *Case) {
+	switch r := c.Roster(); {
+	case c.committed(r) >= r.Quorum():
 		b.closeCommits(c)
-	case open && b.Height < c.roundEnd():
-		b.extend(c, c.roundEnd())
-	case open && c.shownBoth(): // the silence is the committee's; now the executor is to open its pair
+	case b.Height < c.AttestBy():
+		b.extend(c, c.AttestBy())
+	case c.shownBoth(): // the silence is the committee's; now the executor is to open its pair
 		b.closeCommits(c)
-	case round.Digests == [2]task.Hash{}:
-		if open { // else it could not decline any more, for words about nothing that is here
-			b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)
-		}
-		b.passOver(c, Pass{Why: WasAbsent})
-	case round.OpenedAt == 0:
-		b.silent(c)
-		b.passOver(c, Pass{Why: DidNotOpen})
-	case b.wrong(c) != 0:
-		b.foundFaulty(c)
 	default:
-		// The evidence is good, and too few say so: that is the committee's doing.
-		b.redraw(c)
+		b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)
+		b.passOver(c, Pass{Why: WasAbsent})
 	}
+}
+
+// openUp is the end of the time in which the executor had to open its pair. Of one
+// that is not even known, there are words alone: it could not decline any more.
+func (b *Block) openUp(c *Case) {
+	if !c.View.Pre.HasPair() {
+		b.passOver(c, Pass{Why: WasAbsent})
+		return
+	}
+	b.silent(c)
+	b.passOver(c, Pass{Why: DidNotOpen})
+}
+
+// judgeUp is the end of the time in which an enclave had to be found good. If it is,
+// and too few say so, that is the committee's doing.
+func (b *Block) judgeUp(c *Case) {
+	if b.wrong(c) != 0 {
+		b.foundFaulty(c)
+		return
+	}
+	b.redraw(c)
 }
 
 // redraw gives the task to a fresh committee: this one was silent, or doubts
@@ -477,10 +483,10 @@ func (b *Block) exit(e task.Exit) error {
 		return err
 	}
 	// Before its nonce is there it could have been made at any time.
-	if c.Phase != Reviewing || c.View.ExitNonce.IsZero() || c.View.Pre.Faulty || e.Ballot != c.Ballot() {
+	if c.Stage != Leaving && c.Stage != Left || e.Ballot != c.Ballot() {
 		return task.Refuse("ballot-stale", "no exit is awaited in phase %s, view %d", c.Phase, c.View.Number)
 	}
-	if len(c.View.Exit) > 0 {
+	if c.Stage == Left {
 		return task.Refuse("nothing-new", "the exit evidence is on the chain")
 	}
 	if err := c.CheckExit(e); err != nil {
@@ -511,7 +517,7 @@ func (c *Case) CheckExit(e task.Exit) error {
 func (b *Block) endExit(c *Case) {
 	if due := c.wordsDue(); b.Height < due {
 		was := c.Deadline
-		c.Deadline = due
+		b.enter(c, Left)
 		b.saveCase(c, was, Fact{Kind: FactExitWaits, Until: due})
 		return
 	}
@@ -530,7 +536,7 @@ func (b *Block) endExit(c *Case) {
 func (b *Block) outOfTime(c *Case) {
 	if due := c.wordsDue(); b.Height < due {
 		was := c.Deadline
-		c.Deadline = due
+		b.enter(c, TimedOut)
 		b.saveCase(c, was, Fact{Kind: FactLate, Node: c.View.Executor, Until: due})
 		return
 	}
@@ -548,14 +554,4 @@ func (c *Case) wordsDue() (due uint64) {
 		due = max(due, round.OpenedAt+c.Params.CommitBlocks)
 	}
 	return due
-}
-
-// exitUp is the end of the time for the exit.
-func (b *Block) exitUp(c *Case) {
-	if len(c.View.Exit) > 0 {
-		b.endExit(c)
-		return
-	}
-	b.silent(c)
-	b.settle(c, ExitSilent)
 }

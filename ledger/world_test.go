@@ -330,8 +330,20 @@ func (w *world) judgeThis(shown task.Showing, says say) {
 // commit brings the commitments and waits until they are closed.
 func (w *world) commit(shown task.Showing, says say) (reveals []task.Reveal) {
 	w.t.Helper()
+	commits, reveals := w.speak(shown, says)
+	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
+	for range 20 {
+		if w.c().View.Pre.Progress >= Sealed {
+			break
+		}
+		w.next()
+	}
+	return reveals
+}
+
+// speak makes what verifiers say about a pair.
+func (w *world) speak(shown task.Showing, says say) (commits []task.Commitment, reveals []task.Reveal) {
 	c, at := w.c(), w.place()
-	var commits []task.Commitment
 	for _, m := range c.Members {
 		id := m.Claim.Node
 		v, awake := says(id)
@@ -350,14 +362,7 @@ func (w *world) commit(shown task.Showing, says say) (reveals []task.Reveal) {
 		k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
 		commits, reveals = append(commits, k), append(reveals, rev)
 	}
-	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
-	for range 20 {
-		if w.c().View.Pre.ClosedAt != 0 {
-			break
-		}
-		w.next()
-	}
-	return reveals
+	return commits, reveals
 }
 
 // exit brings the executor's evidence of how its enclave ended.

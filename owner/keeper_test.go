@@ -71,7 +71,7 @@ func newRequest(t *testing.T, change ...func(*ledger.Case)) *request {
 		q.chips[n.ID()], q.vrfs[n.ID()], q.peers[n.ID()] = chip, sk, keyOf(name+" peer")
 	}
 	q.c.View.Executor, _ = q.c.Roster().Next(0)
-	q.c.View.Pre.ClosedAt = 9
+	q.c.View.Pre.ClosedAt, q.c.View.Pre.Progress = 9, ledger.Sealed
 	q.quote()
 	q.judge(task.OK)
 	return q
@@ -123,7 +123,7 @@ func (q *request) place() uint8 {
 func (q *request) onChain() {
 	r := &q.c.View.Pre
 	r.Digests, r.Signature, r.Proof = q.opening.Pair.Digests, q.opening.Pair.Signature, q.opening.Proof
-	r.Place, r.OpenedAt, r.Reveals = q.place(), r.ClosedAt, q.reveals
+	r.Place, r.OpenedAt, r.Progress, r.Reveals = q.place(), r.ClosedAt, ledger.Opened, q.reveals
 	r.Evidence = [2][]byte{}
 	r.Evidence[r.Place] = q.evidence
 }
@@ -183,7 +183,7 @@ func TestKeeperRefuses(t *testing.T) {
 			q.quote()
 			q.judge(task.OK)
 		}},
-		{name: "commitments still open", code: "commits-open", change: func(q *request) { q.c.View.Pre.ClosedAt = 0 }},
+		{name: "commitments still open", code: "commits-open", change: func(q *request) { q.c.View.Pre.Progress = ledger.Collecting }},
 		{name: "a verdict that nobody committed to", code: "reveal-uncommitted", change: func(q *request) { q.reveals[0].Salt[0]++ }},
 		{name: "a stranger's verdict", code: "reveal-uncommitted", change: func(q *request) { q.reveals[0].Node[0]++ }},
 		{name: "one verdict many times", code: "verdicts-weak", change: func(q *request) {

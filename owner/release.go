@@ -99,7 +99,7 @@ func (k *Keeper) awaitClosed(ctx context.Context, b task.Ballot) (*ledger.Case, 
 		if b.View > c.View.Number+1 {
 			return false, task.Refuse("release-early", "view %d is asked for; the chain is at view %d", b.View, c.View.Number)
 		}
-		return c.Phase >= ledger.Attesting && c.View.Number == b.View && c.View.Pre.ClosedAt != 0, nil
+		return c.Phase >= ledger.Attesting && c.View.Number == b.View && c.View.Pre.Progress >= ledger.Sealed, nil
 	}
 	done, err := look()
 	if done || err != nil {

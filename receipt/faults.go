@@ -32,7 +32,7 @@ func Faults(c *ledger.Case) (all []Fault) {
 			f.Reason, f.Detail = cause.String(), "it has signed two pairs for one ballot"
 		default:
 			a := c.Appraise(task.PreRun, c.Genuine())
-			if c.View.Pre.OpenedAt == 0 { // neither piece is good
+			if c.View.Pre.Progress < ledger.Opened { // neither piece is good
 				a = c.Appraise(task.PreRun, c.View.Pre.Evidence[0])
 			}
 			f.Reason, f.Detail = a.Reason, a.Detail

@@ -65,7 +65,7 @@ func (w *world) wander(r *rand.Rand) {
 				w.twoWords(w.judges()[0])
 			case one(4) && c.View.Result != nil:
 				w.twoResults()
-			case one(4) && c.View.Pre.OpenedAt != 0:
+			case one(4) && c.View.Pre.Progress >= ledger.Opened:
 				w.otherPair()
 			case one(2):
 				w.look()
@@ -82,7 +82,7 @@ func (w *world) wander(r *rand.Rand) {
 			w.declines(task.DeclineReason(2 + r.IntN(2)))
 		case c.Phase == ledger.Attesting && one(6) && len(c.View.Pre.Evidence[0]) == 0:
 			w.show(w.pair())
-		case c.Phase == ledger.Attesting && c.View.Pre.ClosedAt == 0 && !one(3):
+		case c.Phase == ledger.Attesting && c.View.Pre.Progress < ledger.Sealed && !one(3):
 			shown := w.pair()
 			if one(6) {
 				shown = w.twoGood()
@@ -90,9 +90,9 @@ func (w *world) wander(r *rand.Rand) {
 			if w.judgeThis(shown, !one(6)); one(3) {
 				w.show(shown)
 			}
-		case c.Phase >= ledger.Attesting && c.View.Pre.ClosedAt != 0 && one(6):
+		case c.Phase >= ledger.Attesting && c.View.Pre.Progress >= ledger.Sealed && one(6):
 			w.look()
-		case c.Phase >= ledger.Attesting && c.View.Pre.OpenedAt != 0 && one(12):
+		case c.Phase >= ledger.Attesting && c.View.Pre.Progress >= ledger.Opened && one(12):
 			w.otherPair()
 		case c.Phase == ledger.Releasing && !one(3):
 			w.release(task.Role(1 + r.IntN(2)))

@@ -201,7 +201,7 @@ func TestEveryEndVerifies(t *testing.T) {
 		{"redrawn, then ok", "oooooo oo o o o o-o", ledger.Completed, func(t testing.TB) *world {
 			w := attesting(t)
 			shown := w.pair()
-			for w.show(shown); w.c().View.Pre.ClosedAt == 0; {
+			for w.show(shown); w.c().View.Pre.Progress < ledger.Sealed; {
 				w.next()
 			}
 			w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Opening: w.opening(shown)}})

@@ -18,7 +18,7 @@ func (e *exam) verdicts() finding {
 	}
 	ok, other := c.Tally(round.Reveals)
 	r, committed := c.Roster(), len(round.Commitments)
-	if round.DecidedAt == 0 && (c.View.Result != nil || len(c.View.Releases) > 0) {
+	if round.Progress < ledger.Decided && (c.View.Result != nil || len(c.View.Releases) > 0) {
 		return fails("there is a result, or a key, and no block in which the enclave was found good")
 	}
 	if len(round.Reveals) == 0 {
@@ -53,7 +53,7 @@ func spoken(c *ledger.Case) error {
 		seen[v.Node] = true
 	}
 	ok, _ := c.Tally(c.View.Pre.Reveals)
-	if need := r.Quorum(); c.View.Pre.DecidedAt != 0 && ok < need {
+	if need := r.Quorum(); c.View.Pre.Progress >= ledger.Decided && ok < need {
 		return fmt.Errorf("%d of %d seats found the enclave good; a quorum is %d", ok, r.Judging(), need)
 	}
 	return nil
@@ -65,14 +65,16 @@ func spoken(c *ledger.Case) error {
 // say (spec §7.4.3). One doubt is enough to make it look.
 func paired(c *ledger.Case) error {
 	round := &c.View.Pre
-	known := round.Digests != [2]task.Hash{}
+	known := round.HasPair()
 	executor := c.Member(c.View.Executor)
 	switch {
-	case !known && (round.Signature != task.Signature{} || round.OpenedAt != 0 || round.Other != nil || len(round.Evidence[0])+len(round.Evidence[1]) > 0):
+	case round.Progress != reached(round):
+		return fmt.Errorf("how far the verdict had come, and the blocks in which it did, do not fit")
+	case !known && (round.Signature != task.Signature{} || round.Progress >= ledger.Opened || round.Other != nil || len(round.Evidence[0])+len(round.Evidence[1]) > 0):
 		return fmt.Errorf("evidence or a signature stands there of a pair that is missing")
 	case known && (executor == nil || !c.Pair().Signature.Verify(executor.Node.Peer, c.Pair().Hash())):
 		return fmt.Errorf("the executor has not signed this pair of evidence")
-	case round.OpenedAt == 0 && (round.Place != 0 || round.Proof != [81]byte{}):
+	case round.Progress < ledger.Opened && (round.Place != 0 || round.Proof != [81]byte{}):
 		return fmt.Errorf("a place is named, and nobody has opened the pair")
 	}
 	for i, evidence := range round.Evidence {
@@ -80,7 +82,7 @@ func paired(c *ledger.Case) error {
 			return fmt.Errorf("the evidence in place %d is not what the executor has signed", i)
 		}
 	}
-	if round.OpenedAt != 0 {
+	if round.Progress >= ledger.Opened {
 		if place, err := c.CheckOpening(c.Opening()); err != nil || place != round.Place {
 			return fmt.Errorf("the genuine evidence is not where the executor's VRF puts it: %v", err)
 		}
@@ -102,6 +104,19 @@ func paired(c *ledger.Case) error {
 	return nil
 }
 
+// reached is how far a verdict had come, by its blocks.
+func reached(r *ledger.Round) ledger.Progress {
+	switch {
+	case r.ClosedAt == 0:
+		return ledger.Collecting
+	case r.OpenedAt == 0:
+		return ledger.Sealed
+	case r.DecidedAt == 0:
+		return ledger.Opened
+	}
+	return ledger.Decided
+}
+
 // doubted says whether a verifier named the other place, or said FAULT.
 func doubted(c *ledger.Case) bool { return len(against(c)) > 0 }
 
@@ -113,7 +128,7 @@ func (e *exam) evidence() finding {
 	if err := paired(c); err != nil {
 		return fails("%v", err)
 	}
-	if round.OpenedAt == 0 {
+	if round.Progress < ledger.Opened {
 		if round.Faulty {
 			return holds("its executor never said which piece is genuine; the chain found it faulty (%s), and acted on it", wrong(c))
 		}
@@ -129,7 +144,7 @@ func (e *exam) evidence() finding {
 			what = fmt.Sprintf("appraised again: good, %s evidence of chip %s, measurement %s", own.Tier, own.Claims.Chip.Short(), own.Claims.Measurement.Short())
 		}
 	}
-	relied, need := !gone(c) && round.DecidedAt != 0, c.Roster().Quorum()
+	relied, need := !gone(c) && round.Progress >= ledger.Decided, c.Roster().Quorum()
 	switch {
 	case round.Faulty:
 		return holds("%s; the chain found fault with the pair (%s), and acted on it", what, wrong(c))

@@ -103,7 +103,7 @@ func debts(c *ledger.Case) (all []debt) {
 		case ledger.WasFaulty:
 			all = append(all, debt{p.Executor, wrong(was), p.View, p.Height, anyShare, finders(was)})
 		case ledger.WasAbsent:
-			if p.Pre.ClosedAt != 0 { // it could not decline any more
+			if p.Pre.Progress >= ledger.Sealed { // it could not decline any more
 				break
 			}
 			all = append(all, debt{p.Executor, ledger.Absent, p.View, p.Height, c.Params.Absent, nil})
@@ -133,7 +133,7 @@ func debts(c *ledger.Case) (all []debt) {
 // nothing after they had committed. at is when the round was over.
 func words(c *ledger.Case, at uint64) (all []debt) {
 	round, rules, says, r := &c.View.Pre, &c.Params, c.Words(), c.Roster()
-	if round.ClosedAt == 0 {
+	if round.Progress < ledger.Sealed {
 		return nil
 	}
 	cause := ledger.Cause(0)
@@ -157,7 +157,7 @@ func words(c *ledger.Case, at uint64) (all []debt) {
 		}
 		said := round.Reveals[i]
 		switch word := says(said); {
-		case word == ledger.Elsewhere, cause == ledger.TwoGood, cause == ledger.TwoPairs, cause == 0 && round.OpenedAt == 0:
+		case word == ledger.Elsewhere, cause == ledger.TwoGood, cause == ledger.TwoPairs, cause == 0 && round.Progress < ledger.Opened:
 		case cause == ledger.BadEvidence && word == ledger.ForGenuine:
 			owes(ledger.FalseOK, falseOK(c))
 		case cause == ledger.BadEvidence || word == ledger.ForGenuine: // right
@@ -173,7 +173,7 @@ func words(c *ledger.Case, at uint64) (all []debt) {
 
 // falseOK is the price of a seat's OK for evidence that is faulty.
 func falseOK(c *ledger.Case) task.Amount {
-	if c.View.Pre.DecidedAt != 0 {
+	if c.View.Pre.Progress >= ledger.Decided {
 		return c.Params.Miss
 	}
 	return c.Params.WrongPick

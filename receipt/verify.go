@@ -170,7 +170,7 @@ func (e *exam) task() finding {
 // (spec §1.5, §4.2, §6.3).
 func (e *exam) course() finding {
 	c, v, s := e.c, &e.c.View, e.c.Settlement
-	if c.Phase != ledger.Closed || c.Deadline != 0 || s == nil {
+	if c.Phase != ledger.Closed || c.Stage != ledger.Settled || c.Deadline != 0 || s == nil {
 		return fails("the case is not closed: a receipt is of a settled task")
 	}
 	seats := c.Task.Seats // of the first attempt; each next one asks for half as many more
@@ -456,7 +456,7 @@ func passedRightly(c *ledger.Case, p ledger.Pass) error {
 	if err := paired(was); err != nil {
 		return err
 	}
-	nothing := p.Pre.Digests == [2]task.Hash{}
+	nothing := !p.Pre.HasPair()
 	switch {
 	case !ascending(was.View.StartedAt, p.Pre.ClosedAt, p.Pre.OpenedAt, p.Pre.DecidedAt, p.Height):
 		return fmt.Errorf("the blocks of its round do not ascend")
@@ -464,11 +464,11 @@ func passedRightly(c *ledger.Case, p ledger.Pass) error {
 		return fmt.Errorf("faulty evidence is the only reason where it is one: it says %s", p.Why)
 	case p.Why == ledger.WasAbsent && (!nothing || p.Height < was.AttestBy()):
 		return fmt.Errorf("it had shown evidence, or its time for that was not over in block %d", p.Height)
-	case p.Why == ledger.FoundSilent && (!nothing || p.Pre.ClosedAt != 0 || p.Height < was.SkipFrom()):
+	case p.Why == ledger.FoundSilent && (!nothing || p.Pre.Progress >= ledger.Sealed || p.Height < was.SkipFrom()):
 		return fmt.Errorf("its committee cannot pass it over, with its evidence there or before block %d", was.SkipFrom())
-	case p.Why == ledger.DidNotOpen && (nothing || p.Pre.OpenedAt != 0 || p.Pre.ClosedAt == 0 || p.Height < was.AttestBy()):
+	case p.Why == ledger.DidNotOpen && (nothing || p.Pre.Progress >= ledger.Opened || p.Pre.Progress < ledger.Sealed || p.Height < was.AttestBy()):
 		return fmt.Errorf("it had opened its pair, or its time for that was not over in block %d", p.Height)
-	case p.Why == ledger.BroughtNothing && (p.Pre.DecidedAt == 0 || p.Height < was.View.StartedAt+c.Params.Blocks(c.Function.Manifest.LateMillis())+c.Params.RunGraceBlocks):
+	case p.Why == ledger.BroughtNothing && (p.Pre.Progress < ledger.Decided || p.Height < was.View.StartedAt+c.Params.Blocks(c.Function.Manifest.LateMillis())+c.Params.RunGraceBlocks):
 		return fmt.Errorf("it was not found good, or its time to run was not over in block %d", p.Height)
 	case !slices.Contains(reasons, p.Why):
 		return fmt.Errorf("%s is no reason to pass anybody over", p.Why)
@@ -489,7 +489,7 @@ func outOfTime(was *ledger.Case, p ledger.Pass) error {
 		return fmt.Errorf("that an enclave ran out of time is said by the chain alone, or by the enclave alone")
 	case !said:
 		return nil
-	case p.Result.Result.Outcome != task.OutOfTime || p.Pre.Faulty || p.Pre.DecidedAt == 0:
+	case p.Result.Result.Outcome != task.OutOfTime || p.Pre.Faulty || p.Pre.Progress < ledger.Decided:
 		return fmt.Errorf("its enclave, which had to be found good, is said to have run out of time")
 	}
 	return was.CheckResult(*p.Result)
@@ -627,9 +627,9 @@ func ending(c *ledger.Case) (ledger.Outcome, error) {
 		return abandoned(c)
 	case v.Result == nil && v.Pre.Faulty:
 		return 0, fmt.Errorf("the evidence was found faulty, yet its executor was not passed over")
-	case v.Result == nil && v.Pre.DecidedAt == 0:
+	case v.Result == nil && v.Pre.Progress < ledger.Decided:
 		// Silent or doubting without proof: as good as no committee.
-		if v.Pre.OpenedAt == 0 || c.Appraise(task.PreRun, c.Genuine()).Verdict != task.OK {
+		if v.Pre.Progress < ledger.Opened || c.Appraise(task.PreRun, c.Genuine()).Verdict != task.OK {
 			return 0, fmt.Errorf("the executor showed nothing that is good, yet it was not passed over")
 		}
 		if !lastAttempt {

@@ -50,13 +50,13 @@ var bugs = []bug{
 		"exit of another enclave", "attest/attest.go", `case want.Keys != nil && !want.Keys.Equal(e.Keys):`, `case want.Keys != nil && len(e.Keys.Seal) == 0:`, 800, "a dirty exit is seen|receipts verify",
 	},
 	{
-		"reveals before the set is closed", "ledger/case.go", `	if round.ClosedAt == 0 {
-		return task.Refuse("commits-open"`, `	if round.ClosedAt == 1 {
+		"reveals before the set is closed", "ledger/case.go", `	if round.Progress == Collecting {
+		return task.Refuse("commits-open"`, `	if round.Progress > Decided {
 		return task.Refuse("commits-open"`, 100, "reveals wait for the commitments",
 	},
 	{
-		"commitments after the set is closed", "ledger/verdict.go", `	if round.ClosedAt != 0 {
-		return task.Refuse("commits-closed"`, `	if round.ClosedAt == 1 {
+		"commitments after the set is closed", "ledger/verdict.go", `	if round.Progress != Collecting {
+		return task.Refuse("commits-closed"`, `	if round.Progress > Decided {
 		return task.Refuse("commits-closed"`, 100, "a closed set is closed",
 	},
 	{
@@ -66,17 +66,16 @@ var bugs = []bug{
 		"a commitment may be copied", "task/vote.go", `func (r Reveal) Digest() Hash { return H(TagCommitment, Encode(r)) }`, `func (r Reveal) Digest() Hash { r.Node = NodeID{}; return H(TagCommitment, Encode(r)) }`, 10, "a word is stored before it is said|a reveal opens its commitment",
 	},
 	{
-		"who was passed over judges again", "ledger/case.go", `	return c.Member(id) != nil && id != c.View.Executor &&
-		!slices.ContainsFunc(c.Passed, func(p Pass) bool { return p.Executor == id && p.Attempt == c.Attempt })`, `	return c.Member(id) != nil && id != c.View.Executor`, 100, "only judges are heard",
+		"who was passed over judges again", "roster/roster.go", `return o.Passed && o.Node == id && o.From <= r.View`, `return false`, 100, "only judges are heard",
 	},
 	{
-		"tickets counted, not owners", "ledger/turn.go", `if id := task.NodeID(t.Node); !out[id] {`, `if id := task.NodeID(t.Node); !out[id] || t.Seat > 0 {`, 100, "the executor owns the lowest ticket",
+		"tickets counted, not owners", "roster/roster.go", `		if !slices.ContainsFunc(r.Out,`, `		if t.Seat > 0 || !slices.ContainsFunc(r.Out,`, 100, "the executor owns the lowest ticket",
 	},
 	{
 		"one member skips for many", "ledger/turn.go", `v.View != t.View || !seen.first(v.Node) {`, `v.View != t.View || seen == nil {`, 200, "a quorum passes over",
 	},
 	{
-		"claims close a block late", "ledger/block.go", `c.Deadline = b.Height + b.Params.ClaimBlocks`, `c.Deadline = b.Height + b.Params.ClaimBlocks + 1`, 50, "claims close in time",
+		"claims close a block late", "ledger/phase.go", `return b.Height + p.ClaimBlocks`, `return b.Height + p.ClaimBlocks + 1`, 50, "claims close in time",
 	},
 	{
 		"nobody waits for late claims", "ledger/block.go", `return c.Enough() && 3*uint64(c.Roster().Total()) >= 2*uint64(c.Seats)`, `return c.Enough()`, 100, "claims close in time",
@@ -94,7 +93,7 @@ var bugs = []bug{
 	return 2`, `	return 1`, 20, "nobody knows a seed before its task is final",
 	},
 	{
-		"a doubt with proof is shrugged off", "ledger/verdict.go", `if !round.Faulty && (c.doubted() || round.Other != nil) && b.wrong(c) != "" {`, `if !round.Faulty && round.Other != nil && b.wrong(c) != "" {`, 100, "proof beats words",
+		"a doubt with proof is shrugged off", "ledger/verdict.go", `if c.Stage != Condemned && (c.doubted() || round.Other != nil) && b.wrong(c) != "" {`, `if c.Stage != Condemned && round.Other != nil && b.wrong(c) != "" {`, 100, "proof beats words",
 	},
 	{
 		"two good pieces are right", "ledger/verdict.go", `		case first == task.OK && second == task.OK:
@@ -185,8 +184,8 @@ var bugs = []bug{
 `, 100, "lost time costs nothing|nobody honest is slashed|receipts verify",
 	},
 	{
-		"a run without end", "ledger/block.go", `		b.silent(c)
-		b.passOver(c, Pass{Why: BroughtNothing})
+		"a run without end", "ledger/phase.go", `		b.silent(c)
+		b.passOver(c, Pass{Why: BroughtNothing}) // to the next view
 `, `		b.extend(c, b.Height+100)
 `, 200, "every task ends",
 	},
@@ -214,10 +213,10 @@ var bugs = []bug{
 		"one word blames an owner", "ledger/turn.go", `nodes > 1 && 2*seats > able`, `nodes > 0`, 400, "an honest owner is not blamed",
 	},
 	{
-		"who declines is asked again", "ledger/turn.go", `|| d.From <= view`, `|| d.From < view`, 100, "the executor owns the lowest ticket|a declined turn is over",
+		"who declines is asked again", "ledger/case.go", `roster.Out{Node: d.Decline.Node, From: d.From}`, `roster.Out{Node: d.Decline.Node, From: d.From + 1}`, 100, "the executor owns the lowest ticket|a declined turn is over",
 	},
 	{
-		"who is busy is asked", "ledger/case.go", `m.Claim.Busy != nil || `, ``, 100, "the executor owns the lowest ticket",
+		"who is busy is asked", "roster/roster.go", `!m.Able || m.Busy`, `!m.Able`, 100, "the executor owns the lowest ticket",
 	},
 	{
 		"silence takes a share of all", "ledger/slash.go", `Silence, b.Params.Silence, nil)`, `Silence, b.atStake(c.View.Executor)/20, nil)`, 200, "silence is burned",
@@ -285,7 +284,7 @@ var bugs = []bug{
 `, ``, 20, "who does not show its machine draws nothing",
 	},
 	{
-		"values of today, not of the seed", "ledger/block.go", `		ref := b.set(c.Values)`, `		ref := b.reference()`, 200, "proof beats words|nobody honest is slashed|an honest verifier says what is true|receipts verify|keys go to attested enclaves",
+		"values of today, not of the seed", "ledger/block.go", `	ref := b.set(c.Values)`, `	ref := b.reference()`, 200, "proof beats words|nobody honest is slashed|an honest verifier says what is true|receipts verify|keys go to attested enclaves",
 	},
 	{
 		"a minority changes the values", "ledger/reference.go", `	if 3*power <= 2*total {`, `	if power == 0 {`, 50, "two thirds change the values",

@@ -281,9 +281,9 @@ func (w *econWorld) play(faulty bool) *ledger.Case {
 			w.attest(c)
 		case c.Phase == ledger.Releasing:
 			w.release(c)
-		case c.Phase == ledger.Running && !c.View.Pre.Faulty:
+		case c.Stage == ledger.Computing:
 			w.run(c)
-		case c.Phase == ledger.Reviewing && !c.View.ExitNonce.IsZero() && len(c.View.Exit) == 0:
+		case c.Stage == ledger.Leaving:
 			w.exit(c)
 		}
 	}
@@ -368,14 +368,14 @@ func (w *econWorld) lies(c *ledger.Case) bool {
 // pair once the set is closed.
 func (w *econWorld) attest(c *ledger.Case) {
 	w.start(c)
-	shown, closed := w.enclave.shown, c.View.Pre.ClosedAt != 0
+	shown, closed := w.enclave.shown, c.View.Pre.Progress >= ledger.Sealed
 	said := w.words[shown.Ballot]
 	switch {
 	case said == nil:
 		said = &econWords{}
 		w.words[shown.Ballot] = said
 		w.commit(c, said)
-	case !closed && c.Pair().Digests == [2]task.Hash{}: // too few speak: that is not the executor's silence
+	case !closed && !c.View.Pre.HasPair(): // too few speak: that is not the executor's silence
 		w.must(w.relay, task.Body{Show: &shown})
 	case closed && !said.revealed:
 		said.revealed = true

@@ -91,7 +91,7 @@ func (p *person) ask(q task.KeyRequest, tries int, answer func(task.KeyReply)) {
 		return
 	}
 	c, ok := p.w.chain.read().Case(q.Opening.Pair.Ballot.Task)
-	due := ok && c.Phase >= ledger.Attesting && c.Ballot() == q.Opening.Pair.Ballot && c.View.Pre.ClosedAt != 0
+	due := ok && c.Phase >= ledger.Attesting && c.Ballot() == q.Opening.Pair.Ballot && c.View.Pre.Progress >= ledger.Sealed
 	if !due {
 		if tries > 0 { // a proof lags the executor's word
 			p.w.after(30*millisecond, func() { p.ask(q, tries-1, answer) })

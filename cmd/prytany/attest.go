@@ -122,7 +122,7 @@ func describeCase(c *ledger.Case, ref attest.Reference) (list []described) {
 		}
 	}
 	for i, evidence := range c.View.Pre.Evidence { // the decoy is there only if somebody doubted
-		add(task.PreRun, evidence, c.View.Pre.OpenedAt != 0 && i != int(c.View.Pre.Place))
+		add(task.PreRun, evidence, c.View.Pre.Progress >= ledger.Opened && i != int(c.View.Pre.Place))
 	}
 	add(task.PostRun, c.View.Exit, false)
 	return list

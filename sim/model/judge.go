@@ -193,7 +193,7 @@ func revealsLand(m *model, w *world) string {
 	for _, r := range rounds {
 		for _, c := range r.Commitments {
 			opened := slices.ContainsFunc(r.Reveals, func(v task.Reveal) bool { return v.Node == c.Node })
-			if m.cast.byID[c.Node] != m.sc.liar && !opened && r.ClosedAt != 0 {
+			if m.cast.byID[c.Node] != m.sc.liar && !opened && r.Progress >= ledger.Sealed {
 				return fmt.Sprintf("every honest reveal lands: that of n%d is missing", m.cast.byID[c.Node])
 			}
 		}

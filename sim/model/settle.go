@@ -67,9 +67,9 @@ func offers(m *model, chain int32, faultyExit bool) (all []int32) {
 			commitments, reveals = append(commitments, c), append(reveals, v)
 		}
 		switch round := &k.View.Pre; {
-		case round.ClosedAt == 0:
+		case round.Progress == ledger.Collecting:
 			offer(who, fmt.Sprintf("commitments of all, %d", k.View.Number), task.Body{Commitments: &task.Commitments{Commitments: commitments}})
-			if round.Digests == [2]task.Hash{} {
+			if !round.HasPair() {
 				offer(who, fmt.Sprintf("evidence, %d", k.View.Number), task.Body{Show: &q.Shown})
 			}
 		default:
@@ -79,7 +79,7 @@ func offers(m *model, chain int32, faultyExit bool) (all []int32) {
 			}
 		}
 	}
-	if k.Phase == ledger.Reviewing && !k.View.ExitNonce.IsZero() {
+	if k.Stage == ledger.Leaving || k.Stage == ledger.Left {
 		e := m.cast.exit(k, who, k.Ballot(), faultyExit)
 		offer(who, fmt.Sprintf("exit, %d", k.View.Number), task.Body{Exit: &e})
 	}
