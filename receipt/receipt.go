@@ -16,6 +16,10 @@
 // but not about a VRF that nobody drew, a vote that nobody signed, a quote that
 // no chip made, a result that no enclave signed or a sum that does not add up.
 //
+// So the rules of slashing stand here a second time, and the ledger's own code of them
+// is not called (spec §11.3.6). What a settlement pays is one pure function, the
+// ledger's, done again.
+//
 // What only the chain can vouch for, and the file cannot show by itself:
 //
 //   - who holds the shares of the beacon's key, and so who could know it in advance;

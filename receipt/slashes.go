@@ -8,6 +8,12 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
+// This file says who owes what, anew: it derives every debt from the finished case,
+// and calls nothing of the ledger that slashes, prices or rewards. That the rules stand
+// twice is on purpose. One who made them wrong in the ledger, or changed them there,
+// would be repeated by a receipt that called them (spec §11.3.6, ADR 0042). What
+// the two share is reading: the roster, a reveal's word, what is wrong with a pair.
+
 // debt is a slash that follows from the case (spec §10.4).
 type debt struct {
 	node    task.NodeID

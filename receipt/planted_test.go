@@ -1,0 +1,153 @@
+//go:build planted
+
+package receipt_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prytany/prytany/receipt"
+)
+
+// What a receipt says about slashes is worth something only if a chain with other
+// rules would be caught. So this test changes the ledger's rules of slashing, one at a
+// time and by a build overlay, and plays random stories under them: the receipt's own
+// rules must refuse one of each (spec §11.3.6).
+
+// mutant is one change of the ledger.
+type mutant struct {
+	name, file string
+	old, new   string // old stands exactly once in the file
+}
+
+var mutants = []mutant{
+	{"who never reveals pays nothing", "verdict.go", `			b.slash(c, k.Node, NoReveal, seats*b.Params.NoReveal, nil)
+`, ``},
+	{"who had time left to reveal pays", "verdict.go", `case i < 0 && b.Height < round.ClosedAt+b.Params.CommitBlocks: // it had time left`, `case i < -1:`},
+	{"who names the other place pays nothing", "verdict.go", `		b.slash(c, id, WrongPick, seats*b.Params.WrongPick, nil)
+`, ``},
+	{"who had time left to show both pays", "verdict.go", `!c.shownBoth() && b.Height < round.OpenedAt+b.Params.CommitBlocks:`, `!c.shownBoth() && round.Progress < Opened:`},
+	{"a false alarm costs the double", "verdict.go", `FalseFault, seats*b.Params.FalseAlarm`, `FalseFault, 2*seats*b.Params.FalseAlarm`},
+	{"a false alarm is a wrong pick", "verdict.go", `b.slash(c, id, FalseFault, seats*b.Params.FalseAlarm, nil)`, `b.slash(c, id, WrongPick, seats*b.Params.FalseAlarm, nil)`},
+	{"OK for faulty evidence costs more where nothing came of it", "verdict.go", `if c.View.Pre.Progress == Decided {`, `if c.View.Pre.Progress != Decided {`},
+	{"OK for faulty evidence costs nothing", "verdict.go", `	b.slash(c, id, FalseOK, seats*each, nil)
+`, ``},
+	{"who could not know pays", "verdict.go", `case word == Elsewhere, round.Faulty && !bad, `, `case word == Elsewhere, `},
+	{"those who were fooled are finders", "verdict.go", `		if says(v) == Against {
+			all`, `		if says(v) != Elsewhere {
+			all`},
+	{"an accuser counts nine times", "verdict.go", `share{account: accuser, weight: 1}`, `share{account: accuser, weight: 9}`},
+	{"faulty evidence costs nothing", "verdict.go", `	b.condemn(c, b.wrong(c))
+`, ``},
+	{"two good pieces are bad evidence", "verdict.go", `b.slash(c, id, cause, want, c.finders())`, `b.slash(c, id, BadEvidence, want, c.finders())`},
+	{"an exit that is not clean costs nothing", "verdict.go", `		b.slash(c, c.View.Executor, UncleanExit, want, nil)
+`, ``},
+	{"who could not decline any more pays for absence", "verdict.go", `	if !c.View.Pre.HasPair() {
+`, `	if !c.View.Pre.HasPair() {
+		b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)
+`},
+	{"absence costs nothing", "verdict.go", `	default:
+		b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)
+`, `	default:
+`},
+	{"silence costs a share", "slash.go", `Silence, b.Params.Silence, nil)`, `Silence, b.atStake(c.View.Executor)/20, nil)`},
+	{"silence pays the first member", "slash.go", `Silence, b.Params.Silence, nil)`, `Silence, b.Params.Silence, []share{c.share(c.Members[0].Claim.Node)})`},
+	{"finders get all", "slash.go", `b.reward(c, cut/2, finders, WhyFinder)`, `b.reward(c, cut, finders, WhyFinder)`},
+	{"no exit costs nothing", "phase.go", `		b.silent(c)
+		b.settle(c, ExitSilent)`, `		b.settle(c, ExitSilent)`},
+	{"no result costs nothing", "phase.go", `		b.silent(c)
+		b.passOver`, `		b.passOver`},
+	{"words slash", "turn.go", `	b.passOver(c, Pass{Why: FoundSilent})
+`, `	b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)
+	b.passOver(c, Pass{Why: FoundSilent})
+`},
+}
+
+var stories = flag.Int("stories", 0, "play this many random stories, say which row first fails: for the planted binaries")
+
+// TestStories runs inside a planted binary.
+func TestStories(t *testing.T) {
+	for seed := range *stories {
+		w := newWorld(t)
+		w.wander(rand.New(rand.NewPCG(uint64(seed), 1)))
+		for _, row := range receipt.Verify(w.receipt()).Rows {
+			if row.Status == receipt.Failed && !strings.Contains(row.Words, "False verdicts") {
+				fmt.Printf("CAUGHT story %d: %s: %s\n", seed, row.Name, row.Words)
+				return
+			}
+		}
+	}
+}
+
+// TestPlanted wants each mutant to be caught by a row about slashes, and nothing
+// where none is.
+func TestPlanted(t *testing.T) {
+	const most = 150
+	if *stories != 0 {
+		t.Skip("planted")
+	}
+	if said := (mutant{file: "slash.go"}).play(t, most); said != "" {
+		t.Fatalf("without a mutant: %s", said)
+	}
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			said := m.play(t, most)
+			if !strings.Contains(said, ": slashes: ") {
+				t.Errorf("not caught in %d stories: %q", most, said)
+			}
+			t.Log(said)
+		})
+	}
+}
+
+// play builds a binary with the mutant in it, and runs that.
+func (m mutant) play(t *testing.T, most int) string {
+	t.Helper()
+	dir := t.TempDir()
+	path, err := filepath.Abs(filepath.Join("../ledger", m.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(raw), m.old); m.old != "" && n != 1 {
+		t.Fatalf("%s has changed: what the mutant replaces stands there %d times", m.file, n)
+	}
+	changed := filepath.Join(dir, m.file)
+	overlay, bin := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "receipt.test")
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": {path: changed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := string(raw)
+	if m.old != "" {
+		source = strings.Replace(source, m.old, m.new, 1)
+	}
+	for name, content := range map[string]string{changed: source, overlay: string(replace)} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build := exec.Command("go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-tags", "planted", "-overlay", overlay, "-o", bin, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := exec.Command(bin, "-test.run", "^TestStories$", "-stories", fmt.Sprint(most)).Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	if !strings.HasPrefix(line, "CAUGHT") {
+		return ""
+	}
+	return line
+}
