@@ -27,7 +27,7 @@ func (b *Block) accuse(from task.Address, t task.Accusation) error {
 		b.credit(from, b.Params.AccusationBond)
 	default:
 		b.meta.Burned += b.Params.AccusationBond
-		b.saveCase(c, c.Deadline, Fact{Kind: FactUnproven, Node: t.Accused})
+		b.saveCase(c, Fact{Kind: FactUnproven, Node: t.Accused})
 	}
 	return nil
 }
@@ -105,7 +105,7 @@ func (b *Block) twoWords(c *Case, id task.NodeID, accuser []share, proven bool) 
 	want, _ := b.atStake(id).MulDiv(b.Params.EquivocationPPM, million)
 	b.slash(c, id, Equivocation, want, accuser)
 	b.jail(id, c.ID())
-	b.saveCase(c, c.Deadline)
+	b.saveCase(c)
 	return true, nil
 }
 
@@ -147,7 +147,7 @@ func (b *Block) weighPair(c *Case, from task.Address, t task.Accusation, add fun
 		}
 	}
 	round.Accuser = before.Accuser
-	b.saveCase(c, c.Deadline)
+	b.saveCase(c)
 	return true, nil
 }
 
@@ -173,6 +173,6 @@ func (b *Block) weighResult(c *Case, accused task.NodeID, s task.SignedResult, a
 		b.settle(c, ForgedResult)
 		return true, nil
 	}
-	b.saveCase(c, c.Deadline)
+	b.saveCase(c)
 	return true, nil
 }

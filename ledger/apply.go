@@ -455,7 +455,7 @@ func (b *Block) post(t task.Tx) error {
 	b.callFor(c)
 	b.hold(id, c)
 	b.state.Set(join(keyOwned, t.From[:], task.U64(b.Height), id[:]), nil)
-	b.saveCase(c, 0, Fact{Kind: FactPosted, Amount: escrow.Alice, Bond: escrow.Bob})
+	b.saveCase(c, Fact{Kind: FactPosted, Amount: escrow.Alice, Bond: escrow.Bob})
 	return nil
 }
 
@@ -516,11 +516,10 @@ func (b *Block) claims(set []task.Claim) error {
 	if added == 0 {
 		return task.Refuse("nothing-new", "no new valid claim among %d", len(set))
 	}
-	was := c.Deadline
 	if c.Stage == Gathering && c.gathered() { // they were waited for
 		c.Deadline = b.Height
 	}
-	b.saveCase(c, was, Fact{Kind: FactClaimed, Nodes: uint32(len(c.Members)), Seats: c.Roster().Total()})
+	b.saveCase(c, Fact{Kind: FactClaimed, Nodes: uint32(len(c.Members)), Seats: c.Roster().Total()})
 	return nil
 }
 
@@ -594,7 +593,7 @@ func (b *Block) release(from task.Address, r task.Release) error {
 		return task.Refuse("nothing-new", "%s has released already", r.Role)
 	}
 	c.View.Releases = append(c.View.Releases, r)
-	b.saveCase(c, c.Deadline, Fact{Kind: FactReleased, Role: r.Role})
+	b.saveCase(c, Fact{Kind: FactReleased, Role: r.Role})
 	b.released(c)
 	return nil
 }
@@ -605,9 +604,8 @@ func (b *Block) released(c *Case) {
 	if c.Stage != Unlocking || !c.Released(task.Alice) || !c.Released(task.Bob) {
 		return
 	}
-	was := c.Deadline
 	b.enter(c, Computing)
-	b.saveCase(c, was, Fact{Kind: FactRunning, Until: c.Deadline})
+	b.saveCase(c, Fact{Kind: FactRunning, Until: c.Deadline})
 }
 
 // result takes the enclave's word and opens the review of its exit.
@@ -630,9 +628,8 @@ func (b *Block) result(s task.SignedResult) error {
 		b.outOfTime(c)
 		return nil
 	}
-	was := c.Deadline
 	c.View.Result, c.View.ResultAt = &s, b.Height
 	b.enter(c, Questioning)
-	b.saveCase(c, was, Fact{Kind: FactResult, Gas: s.Result.Gas, Ran: s.Result.Outcome})
+	b.saveCase(c, Fact{Kind: FactResult, Gas: s.Result.Gas, Ran: s.Result.Outcome})
 	return nil
 }

@@ -129,11 +129,10 @@ func (b *Block) Nonce(from task.Address) uint64 {
 // askExit gives the exit quote its nonce: a beacon that nobody knew when the
 // result was signed (spec §9.5).
 func (b *Block) askExit(c *Case) {
-	was := c.Deadline
 	c.View.ExitBeacon, c.View.ExitAt = b.beacon, b.Height
 	c.View.ExitNonce = attest.ExitNonce(c.View.Result.Result.Hash(), b.beacon.Value())
 	b.enter(c, Leaving)
-	b.saveCase(c, was, Fact{Kind: FactExitAsked, Until: c.Deadline})
+	b.saveCase(c, Fact{Kind: FactExitAsked, Until: c.Deadline})
 }
 
 // End does what is due at this height, writes the block's changes to the store
@@ -216,7 +215,7 @@ func (b *Block) writeCases() {
 
 // saveCase notes that the case has changed, and what happened, if that is not noted
 // yet.
-func (b *Block) saveCase(c *Case, _ uint64, happened ...Fact) {
+func (b *Block) saveCase(c *Case, happened ...Fact) {
 	for _, f := range happened {
 		b.note(c, f)
 	}
@@ -225,20 +224,19 @@ func (b *Block) saveCase(c *Case, _ uint64, happened ...Fact) {
 
 // seed gives a posted task its open seed and opens the claims (spec §4.2).
 func (b *Block) seed(c *Case, time int64) {
-	was := c.Deadline
 	c.Beacon, c.SeededAt, c.SeededTime = b.beacon, b.Height, time
 	c.Epoch = b.epoch()
 	b.bind(c)
 	c.TotalStake = b.meta.TotalStake(c.Epoch)
 	c.Members, c.View, c.Declined = nil, View{}, nil
 	b.enter(c, Claiming)
-	b.saveCase(c, was, Fact{Kind: FactSeeded, Number: c.Attempt, Of: c.Seats, Until: c.Deadline})
+	b.saveCase(c, Fact{Kind: FactSeeded, Number: c.Attempt, Of: c.Seats, Until: c.Deadline})
 }
 
 func (b *Block) extend(c *Case, to uint64) {
-	was, r := c.Deadline, c.Roster()
+	r := c.Roster()
 	c.Deadline = to
-	b.saveCase(c, was, Fact{Kind: FactCommitsLate, Seats: c.committed(r), Of: r.Judging(), Until: to})
+	b.saveCase(c, Fact{Kind: FactCommitsLate, Seats: c.committed(r), Of: r.Judging(), Until: to})
 }
 
 // lastClaims is how many times as long as always claims stay open for a committee
@@ -259,13 +257,12 @@ func (c *Case) gathered() bool {
 // closeClaims fixes the committee, waits for late claims, or starts the next
 // attempt with a larger one (spec §6.3).
 func (b *Block) closeClaims(c *Case) {
-	was := c.Deadline
 	switch {
 	case c.gathered() || c.Stage == Gathering && c.Enough():
-		b.startView(c, 0, was)
+		b.startView(c, 0)
 	case c.Stage == Claiming:
 		b.enter(c, Gathering)
-		b.saveCase(c, was, Fact{Kind: FactClaimsLate, Nodes: uint32(len(c.Members)), Seats: c.Roster().Total(), Of: c.Seats, Until: c.Deadline})
+		b.saveCase(c, Fact{Kind: FactClaimsLate, Nodes: uint32(len(c.Members)), Seats: c.Roster().Total(), Of: c.Seats, Until: c.Deadline})
 	default:
 		b.nextAttempt(c, TooFewSeats)
 	}
@@ -279,11 +276,10 @@ func (b *Block) nextAttempt(c *Case, why Cause) {
 		b.settle(c, NoCommittee)
 		return
 	}
-	was := c.Deadline
 	c.Attempt++
 	c.Seats = min(c.Seats+(c.Seats+1)/2, task.MaxSeats)
 	b.callFor(c)
-	b.saveCase(c, was, over)
+	b.saveCase(c, over)
 }
 
 // callFor begins an attempt, which waits for a beacon that nobody can know before
@@ -304,7 +300,7 @@ func (c *Case) Enough() bool {
 }
 
 // startView gives the task to the owner of the next ticket.
-func (b *Block) startView(c *Case, number uint32, was uint64) {
+func (b *Block) startView(c *Case, number uint32) {
 	executor, ok := c.Roster().Turn(number)
 	if !ok {
 		b.nobodyLeft(c)
@@ -312,17 +308,16 @@ func (b *Block) startView(c *Case, number uint32, was uint64) {
 	}
 	c.View = View{Number: number, Executor: executor, StartedAt: b.Height}
 	b.enter(c, Committing)
-	b.saveCase(c, was, Fact{Kind: FactTurn, Node: executor, Number: number, Of: c.Roster().Judging()})
+	b.saveCase(c, Fact{Kind: FactTurn, Node: executor, Number: number, Of: c.Roster().Judging()})
 }
 
 // passOver takes the task from an executor and gives it to the next ticket
 // (spec §6.4): p is why.
 func (b *Block) passOver(c *Case, p Pass) {
-	was := c.Deadline
 	b.endRound(c)
 	c.View.Late = nil
 	p.View, p.Executor, p.Height, p.Attempt, p.Pre = c.View.Number, c.View.Executor, b.Height, c.Attempt, c.View.Pre
 	c.Passed = append(c.Passed, p)
 	b.note(c, Fact{Kind: FactPassed, Node: p.Executor, Number: p.View, Cause: p.Why})
-	b.startView(c, c.View.Number+1, was)
+	b.startView(c, c.View.Number+1)
 }

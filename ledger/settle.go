@@ -246,7 +246,6 @@ func fixedPart(t task.Task, p Params) task.Amount {
 // settle pays a case out and closes it. It runs once: a closed case has no
 // deadline and takes no transaction.
 func (b *Block) settle(c *Case, o Outcome) {
-	was := c.Deadline
 	if o != NoCommittee && o != ExecutorsFailed && o != AllOutOfTime { // there the rounds have ended before
 		b.endRound(c)
 	}
@@ -268,7 +267,7 @@ func (b *Block) settle(c *Case, o Outcome) {
 	if c.View.Result != nil && table[o].executor != 0 {
 		b.logNode(c.View.Executor, c.ID(), Executed, 0)
 	}
-	b.saveCase(c, was, Fact{Kind: FactSettled, Outcome: o})
+	b.saveCase(c, Fact{Kind: FactSettled, Outcome: o})
 }
 
 // credit adds to an account. No balance can wrap: all money is at most the supply.

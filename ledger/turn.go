@@ -85,12 +85,12 @@ func (b *Block) decline(d task.Decline) error {
 	if err := d.Check(c.Member(d.Node).Node.Peer); err != nil {
 		return err
 	}
-	was, from := c.Deadline, uint32(0)
+	from := uint32(0)
 	if c.Phase > Electing {
 		from = c.View.Number + 1
 	}
 	c.Declined = append(c.Declined, Declined{Decline: d, Height: b.Height, From: from, Turn: turn})
-	b.saveCase(c, was, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason})
+	b.saveCase(c, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason})
 	if !turn {
 		return nil
 	}
@@ -98,7 +98,7 @@ func (b *Block) decline(d task.Decline) error {
 		b.settle(c, o)
 		return nil
 	}
-	b.startView(c, c.View.Number+1, was)
+	b.startView(c, c.View.Number+1)
 	return nil
 }
 

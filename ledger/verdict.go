@@ -45,11 +45,11 @@ func (b *Block) commitments(set []task.Commitment) error {
 	if added == 0 {
 		return task.Refuse("nothing-new", "no new valid commitment among %d", len(set))
 	}
-	was, seats := c.Deadline, c.committed(r)
+	seats := c.committed(r)
 	if seats >= r.Quorum() { // stragglers of a late quorum have no longer than those of an early one
 		c.Deadline = min(c.Deadline, b.Height+b.Params.CommitBlocks)
 	}
-	b.saveCase(c, was, Fact{Kind: FactCommitted, Seats: seats, Of: r.Judging()})
+	b.saveCase(c, Fact{Kind: FactCommitted, Seats: seats, Of: r.Judging()})
 	if seats == r.Judging() {
 		b.closeCommits(c)
 	}
@@ -59,10 +59,10 @@ func (b *Block) commitments(set []task.Commitment) error {
 // closeCommits closes the commit set: from here on reveals count, and a copied
 // verdict is worth nothing (spec §7.5).
 func (b *Block) closeCommits(c *Case) {
-	was, r := c.Deadline, c.Roster()
+	r := c.Roster()
 	c.View.Pre.ClosedAt, c.View.Pre.Progress = b.Height, Sealed
 	b.goOn(c, Opening)
-	b.saveCase(c, was, Fact{Kind: FactClosed, Seats: c.committed(r), Of: r.Judging()})
+	b.saveCase(c, Fact{Kind: FactClosed, Seats: c.committed(r), Of: r.Judging()})
 }
 
 // openRound finds the case of a ballot whose round can still be spoken in.
@@ -90,7 +90,7 @@ func (b *Block) show(s task.Showing) error {
 	if err := c.CheckShowing(s); err != nil {
 		return err
 	}
-	round, was, two := &c.View.Pre, c.Deadline, c.View.Pre.contradicts(s.Pair())
+	round, two := &c.View.Pre, c.View.Pre.contradicts(s.Pair())
 	if round.Faulty || c.shownBoth() && !two {
 		return task.Refuse("nothing-new", "the pair is on the chain")
 	}
@@ -102,7 +102,7 @@ func (b *Block) show(s task.Showing) error {
 	if round.Progress == Collecting {
 		c.Deadline = max(c.Deadline, b.Height+b.Params.CommitBlocks)
 	}
-	b.saveCase(c, was, Fact{Kind: FactShown, Node: c.View.Executor})
+	b.saveCase(c, Fact{Kind: FactShown, Node: c.View.Executor})
 	b.weigh(c)
 	return nil
 }
@@ -136,7 +136,7 @@ func (b *Block) verdicts(t task.Verdicts) error {
 	if err != nil {
 		return err
 	}
-	round, was := &c.View.Pre, c.Deadline
+	round := &c.View.Pre
 	if round.Progress == Collecting {
 		return task.Refuse("commits-open", "the commit set is not closed yet")
 	}
@@ -160,7 +160,7 @@ func (b *Block) verdicts(t task.Verdicts) error {
 		return task.Refuse("nothing-new", "no new valid reveal among %d, and nothing that opens the pair", len(t.Reveals))
 	}
 	ok, other := c.Tally(round.Reveals)
-	b.saveCase(c, was, Fact{Kind: FactRevealed, Seats: ok, Against: other, Of: c.Roster().Judging()})
+	b.saveCase(c, Fact{Kind: FactRevealed, Seats: ok, Against: other, Of: c.Roster().Judging()})
 	b.weigh(c)
 	return nil
 }
@@ -197,7 +197,7 @@ func (c *Case) CheckOpening(o task.Opening) (place uint8, err error) {
 
 // weigh acts on what is known of a round.
 func (b *Block) weigh(c *Case) {
-	round, was := &c.View.Pre, c.Deadline
+	round := &c.View.Pre
 	// One doubt is enough for the chain to look: proof beats any number of OKs.
 	if c.Stage != Condemned && (c.doubted() || round.Other != nil) && b.wrong(c) != 0 {
 		b.foundFaulty(c)
@@ -210,10 +210,10 @@ func (b *Block) weigh(c *Case) {
 	case ok >= c.Roster().Quorum():
 		round.DecidedAt, round.Progress = b.Height, Decided
 		b.enter(c, Unlocking)
-		b.saveCase(c, was, Fact{Kind: FactGood, Node: c.View.Executor, Until: c.Deadline})
+		b.saveCase(c, Fact{Kind: FactGood, Node: c.View.Executor, Until: c.Deadline})
 	case c.Stage == Judging && c.allRevealed():
 		b.enter(c, Doubting)
-		b.saveCase(c, was, Fact{Kind: FactUndecided, Until: c.Deadline})
+		b.saveCase(c, Fact{Kind: FactUndecided, Until: c.Deadline})
 	}
 }
 
@@ -309,10 +309,9 @@ func (b *Block) wrong(c *Case) Cause {
 // foundFaulty notes that an executor's pair is not what it must be. All who
 // committed get the time to say what they had committed to.
 func (b *Block) foundFaulty(c *Case) {
-	was := c.Deadline
 	c.View.Pre.Faulty = true
 	b.enter(c, Condemned)
-	b.saveCase(c, was, Fact{Kind: FactFaulty, Node: c.View.Executor, Until: c.Deadline})
+	b.saveCase(c, Fact{Kind: FactFaulty, Node: c.View.Executor, Until: c.Deadline})
 }
 
 // lastWords ends a faulty round before its time when everyone has spoken.
@@ -493,7 +492,7 @@ func (b *Block) exit(e task.Exit) error {
 		return err
 	}
 	c.View.Exit, c.View.ExitSignature = e.Evidence, e.Signature
-	b.saveCase(c, c.Deadline, Fact{Kind: FactExit})
+	b.saveCase(c, Fact{Kind: FactExit})
 	b.endExit(c)
 	return nil
 }
@@ -516,9 +515,8 @@ func (c *Case) CheckExit(e task.Exit) error {
 // up: a run that is over at once must not save those who keep silent or lie.
 func (b *Block) endExit(c *Case) {
 	if due := c.wordsDue(); b.Height < due {
-		was := c.Deadline
 		b.enter(c, Left)
-		b.saveCase(c, was, Fact{Kind: FactExitWaits, Until: due})
+		b.saveCase(c, Fact{Kind: FactExitWaits, Until: due})
 		return
 	}
 	if b.appraise(c, task.PostRun, c.View.Exit) == task.Fault {
@@ -535,9 +533,8 @@ func (b *Block) endExit(c *Case) {
 // words about that enclave is up: it costs nothing, and must not outrun them.
 func (b *Block) outOfTime(c *Case) {
 	if due := c.wordsDue(); b.Height < due {
-		was := c.Deadline
 		b.enter(c, TimedOut)
-		b.saveCase(c, was, Fact{Kind: FactLate, Node: c.View.Executor, Until: due})
+		b.saveCase(c, Fact{Kind: FactLate, Node: c.View.Executor, Until: due})
 		return
 	}
 	b.passOver(c, Pass{Why: RanOutOfTime, Result: c.View.Late})

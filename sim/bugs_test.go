@@ -93,7 +93,7 @@ var bugs = []bug{
 	return 2`, `	return 1`, 20, "nobody knows a seed before its task is final",
 	},
 	{
-		"a doubt with proof is shrugged off", "ledger/verdict.go", `if c.Stage != Condemned && (c.doubted() || round.Other != nil) && b.wrong(c) != "" {`, `if c.Stage != Condemned && round.Other != nil && b.wrong(c) != "" {`, 100, "proof beats words",
+		"a doubt with proof is shrugged off", "ledger/verdict.go", `if c.Stage != Condemned && (c.doubted() || round.Other != nil) && b.wrong(c) != 0 {`, `if c.Stage != Condemned && round.Other != nil && b.wrong(c) != 0 {`, 100, "proof beats words",
 	},
 	{
 		"two good pieces are right", "ledger/verdict.go", `		case first == task.OK && second == task.OK:
@@ -204,9 +204,9 @@ var bugs = []bug{
 		return task.Refuse("skip-stale"`, 600, "words wait",
 	},
 	{
-		"a decline is slashed", "ledger/turn.go", `	b.saveCase(c, was, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason})
+		"a decline is slashed", "ledger/turn.go", `	b.saveCase(c, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason})
 `, `	b.slash(c, d.Node, Absent, b.Params.Absent, nil)
-	b.saveCase(c, was, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason})
+	b.saveCase(c, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason})
 `, 100, "a decline costs nothing|nobody honest is slashed",
 	},
 	{
