@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,7 +39,8 @@ var mutants = []mutant{
 	{"a false alarm is a wrong pick", "verdict.go", `b.slash(c, id, FalseFault, seats*b.Params.FalseAlarm, nil)`, `b.slash(c, id, WrongPick, seats*b.Params.FalseAlarm, nil)`},
 	{"OK for faulty evidence costs more where nothing came of it", "verdict.go", `if c.View.Pre.Progress == Decided {`, `if c.View.Pre.Progress != Decided {`},
 	{"OK for faulty evidence costs nothing", "verdict.go", `	b.slash(c, id, FalseOK, seats*each, nil)
-`, ``},
+`, `	_ = each
+`},
 	{"who could not know pays", "verdict.go", `case word == Elsewhere, round.Faulty && !bad, `, `case word == Elsewhere, `},
 	{"those who were fooled are finders", "verdict.go", `		if says(v) == Against {
 			all`, `		if says(v) != Elsewhere {
@@ -70,18 +72,20 @@ var mutants = []mutant{
 `},
 }
 
-var stories = flag.Int("stories", 0, "play this many random stories, say which row first fails: for the planted binaries")
+var stories = flag.Int("stories", 0, "play this many random stories, say which row fails first: for the planted binaries")
 
 // TestStories runs inside a planted binary.
 func TestStories(t *testing.T) {
 	for seed := range *stories {
 		w := newWorld(t)
 		w.wander(rand.New(rand.NewPCG(uint64(seed), 1)))
-		for _, row := range receipt.Verify(w.receipt()).Rows {
-			if row.Status == receipt.Failed && !strings.Contains(row.Words, "False verdicts") {
-				fmt.Printf("CAUGHT story %d: %s: %s\n", seed, row.Name, row.Words)
-				return
-			}
+		rows := slices.DeleteFunc(receipt.Verify(w.receipt()).Rows, func(r receipt.Row) bool {
+			return r.Status != receipt.Failed || strings.Contains(r.Words, "False verdicts")
+		})
+		at := max(0, slices.IndexFunc(rows, func(r receipt.Row) bool { return r.Name == "slashes" }))
+		if len(rows) > 0 {
+			fmt.Printf("CAUGHT story %d: %s: %s\n", seed, rows[at].Name, rows[at].Words)
+			return
 		}
 	}
 }
