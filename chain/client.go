@@ -44,6 +44,11 @@ type Client struct {
 	senders map[task.Address]*sender
 	waiting map[task.TxID]*pending
 	sets    map[task.Hash]attest.Reference // by which cases are judged
+	cases   map[task.TaskID]kept           // as last seen
+
+	caseBytes int // of all cases
+	blocks    *shared[uint64, done]
+	asked     *shared[moment, kept]
 }
 
 // Local is a client of a node in this process: queries read the committed
@@ -141,6 +146,7 @@ func (c *Client) start(ctx context.Context, heights func(context.Context)) (err 
 	c.senders, c.waiting, c.sets = map[task.Address]*sender{}, map[task.TxID]*pending{}, map[task.Hash]attest.Reference{}
 	var life context.Context
 	life, c.cancel = context.WithCancel(context.Background())
+	c.cases, c.blocks, c.asked = map[task.TaskID]kept{}, newShared[uint64, done](life, maxBlocks), newShared[moment, kept](life, 0)
 	if heights != nil {
 		c.done.Go(func() { heights(life) })
 		if _, err = c.gate.wait(ctx, 1); err != nil {
@@ -160,6 +166,8 @@ func (c *Client) start(ctx context.Context, heights func(context.Context)) (err 
 func (c *Client) Close() error {
 	c.cancel()
 	c.done.Wait()
+	c.blocks.wait()
+	c.asked.wait()
 	if c.closer != nil {
 		return c.closer()
 	}
@@ -239,23 +247,29 @@ func (c *Client) Watch(ctx context.Context, height uint64) <-chan Block {
 	return out
 }
 
-// results reads what a committed block did, and tries until it can: the only
-// error is the context's.
+// results is what a committed block did, read once for everyone. The only error is
+// the context's, or that the client is closed.
 func (c *Client) results(ctx context.Context, height uint64) ([]*abci.ExecTxResult, []ledger.Event, error) {
+	d, err := c.blocks.get(ctx, height, func(ctx context.Context) (done, error) { return c.readBlock(ctx, height) })
+	return d.txs, d.events, err
+}
+
+// readBlock tries until it can.
+func (c *Client) readBlock(ctx context.Context, height uint64) (done, error) {
 	h := int64(height)
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		r, err := c.rpc.BlockResults(ctx, &h)
 		if err == nil {
 			var events []ledger.Event
 			if events, err = ledgerEvents(height, r.FinalizeBlockEvents); err == nil {
-				return r.TxsResults, events, nil
+				return done{r.TxsResults, events}, nil
 			}
 		}
 		if wait > 500*time.Millisecond {
 			c.log.Warn("a block's results cannot be read; trying again", "height", height, "err", err)
 		}
 		if err := pause(ctx, wait); err != nil {
-			return nil, nil, err
+			return done{}, err
 		}
 	}
 }

@@ -77,6 +77,7 @@ func TestCasesAreJudgedByTheValuesThatTheyName(t *testing.T) {
 	if err != nil || k.Reference().Hash() != k.Values {
 		t.Fatal(err)
 	}
+	clear(c.cases)
 	c.sets[k.Values] = attest.Reference{Measurements: []task.Hash{{66}}}
 	if _, err := c.Case(patient(t), id); task.CodeOf(err) != "values-others" {
 		t.Errorf("%v", err)

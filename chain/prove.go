@@ -34,24 +34,26 @@ func CheckProof(p Proof, trusted Trust, key, value []byte) error {
 // next block, about an interval, and the case is by then one block old: it is
 // the newest state that can be proven at all.
 func (c *Client) Proof(ctx context.Context, id task.TaskID) (*ledger.Case, Proof, error) {
+	k, p, err := c.proven(ctx, id)
+	return k.kase, p, err
+}
+
+func (c *Client) proven(ctx context.Context, id task.TaskID) (kept, Proof, error) {
 	r, err := c.query(ctx, abci.RequestQuery{Path: "/case/" + id.String(), Prove: true})
 	if err != nil {
-		return nil, Proof{}, err
+		return kept{}, Proof{}, err
 	}
-	k, err := ledger.ParseCase(r.Value)
+	k, err := c.parse(ctx, id, r)
 	if err != nil {
-		return nil, Proof{}, fmt.Errorf("chain: the node's answer: %w", err)
-	}
-	if err := c.judge(ctx, k); err != nil {
-		return nil, Proof{}, err
+		return kept{}, Proof{}, err
 	}
 	state, err := stateProof(r)
 	if err != nil {
-		return nil, Proof{}, err
+		return kept{}, Proof{}, err
 	}
-	p, err := c.complete(ctx, ledger.CaseKey(id), CaseValue(k), state, uint64(r.Height))
+	p, err := c.complete(ctx, ledger.CaseKey(id), k.value(), state, uint64(r.Height))
 	if err != nil {
-		return nil, Proof{}, err
+		return kept{}, Proof{}, err
 	}
 	return k, p, nil
 }
@@ -246,15 +248,15 @@ func (c *Client) Trust(ctx context.Context) (Trust, error) {
 // keep silent about newer blocks. Compare Proof.Height with that of another
 // node where it matters. The absence of a case is not proven.
 func (c *Client) VerifiedCase(ctx context.Context, trusted Trust, id task.TaskID) (*ledger.Case, Proof, error) {
-	k, p, err := c.Proof(ctx, id)
+	k, p, err := c.proven(ctx, id)
 	if err != nil {
 		return nil, Proof{}, err
 	}
-	if k.ID() != id {
+	if k.kase.ID() != id {
 		return nil, Proof{}, fmt.Errorf("chain: the node answered with another task's case: %w", proof.ErrInvalid)
 	}
-	if err := CheckProof(p, trusted, ledger.CaseKey(id), CaseValue(k)); err != nil {
+	if err := CheckProof(p, trusted, ledger.CaseKey(id), k.value()); err != nil {
 		return nil, Proof{}, err
 	}
-	return k, p, nil
+	return k.kase, p, nil
 }

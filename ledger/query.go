@@ -78,6 +78,10 @@ func (r Reader) Case(id task.TaskID) (*Case, bool) {
 	return &c, ok
 }
 
+// RawCase is a task's case as it is kept: the same bytes as its encoding; nil if
+// there is none.
+func (r Reader) RawCase(id task.TaskID) []byte { return r.s.Get(join(keyCase, id[:])) }
+
 // Window is a part of a list: from a position on, at most so many records, and
 // none after so many bytes.
 type Window struct {
