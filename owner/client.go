@@ -56,8 +56,9 @@ type Client struct {
 	Policy   task.Policy // on top of each task's own
 	Log      *slog.Logger
 
-	mu   sync.Mutex
-	runs map[task.TaskID]*Run
+	mu      sync.Mutex
+	runs    map[task.TaskID]*Run
+	posting map[string]*Run // by the input's CID: whose task has no name yet
 }
 
 // Job is what Alice wants done.
@@ -119,13 +120,23 @@ func (c *Client) Post(ctx context.Context, j Job) (*Run, error) {
 	if err := secrets.Keep(input); err != nil {
 		return nil, err
 	}
-	// Executors may ask before this call knows the task's name.
+	// Executors may ask before this call knows the task's name, and it holds up
+	// nobody else's post.
+	r := c.open(&Run{Task: t, secrets: secrets})
+	c.mu.Lock()
+	c.posting[input.CID] = r
+	c.mu.Unlock()
+	nonce, err := c.Chain.Submit(ctx, c.Account, task.Body{Post: &t})
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if t.Nonce, err = c.Chain.Submit(ctx, c.Account, task.Body{Post: &t}); err != nil {
+	delete(c.posting, input.CID)
+	if err != nil {
 		return nil, err // the secrets stay: that the task is not on the chain is only a node's word
 	}
-	return c.begin(&Run{ID: t.ID(), Task: t, secrets: secrets}), nil
+	r.Task.Nonce = nonce
+	r.ID = r.Task.ID()
+	c.runs[r.ID] = r
+	return r, nil
 }
 
 // Resume takes up a task that an earlier process has posted, in whatever phase
@@ -140,13 +151,15 @@ func (c *Client) Resume(k *ledger.Case) (*Run, error) {
 	if n := len(k.History); n > 0 {
 		r.from = k.History[n-1].Height
 	}
+	c.open(r)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.begin(r), nil
+	c.runs[r.ID] = r
+	return r, nil
 }
 
-// begin answers for a run from now on. c.mu is held.
-func (c *Client) begin(r *Run) *Run {
+// open makes a run able to answer for its key.
+func (c *Client) open(r *Run) *Run {
 	r.c, r.direct = c, make(chan task.SignedResult, 4)
 	r.keeper = &Keeper{
 		Role: task.Alice, Account: c.Account, Chain: c.Chain, Policy: c.Policy, Log: c.Log,
@@ -154,10 +167,11 @@ func (c *Client) begin(r *Run) *Run {
 			return r.secrets.Seal(rel, enclave)
 		},
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.runs == nil {
-		c.runs = map[task.TaskID]*Run{}
+		c.runs, c.posting = map[task.TaskID]*Run{}, map[string]*Run{}
 	}
-	c.runs[r.ID] = r
 	return r
 }
 
@@ -167,13 +181,44 @@ func (c *Client) run(id task.TaskID) *Run {
 	return c.runs[id]
 }
 
+// posted is the run of a task whose post this client still waits for, or nil. The
+// task's name is the hash of all of it: one that another has posted with the same
+// input is another.
+func (c *Client) posted(ctx context.Context, id task.TaskID) *Run {
+	c.mu.Lock()
+	waits := len(c.posting) > 0
+	c.mu.Unlock()
+	if !waits {
+		return nil
+	}
+	k, err := c.Chain.Case(ctx, id)
+	if err != nil || k.ID() != id {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.posting[k.Task.Input.CID]
+	if r == nil {
+		return c.runs[id] // by now
+	}
+	named := r.Task
+	if named.Nonce = k.Task.Nonce; named.ID() != id {
+		return nil
+	}
+	return r
+}
+
 // AnswerRelease handles the release protocol for all of this client's runs.
 func (c *Client) AnswerRelease(ctx context.Context, from task.Key, raw []byte) ([]byte, error) {
 	q, err := task.Decode[task.KeyRequest](raw, task.MaxMessage)
 	if err != nil {
 		return nil, err
 	}
-	r := c.run(q.Opening.Pair.Ballot.Task)
+	id := q.Opening.Pair.Ballot.Task
+	r := c.run(id)
+	if r == nil {
+		r = c.posted(ctx, id)
+	}
 	if r == nil {
 		return task.Encode(task.KeyReply{Refused: "no such task here"}), nil
 	}
@@ -374,8 +419,10 @@ func Settled(ctx context.Context, chain Chain, id task.TaskID, each func(ledger.
 	defer stop()
 	var done *ledger.Case
 	var failed error
+	again := false // the case must be looked at
 	look := func() bool {
 		c, err := chain.Case(ctx, id)
+		again = err != nil
 		switch {
 		case task.CodeOf(err) != "":
 			failed = err
@@ -387,17 +434,20 @@ func Settled(ctx context.Context, chain Chain, id task.TaskID, each func(ledger.
 	if look() {
 		return done, failed
 	}
+	again = true // it may be settled between this look and the watch
 	err := chain.Watch(ctx, 0, func(_ uint64, events []ledger.Event) {
 		if done != nil || failed != nil {
 			return
 		}
 		for _, e := range events {
-			if e.Task == id && each != nil {
-				each(e)
+			if e.Task == id {
+				again = true
+				if each != nil {
+					each(e)
+				}
 			}
 		}
-		// The task may have been settled between the look and the watch.
-		if look() {
+		if again && look() {
 			stop()
 		}
 	})
