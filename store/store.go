@@ -5,7 +5,9 @@
 //
 // It is one bbolt file. A record is on the disk when the call returns: bbolt
 // writes whole pages, syncs them, and only then the page that makes them count,
-// so a torn write leaves the state before it.
+// so a torn write leaves the state before it. Syncing takes longer than all else, so
+// those who wait at the same time share one: whatever came while the disk was busy
+// is written together.
 package store
 
 import (
@@ -13,6 +15,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/prytany/prytany/task"
@@ -22,7 +25,72 @@ import (
 
 // Journal is the log of one node's verdicts and declines. Safe for concurrent use; a second
 // process that opens the same file is refused.
-type Journal struct{ db *bolt.DB }
+type Journal struct {
+	db *bolt.DB
+
+	mu     sync.Mutex
+	queue  []*entry // not written yet, in order
+	idle   int      // of them, nobody waits for so many
+	busy   bool     // somebody writes
+	writer sync.WaitGroup
+}
+
+// entry is a change of the file.
+type entry struct {
+	do   func(*bolt.Tx) error
+	err  error
+	done chan struct{} // closed when it is on the disk, or refused
+}
+
+// maxIdle bounds the changes that nobody waits for.
+const maxIdle = 64
+
+// write makes a change with all others that come at the time, and waits until it is
+// on the disk. A change that is refused must have changed nothing.
+func (j *Journal) write(do func(*bolt.Tx) error) error {
+	e := &entry{do: do, done: make(chan struct{})}
+	j.mu.Lock()
+	j.queue = append(j.queue, e)
+	j.begin()
+	j.mu.Unlock()
+	<-e.done
+	return e.err
+}
+
+// begin lets the queue be written, unless that is under way. j.mu is held.
+func (j *Journal) begin() {
+	if !j.busy {
+		j.busy = true
+		j.writer.Go(j.flush)
+	}
+}
+
+// flush writes the queue until it is empty.
+func (j *Journal) flush() {
+	for {
+		j.mu.Lock()
+		all := j.queue
+		j.queue, j.idle, j.busy = nil, 0, len(all) > 0
+		j.mu.Unlock()
+		if len(all) == 0 {
+			return
+		}
+		err := j.db.Update(func(tx *bolt.Tx) error {
+			for _, e := range all {
+				if e.err = e.do(tx); e.err != nil && !errors.Is(e.err, ErrContradiction) {
+					return e.err // the file's: nothing of all this is written
+				}
+			}
+			return nil
+		})
+		for _, e := range all {
+			if err != nil {
+				e.err = err
+			}
+			close(e.done)
+		}
+	}
+}
 
 var revealBucket, pairBucket, declineBucket = []byte("reveals"), []byte("pairs"), []byte("declines")
 
@@ -46,11 +114,17 @@ func OpenJournal(path string) (*Journal, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Journal{db}, nil
+	return &Journal{db: db}, nil
 }
 
-// Close closes the file.
-func (j *Journal) Close() error { return j.db.Close() }
+// Close writes what is left and closes the file.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	j.begin()
+	j.mu.Unlock()
+	j.writer.Wait()
+	return j.db.Close()
+}
 
 func ballotKey(b task.Ballot) []byte {
 	key := append([]byte{}, b.Task[:]...)
@@ -74,7 +148,7 @@ func (j *Journal) Pair(p task.Pair) error {
 }
 
 func (j *Journal) put(bucket, key, value []byte) error {
-	return j.db.Update(func(tx *bolt.Tx) error {
+	return j.write(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucket)
 		switch old := b.Get(key); {
 		case old == nil:
@@ -90,7 +164,7 @@ func (j *Journal) put(bucket, key, value []byte) error {
 // says so. The first reason stays.
 func (j *Journal) Decline(d task.Decline) error {
 	key := binary.BigEndian.AppendUint32(append([]byte{}, d.Task[:]...), d.Attempt)
-	return j.db.Update(func(tx *bolt.Tx) error {
+	return j.write(func(tx *bolt.Tx) error {
 		b := tx.Bucket(declineBucket)
 		if b.Get(key) != nil {
 			return nil
@@ -123,9 +197,11 @@ func scan[T any](b *bolt.Bucket, id task.TaskID) (list []T, err error) {
 	return list, nil
 }
 
-// Forget drops a settled task's records.
+// Forget drops a settled task's records, with the next change that somebody waits
+// for: that they stay in the file until then, or for good after a crash, harms
+// nobody.
 func (j *Journal) Forget(id task.TaskID) error {
-	return j.db.Update(func(tx *bolt.Tx) error {
+	e := &entry{done: make(chan struct{}), do: func(tx *bolt.Tx) error {
 		for _, name := range [][]byte{revealBucket, pairBucket, declineBucket} {
 			c := tx.Bucket(name).Cursor()
 			for k, _ := c.Seek(id[:]); k != nil && task.TaskID(k[:32]) == id; k, _ = c.Seek(id[:]) {
@@ -135,5 +211,12 @@ func (j *Journal) Forget(id task.TaskID) error {
 			}
 		}
 		return nil
-	})
+	}}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.queue = append(j.queue, e)
+	if j.idle++; j.idle >= maxIdle {
+		j.begin()
+	}
+	return nil
 }
