@@ -3,7 +3,6 @@ package ledger
 import (
 	"bytes"
 	"encoding/binary"
-	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -159,7 +158,10 @@ func (o *overlay) Flush() {
 }
 
 // MemStore is a Store in memory, for tests, simulation and throw-away checks.
-type MemStore struct{ m map[string][]byte }
+type MemStore struct {
+	m    map[string][]byte
+	keys []string // in order
+}
 
 // NewMemStore returns an empty store.
 func NewMemStore() *MemStore { return &MemStore{m: map[string][]byte{}} }
@@ -168,15 +170,27 @@ func NewMemStore() *MemStore { return &MemStore{m: map[string][]byte{}} }
 func (s *MemStore) Get(key []byte) []byte { return s.m[string(key)] }
 
 // Set implements Store.
-func (s *MemStore) Set(key, value []byte) { s.m[string(key)] = slices.Clone(value) }
+func (s *MemStore) Set(key, value []byte) {
+	if _, there := s.m[string(key)]; !there {
+		i, _ := slices.BinarySearch(s.keys, string(key))
+		s.keys = slices.Insert(s.keys, i, string(key))
+	}
+	s.m[string(key)] = slices.Clone(value)
+}
 
 // Delete implements Store.
-func (s *MemStore) Delete(key []byte) { delete(s.m, string(key)) }
+func (s *MemStore) Delete(key []byte) {
+	if i, there := slices.BinarySearch(s.keys, string(key)); there {
+		s.keys = slices.Delete(s.keys, i, i+1)
+		delete(s.m, string(key))
+	}
+}
 
 // Ascend implements Store.
 func (s *MemStore) Ascend(prefix []byte, visit func(key, value []byte) bool) {
-	for _, k := range slices.Sorted(maps.Keys(s.m)) {
-		if strings.HasPrefix(k, string(prefix)) && !visit([]byte(k), s.m[k]) {
+	first, _ := slices.BinarySearch(s.keys, string(prefix))
+	for _, k := range s.keys[first:] {
+		if !strings.HasPrefix(k, string(prefix)) || !visit([]byte(k), s.m[k]) {
 			return
 		}
 	}

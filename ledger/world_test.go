@@ -27,7 +27,14 @@ type world struct {
 	salt   byte
 	fee    task.Amount // of the last transaction
 	events []Event
+	tape   []taped           // all blocks so far
 	wrote  func(task.TaskID) // told of each case that is written
+}
+
+// taped is what a block was made of.
+type taped struct {
+	beacon *beacon.Beacon
+	txs    [][]byte
 }
 
 type worker struct {
@@ -119,6 +126,7 @@ func (w *world) begin() {
 		b := w.val.Beacon(w.block.BeaconInput())
 		due = &b
 	}
+	w.tape = append(w.tape, taped{beacon: due})
 	if err := w.block.Begin(due, 1_700_000_000); err != nil {
 		w.t.Fatalf("block %d: %v", w.height, err)
 	}
@@ -141,10 +149,13 @@ func (w *world) state() Reader { return Read(w.block.state) }
 func (w *world) send(name string, body task.Body) error {
 	key := w.keys[name]
 	nonce := w.state().Account(task.PublicKey(key)).Nonce
-	tx, err := task.VerifyTx(task.SignTx(key, task.Tx{Chain: "test", Nonce: nonce, Body: body}), "test")
+	raw := task.SignTx(key, task.Tx{Chain: "test", Nonce: nonce, Body: body})
+	tx, err := task.VerifyTx(raw, "test")
 	if err != nil {
 		return err
 	}
+	last := &w.tape[len(w.tape)-1]
+	last.txs = append(last.txs, raw)
 	w.fee = w.block.Params.Fee(tx.Size())
 	return w.block.Apply(tx)
 }

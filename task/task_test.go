@@ -188,6 +188,9 @@ func FuzzVerifyTx(f *testing.F) {
 		if err == nil && !bytes.Equal(Encode(v.Tx()), b) {
 			t.Fatal("accepted bytes that are not its encoding")
 		}
+		if tx, err := Decode[Tx](b, MaxTx); err == nil && tx.hash() != hashOf(b) {
+			t.Fatal("what is signed is not what is verified")
+		}
 	})
 }
 

@@ -2,6 +2,7 @@ package task
 
 import (
 	"crypto/ed25519"
+	"slices"
 )
 
 // Body is what a transaction does: exactly one field is set.
@@ -168,6 +169,14 @@ func (t Tx) hash() Hash {
 	return H(TagTransaction, Encode(t))
 }
 
+// hashOf is the hash of a transaction that is encoded already: its signature is what
+// the encoding ends with.
+func hashOf(raw []byte) Hash {
+	unsigned := slices.Clone(raw)
+	clear(unsigned[len(raw)-len(Signature{}):])
+	return H(TagTransaction, unsigned)
+}
+
 // VerifiedTx is a transaction whose form and signature hold. Only VerifyTx
 // makes one, so the ledger cannot be reached by anything else.
 type VerifiedTx struct {
@@ -206,7 +215,7 @@ func VerifyTx(raw []byte, chain string) (VerifiedTx, error) {
 	if t.Body.Kind() == "" {
 		return VerifiedTx{}, Refuse("tx-malformed", "the transaction must do exactly one thing")
 	}
-	if !t.Signature.Verify(t.From, t.hash()) {
+	if !t.Signature.Verify(t.From, hashOf(raw)) {
 		return VerifiedTx{}, Refuse("tx-bad-signature", "the signature of %s does not hold", t.From.Short())
 	}
 	return VerifiedTx{tx: t, id: TxID(H(TagTransaction, raw)), size: len(raw)}, nil
