@@ -42,13 +42,14 @@ type app struct {
 	log    *slog.Logger
 	seen   *verified
 	gate   *gate // opens for every committed height
+	recent *recent
 
 	poolMu sync.Mutex
 	pooled map[task.Address]ledger.Pooled // since the last commit; the engine checks again what it keeps
 }
 
 func newApp(chain string, s *store, id Identity, log *slog.Logger) *app {
-	a := &app{chain: chain, store: s, id: id, log: log, seen: newVerified(chain), gate: newGate(), pooled: map[task.Address]ledger.Pooled{}}
+	a := &app{chain: chain, store: s, id: id, log: log, seen: newVerified(chain), gate: newGate(), recent: newRecent(), pooled: map[task.Address]ledger.Pooled{}}
 	a.gate.open(s.Height())
 	return a
 }
@@ -212,8 +213,9 @@ func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (
 	for _, raw := range txs {
 		results = append(results, a.apply(block, raw))
 	}
-	events := abciEvents(block.End())
-	return &abci.ResponseFinalizeBlock{TxResults: results, Events: events, AppHash: a.store.Hash()}, nil
+	events := block.End()
+	a.recent.put(block.Height, ledger.NewsOf(events))
+	return &abci.ResponseFinalizeBlock{TxResults: results, Events: abciEvents(events), AppHash: a.store.Hash()}, nil
 }
 
 func (a *app) apply(block *ledger.Block, raw []byte) *abci.ExecTxResult {
@@ -246,12 +248,16 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit
 func abciEvents(events []ledger.Event) []abci.Event {
 	var list []abci.Event
 	for _, e := range events {
-		list = append(list, abci.Event{Type: eventType, Attributes: []abci.EventAttribute{
+		x := abci.Event{Type: eventType, Attributes: []abci.EventAttribute{
 			{Key: "task", Value: e.Task.String(), Index: true},
 			{Key: "phase", Value: e.Phase.String(), Index: true},
 			{Key: "kind", Value: e.Kind.String(), Index: true},
 			{Key: "fact", Value: base64.StdEncoding.EncodeToString(task.Encode(e.Fact))},
-		}})
+		}}
+		if e.Draw != nil {
+			x.Attributes = append(x.Attributes, abci.EventAttribute{Key: "draw", Value: base64.StdEncoding.EncodeToString(task.Encode(e.Draw))})
+		}
+		list = append(list, x)
 	}
 	return list
 }
@@ -273,6 +279,8 @@ func ledgerEvents(height uint64, list []abci.Event) ([]ledger.Event, error) {
 				err = e.Phase.UnmarshalText([]byte(at.Value))
 			case "fact":
 				e.Fact, err = parseFact(at.Value)
+			case "draw":
+				e.Draw, err = parseDraw(at.Value)
 			}
 			if err != nil {
 				return nil, fmt.Errorf("chain: event at height %d: %w", height, err)
@@ -284,6 +292,15 @@ func ledgerEvents(height uint64, list []abci.Event) ([]ledger.Event, error) {
 		events = append(events, e)
 	}
 	return events, nil
+}
+
+func parseDraw(text string) (*ledger.Draw, error) {
+	raw, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil {
+		return nil, err
+	}
+	d, err := task.Decode[ledger.Draw](raw, maxFact)
+	return &d, err
 }
 
 // maxFact bounds an encoded fact, in bytes.

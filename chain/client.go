@@ -49,6 +49,7 @@ type Client struct {
 	caseBytes int // of all cases
 	blocks    *shared[uint64, done]
 	asked     *shared[moment, kept]
+	news      *shared[uint64, []BlockNews]
 }
 
 // Local is a client of a node in this process: queries read the committed
@@ -147,6 +148,7 @@ func (c *Client) start(ctx context.Context, heights func(context.Context)) (err 
 	var life context.Context
 	life, c.cancel = context.WithCancel(context.Background())
 	c.cases, c.blocks, c.asked = map[task.TaskID]kept{}, newShared[uint64, done](life, maxBlocks), newShared[moment, kept](life, 0)
+	c.news = newShared[uint64, []BlockNews](life, 0)
 	if heights != nil {
 		c.done.Go(func() { heights(life) })
 		if _, err = c.gate.wait(ctx, 1); err != nil {
@@ -168,6 +170,7 @@ func (c *Client) Close() error {
 	c.done.Wait()
 	c.blocks.wait()
 	c.asked.wait()
+	c.news.wait()
 	if c.closer != nil {
 		return c.closer()
 	}

@@ -43,6 +43,7 @@ const maxAnswer = 64 << 20
 //	/name/<hex>                        ledger.Name by the hash of the name
 //	/nodes /functions /owned/<hex>     a list from the position in data; with prove,
 //	                                   the first two as Proven records
+//	/news                              BlockNews from the height in data on, of late
 //	/log/<id>                          the changes of a node's or function's record, likewise
 //	/store                             the raw value of the key in data, with prove
 //	                                   also its proof, at the height asked for
@@ -65,6 +66,9 @@ func (a *app) query(req *abci.RequestQuery) (*abci.ResponseQuery, error) {
 		}
 		kind, name, _ := strings.Cut(strings.TrimPrefix(req.Path, "/"), "/")
 		r.Height = int64(height)
+		if kind == "news" {
+			return a.queryNews(r, req.Data)
+		}
 		if kind == "case" {
 			return a.queryCase(r, s.(view), name, req.Prove)
 		}

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -137,5 +138,92 @@ func TestSharedWork(t *testing.T) {
 	s.wait()
 	if _, err := s.get(t.Context(), 500, slow); err == nil {
 		t.Error("it works on after its life")
+	}
+}
+
+// A worker gets the same news from a node of its own, from a remote one, and from a
+// remote one that has forgotten them.
+func TestNewsAreTheEventsInShort(t *testing.T) {
+	config := single(t)
+	config.RPCAddr = "127.0.0.1:0"
+	n, c := start(t, config)
+	trust, _ := config.Trust()
+	remote, err := Dial(patient(t), n.RPC(), trust, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = remote.Close() }()
+	submit(t, c, "bob", publish())
+	from := c.Height() + 1
+	submit(t, c, "alice", post())
+	atRest(t, n, c)
+	last := c.Height()
+	read := func(c *Client) (all []BlockNews) {
+		ctx, stop := context.WithCancel(patient(t))
+		defer stop()
+		_ = c.News(ctx, from, func(height uint64, news []ledger.News) {
+			if height <= last {
+				all = append(all, BlockNews{height, append([]ledger.News{}, news...)})
+			}
+			if height >= last {
+				stop()
+			}
+		})
+		return all
+	}
+	own := read(c)
+	if uint64(len(own)) != last-from+1 {
+		t.Fatalf("%d blocks of %d", len(own), last-from+1)
+	}
+	draws, size := 0, 0
+	for i, b := range own {
+		if b.Height != from+uint64(i) {
+			t.Errorf("block %d in place %d", b.Height, i)
+		}
+		for _, x := range b.News {
+			size += len(task.Encode(x))
+			k, err := c.Case(patient(t), x.Task)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if x.Draw != nil {
+				if draws++; x.Draw.Attempt == k.Attempt && *x.Draw != k.Draw() {
+					t.Errorf("%+v, the case says %+v", *x.Draw, k.Draw())
+				}
+			}
+		}
+	}
+	if draws == 0 || own[len(own)-1].News != nil && size > 1000 {
+		t.Errorf("%d draws in %d bytes", draws, size)
+	}
+	if got := read(remote); !bytes.Equal(task.Encode(got), task.Encode(own)) {
+		t.Errorf("a remote node says %+v, want %+v", got, own)
+	}
+	n.app.recent.mu.Lock()
+	clear(n.app.recent.news)
+	n.app.recent.mu.Unlock()
+	if got := read(remote); !bytes.Equal(task.Encode(got), task.Encode(own)) {
+		t.Errorf("of old blocks a remote node says %+v, want %+v", got, own)
+	}
+}
+
+// Only as many news are kept, and in an answer, as there is room for.
+func TestNewsAreBounded(t *testing.T) {
+	r := newRecent()
+	const last = 3 * keepNews
+	for h := uint64(1); h <= last; h++ {
+		r.put(h, make([]ledger.News, 10))
+	}
+	if len(r.news) != keepNews {
+		t.Errorf("the news of %d blocks are kept", len(r.news))
+	}
+	if list := r.from(last-keepNews+1, last); !inOrder(list, last-keepNews+1) || len(list) > pageSize/10 {
+		t.Errorf("%d blocks in an answer", len(list))
+	}
+	if list := r.from(last-keepNews, last); len(list) != 0 || inOrder(list, last-keepNews) {
+		t.Error("forgotten news are there")
+	}
+	if inOrder([]BlockNews{{Height: 1}, {Height: 3}}, 1) {
+		t.Error("a gap is none")
 	}
 }

@@ -29,6 +29,7 @@ type Event struct {
 	Task  task.TaskID `json:"task"`
 	Phase Phase       `json:"phase"` // in which the case was then
 	Fact
+	Draw *Draw `json:"-"` // where an attempt has its seed
 }
 
 // Block is one block's changes, on their way into a store.
@@ -231,6 +232,8 @@ func (b *Block) seed(c *Case, time int64) {
 	c.Members, c.View, c.Declined = nil, View{}, nil
 	b.enter(c, Claiming)
 	b.saveCase(c, Fact{Kind: FactSeeded, Number: c.Attempt, Of: c.Seats, Until: c.Deadline})
+	draw := c.Draw()
+	b.events[len(b.events)-1].Draw = &draw
 }
 
 func (b *Block) extend(c *Case, to uint64) {

@@ -55,7 +55,7 @@ func (c *calendar) Node(context.Context, task.NodeID) (r ledger.NodeRecord, err 
 	return r, nil
 }
 
-func (c *calendar) Watch(_ context.Context, _ uint64, each func(uint64, []ledger.Event)) error {
+func (c *calendar) News(_ context.Context, _ uint64, each func(uint64, []ledger.News)) error {
 	for c.height < 35 {
 		c.height++
 		each(c.height, nil)

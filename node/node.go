@@ -1,7 +1,10 @@
 // Package node is a worker: it follows the chain, draws in every task, and
 // where it has won seats it does what the committee's state machine asks.
 //
-// It has two layers. A [Session] is one task at one worker, with one
+// Most workers win no seat in most tasks. They draw by the news that bring the seed,
+// and leave it at that: only who has won reads the case, and follows it.
+//
+// For the others there are two layers. A [Session] is one task at one worker, with one
 // [committee.Machine] in it: it draws, appraises evidence, stores, signs and sends
 // what this node says of it. It is single-threaded and reaches the world
 // through [Effects] only, so a simulator runs it as it is. What others say
@@ -40,9 +43,9 @@ type Chain interface {
 	// Send signs and submits a transaction and does not wait for its block.
 	// Calls with one key are applied in their order.
 	Send(ctx context.Context, key ed25519.PrivateKey, body task.Body) error
-	// Watch calls each for the events of every block from a height on, or with 0
-	// from now on, in order, without a gap, until ctx ends.
-	Watch(ctx context.Context, from uint64, each func(height uint64, events []ledger.Event)) error
+	// News calls each for the news of every block from a height on, or with 0 from
+	// now on, in order, without a gap, until ctx ends.
+	News(ctx context.Context, from uint64, each func(height uint64, news []ledger.News)) error
 }
 
 // Net carries messages. Protocol names are task's.
@@ -120,8 +123,12 @@ type Worker struct {
 	runners map[task.TaskID]*runner
 	opened  chan struct{}        // closed and replaced when there is a new one
 	closed  map[task.TaskID]bool // lately: stragglers' messages are not waited for
+	left    map[task.TaskID]bool // tasks, not closed, in whose present attempt this node has no part
 	nodes   map[task.NodeID]task.Node
 	names   map[task.Key]task.NodeID // of the nodes, by peer key
+
+	own      ledger.NodeRecord // this node's, as of an epoch; Run's alone
+	ownEpoch uint64            // 0 for none yet, else that epoch and one
 
 	warned   uint64 // the epoch after the last one in which it looked ahead
 	nextLook uint64 // at its registration; Run's alone
@@ -133,6 +140,7 @@ func New(c Config) *Worker {
 	return &Worker{
 		Config: c, id: c.Node.ID(), slots: make(chan struct{}, max(c.Slots, 1)),
 		ticked: make(chan struct{}), runners: map[task.TaskID]*runner{}, opened: make(chan struct{}), closed: map[task.TaskID]bool{},
+		left:  map[task.TaskID]bool{},
 		nodes: map[task.NodeID]task.Node{}, names: map[task.Key]task.NodeID{},
 	}
 }
@@ -195,18 +203,14 @@ func (w *Worker) ID() task.NodeID { return w.id }
 // Run works until ctx ends, then waits for everything it started.
 func (w *Worker) Run(ctx context.Context) error {
 	w.lookAhead(ctx)
-	err := w.Chain.Watch(ctx, 0, func(height uint64, events []ledger.Event) {
+	err := w.Chain.News(ctx, 0, func(height uint64, news []ledger.News) {
 		w.passes(height)
 		w.renew(ctx, height)
 		if height/w.Epoch >= w.warned {
 			w.lookAhead(ctx)
 		}
-		seen := map[task.TaskID]bool{}
-		for _, e := range events {
-			if !seen[e.Task] {
-				seen[e.Task] = true
-				w.follow(ctx, e.Task)
-			}
+		for _, n := range news {
+			w.follow(ctx, n)
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -248,25 +252,67 @@ func (w *Worker) lookAhead(ctx context.Context) {
 	}
 }
 
-// follow brings a case's new state to its session, and opens one for a case
-// that is new to this node.
-func (w *Worker) follow(ctx context.Context, id task.TaskID) {
-	c, err := w.Chain.Case(ctx, id)
-	if err != nil {
-		if ctx.Err() == nil {
-			w.Log.Error("cannot read a case", "task", id.Short(), "err", err)
-		}
-		return
-	}
+// follow takes the news of a task. Its case is read where this node has a part in it,
+// or may have one: it has won seats, or the seed came before this process.
+func (w *Worker) follow(ctx context.Context, n ledger.News) {
 	w.mu.Lock()
-	r := w.runners[id]
+	r, left := w.runners[n.Task], w.left[n.Task]
 	w.mu.Unlock()
 	switch {
 	case r != nil:
+	case n.Phase == ledger.Closed:
+		w.leave(n.Task, false)
+		return
+	case n.Phase == ledger.Posted: // another attempt, perhaps
+		return
+	case n.Draw != nil && !w.wins(ctx, *n.Draw), n.Draw == nil && left:
+		w.leave(n.Task, true)
+		return
+	}
+	c, err := w.Chain.Case(ctx, n.Task)
+	if err != nil {
+		if ctx.Err() == nil {
+			w.Log.Error("cannot read a case", "task", n.Task.Short(), "err", err)
+		}
+		return
+	}
+	switch none := c.Phase >= ledger.Attesting && c.Member(w.id) == nil; {
+	case r != nil && (c.Phase == ledger.Closed || !none):
 		r.chain(c)
-	case c.Phase != ledger.Closed:
+	case r != nil: // its claim was not made, or not taken
+		w.leave(n.Task, true)
+		r.cancel()
+	case c.Phase == ledger.Closed:
+	case none:
+		w.leave(n.Task, true)
+	default:
 		w.open(ctx, c)
 	}
+}
+
+// leave notes whether an open task goes on without this node.
+func (w *Worker) leave(id task.TaskID, open bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.runners, id)
+	delete(w.left, id)
+	if open {
+		w.left[id] = true
+	}
+}
+
+// wins says whether this node wins seats in a draw. A change of its stake counts two
+// epochs later, so its record is read once an epoch. Who cannot read it looks at the
+// case.
+func (w *Worker) wins(ctx context.Context, d ledger.Draw) bool {
+	if d.Epoch >= w.ownEpoch {
+		rec, err := w.Chain.Node(ctx, w.id)
+		if err != nil {
+			return true
+		}
+		w.own, w.ownEpoch = rec, d.Epoch+1
+	}
+	return d.Wins(w.VRF, w.id, w.own.StakeAt(d.Epoch))
 }
 
 // open starts a session.
@@ -280,17 +326,22 @@ func (w *Worker) open(ctx context.Context, c *ledger.Case) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.runners[id] = r
+	delete(w.left, id)
 	close(w.opened)
 	w.opened = make(chan struct{})
 	w.wg.Go(func() {
 		r.loop()
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		delete(w.runners, id)
+		if w.runners[id] == r {
+			delete(w.runners, id)
+		}
 		if len(w.closed) > 4096 {
 			clear(w.closed)
 		}
-		w.closed[id] = true
+		if r.session.Done() {
+			w.closed[id] = true
+		}
 	})
 }
 
