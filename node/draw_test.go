@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
@@ -170,5 +172,41 @@ func TestWhoWinsNothingReadsNoCase(t *testing.T) {
 		if len(worker.left) != 0 || len(worker.runners) != 0 {
 			t.Errorf("%s: %d tasks are still noted, %d followed", name, len(worker.left), len(worker.runners))
 		}
+	}
+}
+
+// How long a message waits for the block that it is about is a matter of blocks,
+// where they come late, and of a second where they do not.
+func TestEarlyMessagesWaitForBlocks(t *testing.T) {
+	for name, row := range map[string]struct {
+		block time.Duration // between two of them
+		want  time.Duration
+	}{
+		"a machine at rest":  {25 * time.Millisecond, time.Second},
+		"a busy machine":     {500 * time.Millisecond, 4 * time.Second},
+		"a chain that halts": {time.Hour, 10 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := New(Config{Log: slog.New(slog.DiscardHandler)})
+			ctx, stop := context.WithCancel(t.Context())
+			go func() {
+				tick := time.NewTicker(row.block)
+				defer tick.Stop()
+				for h := uint64(1); ; h++ {
+					select {
+					case <-tick.C:
+						w.passes(h)
+					case <-ctx.Done():
+						return
+					}
+				}
+			}()
+			begin := time.Now()
+			w.HearMessage(task.Key{1}, task.Encode(Message{Alive: &task.Ballot{Task: task.TaskID{1}}}))
+			if took := time.Since(begin); took != row.want {
+				t.Errorf("%s: %s, want %s", name, took, row.want)
+			}
+			stop()
+		})
 	}
 }

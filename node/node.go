@@ -159,21 +159,26 @@ func (w *Worker) until(ctx context.Context, height uint64) (context.Context, con
 	ctx, cancel := context.WithCancel(ctx)
 	w.wg.Go(func() {
 		defer cancel()
-		for {
-			w.mu.Lock()
-			ticked := w.ticked
-			w.mu.Unlock()
-			if w.height.Load() >= height {
-				return
-			}
-			select {
-			case <-ticked:
-			case <-ctx.Done():
-				return
-			}
-		}
+		w.await(ctx, height)
 	})
 	return ctx, cancel
+}
+
+// await returns when a block has been followed, or ctx ends.
+func (w *Worker) await(ctx context.Context, height uint64) {
+	for {
+		w.mu.Lock()
+		ticked := w.ticked
+		w.mu.Unlock()
+		if w.height.Load() >= height {
+			return
+		}
+		select {
+		case <-ticked:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // free says whether one more enclave can be promised. A turn comes some blocks after
@@ -345,8 +350,29 @@ func (w *Worker) open(ctx context.Context, c *ledger.Case) {
 	})
 }
 
-// waitForBlock is how long a message may be ahead of the block that it is about.
-const waitForBlock = time.Second
+// A message may be ahead of the block that it is about, by some blocks: on a busy
+// machine they come late. Whoever hears of blocks late, from a node elsewhere, waits a
+// second at least; and nobody's stream is held up for longer than earlyMost.
+const (
+	earlyBlocks = 8
+	earlyLeast  = time.Second
+	earlyMost   = 10 * time.Second
+)
+
+// early is a context that ends when a message that is still ahead of its block is
+// not waited for any more.
+func (w *Worker) early() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), earlyMost)
+	from := w.height.Load()
+	t := time.AfterFunc(earlyLeast, func() {
+		w.await(ctx, from+earlyBlocks)
+		cancel()
+	})
+	return ctx, func() {
+		t.Stop()
+		cancel()
+	}
+}
 
 // runner finds a task's. A message can be a block early, so it waits a little,
 // and holds up nothing but its sender's stream. A session never sees such a
@@ -421,7 +447,7 @@ func (w *Worker) HearMessage(from task.Key, raw []byte) {
 		return
 	}
 	// A session's context outlives this call; the wait for it is bounded.
-	ctx, cancel := context.WithTimeout(context.Background(), waitForBlock)
+	ctx, cancel := w.early()
 	defer cancel()
 	if r := w.runner(ctx, at.task); r != nil {
 		r.hear(ctx, from, m)
