@@ -41,7 +41,7 @@ var bugs = []bug{
 `, ``, 100, "who is jailed draws nothing|stake counts from the snapshot",
 	},
 	{
-		"nonces not looked for", "attest/attest.go", `if !slices.Contains(e.Nonces, n) {`, `if len(e.Nonces) > 1<<20 {`, 800, "an honest verifier says what is true|evidence answers the verifier's nonce",
+		"nonces not looked for", "attest/attest.go", `if !slices.Contains(e.Nonces, n) {`, `if len(e.Nonces) > 1<<20 {`, 20, "an honest verifier says what is true|evidence answers the verifier's nonce|proof beats words|nobody honest is slashed",
 	},
 	{
 		"writable state not looked at", "attest/attest.go", `case e.State != want.State:`, `case len(e.State) == 0:`, 50, "an honest verifier says what is true|keys go to attested enclaves|proof beats words",
@@ -50,9 +50,17 @@ var bugs = []bug{
 		"exit of another enclave", "attest/attest.go", `case want.Keys != nil && !want.Keys.Equal(e.Keys):`, `case want.Keys != nil && len(e.Keys.Seal) == 0:`, 800, "a dirty exit is seen|receipts verify",
 	},
 	{
-		"reveals before the set is closed", "ledger/case.go", `	if round.Progress == Collecting {
+		"words count before the set is closed", "ledger/verdict.go", `	if round.Progress == Collecting {
 		return task.Refuse("commits-open"`, `	if round.Progress > Decided {
-		return task.Refuse("commits-open"`, 100, "reveals wait for the commitments",
+		return task.Refuse("commits-open"`, 100, "reveals wait for the commitments|a pair is opened when the set is closed",
+	},
+	{
+		"a member reveals before the set is closed", "committee/verdict.go", `		m.commitmentsLeftOut()
+		return
+	}
+	if m.mine`, `		m.commitmentsLeftOut()
+	}
+	if m.mine`, 100, "reveals wait for the commitments",
 	},
 	{
 		"commitments after the set is closed", "ledger/verdict.go", `	if round.Progress != Collecting {
@@ -295,4 +303,15 @@ var bugs = []bug{
 	{
 		"who is shut out draws", "attest/profile.go", `	case Kind(tee.Kind) != SEVSNP && p.TCB < floor:`, `	case Kind(tee.Kind) != SEVSNP && p.TCB < 1 && floor > 0:`, 100, "who is shut out does not draw|nobody honest is slashed|an honest verifier says what is true",
 	},
+}
+
+// early lets a reveal count though the set of commitments is open.
+var early = edit{"ledger/case.go", `	if round.Progress == Collecting {
+		return task.Refuse("commits-open"`, `	if round.Progress > Decided {
+		return task.Refuse("commits-open"`}
+
+// also are the other places of bugs whose rule stands in more than one.
+var also = map[string][]edit{
+	"words count before the set is closed":      {early},
+	"a member reveals before the set is closed": {early},
 }

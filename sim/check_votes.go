@@ -3,12 +3,14 @@ package sim
 import (
 	"slices"
 
+	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/task"
 )
 
 // checkSaid: an honest node never says two things to one question, whatever
-// crashes: so what it says is on its disk before anybody hears it (§6.5).
+// crashes: so what it says is on its disk before anybody hears it (§6.5). And it
+// tells its verdict to nobody as long as the set of commitments is open (§7.5).
 func (w *world) checkSaid(k *worker, m node.Message) {
 	if k.liar != nil {
 		return
@@ -26,6 +28,12 @@ func (w *world) checkSaid(k *worker, m node.Message) {
 		stored = r != nil && slices.ContainsFunc(r.reveals, func(v task.Reveal) bool {
 			return task.H(task.TagCommitment, task.Encode(v)) == m.Commitment.Digest
 		})
+	case m.Reveal != nil:
+		b := m.Reveal.Ballot
+		if c, ok := w.chain.read().Case(b.Task); ok && c.Phase != ledger.Closed && c.Ballot() == b && c.View.Pre.ClosedAt == 0 {
+			w.violate("reveals wait for the commitments", "%s says its verdict while others may still commit to theirs", k.name)
+		}
+		return
 	default:
 		return
 	}

@@ -31,6 +31,12 @@ type bug struct {
 	invariant string // that finds it; several, separated by |, where chance decides
 }
 
+// edit is one change of one file.
+type edit struct{ file, old, new string }
+
+// edits are all places of a bug: a rule that stands twice is gone only if both are.
+func (b bug) edits() []edit { return append([]edit{{b.file, b.old, b.new}}, also[b.name]...) }
+
 var hunted = flag.Uint64("hunt", 0, "play this many seeds, print the first violation as JSON: for the planted binaries")
 
 // found is what a planted binary prints.
@@ -77,13 +83,15 @@ func TestPlanted(t *testing.T) {
 	if *hunted != 0 {
 		t.Skip("planted")
 	}
-	var most uint64
-	for _, b := range bugs {
-		most = max(most, b.seeds)
-	}
-	if f, ok := hunt(most); ok {
-		t.Fatalf("without a bug, seed %d violates: %s", f.Seed, f.Violation)
-	}
+	t.Run("none", func(t *testing.T) {
+		var most uint64
+		for _, b := range bugs {
+			most = max(most, b.seeds)
+		}
+		if f, ok := hunt(most); ok {
+			t.Fatalf("without a bug, seed %d violates: %s", f.Seed, f.Violation)
+		}
+	})
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "bug\tfound by\tseed\tof\ts")
 	for _, b := range bugs {
@@ -104,21 +112,9 @@ func TestPlanted(t *testing.T) {
 	table.Flush()
 }
 
-// hunt builds a binary with the bug in it, and runs that.
-func (b bug) hunt(t *testing.T) (first found, ok bool) {
+// overlay writes the changed files, and what tells the compiler of them.
+func overlay(t *testing.T, dir string, edits ...edit) string {
 	t.Helper()
-	dir := t.TempDir()
-	path, err := filepath.Abs(filepath.Join("..", b.file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(raw), b.old); n != 1 {
-		t.Fatalf("%s has changed: what the bug replaces stands there %d times", b.file, n)
-	}
 	write := func(name string, raw []byte) string {
 		name = filepath.Join(dir, name)
 		if err := os.WriteFile(name, raw, 0o600); err != nil {
@@ -126,12 +122,37 @@ func (b bug) hunt(t *testing.T) (first found, ok bool) {
 		}
 		return name
 	}
-	mutated := write("planted.go", []byte(strings.Replace(string(raw), b.old, b.new, 1)))
-	replace, err := json.Marshal(map[string]map[string]string{"Replace": {path: mutated}})
+	replace := map[string]string{}
+	for i, e := range edits {
+		path, err := filepath.Abs(filepath.Join("..", e.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := path
+		if changed, ok := replace[path]; ok { // a second place in the same file
+			from = changed
+		}
+		raw, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(raw), e.old); n != 1 {
+			t.Fatalf("%s has changed: what the bug replaces stands there %d times", e.file, n)
+		}
+		replace[path] = write(fmt.Sprintf("planted%d.go", i), []byte(strings.Replace(string(raw), e.old, e.new, 1)))
+	}
+	all, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		t.Fatal(err)
 	}
-	overlay, bin := write("overlay.json", replace), filepath.Join(dir, "sim.test")
+	return write("overlay.json", all)
+}
+
+// hunt builds a binary with the bug in it, and runs that.
+func (b bug) hunt(t *testing.T) (first found, ok bool) {
+	t.Helper()
+	dir := t.TempDir()
+	overlay, bin := overlay(t, dir, b.edits()...), filepath.Join(dir, "sim.test")
 	build := exec.Command("go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-tags", "planted", "-overlay", overlay, "-o", bin, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

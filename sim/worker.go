@@ -84,16 +84,16 @@ func (w *world) hire() {
 	if w.o.Honest {
 		return
 	}
-	share, captured := task.Amount(33), w.chance(0.1)
+	share, each, captured := task.Amount(33), 0.5, w.chance(0.1)
 	switch {
 	case w.o.Hostile != 0:
 		share, captured = task.Amount(100*w.o.Hostile), false
-	case captured:
-		share = 80
+	case captured: // nearly all, so that it is a quorum
+		share, each = 90, 1
 	}
 	for _, k := range w.workers {
 		k.busy = w.chance(0.1)
-		if 100*(bad+k.bond) < share*all && w.chance(0.5+0.3*float64(share/80)) {
+		if 100*(bad+k.bond) < share*all && w.chance(each) {
 			bad += k.bond
 			k.liar = w.newLiar(k)
 			switch {
