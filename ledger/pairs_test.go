@@ -634,19 +634,20 @@ func TestEconomicsAreChecked(t *testing.T) {
 		// φ = 0.8: 0.2·(2c + P_false) ≥ 2c + 0.8·0.01·50c.
 		"crying FAULT": {func(p *Params) { p.FalseAlarm = 10 * c }, func(p *Params) { p.FalseAlarm -= 5 }, "crying FAULT always pays"},
 		// 0.995·w ≥ 2c + 0.005·10c.
-		"sleeping":                {func(p *Params) { p.SeatFee = 2_060_302 }, func(p *Params) { p.SeatFee-- }, "sleeping pays"},
-		"silence":                 {func(p *Params) { p.NoReveal = p.WrongPick }, func(p *Params) { p.NoReveal-- }, "no_reveal"},
-		"a lie that decides":      {func(p *Params) { p.Miss = p.WrongPick }, func(p *Params) { p.Miss-- }, "miss must"},
-		"a bond that cannot pay":  {func(p *Params) { p.MinBond = task.Amount(p.Committee) * p.Miss }, func(p *Params) { p.MinBond-- }, "min_bond"},
-		"sleep is free":           {func(p *Params) { p.Absent = 1 }, func(p *Params) { p.Absent-- }, "absent must cost"},
-		"showing first pays":      {func(p *Params) { p.Silence = p.Absent }, func(p *Params) { p.Silence-- }, "absent must cost"},
-		"a bond below silence":    {func(p *Params) { p.Silence = p.MinBond }, func(p *Params) { p.Silence++ }, "silent executor"},
-		"skipped too early":       {func(p *Params) { p.SkipBlocks = p.DeclineBlocks }, func(p *Params) { p.SkipBlocks-- }, "skip_blocks"},
-		"a jail for one mistake":  {func(p *Params) { p.JailMisses = wrongWord + 1 }, func(p *Params) { p.JailMisses-- }, "out of range"},
-		"no committee":            {func(p *Params) { p.Committee = 1 }, func(p *Params) { p.Committee = 0 }, "out of range"},
-		"a share above one":       {func(p *Params) { p.DetectPPM = million }, func(p *Params) { p.DetectPPM++ }, "parts per million"},
-		"unbonding is too quick":  {func(p *Params) { p.UnbondBlocks = p.window(0, 0) + 1 }, func(p *Params) { p.UnbondBlocks-- }, "unbond_blocks"},
-		"a detection that is bad": {func(p *Params) { p.DetectPPM = 680_000; p.FalseAlarm = 100 * c; p.SeatFee = 5 * c }, func(p *Params) { p.DetectPPM = 100_000; p.SeatFee = 9 * c; p.FalseAlarm = 300 * c }, "guessing pays"},
+		"sleeping":                 {func(p *Params) { p.SeatFee = 2_060_302 }, func(p *Params) { p.SeatFee-- }, "sleeping pays"},
+		"silence":                  {func(p *Params) { p.NoReveal = p.WrongPick }, func(p *Params) { p.NoReveal-- }, "no_reveal"},
+		"a lie that decides":       {func(p *Params) { p.Miss = p.WrongPick }, func(p *Params) { p.Miss-- }, "miss must"},
+		"a bond that cannot pay":   {func(p *Params) { p.MinBond = task.Amount(p.Committee) * p.Miss }, func(p *Params) { p.MinBond-- }, "min_bond"},
+		"sleep is free":            {func(p *Params) { p.Absent = 1 }, func(p *Params) { p.Absent-- }, "absent must cost"},
+		"showing first pays":       {func(p *Params) { p.Silence = p.Absent }, func(p *Params) { p.Silence-- }, "absent must cost"},
+		"silence that wastes rent": {func(p *Params) { p.Rent = 2000; p.Silence = p.silentRent() }, func(p *Params) { p.Silence-- }, "the rent of a view"},
+		"a bond below silence":     {func(p *Params) { p.Silence = p.MinBond }, func(p *Params) { p.Silence++ }, "silent executor"},
+		"skipped too early":        {func(p *Params) { p.SkipBlocks = p.DeclineBlocks }, func(p *Params) { p.SkipBlocks-- }, "skip_blocks"},
+		"a jail for one mistake":   {func(p *Params) { p.JailMisses = wrongWord + 1 }, func(p *Params) { p.JailMisses-- }, "out of range"},
+		"no committee":             {func(p *Params) { p.Committee = 1 }, func(p *Params) { p.Committee = 0 }, "out of range"},
+		"a share above one":        {func(p *Params) { p.DetectPPM = million }, func(p *Params) { p.DetectPPM++ }, "parts per million"},
+		"unbonding is too quick":   {func(p *Params) { p.UnbondBlocks = p.window(0, 0) + 1 }, func(p *Params) { p.UnbondBlocks-- }, "unbond_blocks"},
+		"a detection that is bad":  {func(p *Params) { p.DetectPPM = 680_000; p.FalseAlarm = 100 * c; p.SeatFee = 5 * c }, func(p *Params) { p.DetectPPM = 100_000; p.SeatFee = 9 * c; p.FalseAlarm = 300 * c }, "guessing pays"},
 	} {
 		p := even
 		row.just(&p)

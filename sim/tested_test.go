@@ -1,0 +1,184 @@
+//go:build planted
+
+package sim
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// tested is a bug of which a whole network would say nothing: it takes a machine, a
+// terminal or a policy that no world here has, or an attacker who has a genesis, a
+// certificate or a processor of his own making. A test of the package's own finds it.
+type tested struct {
+	name, file, old, new string
+	pkg, test            string
+}
+
+// run has go test play one test of each of some packages, with an overlay or "".
+func run(overlay string, tests []string, pkgs ...string) (string, error) {
+	args := []string{"test", "-count=1", "-vet=off"}
+	if overlay != "" {
+		args = append(args, "-overlay", overlay)
+	}
+	args = append(args, "-run", "^("+strings.Join(tests, "|")+")$")
+	for _, p := range pkgs {
+		args = append(args, "./"+p)
+	}
+	cmd := exec.Command("go", args...)
+	cmd.Dir = ".."
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// TestPlantedElsewhere plants the bugs that other packages' tests must find, after
+// these have passed without any.
+func TestPlantedElsewhere(t *testing.T) {
+	t.Run("none", func(t *testing.T) {
+		of := map[string][]string{}
+		for _, b := range elsewhere {
+			of[b.pkg] = append(of[b.pkg], b.test)
+		}
+		for pkg, tests := range of {
+			if out, err := run("", tests, pkg); err != nil {
+				t.Errorf("%s without a bug: %v\n%s", pkg, err, out)
+			}
+		}
+	})
+	for _, b := range elsewhere {
+		t.Run(b.name, func(t *testing.T) {
+			out, err := run(overlay(t, t.TempDir(), edit{b.file, b.old, b.new}), []string{b.test}, b.pkg)
+			if err == nil || !strings.Contains(out, "--- FAIL: "+b.test) {
+				t.Errorf("%s of %s does not find it: %v\n%s", b.test, b.pkg, err, out)
+			}
+		})
+	}
+}
+
+var elsewhere = []tested{
+	{
+		"one operator is a quorum", "ledger/case.go", `most := x.policy.MaxOperatorPPM; most > 0 {`, `most := x.policy.MaxOperatorPPM; most > million {`,
+		"ledger", "TestOneOperatorIsNoQuorum",
+	},
+	{
+		"one kind of TEE is a quorum", "ledger/case.go", `most := x.policy.MaxKindPPM; most > 0 {`, `most := x.policy.MaxKindPPM; most > million {`,
+		"ledger", "TestOneKindIsNoQuorum",
+	},
+	{
+		"the executor's friend at its own operator counts", "ledger/case.go", `	if m.Node.Operator != x.executors {
+		x.operators`, `	if m.Node.Operator != x.executors || x.all > 0 {
+		x.operators`,
+		"ledger", "TestOneOperatorIsNoQuorum",
+	},
+	{
+		"bonds wait for a time that wraps", "ledger/params.go", `	if p.UnbondBlocks > 1<<62 {`, `	if p.UnbondBlocks == 0 {`,
+		"ledger", "TestUnbondingDoesNotWrap",
+	},
+	{
+		"a second pair saves who said OK", "ledger/verdict.go", `	if round.OpenedAt != 0 && appraise(round.Evidence[round.Place]) == task.Fault {`, `	if round.OpenedAt != 0 && round.Other == nil && appraise(round.Evidence[round.Place]) == task.Fault {`,
+		"ledger", "TestASecondPairSavesNoCommittee",
+	},
+	{
+		"two pairs cost nothing", "ledger/verdict.go", `		return TwoPairs
+`, `		return ""
+`,
+		"ledger", "TestTwoPairsOfOneBallot",
+	},
+	{
+		"a run out of time outruns words", "ledger/verdict.go", `	if due := c.wordsDue(); b.Height < due {
+		was := c.Deadline
+		c.Deadline = due
+		b.saveCase(c, was, "the enclave ran`, `	if due := c.wordsDue(); b.Height == 0 {
+		was := c.Deadline
+		c.Deadline = due
+		b.saveCase(c, was, "the enclave ran`,
+		"ledger", "TestOutOfTimeOutrunsNoWord",
+	},
+	{
+		"commitments to nothing rob who has shown nothing", "ledger/verdict.go", `		if open { // else`, `		if open || !open { // else`,
+		"ledger", "TestAQuorumsCommitmentsRobNobody",
+	},
+	{
+		"a shown pair can be hidden", "ledger/verdict.go", `&& !two && !unknown && !c.doubted()`, `&& !two && (unknown || true) && !c.doubted()`,
+		"ledger", "TestAShownPairIsNotHidden",
+	},
+	{
+		"room is as dear as others make it", "ledger/apply.go", `	if p.MaxLoad > 0 && room.Load > p.MaxLoad {`, `	if p.MaxLoad > 0 && room.Load > maxLoad {`,
+		"ledger", "TestRoomIsNotDearerThanAlicePays",
+	},
+	{
+		"what guessing costs is not checked", "ledger/economics.go", `	case margin(million/2-wrong, e.SeatFee/2+e.WrongPick) < look:`, `	case margin(million/2-wrong, e.SeatFee/2+e.WrongPick) < 0:`,
+		"ledger", "TestEconomicsAreChecked",
+	},
+	{
+		"silence costs less than the rent that it wastes", "ledger/economics.go", `	case e.Silence < p.silentRent():`, `	case e.Silence == 1:`,
+		"ledger", "TestEconomicsAreChecked",
+	},
+	{
+		"values change without notice", "ledger/reference.go", `		} else if moved < height+notice {`, `		} else if moved < height {`,
+		"ledger", "TestChangesOfThieves",
+	},
+	{
+		"a validator signs twice", "ledger/reference.go", `case i > 0 && slices.Compare(g.Signed[i-1].Validator[:], a.Validator[:]) >= 0:`, `case i > 0 && slices.Compare(g.Signed[i-1].Validator[:], a.Validator[:]) > 0:`,
+		"ledger", "TestChangesOfThieves",
+	},
+	{
+		"a chain begins to take simulated evidence", "attest/value.go", `	if is.AllowSimulated && !was.AllowSimulated {`, `	if is.AllowSimulated && was.AllowSimulated {`,
+		"attest", "TestFollows",
+	},
+	{
+		"a fine gas count is taken", "ledger/case.go", `	if r.Gas != m.Shown(c.Task, r.Outcome, r.Gas) {`, `	if r.Gas > c.Task.GasLimit {`,
+		"ledger", "TestFineResultsAreRefused",
+	},
+	{
+		"gas says how long a loop was", "task/shown.go", `	if m.Exact {
+		return min(used, limit)`, `	if m.Exact || used > 0 {
+		return min(used, limit)`,
+		"tee/enclave", "TestGasDoesNotCarryTheInput",
+	},
+	{
+		"Alice's log quotes Bob's source", "tee/enclave/run.go", `	if !m.Log {
+		e.Log`, `	if !m.Log && ran.Log == nil {
+		e.Log`,
+		"tee/enclave", "TestLogsAreBobsToGive",
+	},
+	{
+		"Alice's arguments are the program", "tee/enclave/run.go", `	if len(m.Args) == 0 && m.Runtime != task.RuntimeWasm {`, `	if len(m.Args) == 0 && m.Runtime == "" {`,
+		"tee/enclave", "TestArgumentsReplaceNothing",
+	},
+	{
+		"compiled code is whoever's", "tee/compiled.go", `	return slices.Contains(i[interpreter], hex.EncodeToString(sum[:]))`, `	return len(sum) > 0 || slices.Contains(i[interpreter], hex.EncodeToString(sum[:]))`,
+		"tee/enclave", "TestForgedCompiledCode",
+	},
+	{
+		"a stopped enclave blames the function", "tee/enclave/run.go", `		e.outcome = task.OutOfTime
+`, `		e.outcome = task.RunFailed
+`,
+		"tee/enclave", "TestAStoppedEnclaveBlamesNobody",
+	},
+	{
+		"a busy worker blames Alice", "node/job.go", `		j.unable(task.Busy, errors`, `		j.unable(task.NoInput, errors`,
+		"node", "TestBusyWorkersDecline",
+	},
+	{
+		"an odd certificate is read as Go is told to", "attest/certificate.go", `!s.ReadASN1(&n, asn1.INTEGER) || n[0] >= 0x80 {`, `!s.ReadASN1(&n, asn1.INTEGER) {`,
+		"attest", "TestNoVerdictDependsOnTheEnvironment",
+	},
+	{
+		"a node says which chain one signs for", "chain/client.go", `	if h.NodeInfo.Network != trusted.Chain {`, `	if trusted.Chain = h.NodeInfo.Network; h.NodeInfo.Network == "" {`,
+		"chain", "TestAnotherChainIsRefused",
+	},
+	{
+		"a registration moves the cursor", "task/task.go", `r < 0x20 || r >= 0x7f`, `r < 0x08 || r >= 0x7f`,
+		"task", "TestTextOfTheStateIsPrintable",
+	},
+	{
+		"a refusal moves the cursor", "cmd/prytany/main.go", `		if unicode.IsPrint(r) || r == '\n'`, `		if r < 0x80 || unicode.IsPrint(r) || r == '\n'`,
+		"cmd/prytany", "TestNothingMovesTheCursor",
+	},
+	{
+		"half of a proof's challenge counts", "vrf/vrf.go", `	if digest := sha512.Sum512(msg); [16]byte(digest[:16]) != c {`, `	if digest := sha512.Sum512(msg); [8]byte(digest[:8]) != [8]byte(c[:8]) {`,
+		"vrf", "TestWholeChallengeCounts",
+	},
+}
