@@ -2,6 +2,7 @@ package sim
 
 import (
 	"flag"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +15,12 @@ var deepModel = flag.Bool("model.deep", false, "search the model within wider bo
 func search(t *testing.T, sc model.Scenario) model.Report {
 	start := time.Now()
 	r := model.Run(sc)
-	t.Logf("%s (%s): %d states, %d steps between them; %d states of members in %d steps of the machine; %d of the ledger; %.1f s; exhausted: %v",
-		r.Scenario, r.Bounds, r.States, r.Edges, r.Locals, r.Steps, r.Chain, time.Since(start).Seconds(), r.Exhausted)
+	how := "all that there are within these bounds"
+	if !r.Exhausted {
+		how = fmt.Sprintf("not all: it ended at a violation, or at the bound of %d states", r.Maximum)
+	}
+	t.Logf("%s: %d states, %s (%s; %d members, one attempt); %d steps between them; %d states of members in %d steps of the machine; %d of the ledger; %.1f s",
+		r.Scenario, r.States, how, r.Bounds, model.Members, r.Edges, r.Locals, r.Steps, r.Chain, time.Since(start).Seconds())
 	return r
 }
 

@@ -17,9 +17,12 @@ import (
 	"github.com/prytany/prytany/vrf"
 )
 
+// Members is n: a seat each, so f is 1 and a quorum of all is 3.
+const Members = 4
+
 const (
 	chainID = "model"
-	members = 4 // n: a seat each, so f is 1 and a quorum of all is 3
+	members = Members
 )
 
 // cast is who plays: four workers of which n0 owns the lowest ticket, n1 the

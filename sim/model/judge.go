@@ -143,7 +143,7 @@ func honestKeepTheirs(m *model, w *world) string {
 			return fmt.Sprintf("nobody honest is slashed: n%d lost %s for %s", who, s.Amount, s.Cause)
 		}
 	}
-	if m.sc.calm {
+	if m.sc.calm && !m.sc.slow {
 		for _, p := range m.chain[w.chain].c.Passed {
 			if who := m.cast.byID[p.Executor]; who != m.sc.liar {
 				return fmt.Sprintf("nobody honest is passed over: n%d, %s", who, p.Why)

@@ -42,6 +42,7 @@ type Scenario struct {
 	ledgerOnly bool // transactions come from offers alone
 	chain      bool // blocks are made
 	calm       bool // a block is made only when all that can be heard is heard
+	slow       bool // executors may be slower than others' patience: it costs them their turn, and nothing else
 	blocks     uint64
 	wide       bool
 	silent     int // inputs that nobody can see, before one that somebody can
@@ -73,6 +74,7 @@ type Report struct {
 	Trace     []string
 	Missed    []string // goals that no state reached
 	Exhausted bool
+	Maximum   int // of states: a search that has found so many is cut off
 }
 
 const words = 4

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"strings"
+
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
@@ -20,15 +22,13 @@ func Scenarios(deep bool) []Scenario {
 			prompt(sc, deep)
 			sc.maximum = 3_000_000
 		}),
-		verdicts("skip, n0 is silent", 0, true, func(sc *Scenario) {
+		verdicts("skip, n0 is silent", 0, true, func(sc *Scenario) { paid(sc); twoViews(sc); sc.mutes = mute }),
+		verdicts("skip, n0 is silent, n1 crashes", 0, true, func(sc *Scenario) {
 			paid(sc)
-			sc.deaf, sc.mutes, sc.maxView = nil, mute, 1
-			sc.timers = map[committee.TimerKind]bool{committee.SilenceTimer: true}
-			sc.params = func(p *ledger.Params) { p.MaxViews, p.AttestBlocks = 2, 12 }
-			sc.Bounds = "two views; blocks full, in either order; silence timers"
-			reaches(sc, ledger.Completed)
-			sc.goals["passed over by its committee"] = passedOver
+			twoViews(sc)
+			sc.mutes, sc.crashes, sc.crashable = mute, 1, []int{1}
 		}),
+		verdicts("skip, n0 is slower than others' patience", -1, true, func(sc *Scenario) { paid(sc); twoViews(sc); sc.slow = true }),
 		verdicts("skip, n3 alone says that n0 is silent", 3, true, func(sc *Scenario) {
 			paid(sc)
 			sc.deaf, sc.start = nil, func(m *model) []int32 {
@@ -41,14 +41,23 @@ func Scenarios(deep bool) []Scenario {
 		settlement("settlement after a dirty exit", 1, 40, true),
 	}
 	if deep {
-		two := settlement("settlement, two views", 2, 60, false)
-		two.maximum = 2_000_000
-		all = append(all, two)
+		all = append(all, settlement("settlement, two views", 2, 60, false),
+			verdicts("skip, n0 is silent, blocks at any time", 0, false, func(sc *Scenario) { paid(sc); twoViews(sc); sc.mutes = mute }))
 		for i := range all {
 			all[i].maximum = max(all[i].maximum, 3_000_000)
 		}
 	}
 	return all
+}
+
+// twoViews lets the committee pass over n0, by words, at any time that the rules allow.
+func twoViews(sc *Scenario) {
+	sc.deaf, sc.maxView = nil, 1
+	sc.timers = map[committee.TimerKind]bool{committee.SilenceTimer: true}
+	sc.params = func(p *ledger.Params) { p.MaxViews, p.AttestBlocks = 2, 12 }
+	sc.Bounds = strings.Replace(sc.Bounds, "one view", "two views", 1) + "; silence timers, at any time"
+	reaches(sc, ledger.Completed)
+	sc.goals["passed over by its committee"] = passedOver
 }
 
 // prompt leaves out the timers of a scenario that has too many states with them.

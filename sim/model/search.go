@@ -23,7 +23,7 @@ type search struct {
 // shortest trace.
 func Run(sc Scenario) Report {
 	m := &model{sc: &sc, cast: newCast(sc.params), factBy: map[string]int32{}, eventBy: map[string]int32{}, chainBy: map[task.Hash]int32{}, shown: map[string]committee.Quoted{}, truths: map[task.Hash]verdictOf{}, votes: map[string]int32{}, late: map[lateKey]string{}, ends: map[int32]bool{}}
-	r := Report{Scenario: sc.Name, Bounds: sc.Bounds}
+	r := Report{Scenario: sc.Name, Bounds: sc.bounds(), Maximum: sc.maximum}
 	m.link(m.cast.seeded)
 	for i := range m.members {
 		m.members[i] = newMember(m, i)
@@ -51,6 +51,18 @@ func Run(sc Scenario) Report {
 	}
 	slices.Sort(r.Missed)
 	return r
+}
+
+// bounds are all that limits a search, in words.
+func (sc *Scenario) bounds() string {
+	b := sc.Bounds
+	if !sc.ledgerOnly {
+		b += fmt.Sprintf("; at most %d messages that nobody can see the effect of before a step that somebody can", sc.silent)
+		if sc.crashes > 0 {
+			b += fmt.Sprintf("; at most %d crash", sc.crashes)
+		}
+	}
+	return b
 }
 
 // visit notes a state if it is new, and checks it.
