@@ -3,7 +3,11 @@
 package sim
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -56,6 +60,60 @@ func TestPlantedElsewhere(t *testing.T) {
 	}
 }
 
+// TestPlantedIsWritten: each planted bug stands in docs/simulation.md, and with the
+// attack that it puts back if there was one; and no bug stands there that is none.
+func TestPlantedIsWritten(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "docs", "simulation.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	planted := map[string]bool{}
+	for _, b := range bugs {
+		planted[b.name] = true
+	}
+	for _, b := range elsewhere {
+		planted[b.name] = true
+		if row := fmt.Sprintf("| %s | `%s` %s |\n", b.name, b.pkg, b.test); !strings.Contains(string(raw), row) {
+			t.Errorf("missing: %s", row)
+		}
+	}
+	for name := range planted {
+		if !strings.Contains(string(raw), "\n| "+name+" | ") {
+			t.Errorf("%q is in no table", name)
+		}
+	}
+	for line := range strings.Lines(string(raw)) {
+		cells := strings.Split(strings.TrimSuffix(line, " |\n"), " | ")
+		if len(cells) != 6 || cells[5] == "planted bug" || strings.HasPrefix(cells[5], "-") {
+			continue
+		}
+		for name := range strings.SplitSeq(cells[5], "; ") {
+			if !planted[name] {
+				t.Errorf("%q is no planted bug: %s", name, line)
+			}
+		}
+		for _, m := range regexp.MustCompile("`([a-z/]+)` ((?:Test[A-Za-z]+(?:, )?)+)").FindAllStringSubmatch(cells[4], -1) {
+			files, err := filepath.Glob(filepath.Join("..", m[1], "*_test.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all strings.Builder
+			for _, f := range files {
+				raw, err := os.ReadFile(f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all.Write(raw)
+			}
+			for test := range strings.SplitSeq(strings.TrimSuffix(m[2], ", "), ", ") {
+				if !strings.Contains(all.String(), "func "+test+"(") {
+					t.Errorf("%s has no %s", m[1], test)
+				}
+			}
+		}
+	}
+}
+
 var elsewhere = []tested{
 	{
 		"one operator is a quorum", "ledger/case.go", `most := x.policy.MaxOperatorPPM; most > 0 {`, `most := x.policy.MaxOperatorPPM; most > million {`,
@@ -102,6 +160,10 @@ var elsewhere = []tested{
 	{
 		"a shown pair can be hidden", "ledger/verdict.go", `&& !two && !unknown && !c.doubted()`, `&& !two && (unknown || true) && !c.doubted()`,
 		"ledger", "TestAShownPairIsNotHidden",
+	},
+	{
+		"a decline after evidence", "ledger/turn.go", `	case turn && (c.HasShown() || `, `	case turn && (`,
+		"ledger", "TestADeclineIsNoWayOutOfFaultyEvidence",
 	},
 	{
 		"room is as dear as others make it", "ledger/apply.go", `	if p.MaxLoad > 0 && room.Load > p.MaxLoad {`, `	if p.MaxLoad > 0 && room.Load > maxLoad {`,
