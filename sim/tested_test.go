@@ -60,6 +60,16 @@ func TestPlantedElsewhere(t *testing.T) {
 	}
 }
 
+// TestPlantedApplies: each bug finds what it replaces, once.
+func TestPlantedApplies(t *testing.T) {
+	for _, b := range bugs {
+		t.Run(b.name, func(t *testing.T) { overlay(t, t.TempDir(), b.edits()...) })
+	}
+	for _, b := range elsewhere {
+		t.Run(b.name, func(t *testing.T) { overlay(t, t.TempDir(), edit{b.file, b.old, b.new}) })
+	}
+}
+
 // TestPlantedIsWritten: each planted bug stands in docs/simulation.md, and with the
 // attack that it puts back if there was one; and no bug stands there that is none.
 func TestPlantedIsWritten(t *testing.T) {
