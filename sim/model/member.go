@@ -348,11 +348,14 @@ func (d *dumper) value(v reflect.Value) {
 			d.value(v.Field(i))
 		}
 	case reflect.Map:
+		if v.CanAddr() {
+			v = reflect.NewAt(v.Type(), v.Addr().UnsafePointer()).Elem() // it is not exported
+		}
 		var all []string
 		for it := v.MapRange(); it.Next(); {
 			e := dumper{}
-			e.value(it.Key())
-			e.value(it.Value())
+			e.value(addressable(it.Key()))
+			e.value(addressable(it.Value()))
 			all = append(all, string(e.b))
 		}
 		slices.Sort(all)
@@ -363,6 +366,10 @@ func (d *dumper) value(v reflect.Value) {
 		}
 	case reflect.Slice, reflect.Array:
 		d.count(v.Len())
+		if v.Type().Elem().Kind() == reflect.Uint8 && (v.Kind() == reflect.Slice || v.CanAddr()) { // most of a state are hashes
+			d.b = append(d.b, v.Bytes()...)
+			return
+		}
 		for i := range v.Len() {
 			d.value(v.Index(i))
 		}
@@ -384,6 +391,13 @@ func (d *dumper) value(v reflect.Value) {
 	default:
 		panic("model: no name for a " + v.Type().String())
 	}
+}
+
+// addressable is a value of a map, which is not, copied to where it is.
+func addressable(v reflect.Value) reflect.Value {
+	to := reflect.New(v.Type()).Elem()
+	to.Set(v)
+	return to
 }
 
 func (d *dumper) count(n int) { d.b = binary.BigEndian.AppendUint32(d.b, uint32(n)) }
