@@ -149,7 +149,7 @@ var elsewhere = []tested{
 	},
 	{
 		"two pairs cost nothing", "ledger/verdict.go", `		return TwoPairs
-`, `		return ""
+`, `		return 0
 `,
 		"ledger", "TestTwoPairsOfOneBallot",
 	},
@@ -157,10 +157,10 @@ var elsewhere = []tested{
 		"a run out of time outruns words", "ledger/verdict.go", `	if due := c.wordsDue(); b.Height < due {
 		was := c.Deadline
 		c.Deadline = due
-		b.saveCase(c, was, "the enclave ran`, `	if due := c.wordsDue(); b.Height == 0 {
+		b.saveCase(c, was, Fact{Kind: FactLate`, `	if due := c.wordsDue(); b.Height == 0 {
 		was := c.Deadline
 		c.Deadline = due
-		b.saveCase(c, was, "the enclave ran`,
+		b.saveCase(c, was, Fact{Kind: FactLate`,
 		"ledger", "TestOutOfTimeOutrunsNoWord",
 	},
 	{
