@@ -126,17 +126,15 @@ func TestPlantedIsWritten(t *testing.T) {
 
 var elsewhere = []tested{
 	{
-		"one operator is a quorum", "ledger/case.go", `most := x.policy.MaxOperatorPPM; most > 0 {`, `most := x.policy.MaxOperatorPPM; most > million {`,
+		"one operator is a quorum", "roster/roster.go", `ppm := r.Rules.OperatorPPM; ppm > 0 {`, `ppm := r.Rules.OperatorPPM; ppm > million {`,
 		"ledger", "TestOneOperatorIsNoQuorum",
 	},
 	{
-		"one kind of TEE is a quorum", "ledger/case.go", `most := x.policy.MaxKindPPM; most > 0 {`, `most := x.policy.MaxKindPPM; most > million {`,
+		"one kind of TEE is a quorum", "roster/roster.go", `ppm := r.Rules.KindPPM; ppm > 0 {`, `ppm := r.Rules.KindPPM; ppm > million {`,
 		"ledger", "TestOneKindIsNoQuorum",
 	},
 	{
-		"the executor's friend at its own operator counts", "ledger/case.go", `	if m.Node.Operator != x.executors {
-		x.operators`, `	if m.Node.Operator != x.executors || x.all > 0 {
-		x.operators`,
+		"the executor's friend at its own operator counts", "roster/roster.go", `		if m.Operator != executor.Operator {`, `		if m.Operator != executor.Operator || m.Seats > 0 {`,
 		"ledger", "TestOneOperatorIsNoQuorum",
 	},
 	{
@@ -144,7 +142,7 @@ var elsewhere = []tested{
 		"ledger", "TestUnbondingDoesNotWrap",
 	},
 	{
-		"a second pair saves who said OK", "ledger/verdict.go", `	if round.OpenedAt != 0 && appraise(round.Evidence[round.Place]) == task.Fault {`, `	if round.OpenedAt != 0 && round.Other == nil && appraise(round.Evidence[round.Place]) == task.Fault {`,
+		"a second pair saves who said OK", "ledger/verdict.go", `	if round.Progress >= Opened && appraise(round.Evidence[round.Place]) == task.Fault {`, `	if round.Progress >= Opened && round.Other == nil && appraise(round.Evidence[round.Place]) == task.Fault {`,
 		"ledger", "TestASecondPairSavesNoCommittee",
 	},
 	{
@@ -155,16 +153,15 @@ var elsewhere = []tested{
 	},
 	{
 		"a run out of time outruns words", "ledger/verdict.go", `	if due := c.wordsDue(); b.Height < due {
-		was := c.Deadline
-		c.Deadline = due
-		b.saveCase(c, was, Fact{Kind: FactLate`, `	if due := c.wordsDue(); b.Height == 0 {
-		was := c.Deadline
-		c.Deadline = due
-		b.saveCase(c, was, Fact{Kind: FactLate`,
+		b.enter(c, TimedOut)`, `	if due := c.wordsDue(); b.Height == 0 {
+		b.enter(c, TimedOut)`,
 		"ledger", "TestOutOfTimeOutrunsNoWord",
 	},
 	{
-		"commitments to nothing rob who has shown nothing", "ledger/verdict.go", `		if open { // else`, `		if open || !open { // else`,
+		"commitments to nothing rob who has shown nothing", "ledger/verdict.go", `	if !c.View.Pre.HasPair() {
+		b.passOver(c, Pass{Why: WasAbsent})`, `	if !c.View.Pre.HasPair() {
+		b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)
+		b.passOver(c, Pass{Why: WasAbsent})`,
 		"ledger", "TestAQuorumsCommitmentsRobNobody",
 	},
 	{
