@@ -1,10 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -230,8 +231,9 @@ func (l *timeline) settled(c *ledger.Case, n *network) {
 	names := namesOf(c, n)
 	s := c.Settlement
 	l.line(bold, "settled: %s, at fault: %s", s.Outcome, explain.Fault(s.Fault))
-	sort.SliceStable(s.Payments, func(i, j int) bool { return s.Payments[i].Why < s.Payments[j].Why })
-	for _, p := range s.Payments {
+	paid := slices.Clone(s.Payments) // the case is everybody's
+	slices.SortStableFunc(paid, func(a, b ledger.Payment) int { return cmp.Compare(a.Why, b.Why) })
+	for _, p := range paid {
 		name := names[p.To]
 		if name == "" {
 			name = p.To.Short()
