@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -165,21 +163,7 @@ func (l *load) dump(b *testing.B, r *owner.Run) {
 // written counts what stands in some blocks.
 func (l *load) written(b *testing.B, from, to uint64) (txs, bytes int) {
 	for h := from; h <= to; h++ {
-		reply, err := http.Get(fmt.Sprintf("%s/block?height=%d", l.chain.RPC(), h))
-		if err != nil {
-			b.Fatal(err)
-		}
-		var block struct {
-			Result struct {
-				Block struct{ Data struct{ Txs [][]byte } }
-			}
-		}
-		err = json.NewDecoder(reply.Body).Decode(&block)
-		_ = reply.Body.Close()
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, tx := range block.Result.Block.Data.Txs {
+		for _, tx := range l.transactions(b, h) {
 			txs, bytes = txs+1, bytes+len(tx)
 		}
 	}
