@@ -18,7 +18,6 @@
 package attest
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,26 +25,25 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-// Keys are the enclave's, born with the task (spec §2.3).
+// Keys are the enclave's, born with the task (spec §2.3). The key that owners seal
+// to is long, and nobody else needs it: it is named here, and shown to them alone.
 type Keys struct {
-	Seal []byte   `cbor:"1,keyasint" json:"-"`    // HPKE public key, MLKEM768-X25519
-	Sign task.Key `cbor:"2,keyasint" json:"sign"` // Ed25519: signs the result
+	Seal task.Hash `cbor:"1,keyasint" json:"seal"` // names the HPKE public key, MLKEM768-X25519: [SealKey]
+	Sign task.Key  `cbor:"2,keyasint" json:"sign"` // Ed25519: signs the result
 }
 
-// Equal says whether they are one enclave's.
-func (k Keys) Equal(o Keys) bool {
-	return bytes.Equal(k.Seal, o.Seal) && k.Sign == o.Sign
-}
+// SealKey names an enclave's HPKE public key.
+func SealKey(public []byte) task.Hash { return task.H(task.TagHPKE, public) }
 
 // Evidence is an enclave's proof of what it is, bound to one view of one task
 // and to one round of it: before the run, or at the exit.
 type Evidence struct {
-	Kind   Kind        `cbor:"1,keyasint" json:"kind"`
-	Round  task.Round  `cbor:"2,keyasint" json:"round"`
-	Keys   Keys        `cbor:"3,keyasint" json:"keys"`
-	Nonces []task.Hash `cbor:"4,keyasint" json:"nonces"` // all that the quote answers, in order of arrival
-	State  task.Hash   `cbor:"5,keyasint" json:"state"`  // of the writable space
-	Quote  []byte      `cbor:"6,keyasint" json:"-"`      // canonical CBOR in the kind's own form, over the report data
+	Kind  Kind       `cbor:"1,keyasint" json:"kind"`
+	Round task.Round `cbor:"2,keyasint" json:"round"`
+	Keys  Keys       `cbor:"3,keyasint" json:"keys"`
+	Nonce task.Hash  `cbor:"4,keyasint" json:"nonce"` // what the quote answers: before the run the root of all members' nonces, at the exit the chain's
+	State task.Hash  `cbor:"5,keyasint" json:"state"` // of the writable space
+	Quote []byte     `cbor:"6,keyasint" json:"-"`     // canonical CBOR in the kind's own form, over the report data
 	// Runtime is the digest of the OCI runtime, with all that it loads, that the
 	// enclave has in its memory to start the function's container with; zero if
 	// the function needs none.
@@ -60,8 +58,9 @@ func ParseEvidence(raw []byte) (Evidence, error) {
 // Digest names the evidence.
 func (e Evidence) Digest() task.Hash { return task.H(task.TagEvidence, task.Encode(e)) }
 
-// NonceRoot is the root over all nonces that one quote answers: one slow
-// platform operation, however many verifiers (spec §7.3).
+// NonceRoot stands for the nonces of a whole committee, in the order of the case:
+// one quote answers them all, and its evidence is as long for a thousand members as
+// for two (spec §7.3).
 func NonceRoot(nonces []task.Hash) task.Hash {
 	parts := make([][]byte, len(nonces))
 	for i := range nonces {
@@ -95,10 +94,10 @@ type Context struct {
 	InputCID string          `cbor:"9,keyasint"`
 }
 
-// ReportData binds keys, nonces, state and container runtime to the context
+// ReportData binds keys, nonce, state and container runtime to the context
 // (spec §7.2).
-func ReportData(c Context, k Keys, state, nonceRoot, runtime task.Hash) task.Hash {
-	return task.H(task.TagReportData, task.Encode(c), task.Encode(k), state[:], nonceRoot[:], runtime[:])
+func ReportData(c Context, k Keys, state, nonce, runtime task.Hash) task.Hash {
+	return task.H(task.TagReportData, task.Encode(c), task.Encode(k), state[:], nonce[:], runtime[:])
 }
 
 // EmptyState is the digest of a writable space with nothing in it.
@@ -107,16 +106,16 @@ var EmptyState = task.H(task.TagState)
 // Expected is all that a verifier knows of the executor.
 type Expected struct {
 	Context Context
-	Chip    task.Key    // the node's registered TEE identity
-	Kind    string      // and its kind
-	Nonces  []task.Hash // each must be among those the quote answers
-	Keys    *Keys       // at the exit: the keys of the pre-run evidence
-	State   task.Hash   // the empty writable space
-	OCI     bool        // whether the function runs in a container that an OCI runtime starts
-	Docker  bool        // whether an engine of the host's runs it (spec §9.6.8)
-	Runtime *task.Hash  // at the exit: the container runtime of the pre-run evidence
-	Boots   *uint64     // at the exit: the machine's starts in the pre-run evidence, if it counts them
-	Now     int64       // Unix seconds, the chain's (spec §7.4.2)
+	Chip    task.Key   // the node's registered TEE identity
+	Kind    string     // and its kind
+	Nonce   task.Hash  // of the members together, or of the exit
+	Keys    *Keys      // at the exit: the keys of the pre-run evidence
+	State   task.Hash  // the empty writable space
+	OCI     bool       // whether the function runs in a container that an OCI runtime starts
+	Docker  bool       // whether an engine of the host's runs it (spec §9.6.8)
+	Runtime *task.Hash // at the exit: the container runtime of the pre-run evidence
+	Boots   *uint64    // at the exit: the machine's starts in the pre-run evidence, if it counts them
+	Now     int64      // Unix seconds, the chain's (spec §7.4.2)
 }
 
 // Reason codes of a FAULT (spec §7.4). Stable.
@@ -147,7 +146,6 @@ const (
 	StaleTCB            = "stale-tcb"
 	WrongMeasurement    = "wrong-measurement"
 	WrongRuntime        = "wrong-runtime"
-	BadKeys             = "bad-keys"
 	KeysChanged         = "keys-changed"
 	Restarted           = "machine-restarted"
 	DirtyState          = "dirty-state"
@@ -168,9 +166,6 @@ type Appraisal struct {
 func fault(reason, format string, args ...any) Appraisal {
 	return Appraisal{Verdict: task.Fault, Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
-
-// sealKeySize is an MLKEM768-X25519 public key's, in bytes.
-const sealKeySize = 1216
 
 // programs are those that evidence may be of: the chain's, or those for docker
 // functions; of these a policy may take fewer, and adds none. A task's policy is
@@ -233,22 +228,16 @@ func Appraise(e Evidence, want Expected, policy task.Policy, ref Reference) Appr
 		return fault(WrongRuntime, "container runtime %s, and the function needs none", e.Runtime.Short())
 	case want.Runtime != nil && *want.Runtime != e.Runtime:
 		return fault(WrongRuntime, "container runtime %s; it was %s before the run", e.Runtime.Short(), want.Runtime.Short())
-	case len(e.Keys.Seal) != sealKeySize:
-		return fault(BadKeys, "sealing key of %d bytes, want %d", len(e.Keys.Seal), sealKeySize)
-	case want.Keys != nil && !want.Keys.Equal(e.Keys):
+	case want.Keys != nil && *want.Keys != e.Keys:
 		return fault(KeysChanged, "the exit evidence is of another enclave than the one that ran")
 	case want.Boots != nil && *want.Boots != c.Boots:
 		return fault(Restarted, "the machine was restarted between the pre-run evidence and the exit")
 	case e.State != want.State:
 		return fault(DirtyState, "writable state %s, the empty one is %s", e.State.Short(), want.State.Short())
-	}
-	for _, n := range want.Nonces {
-		if !slices.Contains(e.Nonces, n) {
-			return fault(NonceMissing, "nonce %s is not answered: a replayed or an early quote", n.Short())
-		}
-	}
-	if c.ReportData != ReportData(ctx, e.Keys, e.State, NonceRoot(e.Nonces), e.Runtime) {
-		return fault(NotBound, "the quote is not bound to this task, view, node, keys, state, container runtime and nonces")
+	case e.Nonce != want.Nonce:
+		return fault(NonceMissing, "nonce %s is answered and %s was asked: a replayed or an early quote, or one for other members", e.Nonce.Short(), want.Nonce.Short())
+	case c.ReportData != ReportData(ctx, e.Keys, e.State, e.Nonce, e.Runtime):
+		return fault(NotBound, "the quote is not bound to this task, view, node, keys, state, container runtime and nonce")
 	}
 	return Appraisal{Verdict: task.OK, Tier: c.Tier, Claims: c}
 }

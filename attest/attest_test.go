@@ -28,9 +28,9 @@ func newScene() *scene {
 	s.ref = Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}, MinTCB: 3}
 	s.want = Expected{
 		Context: Context{Chain: "c", Task: task.TaskID{1}, Attempt: 1, View: 2, Node: task.NodeID{3}, Round: task.PreRun, Function: task.FunctionID{4}, CodeCID: "code", InputCID: "input"},
-		Chip:    task.PublicKey(s.platform.Chip), Kind: string(Simulated), Nonces: []task.Hash{{5}}, State: EmptyState,
+		Chip:    task.PublicKey(s.platform.Chip), Kind: string(Simulated), Nonce: task.Hash{5}, State: EmptyState,
 	}
-	s.ev = Evidence{Keys: Keys{Seal: make([]byte, sealKeySize), Sign: task.Key{1}}, Nonces: []task.Hash{{4}, {5}, {6}}, State: EmptyState}
+	s.ev = Evidence{Keys: Keys{Seal: SealKey([]byte("key")), Sign: task.Key{1}}, Nonce: task.Hash{5}, State: EmptyState}
 	return s.quote()
 }
 
@@ -40,7 +40,7 @@ func (s *scene) quote() *scene {
 	if s.ev.Round != 0 {
 		c.Round = s.ev.Round
 	}
-	s.ev = s.platform.Quote(c, s.ev.Keys, s.ev.Nonces, s.ev.State)
+	s.ev = s.platform.Quote(c, s.ev.Keys, s.ev.Nonce, s.ev.State)
 	return s
 }
 
@@ -93,11 +93,10 @@ func TestAppraise(t *testing.T) {
 			s.want.Docker, s.platform.Measurement = true, task.Hash{}
 			s.quote()
 		}},
-		{"short key", BadKeys, func(s *scene) { s.ev.Keys.Seal = s.ev.Keys.Seal[1:]; s.quote() }},
 		{"keys changed at the exit", KeysChanged, func(s *scene) { k := s.ev.Keys; k.Sign = task.Key{9}; s.want.Keys = &k }},
 		{"dirty state", DirtyState, func(s *scene) { s.ev.State = task.Hash{1}; s.quote() }},
-		{"replayed: my nonce is not in it", NonceMissing, func(s *scene) { s.want.Nonces = []task.Hash{{9}} }},
-		{"nonce added without a quote over it", NotBound, func(s *scene) { s.want.Nonces = []task.Hash{{9}}; s.ev.Nonces = append(s.ev.Nonces, task.Hash{9}) }},
+		{"replayed: my nonce is not in it", NonceMissing, func(s *scene) { s.want.Nonce = task.Hash{9} }},
+		{"nonce said without a quote over it", NotBound, func(s *scene) { s.want.Nonce = task.Hash{9}; s.ev.Nonce = task.Hash{9} }},
 		{"relayed: of another task", NotBound, func(s *scene) { s.want.Context.Task = task.TaskID{9} }},
 		{"of another attempt", NotBound, func(s *scene) { s.want.Context.Attempt++ }},
 		{"of another view", NotBound, func(s *scene) { s.want.Context.View++ }},
@@ -106,7 +105,7 @@ func TestAppraise(t *testing.T) {
 		{"of another function", NotBound, func(s *scene) { s.want.Context.Function[0]++ }},
 		{"of other code", NotBound, func(s *scene) { s.want.Context.CodeCID = "x" }},
 		{"of other input", NotBound, func(s *scene) { s.want.Context.InputCID = "x" }},
-		{"sealing key swapped", NotBound, func(s *scene) { s.ev.Keys.Seal = bytes.Repeat([]byte{1}, sealKeySize) }},
+		{"sealing key swapped", NotBound, func(s *scene) { s.ev.Keys.Seal = SealKey([]byte("mine")) }},
 		{"signing key swapped", NotBound, func(s *scene) { s.ev.Keys.Sign = task.Key{9} }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -178,11 +177,8 @@ func TestDecoys(t *testing.T) {
 	for fault := range uint8(8) {
 		s := newScene()
 		size := len(task.Encode(s.ev))
-		keys := Keys{Seal: make([]byte, sealKeySize), Sign: task.Key{7}}
-		decoy := s.platform.Decoy(s.want.Context, keys, s.ev.Nonces, fault)
-		if len(decoy.Nonces) > 0 && fault == 1 { // the last nonce is the one that is left out
-			s.want.Nonces = append(s.want.Nonces, s.ev.Nonces[len(s.ev.Nonces)-1])
-		}
+		keys := Keys{Seal: SealKey([]byte("thrown away")), Sign: task.Key{7}}
+		decoy := s.platform.Decoy(s.want.Context, keys, s.ev.Nonce, fault)
 		genuine := s.ev
 		s.ev = decoy
 		a := s.appraise()

@@ -13,9 +13,9 @@ type Quoter interface {
 
 // Make has a platform quote what the evidence is to be bound to. runtime is the
 // container runtime's digest, or zero.
-func Make(q Quoter, c Context, k Keys, nonces []task.Hash, state, runtime task.Hash) (Evidence, error) {
-	quote, err := q.Quote(ReportData(c, k, state, NonceRoot(nonces), runtime))
-	return Evidence{Kind: q.Kind(), Round: c.Round, Keys: k, Nonces: nonces, State: state, Quote: quote, Runtime: runtime}, err
+func Make(q Quoter, c Context, k Keys, nonce, state, runtime task.Hash) (Evidence, error) {
+	quote, err := q.Quote(ReportData(c, k, state, nonce, runtime))
+	return Evidence{Kind: q.Kind(), Round: c.Round, Keys: k, Nonce: nonce, State: state, Quote: quote, Runtime: runtime}, err
 }
 
 // DecoyFault is what is wrong with an executor's decoy, by its VRF's output.
@@ -26,22 +26,19 @@ func DecoyFault(beta [64]byte) uint8 { return beta[1] % 8 }
 // appraisal. Half of the time only the signature is bad, the last thing that a
 // shallow check looks at; else what was signed is not so. k are keys that nobody
 // has kept.
-func Decoy(q Quoter, c Context, k Keys, nonces []task.Hash, runtime task.Hash, fault uint8) (Evidence, error) {
+func Decoy(q Quoter, c Context, k Keys, nonce, runtime task.Hash, fault uint8) (Evidence, error) {
 	shown := c
 	switch fault {
 	case 0: // dirty-state
-		return Make(q, c, k, nonces, task.H(task.TagState, []byte("decoy")), runtime)
+		return Make(q, c, k, nonce, task.H(task.TagState, []byte("decoy")), runtime)
 	case 1: // nonce-missing
-		if n := len(nonces); n > 0 {
-			nonces = nonces[:n-1]
-		}
-		return Make(q, c, k, nonces, EmptyState, runtime)
+		return Make(q, c, k, NonceRoot([]task.Hash{nonce}), EmptyState, runtime)
 	case 2: // report-data-mismatch: another input
 		shown.InputCID += "-"
 	case 3: // report-data-mismatch: another view
 		shown.View++
 	}
-	e, err := Make(q, shown, k, nonces, EmptyState, runtime)
+	e, err := Make(q, shown, k, nonce, EmptyState, runtime)
 	if err == nil && fault > 3 {
 		e.Quote = kinds[e.Kind].unsign(e.Quote) // bad-signature
 	}

@@ -27,9 +27,9 @@ func Describe(e Evidence, want Expected, policy task.Policy, ref Reference) []Ro
 	var d description
 	d.row("round", given(known, want.Context.Round.String()), e.Round.String(), e.Round == want.Context.Round)
 	c, err := d.quote(e, want, policy, ref)
-	d.row("sealing key", fmt.Sprintf("%d bytes", sealKeySize), fmt.Sprintf("%d bytes", len(e.Keys.Seal)), len(e.Keys.Seal) == sealKeySize)
+	d.row("sealing key", "", e.Keys.Seal.String(), true)
 	if want.Keys != nil {
-		d.row("enclave's keys", "those of the pre-run evidence", "signing key "+e.Keys.Sign.Short(), want.Keys.Equal(e.Keys))
+		d.row("enclave's keys", "those of the pre-run evidence", "signing key "+e.Keys.Sign.Short(), *want.Keys == e.Keys)
 	} else {
 		d.row("enclave's keys", "", "signing key "+e.Keys.Sign.Short(), true)
 	}
@@ -49,17 +49,11 @@ func Describe(e Evidence, want Expected, policy task.Policy, ref Reference) []Ro
 		d.row("container runtime", given(known, runtimes), actual, fits)
 	}
 	if known {
-		answered := 0
-		for _, n := range want.Nonces {
-			if slices.Contains(e.Nonces, n) {
-				answered++
-			}
-		}
-		d.row("nonces", fmt.Sprintf("all %d that were asked", len(want.Nonces)), fmt.Sprintf("%d of them, %d in all", answered, len(e.Nonces)), answered == len(want.Nonces))
-		data := ReportData(want.Context, e.Keys, e.State, NonceRoot(e.Nonces), e.Runtime)
+		d.row("nonce", want.Nonce.String(), e.Nonce.String(), e.Nonce == want.Nonce)
+		data := ReportData(want.Context, e.Keys, e.State, e.Nonce, e.Runtime)
 		d.row("report data", data.String(), c.ReportData.String(), err == nil && c.ReportData == data)
 	} else {
-		d.row("nonces", "", fmt.Sprint(len(e.Nonces)), true)
+		d.row("nonce", "", e.Nonce.String(), true)
 		d.row("report data", "", c.ReportData.String(), true)
 	}
 	return append(d.rows, says(e.Kind, e.Quote)...)

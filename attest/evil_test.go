@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"math/big"
-	"slices"
 	"strings"
 	"testing"
 
@@ -49,18 +48,17 @@ var forEvery = []evil{
 	{"container runtime where none is needed", WrongRuntime, func(r *rig) { r.contain(task.Hash{6}) }, func(r *rig) { r.want.OCI = false }},
 	{"another container runtime at the exit", WrongRuntime, func(r *rig) { r.contain(task.Hash{6}) }, func(r *rig) { r.want.Runtime = &task.Hash{7} }},
 	{"accepted container runtime said, another quoted", NotBound, func(r *rig) { r.contain(task.Hash{6}) }, func(r *rig) { r.ref.Runtimes, r.ev.Runtime = []task.Hash{{7}}, task.Hash{7} }},
-	{"short sealing key", BadKeys, func(r *rig) { r.keys.Seal = r.keys.Seal[1:] }, nil},
 	{"another enclave's keys at the exit", KeysChanged, nil, func(r *rig) { k := r.keys; k.Sign[0]++; r.want.Keys = &k }},
 	{"dirty state", DirtyState, func(r *rig) { r.state = task.Hash{1} }, nil},
-	{"replayed: my nonce is not in it", NonceMissing, nil, func(r *rig) { r.want.Nonces = []task.Hash{{9}} }},
-	{"replayed under a nonce added later", NotBound, nil, func(r *rig) { r.want.Nonces = []task.Hash{{9}}; r.ev.Nonces = append(r.ev.Nonces, task.Hash{9}) }},
+	{"replayed: my nonce is not in it", NonceMissing, nil, func(r *rig) { r.want.Nonce = task.Hash{9} }},
+	{"replayed under a nonce added later", NotBound, nil, func(r *rig) { r.want.Nonce = task.Hash{9}; r.ev.Nonce = task.Hash{9} }},
 	{"relayed from another task", NotBound, func(r *rig) { r.ctx.Task[0]++ }, nil},
 	{"of an earlier attempt", NotBound, func(r *rig) { r.ctx.Attempt-- }, nil},
 	{"of another view", NotBound, func(r *rig) { r.ctx.View++ }, nil},
 	{"of another node", NotBound, func(r *rig) { r.ctx.Node[0]++ }, nil},
 	{"of other code", NotBound, func(r *rig) { r.ctx.CodeCID = "other" }, nil},
 	{"of other input", NotBound, func(r *rig) { r.ctx.InputCID = "other" }, nil},
-	{"sealing key swapped (relay)", NotBound, nil, func(r *rig) { r.ev.Keys.Seal = slices.Repeat([]byte{1}, sealKeySize) }},
+	{"sealing key swapped (relay)", NotBound, nil, func(r *rig) { r.ev.Keys.Seal = SealKey([]byte("mine")) }},
 	{"state said clean that was quoted dirty", NotBound, func(r *rig) { r.state = task.Hash{1} }, func(r *rig) { r.ev.State = EmptyState }},
 }
 

@@ -122,10 +122,10 @@ func TestRecordedEvidenceIsAppraised(t *testing.T) {
 		r.ref.Measurements = []task.Hash{c.Measurement}
 		policy := task.Policy{MinTier: task.TierConfidential, Kinds: []string{string(r.kind)}, Measurements: []task.Hash{c.Measurement}}
 		ours := Context{Chain: "recorded", Round: task.PreRun}
-		keys := Keys{Seal: make([]byte, sealKeySize)}
+		keys := Keys{Seal: SealKey(nil)}
 		nonce := task.Hash{1}
-		e := Evidence{Kind: r.kind, Round: task.PreRun, Keys: keys, Nonces: []task.Hash{nonce}, State: EmptyState, Quote: r.quote}
-		want := Expected{Context: ours, Chip: c.Chip, Kind: string(r.kind), Nonces: e.Nonces, State: EmptyState, Now: r.at}
+		e := Evidence{Kind: r.kind, Round: task.PreRun, Keys: keys, Nonce: nonce, State: EmptyState, Quote: r.quote}
+		want := Expected{Context: ours, Chip: c.Chip, Kind: string(r.kind), Nonce: e.Nonce, State: EmptyState, Now: r.at}
 		if a := Appraise(e, want, policy, r.ref); a.Reason != NotBound || a.Claims != c {
 			t.Errorf("%s: %+v, want all but the binding to hold", name, a)
 		}

@@ -87,14 +87,14 @@ func TestDescribe(t *testing.T) {
 				t.Errorf("%s: honest evidence: %+v", k, row)
 			}
 		}
-		r.want.Nonces, r.want.Chip = append(r.want.Nonces, task.Hash{99}), task.Key{1}
+		r.want.Nonce, r.want.Chip = task.Hash{99}, task.Key{1}
 		var bad []string
 		for _, row := range Describe(r.ev, r.want, r.policy, r.ref) {
 			if row.Holds != nil && !*row.Holds {
 				bad = append(bad, row.What)
 			}
 		}
-		if got := strings.Join(bad, ", "); got != "chip, nonces" {
+		if got := strings.Join(bad, ", "); got != "chip, nonce" {
 			t.Errorf("%s: marked are %s", k, got)
 		}
 		r.ev.Quote = kinds[k].unsign(r.ev.Quote)

@@ -41,7 +41,7 @@ type rig struct {
 	nitro   *nitroRig
 	tpm     *tpmRig
 	keys    Keys
-	nonces  []task.Hash
+	nonce   task.Hash
 	state   task.Hash
 	runtime task.Hash // of containers
 	ctx     Context   // what is quoted
@@ -55,11 +55,11 @@ type rig struct {
 const rigTime = 1_780_000_000 // May 2026
 
 func newRig(t testing.TB, k Kind) *rig {
-	r := &rig{t: t, kind: k, keys: Keys{Seal: make([]byte, sealKeySize), Sign: task.Key{1}}, nonces: []task.Hash{{4}, {5}}, state: EmptyState}
+	r := &rig{t: t, kind: k, keys: Keys{Seal: SealKey([]byte("key")), Sign: task.Key{1}}, nonce: task.Hash{5}, state: EmptyState}
 	r.ctx = Context{Chain: "c", Task: task.TaskID{1}, Attempt: 1, View: 2, Node: task.NodeID{3}, Round: task.PreRun, Function: task.FunctionID{4}, CodeCID: "code", InputCID: "input"}
 	r.policy = task.Policy{MinTier: task.TierMeasured}
 	r.ref = Reference{Kinds: []Kind{k}}
-	r.want = Expected{Context: r.ctx, Kind: string(k), Nonces: []task.Hash{{5}}, State: EmptyState, Now: rigTime}
+	r.want = Expected{Context: r.ctx, Kind: string(k), Nonce: task.Hash{5}, State: EmptyState, Now: rigTime}
 	switch k {
 	case Simulated:
 		r.ref, r.policy.MinTier = Reference{AllowSimulated: true}, task.TierSimulated
@@ -82,7 +82,7 @@ func newRig(t testing.TB, k Kind) *rig {
 
 // quote has the platform quote, as it is now.
 func (r *rig) quote() *rig {
-	ev, err := Make(r.quoter, r.ctx, r.keys, r.nonces, r.state, r.runtime)
+	ev, err := Make(r.quoter, r.ctx, r.keys, r.nonce, r.state, r.runtime)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -53,13 +53,13 @@ type Platform struct {
 }
 
 // Quote makes evidence.
-func (p Platform) Quote(c Context, k Keys, nonces []task.Hash, state task.Hash) Evidence {
-	return must(Make(simulator{p}, c, k, nonces, state, p.Runtime))
+func (p Platform) Quote(c Context, k Keys, nonce, state task.Hash) Evidence {
+	return must(Make(simulator{p}, c, k, nonce, state, p.Runtime))
 }
 
 // Decoy makes evidence that is faulty on purpose.
-func (p Platform) Decoy(c Context, k Keys, nonces []task.Hash, fault uint8) Evidence {
-	return must(Decoy(simulator{p}, c, k, nonces, p.Runtime, fault))
+func (p Platform) Decoy(c Context, k Keys, nonce task.Hash, fault uint8) Evidence {
+	return must(Decoy(simulator{p}, c, k, nonce, p.Runtime, fault))
 }
 
 // Profile is what the platform's quotes say of it.

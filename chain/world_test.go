@@ -142,7 +142,7 @@ func publish() task.Body {
 func job() task.Task {
 	return task.Task{
 		Chain: testChain, Owner: addr("alice"), Function: function().ID(), Input: task.Blob{CID: "bafy-input", Size: 10},
-		Recipient: "age1", GasLimit: 1e9, GasPrice: 1000, Fee: 2 * task.PRY, Seats: 13, MinSeats: 3,
+		Recipient: task.NameRecipient("age1"), GasLimit: 1e9, GasPrice: 1000, Fee: 2 * task.PRY, Seats: 13, MinSeats: 3,
 		Policy: task.Policy{MinTier: task.TierSimulated},
 	}
 }

@@ -87,6 +87,9 @@ type (
 	Left struct{ Exit task.Exit }
 	// Ran says that this node's enclave has signed a result.
 	Ran struct{ Result task.SignedResult }
+	// Unanswered says that an owner has given this node's enclave no key, or one that
+	// opens nothing.
+	Unanswered struct{ Call task.Call }
 	// Unable says that this node cannot execute in a view, and why.
 	Unable struct {
 		Ballot task.Ballot
@@ -107,6 +110,7 @@ func (AliveHeard) event()      {}
 func (Quoted) event()          {}
 func (Left) event()            {}
 func (Ran) event()             {}
+func (Unanswered) event()      {}
 func (Unable) event()          {}
 func (TimedOut) event()        {}
 

@@ -116,7 +116,7 @@ func TestBadEvidenceIsFoundByOne(t *testing.T) {
 			if p.id == liar.id {
 				p.spoil = func(pl attest.Platform, x attest.Context, ev *attest.Evidence) {
 					if x.Round != task.PostRun {
-						*ev = pl.Quote(x, ev.Keys, ev.Nonces, task.Hash{66})
+						*ev = pl.Quote(x, ev.Keys, ev.Nonce, task.Hash{66})
 					}
 				}
 			} else if p != d.order[0] {

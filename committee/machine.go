@@ -35,6 +35,7 @@ type turn struct {
 	skipSent bool                            // the votes of a quorum, to the chain
 	votes    map[task.NodeID]task.SignedVote // to pass over
 	round
+	call     *task.Call         // to the owners, not brought to the chain yet
 	leaving  bool               // the enclave is asked for its exit
 	result   *task.SignedResult // the enclave's, not brought to the chain yet
 	declined bool               // the chain has been told that this node does not execute
@@ -111,6 +112,8 @@ func (m *Machine) Step(e Event) []Action {
 		m.exited(e)
 	case Ran:
 		m.ran(e.Result)
+	case Unanswered:
+		m.unanswered(e.Call)
 	case Unable:
 		m.cannot(e)
 	case TimedOut:
@@ -173,6 +176,7 @@ func (m *Machine) follow() {
 		return
 	}
 	m.followRound()
+	m.tryCall()
 	m.tryResult()
 	m.tryExit()
 }

@@ -300,6 +300,23 @@ func (m *Machine) faultLeftOut() {
 	}
 }
 
+// unanswered calls for the owners' keys before the chain: from then on it is their
+// silence, and until then it would be this node's.
+func (m *Machine) unanswered(k task.Call) {
+	if m.present(k.Ballot) && m.executes() {
+		m.call = &k
+		m.tryCall()
+	}
+}
+
+// tryCall brings the call to the chain as soon as that knows the enclave as good.
+func (m *Machine) tryCall() {
+	if k := m.call; k != nil && m.c.Phase == ledger.Running && !m.c.View.Called() {
+		m.call = nil
+		m.submit(task.Body{Call: k})
+	}
+}
+
 // ran brings the enclave's result to the chain. One that blames an owner waits
 // for that owner's release there: the chain would refuse it before (ADR 0011).
 func (m *Machine) ran(s task.SignedResult) {

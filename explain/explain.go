@@ -61,7 +61,7 @@ var kinds = map[ledger.Kind]func(ledger.Fact) string{
 		return fmt.Sprintf("verdicts: %d seats for the genuine place, %d against, of %d; a quorum is %d", f.Seats, f.Against, f.Of, sortition.Quorum(f.Of))
 	},
 	ledger.FactGood: func(f ledger.Fact) string {
-		return fmt.Sprintf("the enclave of %s is found good: owners may release their keys until block %d", f.Node.Short(), f.Until)
+		return fmt.Sprintf("the enclave of %s is found good: its result is due by block %d", f.Node.Short(), f.Until)
 	},
 	ledger.FactUndecided: func(f ledger.Fact) string {
 		return fmt.Sprintf("all have spoken, and too few for the genuine place; waiting until block %d", f.Until)
@@ -71,6 +71,9 @@ var kinds = map[ledger.Kind]func(ledger.Fact) string{
 	},
 	ledger.FactPassed: func(f ledger.Fact) string {
 		return fmt.Sprintf("executor %s passed over in view %d: %s", f.Node.Short(), f.Number, Cause(f.Cause))
+	},
+	ledger.FactCalled: func(f ledger.Fact) string {
+		return fmt.Sprintf("%s calls for the owners' keys: they are due by block %d", f.Node.Short(), f.Until)
 	},
 	ledger.FactReleased: func(f ledger.Fact) string {
 		return fmt.Sprintf("%s has released the key", f.Role)

@@ -85,6 +85,8 @@ func (b *Block) apply(t task.Tx) error {
 		return b.withdraw(t.From, *body.Withdraw)
 	case body.Decline != nil:
 		return b.decline(*body.Decline)
+	case body.Call != nil:
+		return b.call(t.From, *body.Call)
 	case body.Govern != nil:
 		return b.govern(*body.Govern)
 	}
@@ -567,45 +569,6 @@ func (c *Case) Admit(n task.Node, p attest.Profile, stake task.Amount, k task.Cl
 		return Member{}, err
 	}
 	return Member{Node: n, Profile: p, Stake: stake, Claim: k, Beta: won.Output(), Seats: won.Seats()}, nil
-}
-
-// release records an owner's sealed key: from then on nobody can say that the
-// owner did not release it.
-func (b *Block) release(from task.Address, r task.Release) error {
-	c, err := b.open(r.Task, r.Attempt)
-	if err != nil {
-		return err
-	}
-	owner, broker := c.Task.Owner, c.Task.Endpoint.Account
-	if r.Role == task.Bob {
-		owner, broker = c.Function.Owner, c.Function.Broker.Account
-	}
-	switch {
-	case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker:
-		return task.Refuse("not-owner", "%s does not speak for %s in this task", from.Short(), r.Role)
-	case c.Phase < Releasing || r.View != c.View.Number:
-		return task.Refuse("release-stale", "no release is awaited in phase %s, view %d", c.Phase, c.View.Number)
-	case r.Evidence != task.H(task.TagEvidence, c.Genuine()):
-		return task.Refuse("release-mismatch", "the key is sealed to another enclave than the one that was found good")
-	case len(r.Sealed) == 0 || len(r.Sealed) > task.MaxSealed:
-		return task.Refuse("release-malformed", "a sealed key has 1 to %d bytes", task.MaxSealed)
-	case c.Released(r.Role):
-		return task.Refuse("nothing-new", "%s has released already", r.Role)
-	}
-	c.View.Releases = append(c.View.Releases, r)
-	b.saveCase(c, Fact{Kind: FactReleased, Role: r.Role})
-	b.released(c)
-	return nil
-}
-
-// released starts the run's deadline once the enclave is found good and both
-// owners have released.
-func (b *Block) released(c *Case) {
-	if c.Stage != Unlocking || !c.Released(task.Alice) || !c.Released(task.Bob) {
-		return
-	}
-	b.enter(c, Computing)
-	b.saveCase(c, Fact{Kind: FactRunning, Until: c.Deadline})
 }
 
 // result takes the enclave's word and opens the review of its exit.

@@ -71,6 +71,9 @@ type View struct {
 	// Late is its enclave's word that it ran out of time, while words about the
 	// enclave are still due.
 	Late *task.SignedResult `cbor:"13,keyasint,omitempty" json:"late,omitempty"`
+	// The executor's call for keys that it was not given (spec §8.4).
+	CalledAt uint64 `cbor:"14,keyasint" json:"called_at"` // height, or 0
+	Seal     []byte `cbor:"15,keyasint" json:"-"`         // what the owners are to seal to
 }
 
 // Round is the verdict on an executor's enclave: commitments until it is closed,
@@ -253,14 +256,21 @@ func (c *Case) Appraise(r task.Round, evidence []byte) attest.Appraisal {
 	return attest.Appraise(ev, c.Wanted(r), c.Task.Policy, c.Reference())
 }
 
+// Nonce is what evidence answers before the run: the nonces of all members.
+func (c *Case) Nonce() task.Hash {
+	all := make([]task.Hash, len(c.Members))
+	for i, m := range c.Members {
+		all[i] = attest.Nonce(m.Beta, m.Claim.Node)
+	}
+	return attest.NonceRoot(all)
+}
+
 // Wanted is all that the evidence of the present executor must answer: before
-// the run the nonce of every member.
+// the run the nonces of all members.
 func (c *Case) Wanted(r task.Round) attest.Expected {
 	want := c.Expected(r, c.View.Number, c.Member(c.View.Executor).Node)
 	if r != task.PostRun {
-		for _, m := range c.Members {
-			want.Nonces = append(want.Nonces, attest.Nonce(m.Beta, m.Claim.Node))
-		}
+		want.Nonce = c.Nonce()
 	}
 	return want
 }
@@ -291,8 +301,7 @@ func (c *Case) CheckReveal(v task.Reveal) error {
 }
 
 // Expected is what the evidence of an executor must be bound to in a view. The
-// nonces are the caller's to add before the run: each verifier asks for its
-// own; at the exit it is the chain's.
+// nonce is the caller's to add before the run; at the exit it is the chain's.
 func (c *Case) Expected(r task.Round, view uint32, executor task.Node) attest.Expected {
 	e := attest.Expected{
 		Context: attest.Context{
@@ -303,7 +312,7 @@ func (c *Case) Expected(r task.Round, view uint32, executor task.Node) attest.Ex
 		OCI: c.Function.Manifest.Runtime == task.RuntimeOCI, Docker: c.Function.Manifest.Runtime == task.RuntimeDocker,
 	}
 	if r == task.PostRun {
-		e.Nonces = []task.Hash{c.View.ExitNonce}
+		e.Nonce = c.View.ExitNonce
 		if pre, err := attest.ParseEvidence(c.Genuine()); err == nil {
 			e.Keys, e.Boots, e.Runtime = &pre.Keys, pre.Boots(), &pre.Runtime
 		}

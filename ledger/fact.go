@@ -61,6 +61,7 @@ const (
 	FactSlashed     Kind = 24 // a node has lost money
 	FactUnproven    Kind = 25 // an accusation proved nothing
 	FactSettled     Kind = 26 // the case is closed
+	FactCalled      Kind = 27 // the executor calls for the owners' keys
 )
 
 var kindWords = task.Words{
@@ -70,7 +71,7 @@ var kindWords = task.Words{
 	FactGood: "good", FactUndecided: "undecided", FactFaulty: "faulty", FactPassed: "passed-over",
 	FactReleased: "released", FactRunning: "running", FactResult: "result", FactLate: "late",
 	FactExitAsked: "exit-asked", FactExit: "exit", FactExitWaits: "exit-waits", FactSlashed: "slashed",
-	FactUnproven: "unproven", FactSettled: "settled",
+	FactUnproven: "unproven", FactSettled: "settled", FactCalled: "called",
 }
 
 func (k Kind) String() string { return kindWords.Of(uint8(k)) }
@@ -133,6 +134,7 @@ var fieldsOf = map[Kind]has{
 	FactSlashed:     hasNode | hasAmount | hasCause,
 	FactUnproven:    hasNode,
 	FactSettled:     hasOutcome,
+	FactCalled:      hasNode | hasUntil,
 }
 
 // Check says whether a fact is of a known kind, has no field of another, and no number

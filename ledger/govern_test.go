@@ -310,7 +310,7 @@ func TestTheValuesOfTheSeedCount(t *testing.T) {
 	}
 	shown := w.pair(w.quote(task.PreRun))
 	w.judgeThis(shown, everyone(task.OK))
-	if c := w.c(); c.Phase != Releasing || len(c.Slashes)+len(c.Passed) > 0 {
+	if c := w.c(); c.Phase != Running || len(c.Slashes)+len(c.Passed) > 0 {
 		t.Fatalf("%s, slashes %v, passed %v", c.Phase, c.Slashes, c.Passed)
 	}
 	w.must("carol", task.Body{Accuse: &task.Accusation{Ballot: shown.Ballot, Accused: w.c().View.Executor, Shown: &shown}}) // in vain, and not for nothing

@@ -66,7 +66,7 @@ func TestContainersNeedAnAcceptedRuntime(t *testing.T) {
 		c.View.Pre.Evidence[c.View.Pre.Place] = task.Encode(attest.Evidence{Keys: enclaveKeys(), Runtime: row.pre})
 		want := c.Wanted(row.round)
 		p.Runtime = row.runs
-		ev := p.Quote(want.Context, enclaveKeys(), want.Nonces, attest.EmptyState)
+		ev := p.Quote(want.Context, enclaveKeys(), want.Nonce, attest.EmptyState)
 		if a := c.Appraise(row.round, task.Encode(ev)); a.Reason != row.want {
 			t.Errorf("%v: %s: %s", row, a.Reason, a.Detail)
 		}
@@ -278,7 +278,7 @@ func TestDockerFunctions(t *testing.T) {
 		p, k := w.platform()
 		p.Measurement = program
 		c := w.c()
-		return c.Appraise(task.PreRun, task.Encode(p.Quote(c.Expected(task.PreRun, c.View.Number, k.node).Context, enclaveKeys(), w.nonces(task.PreRun), attest.EmptyState)))
+		return c.Appraise(task.PreRun, task.Encode(p.Quote(c.Expected(task.PreRun, c.View.Number, k.node).Context, enclaveKeys(), w.nonce(task.PreRun), attest.EmptyState)))
 	}
 	if a := appraise(docker); a.Verdict != task.OK {
 		t.Errorf("the program of docker functions: %s %s", a.Reason, a.Detail)

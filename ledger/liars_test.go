@@ -68,7 +68,7 @@ func TestFalseAlarmCosts(t *testing.T) {
 	crier := w.verifiers()[0]
 	seats := task.Amount(w.c().Member(crier).Seats)
 	w.judge(w.except(1, task.OK, everyone(task.Fault)))
-	if p := w.c().Phase; p != Releasing {
+	if p := w.c().Phase; p != Running {
 		t.Fatalf("one false alarm holds the task up: %s", p)
 	}
 	w.wait(Closed)

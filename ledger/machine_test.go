@@ -10,7 +10,7 @@ import (
 // quick is a chain whose bonds come back soon.
 func quick(p *Params) {
 	p.EpochBlocks, p.AttestBlocks, p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks, p.DisputeBlocks = 4, 10, 10, 10, 10, 100
-	p.UnbondBlocks, p.RenewBlocks, p.FreshBlocks, p.DeclineBlocks, p.FetchFloor = 1000, 100, 40, 5, 1<<30
+	p.UnbondBlocks, p.RenewBlocks, p.FreshBlocks, p.DeclineBlocks, p.FetchFloor = 1100, 100, 40, 5, 1<<30
 }
 
 // guest has a machine for an hour: its chip is another worker's.

@@ -83,7 +83,7 @@ func TestAWrongPickCosts(t *testing.T) {
 	w := elected(t)
 	guesser := w.verifiers()[0]
 	w.judge(w.except(1, task.OK, everyone(decoys)))
-	if p := w.c().Phase; p != Releasing {
+	if p := w.c().Phase; p != Running {
 		t.Fatalf("one wrong pick holds the task up: %s", p)
 	}
 	w.keysOut()
@@ -150,7 +150,7 @@ func TestALieThatDecidesCostsMore(t *testing.T) {
 		w := elected(t)
 		c := w.c()
 		w.judgeThis(w.pair(w.dirty(task.PreRun)), everyone(task.OK))
-		if w.c().Phase != Releasing {
+		if w.c().Phase != Running {
 			t.Fatal("a lazy quorum was not believed")
 		}
 		if late {
@@ -194,7 +194,7 @@ func TestTwoGood(t *testing.T) {
 	shown := w.both(w.quote(task.PreRun), w.quote(task.PreRun))
 	victims := w.verifiers()[:2]
 	w.judgeThis(shown, w.except(2, task.OK, everyone(decoys)))
-	if w.c().Phase != Releasing {
+	if w.c().Phase != Running {
 		t.Fatal(w.c().Phase)
 	}
 	w.must(w.names[victims[0]], task.Body{Show: &shown})
@@ -371,7 +371,7 @@ func TestSilentMajorityIsRedrawn(t *testing.T) {
 	}
 	w.elect()
 	w.judge(everyone(task.OK))
-	if p := w.c().Phase; p != Releasing {
+	if p := w.c().Phase; p != Running {
 		t.Errorf("after the redraw: %s", p)
 	}
 }
@@ -472,7 +472,7 @@ func TestFalseAccusationCostsItsBond(t *testing.T) {
 		if got := before - w.state().Account(task.PublicKey(w.keys["alice"])).Balance; got != w.block.Params.AccusationBond+w.fee {
 			t.Errorf("%s: cost %s", name, got)
 		}
-		if c := w.c(); c.Phase != Releasing || len(c.Slashes) != 0 || !slices.Equal(task.Encode(c.View.Pre), round) {
+		if c := w.c(); c.Phase != Running || len(c.Slashes) != 0 || !slices.Equal(task.Encode(c.View.Pre), round) {
 			t.Errorf("%s: %s, %+v", name, c.Phase, c.Slashes)
 		}
 	}
@@ -570,7 +570,7 @@ func TestTheChainLooksAtTheExit(t *testing.T) {
 			p, k := w.platform()
 			keys := enclaveKeys()
 			keys.Sign = task.PublicKey(seedKey("another"))
-			return p.Quote(w.c().Expected(task.PostRun, 0, k.node).Context, keys, w.nonces(task.PostRun), attest.EmptyState)
+			return p.Quote(w.c().Expected(task.PostRun, 0, k.node).Context, keys, w.nonce(task.PostRun), attest.EmptyState)
 		},
 	} {
 		w := elected(t)

@@ -16,8 +16,8 @@ const (
 	Posted    Phase = 1 // waits for the beacon that seeds the draw
 	Electing  Phase = 2 // claims are open
 	Attesting Phase = 3 // the executor shows a pair of evidence, verifiers commit and reveal
-	Releasing Phase = 4 // the enclave is found good; owners release their keys
-	Running   Phase = 5 // keys are released; the enclave owes a result
+	Releasing Phase = 4 // the executor has called: owners release their keys on the chain
+	Running   Phase = 5 // the enclave is found good; it owes a result
 	Reviewing Phase = 6 // the result is there; the executor shows how its enclave ended
 	Closed    Phase = 7 // settled
 )
@@ -48,7 +48,7 @@ const (
 	Opening     Stage = 5  // the commitments are closed: for reveals, and the opening of the pair
 	Judging     Stage = 6  // the pair is opened: for a quorum that names the genuine place
 	Doubting    Stage = 7  // all have spoken, and too few so: for who found the other piece good to show it
-	Unlocking   Stage = 8  // for the owners' keys
+	Unlocking   Stage = 8  // the executor has called: for the owners' keys
 	Computing   Stage = 9  // for a result
 	Questioning Stage = 10 // for the beacon that the exit's nonce is made of
 	Leaving     Stage = 11 // for the exit evidence
@@ -124,7 +124,11 @@ func (b *Block) deadline(c *Case, s Stage) uint64 {
 	case Unlocking:
 		return b.Height + p.ReleaseBlocks
 	case Computing:
-		return b.Height + p.Blocks(c.Function.Manifest.LateMillis()) + p.RunGraceBlocks
+		run := p.Blocks(c.Function.Manifest.LateMillis()) + p.RunGraceBlocks
+		if !c.View.Called() { // its time to call comes first
+			run += p.ReleaseBlocks
+		}
+		return b.Height + run
 	case Leaving:
 		return c.View.ResultAt + p.ReviewBlocks
 	case Left, TimedOut:

@@ -60,7 +60,8 @@ var reached = []struct {
 		w.hear(s, everyone(decoys))
 		w.opened(s, nil, len(s.reveals))
 	}},
-	{Unlocking, Releasing, "", func(w *world, s *told) { w.good(s) }},
+	{Computing, Running, "uncalled", func(w *world, s *told) { w.good(s) }},
+	{Unlocking, Releasing, "", func(w *world, s *told) { w.good(s); _ = w.call() }},
 	{Computing, Running, "", func(w *world, s *told) { w.good(s); w.keysOut() }},
 	{Questioning, Reviewing, "", func(w *world, s *told) { w.good(s); w.keysOut(); _ = w.result(task.RunOK, 9) }},
 	{Leaving, Reviewing, "", func(w *world, s *told) {
@@ -76,7 +77,7 @@ var reached = []struct {
 		w.until(Leaving)
 		_ = w.exit(w.quote(task.PostRun))
 	}},
-	{TimedOut, Releasing, "", func(w *world, s *told) { w.good(s); _ = w.result(task.OutOfTime, 9) }},
+	{TimedOut, Releasing, "", func(w *world, s *told) { w.good(s); _ = w.call(); _ = w.result(task.OutOfTime, 9) }},
 	{TimedOut, Running, "", func(w *world, s *told) { w.good(s); w.keysOut(); _ = w.result(task.OutOfTime, 9) }},
 	{Condemned, Attesting, "", func(w *world, s *told) { w.opened(s, everyone(task.OK), 1); w.condemn(s) }},
 	{Condemned, Attesting, "before the commitments are closed", func(w *world, s *told) {
@@ -89,7 +90,7 @@ var reached = []struct {
 		w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: s.commits}})
 		w.condemn(s)
 	}},
-	{Condemned, Releasing, "", func(w *world, s *told) { w.good(s); w.condemn(s) }},
+	{Condemned, Releasing, "", func(w *world, s *told) { w.good(s); _ = w.call(); w.condemn(s) }},
 	{Condemned, Running, "", func(w *world, s *told) { w.good(s); w.keysOut(); w.condemn(s) }},
 	{Condemned, Reviewing, "", func(w *world, s *told) {
 		w.good(s)
@@ -142,7 +143,13 @@ var sent = []struct {
 		}
 		return w.send("carol", task.Body{Decline: &d})
 	}},
-	{"release", func(w *world, _ *told) error { return w.release(task.Alice) }},
+	{"call", func(w *world, _ *told) error {
+		if w.c().View.Executor.IsZero() {
+			w.names[task.NodeID{}] = "carol"
+		}
+		return w.call()
+	}},
+	{"release", func(w *world, _ *told) error { return w.released(task.Alice) }},
 	{"result", func(w *world, _ *told) error { return w.result(task.RunOK, 9) }},
 	{"exit", func(w *world, _ *told) error { return w.exit(w.quote(task.PostRun)) }},
 	{"accuse", func(w *world, s *told) error {
@@ -327,7 +334,7 @@ func fits(c *Case) error {
 		want = Leaving
 	case v.Result != nil:
 		want = Questioning
-	case r.DecidedAt != 0 && len(v.Releases) == 2:
+	case r.DecidedAt != 0 && (v.CalledAt == 0 || len(v.Releases) == 2):
 		want = Computing
 	case r.DecidedAt != 0:
 		want = Unlocking

@@ -73,9 +73,12 @@ func (w *world) stride() {
 	case Releasing:
 		_, _ = w.release(task.Alice), w.release(task.Bob)
 	case Running:
-		if w.salt%5 == 0 {
+		switch {
+		case w.salt%4 == 1 && !c.View.Called():
+			_ = w.call()
+		case w.salt%5 == 0:
 			_ = w.result(task.OutOfTime, 5)
-		} else {
+		default:
 			_ = w.result(task.RunOK, 5)
 		}
 	case Reviewing:

@@ -171,6 +171,12 @@ func TestAViewIsNotLongerThanIsCounted(t *testing.T) {
 	if err := w.verdicts(slices.DeleteFunc(slices.Clone(reveals), func(v task.Reveal) bool { return v.Node == quiet })); err != nil {
 		t.Fatal(err)
 	}
+	for w.height < w.c().CallBy() {
+		w.next()
+	}
+	if err := w.call(); err != nil {
+		t.Fatal(err)
+	}
 	last()
 	w.keysOut()
 	last()

@@ -58,6 +58,7 @@ func (w *world) stage(what string) {
 		w.elect()
 	case "judge":
 		w.judge(everyone(task.OK))
+		w.keys["executor"] = w.keys[w.names[w.c().View.Executor]]
 	case "late":
 		for w.height < w.c().SkipFrom() {
 			w.next()
@@ -129,6 +130,15 @@ func (w *world) body(who, verb string, with map[string]string) task.Body {
 		return task.Body{Release: &r}
 	case "result":
 		return w.resultRow(with)
+	case "call":
+		k := task.Call{Ballot: w.c().Ballot(), Seal: []byte("enclave")}
+		if with["key"] != "" {
+			k.Seal = nil
+		}
+		if with["view"] != "" {
+			k.Ballot.View++
+		}
+		return task.Body{Call: &k}
 	case "skip":
 		return w.skipRow(with["votes"])
 	case "decline":

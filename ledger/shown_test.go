@@ -396,7 +396,7 @@ func TestOutOfTimeSavesNoLiar(t *testing.T) {
 	if err := w.verdicts(others, shown); err != nil {
 		t.Fatal(err)
 	}
-	if w.c().Phase != Releasing {
+	if w.c().Phase != Running {
 		t.Fatal(w.c().Phase)
 	}
 	if err := w.result(task.OutOfTime, 10); err != nil {

@@ -209,7 +209,7 @@ func (b *Block) weigh(c *Case) {
 	case c.Stage != Judging && c.Stage != Doubting:
 	case ok >= c.Roster().Quorum():
 		round.DecidedAt, round.Progress = b.Height, Decided
-		b.enter(c, Unlocking)
+		b.enter(c, Computing)
 		b.saveCase(c, Fact{Kind: FactGood, Node: c.View.Executor, Until: c.Deadline})
 	case c.Stage == Judging && c.allRevealed():
 		b.enter(c, Doubting)

@@ -188,7 +188,7 @@ func (w *world) task() task.Task {
 	alice := task.PublicKey(w.keys["alice"])
 	return task.Task{
 		Chain: "test", Owner: alice, Nonce: w.state().Account(alice).Nonce, Function: w.fn,
-		Input: task.Blob{CID: "input", Size: 5}, Recipient: "age1", GasLimit: 1_000_000, GasPrice: 4 * task.PRY,
+		Input: task.Blob{CID: "input", Size: 5}, Recipient: task.NameRecipient("age1"), GasLimit: 1_000_000, GasPrice: 4 * task.PRY,
 		Fee: 2 * task.PRY, Seats: 13, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated},
 	}
 }
@@ -257,33 +257,29 @@ func (w *world) platform() (attest.Platform, *worker) {
 }
 
 func enclaveKeys() attest.Keys {
-	return attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(seedKey("enclave"))}
+	return attest.Keys{Seal: attest.SealKey([]byte("enclave")), Sign: task.PublicKey(seedKey("enclave"))}
 }
 
-// nonces are those of all who judge.
-func (w *world) nonces(r task.Round) (all []task.Hash) {
-	c := w.c()
+// nonce is what evidence has to answer.
+func (w *world) nonce(r task.Round) task.Hash {
 	if r == task.PostRun {
-		return []task.Hash{c.View.ExitNonce}
+		return w.c().View.ExitNonce
 	}
-	for _, m := range c.Members {
-		all = append(all, attest.Nonce(m.Beta, m.Claim.Node))
-	}
-	return all
+	return w.c().Nonce()
 }
 
 // quote is the executor's evidence, as it should be.
 func (w *world) quote(r task.Round) attest.Evidence {
 	p, k := w.platform()
 	c := w.c()
-	return p.Quote(c.Expected(r, c.View.Number, k.node).Context, enclaveKeys(), w.nonces(r), attest.EmptyState)
+	return p.Quote(c.Expected(r, c.View.Number, k.node).Context, enclaveKeys(), w.nonce(r), attest.EmptyState)
 }
 
 // dirty is evidence that is honest about a state that is not.
 func (w *world) dirty(r task.Round) attest.Evidence {
 	p, k := w.platform()
 	c := w.c()
-	return p.Quote(c.Expected(r, c.View.Number, k.node).Context, enclaveKeys(), w.nonces(r), task.Hash{13})
+	return p.Quote(c.Expected(r, c.View.Number, k.node).Context, enclaveKeys(), w.nonce(r), task.Hash{13})
 }
 
 // place is where the executor's VRF puts the genuine piece.
@@ -296,8 +292,8 @@ func (w *world) place() uint8 {
 func (w *world) pair(genuine attest.Evidence) task.Showing {
 	p, k := w.platform()
 	c := w.c()
-	keys := attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(seedKey("thrown away"))}
-	decoy := p.Decoy(c.Expected(task.PreRun, c.View.Number, k.node).Context, keys, w.nonces(task.PreRun), 7)
+	keys := attest.Keys{Seal: attest.SealKey([]byte("thrown away")), Sign: task.PublicKey(seedKey("thrown away"))}
+	decoy := p.Decoy(c.Expected(task.PreRun, c.View.Number, k.node).Context, keys, w.nonce(task.PreRun), 7)
 	return w.both(genuine, decoy)
 }
 
@@ -400,7 +396,24 @@ func everyone(v task.Verdict) say {
 	return func(task.NodeID) (task.Verdict, bool) { return v, true }
 }
 
+// call is the executor's, for keys that it was not given.
+func (w *world) call() error {
+	c := w.c()
+	return w.send(w.names[c.View.Executor], task.Body{Call: &task.Call{Ballot: c.Ballot(), Seal: []byte("enclave")}})
+}
+
+// release is an owner's on the chain, when the executor has called.
 func (w *world) release(role task.Role) error {
+	c := w.c()
+	if c.Stage == Computing && !c.View.Called() {
+		if err := w.call(); err != nil {
+			return err
+		}
+	}
+	return w.released(role)
+}
+
+func (w *world) released(role task.Role) error {
 	c := w.c()
 	pre, _ := attest.ParseEvidence(c.Genuine())
 	who := map[task.Role]string{task.Alice: "alice", task.Bob: "bob"}[role]

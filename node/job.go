@@ -29,6 +29,7 @@ type job struct {
 	code    []byte
 	input   []byte
 	image   []byte // if the function has one
+	seal    []byte // what owners seal to
 }
 
 // heartbeats in one Silence timeout.
@@ -92,11 +93,12 @@ func (j *job) begin(a committee.StartEnclave) {
 			return
 		}
 	}
-	genuine, decoy, err := j.enclave.Begin(t, f, j.context, j.of.Wanted(task.PreRun).Nonces, Fault(w.VRF, a.Ballot))
+	genuine, decoy, seal, err := j.enclave.Begin(t, f, j.context, j.of.Wanted(task.PreRun).Nonce, Fault(w.VRF, a.Ballot))
 	if err != nil {
 		j.fail(err)
 		return
 	}
+	j.seal = seal
 	j.r.post(func(s *Session) { s.Quoted(a.Ballot, genuine, decoy) })
 }
 
@@ -276,23 +278,26 @@ func (j *job) bring(result task.SignedResult, output []byte) error {
 	return nil
 }
 
-// release asks an owner directly, and takes what the owner put on the chain if
-// it does not answer: an owner that is silent to one executor is not silent to all.
+// release asks an owner directly. One that does not answer is called before the
+// chain, where its silence is seen, while there is still time for that.
 func (j *job) release(a committee.RequestKeys, role task.Role, end task.Endpoint) (task.Release, error) {
-	ctx, cancel := context.WithTimeout(j.ctx, 5*time.Second)
+	w := j.r.w
+	ctx, cancel := w.until(j.ctx, w.height.Load()+j.of.Params.ReleaseBlocks/4)
 	defer cancel()
-	raw, err := j.r.w.Net.Request(ctx, end.Addr, task.ProtoRelease, task.Encode(KeyRequest(a, role)))
+	raw, err := w.Net.Request(ctx, end.Addr, task.ProtoRelease, task.Encode(KeyRequest(a, role, j.seal)))
 	if err == nil {
 		var r task.Release
 		if r, err = ReadKeyReply(raw); err == nil {
 			return r, nil
 		}
 	}
-	j.r.w.Log.Warn("no key from an owner directly; waiting for the chain", "task", j.r.id.Short(), "owner", role.String(), "err", err)
+	w.Log.Warn("no key from an owner directly: it is called before the chain", "task", j.r.id.Short(), "owner", role.String(), "err", err)
 	return j.releaseOnChain(role)
 }
 
+// releaseOnChain calls for an owner's release, and waits for it.
 func (j *job) releaseOnChain(role task.Role) (task.Release, error) {
+	j.r.post(func(s *Session) { s.Unanswered(j.ballot, j.seal) })
 	for {
 		c, newer := j.r.latest()
 		if c.View.Number == j.view && c.Attempt == j.of.Attempt {

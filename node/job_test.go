@@ -116,10 +116,10 @@ type lateEnclave struct {
 	asked chan string
 }
 
-func (e lateEnclave) Begin(task.Task, task.Function, attest.Context, []task.Hash, uint8) (genuine, decoy []byte, err error) {
+func (e lateEnclave) Begin(task.Task, task.Function, attest.Context, task.Hash, uint8) (genuine, decoy, seal []byte, err error) {
 	time.Sleep(100 * time.Millisecond)
 	e.asked <- "begin"
-	return []byte("evidence"), []byte("decoy"), nil
+	return []byte("evidence"), []byte("decoy"), []byte("key"), nil
 }
 func (lateEnclave) Close() {}
 

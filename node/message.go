@@ -113,9 +113,10 @@ func Alive(c *ledger.Case, view uint32) Message {
 	return Message{Alive: &task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: view}}
 }
 
-// KeyRequest shows an owner this enclave's evidence and the verdicts on it.
-func KeyRequest(a committee.RequestKeys, of task.Role) task.KeyRequest {
-	return task.KeyRequest{Role: of, Opening: a.Opening, Reveals: a.Reveals}
+// KeyRequest shows an owner this enclave's evidence, the verdicts on it, and the key
+// to seal to.
+func KeyRequest(a committee.RequestKeys, of task.Role, seal []byte) task.KeyRequest {
+	return task.KeyRequest{Role: of, Opening: a.Opening, Reveals: a.Reveals, Seal: seal}
 }
 
 // ReadKeyReply reads an owner's answer; a refusal is an error.

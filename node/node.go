@@ -64,8 +64,8 @@ type Blobs interface {
 // Enclave is one enclave process.
 type Enclave interface {
 	// Begin makes evidence before the run, and a decoy with the fault that is asked
-	// for (spec §7.6).
-	Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash, fault uint8) (genuine, decoy []byte, err error)
+	// for (spec §7.6). seal is the HPKE key that the evidence names.
+	Begin(t task.Task, f task.Function, c attest.Context, nonce task.Hash, fault uint8) (genuine, decoy, seal []byte, err error)
 	Release(r task.Release) error
 	Run(code, input, image []byte) (result task.SignedResult, output []byte, err error)
 	Exit(c attest.Context, nonce task.Hash) (evidence []byte, err error)

@@ -153,6 +153,12 @@ func (s *Session) Ran(r task.SignedResult) {
 	}
 }
 
+// Unanswered says that an owner has given this node's enclave no key, or one that
+// opens nothing. seal is the enclave's.
+func (s *Session) Unanswered(b task.Ballot, seal []byte) {
+	s.step(committee.Unanswered{Call: task.Call{Ballot: b, Seal: seal}})
+}
+
 // Unable says that this node cannot execute in a view, and why.
 func (s *Session) Unable(b task.Ballot, why task.DeclineReason) {
 	if b.Attempt == s.c.Attempt {

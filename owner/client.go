@@ -112,7 +112,7 @@ func (c *Client) Post(ctx context.Context, j Job) (*Run, error) {
 	}
 	me := task.PublicKey(c.Account)
 	t := task.Task{
-		Chain: params.Chain, Owner: me, Function: j.Function, Input: input, Args: j.Args, Recipient: secrets.Recipient(),
+		Chain: params.Chain, Owner: me, Function: j.Function, Input: input, Args: j.Args, Recipient: task.NameRecipient(secrets.Recipient()),
 		Endpoint: task.Endpoint{Addr: c.Endpoint, Account: me}, GasLimit: j.GasLimit, GasPrice: j.GasPrice,
 		Fee: j.Fee, Seats: j.Seats, MinSeats: j.MinSeats, Policy: j.Policy,
 		MaxLoad: j.MaxLoad,

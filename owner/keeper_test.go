@@ -84,14 +84,10 @@ func (q *request) quote() { q.quoteAs(func(*attest.Platform) {}) }
 func (q *request) quoteAs(change func(*attest.Platform)) {
 	x := q.c.Member(q.c.View.Executor)
 	want := q.c.Expected(task.PreRun, q.c.View.Number, x.Node)
-	keys := attest.Keys{Seal: make([]byte, 1216)}
-	var nonces []task.Hash
-	for _, m := range q.c.Members {
-		nonces = append(nonces, attest.Nonce(m.Beta, m.Claim.Node))
-	}
+	keys := attest.Keys{Seal: attest.SealKey([]byte(enclaveKey))}
 	p := q.platform()
 	change(&p)
-	q.ev = p.Quote(want.Context, keys, nonces, attest.EmptyState)
+	q.ev = p.Quote(want.Context, keys, q.c.Nonce(), attest.EmptyState)
 	q.show()
 }
 
@@ -150,11 +146,14 @@ func (q *request) judge(v task.Verdict) {
 	}
 }
 
+// enclaveKey is what owners seal to.
+const enclaveKey = "an enclave's key"
+
 func keeper(policy task.Policy) *Keeper {
 	return &Keeper{
 		Role: task.Alice, Policy: policy, Log: slog.New(slog.DiscardHandler),
 		Seal: func(_ *ledger.Case, r task.Release, enclave []byte) (task.Release, error) {
-			if len(enclave) != 1216 {
+			if string(enclave) != enclaveKey {
 				return r, errors.New("not an enclave's key")
 			}
 			r.Sealed = []byte("sealed")
@@ -215,7 +214,13 @@ func TestKeeperRefuses(t *testing.T) {
 			q.judge(task.OK)
 		}},
 		{name: "a quorum that lies about a replayed quote", code: "evidence-nonce-missing", change: func(q *request) {
-			q.ev.Nonces = q.ev.Nonces[:1]
+			q.ev.Nonce = attest.NonceRoot([]task.Hash{q.ev.Nonce})
+			q.show()
+			q.judge(task.OK)
+		}},
+		{name: "another key to seal to", code: "seal-key", change: func(q *request) {
+			q.ev.Keys.Seal = attest.SealKey([]byte("the executor's own"))
+			q.ev = q.platform().Quote(q.c.Wanted(task.PreRun).Context, q.ev.Keys, q.ev.Nonce, q.ev.State)
 			q.show()
 			q.judge(task.OK)
 		}},
@@ -229,7 +234,7 @@ func TestKeeperRefuses(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			q := newRequest(t)
 			row.change(q)
-			r, err := keeper(row.policy).Decide(q.c, q.opening, q.reveals)
+			r, err := keeper(row.policy).Decide(q.c, q.opening, q.reveals, []byte(enclaveKey))
 			if row.code == "" {
 				if err != nil || !bytes.Equal(r.Sealed, []byte("sealed")) || r.Evidence != q.ev.Digest() {
 					t.Fatalf("%+v, %v", r, err)
@@ -296,36 +301,36 @@ func TestNoTaskNamesAProgramForBob(t *testing.T) {
 // One key, one enclave: the same answer for the same evidence, none for another.
 func TestKeeperRemembersByTheChain(t *testing.T) {
 	q := newRequest(t)
-	first, err := keeper(task.Policy{}).Decide(q.c, q.opening, q.reveals)
+	first, err := keeper(task.Policy{}).Decide(q.c, q.opening, q.reveals, []byte(enclaveKey))
 	if err != nil {
 		t.Fatal(err)
 	}
 	first.Sealed = []byte("as it was sealed the first time")
 	q.c.View.Releases = []task.Release{first}
-	again, err := keeper(task.Policy{}).Decide(q.c, q.opening, q.reveals) // of another process
+	again, err := keeper(task.Policy{}).Decide(q.c, q.opening, q.reveals, []byte(enclaveKey)) // of another process
 	if err != nil || again.Hash() != first.Hash() {
 		t.Errorf("%v: sealed anew", err)
 	}
 	q.c.View.Releases[0].Evidence[0]++
-	if _, err := keeper(task.Policy{}).Decide(q.c, q.opening, q.reveals); task.CodeOf(err) != "release-twice" {
+	if _, err := keeper(task.Policy{}).Decide(q.c, q.opening, q.reveals, []byte(enclaveKey)); task.CodeOf(err) != "release-twice" {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestKeeperReleasesOnce(t *testing.T) {
 	q, k := newRequest(t), keeper(task.Policy{})
-	first, err := k.Decide(q.c, q.opening, q.reveals)
+	first, err := k.Decide(q.c, q.opening, q.reveals, []byte(enclaveKey))
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := k.Decide(q.c, q.opening, q.reveals)
+	again, err := k.Decide(q.c, q.opening, q.reveals, []byte(enclaveKey))
 	if err != nil || again.Hash() != first.Hash() {
 		t.Errorf("asked again: %v", err)
 	}
 	q.ev.Keys.Sign[0]++
 	q.show()
 	q.judge(task.OK)
-	if _, err := k.Decide(q.c, q.opening, q.reveals); task.CodeOf(err) != "release-twice" {
+	if _, err := k.Decide(q.c, q.opening, q.reveals, []byte(enclaveKey)); task.CodeOf(err) != "release-twice" {
 		t.Errorf("a second enclave: %v", err)
 	}
 }

@@ -68,9 +68,12 @@ func (k *Keeper) Answer(ctx context.Context, _ task.Key, raw []byte) ([]byte, er
 	c, err := k.awaitClosed(ctx, asked)
 	var r task.Release
 	if err == nil {
-		r, err = k.Decide(c, q.Opening, q.Reveals)
+		r, err = k.Decide(c, q.Opening, q.Reveals, q.Seal)
 	}
 	if err != nil {
+		if c != nil {
+			k.complain(c.Ballot(), err)
+		}
 		k.Log.Warn("key refused", "owner", k.Role.String(), "task", asked.Task.Short(), "view", asked.View, "reason", err)
 		return task.Encode(task.KeyReply{Refused: err.Error()}), nil
 	}
@@ -135,7 +138,7 @@ func (k *Keeper) awaitClosed(ctx context.Context, b task.Ballot) (*ledger.Case, 
 // Decide checks everything and releases the key, once for each view of each
 // attempt: asked again for the same enclave it gives the same answer, for
 // another one a refusal.
-func (k *Keeper) Decide(c *ledger.Case, o task.Opening, reveals []task.Reveal) (task.Release, error) {
+func (k *Keeper) Decide(c *ledger.Case, o task.Opening, reveals []task.Reveal, seal []byte) (task.Release, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.released == nil {
@@ -153,6 +156,9 @@ func (k *Keeper) Decide(c *ledger.Case, o task.Opening, reveals []task.Reveal) (
 	if err != nil {
 		return task.Release{}, err
 	}
+	if attest.SealKey(seal) != ev.Keys.Seal {
+		return task.Release{}, task.Refuse("seal-key", "the key to seal to is not the one that the evidence names")
+	}
 	// What the chain has on record this owner has done, also before a restart.
 	for _, r := range c.View.Releases {
 		switch {
@@ -165,7 +171,7 @@ func (k *Keeper) Decide(c *ledger.Case, o task.Opening, reveals []task.Reveal) (
 		}
 	}
 	r := task.Release{Task: b.Task, Attempt: b.Attempt, View: b.View, Role: k.Role, Evidence: digest}
-	if r, err = k.Seal(c, r, ev.Keys.Seal); err != nil {
+	if r, err = k.Seal(c, r, seal); err != nil {
 		return r, err
 	}
 	k.released[b], k.judged[b] = r, ev
@@ -195,10 +201,7 @@ func (k *Keeper) check(c *ledger.Case, o task.Opening, reveals []task.Reveal) (a
 	if err != nil {
 		return ev, task.Refuse("evidence-malformed", "%v", err)
 	}
-	want := c.Expected(task.PreRun, c.View.Number, c.Member(c.View.Executor).Node)
-	for _, m := range c.Members {
-		want.Nonces = append(want.Nonces, attest.Nonce(m.Beta, m.Claim.Node))
-	}
+	want := c.Wanted(task.PreRun)
 	for _, p := range []task.Policy{c.Task.Policy, k.Policy} {
 		if a := attest.Appraise(ev, want, p, c.Reference()); a.Verdict != task.OK {
 			return ev, task.Refuse("evidence-"+a.Reason, "%s", a.Detail)
@@ -229,9 +232,9 @@ func CheckCommittee(c *ledger.Case) error {
 	return nil
 }
 
-// Follow releases through the chain too: when verdicts are there and nobody
-// has asked, it decides on what the chain shows; and it records each release,
-// so that nobody can say that this owner was silent. It begins at a height, so
+// Follow answers on the chain when an executor calls there: it decides on what the
+// chain shows, and records its release, so that nobody can say that this owner was
+// silent. It begins at a height, so
 // that an owner who was away answers what still waits for an answer, or with 0
 // from now on. It returns when ctx ends.
 //
@@ -241,14 +244,14 @@ func (k *Keeper) Follow(ctx context.Context, from uint64, mine func(*ledger.Case
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	var mu sync.Mutex
-	due := map[task.TaskID]uint64{} // found good on the chain at a height, not yet provably
+	due := map[task.TaskID]uint64{} // called on the chain at a height, not yet provably
 	busy := map[task.TaskID]bool{}  // somebody looks after it
 	look := func(id task.TaskID, found uint64) {
 		done := k.Record(ctx, id, mine)
 		mu.Lock()
 		defer mu.Unlock()
 		delete(busy, id)
-		if done && due[id] == found { // and not found good again, in the next view
+		if done && due[id] == found { // and not called again, in the next view
 			delete(due, id)
 		}
 	}
@@ -256,7 +259,7 @@ func (k *Keeper) Follow(ctx context.Context, from uint64, mine func(*ledger.Case
 		mu.Lock()
 		defer mu.Unlock()
 		for _, e := range events {
-			if e.Phase == ledger.Releasing {
+			if e.Phase == ledger.Releasing || e.Phase == ledger.Running && k.refused(e.Task) {
 				due[e.Task] = height
 			}
 		}
@@ -280,10 +283,16 @@ func (k *Keeper) Record(ctx context.Context, id task.TaskID, mine func(*ledger.C
 	if err != nil || c.Phase < ledger.Releasing {
 		return false
 	}
+	if c.Phase == ledger.Running && !c.View.Called() && mine(c) { // refused directly: an executor that is not called good must not get away by never calling
+		if _, err := k.check(c, c.Opening(), c.View.Pre.Reveals); err != nil {
+			k.accuse(ctx, c)
+		}
+		return true
+	}
 	if c.Phase != ledger.Releasing || !mine(c) {
 		return true
 	}
-	r, err := k.Decide(c, c.Opening(), c.View.Pre.Reveals)
+	r, err := k.Decide(c, c.Opening(), c.View.Pre.Reveals, c.View.Seal)
 	if err != nil {
 		if k.complain(c.Ballot(), err) {
 			k.Log.Warn("key refused", "owner", k.Role.String(), "task", id.Short(), "reason", err)
@@ -312,6 +321,18 @@ func (k *Keeper) accuse(ctx context.Context, c *ledger.Case) {
 	if err != nil && ctx.Err() == nil && task.CodeOf(err) != "nothing-new" {
 		k.Log.Warn("executor not accused", "owner", k.Role.String(), "task", c.ID().Short(), "err", err)
 	}
+}
+
+// refused says whether this owner has refused its key in a task.
+func (k *Keeper) refused(id task.TaskID) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for b := range k.said {
+		if b.Task == id {
+			return true
+		}
+	}
+	return false
 }
 
 // complain says whether this refusal is a new one for the view: the next

@@ -93,7 +93,7 @@ func TestTakenUpAgain(t *testing.T) {
 		q.ev.Keys.Sign = task.PublicKey(enclave)
 		x := q.c.Member(q.c.View.Executor)
 		want := q.c.Expected(task.PreRun, q.c.View.Number, x.Node)
-		q.ev = q.platform().Quote(want.Context, q.ev.Keys, q.ev.Nonces, q.ev.State)
+		q.ev = q.platform().Quote(want.Context, q.ev.Keys, q.ev.Nonce, q.ev.State)
 		q.show()
 		q.judge(task.OK)
 		q.onChain()
@@ -146,6 +146,7 @@ func TestTakenUpAgain(t *testing.T) {
 	})
 	t.Run("key", func(t *testing.T) {
 		q, _, c, log := scene(t)
+		q.c.View.CalledAt, q.c.View.Seal = 5, []byte(enclaveKey)
 		q.c.Phase, q.c.History = ledger.Releasing, []ledger.Fact{{Height: 1}, {Height: 5}}
 		r, err := c.Resume(q.c)
 		if err != nil {

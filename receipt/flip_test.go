@@ -158,6 +158,7 @@ var onlyTheChain = map[string]string{
 	"Case.Passed[].Pre.Commitments (order)": "likewise",
 	"Case.Passed[].Pre.Reveals (order)":     "likewise",
 	"Case.View.Releases (order)":            "likewise",
+	"Case.View.CalledAt":                    "the chain's word, within the time for a call; with a result, nothing follows from it",
 	"Case.View.Releases":                    "an owner may hand its key to the executor directly; with a result, nothing follows from it",
 
 	"Case.View.Releases[].Sealed": "ciphertext for a dead enclave: nobody can open it",

@@ -144,7 +144,7 @@ func TestEveryEndVerifies(t *testing.T) {
 		}},
 		{"an old nonce    ", "oooooo oo o o o ooo", ledger.DirtyExit, func(t testing.TB) *world {
 			w := attesting(t).ran(task.RunOK, 9)
-			w.tweak = func(ev *quoted) { ev.Nonces = []task.Hash{{1}} }
+			w.tweak = func(ev *quoted) { ev.Nonce = task.Hash{1} }
 			return w.leave()
 		}},
 		{"two results     ", "oooooo oo o o - ooo", ledger.ForgedResult, func(t testing.TB) *world {
@@ -163,7 +163,13 @@ func TestEveryEndVerifies(t *testing.T) {
 			return attesting(t).judge().release(task.Alice)
 		}},
 		{"both silent     ", "oooooo oo - - - o-o", ledger.AliceSilent, func(t testing.TB) *world {
-			return attesting(t).judge()
+			return attesting(t).judge().call()
+		}},
+		{"keys directly   ", "oooooo oo - o o ooo", ledger.Completed, func(t testing.TB) *world {
+			return attesting(t).judge().result(task.RunOK, 9).leave()
+		}},
+		{"neither called, nor a result", "oooooo oo - - - ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
+			return attesting(t).to(func(w *world) *world { return w.judge().nextView() })
 		}},
 		{"executors silent", "oooooo -- - - - ooo", ledger.ExecutorsFailed, attesting},
 		{"executors skipped", "oooooo -- - - - o-o", ledger.ExecutorsFailed, func(t testing.TB) *world {
@@ -301,7 +307,7 @@ func TestLiesAreNamed(t *testing.T) {
 			return w.leave()
 		}},
 		{"the quote answers nobody", "evidence", "nonce-missing", func(w *world) *world {
-			w.tweak = func(ev *quoted) { ev.Nonces = nil }
+			w.tweak = func(ev *quoted) { ev.Nonce = task.Hash{} }
 			w.ran(task.RunOK, 9).tweak = func(*quoted) {}
 			return w.leave()
 		}},

@@ -496,12 +496,22 @@ func outOfTime(was *ledger.Case, p ledger.Pass) error {
 }
 
 // releases: the owners' keys went to this view's enclave (spec §8.2). What is
-// in them nobody can see here; that there is none is no fault once there is a
-// result, since an owner may hand its key to the executor directly.
+// in them nobody can see here; that there is none is no fault unless the executor has
+// called, since owners hand their keys to it directly.
 func (e *exam) releases() finding {
 	c, v := e.c, &e.c.View
 	digest := task.H(task.TagEvidence, c.Genuine())
 	var who []string
+	switch called := v.Called(); {
+	case !called && (len(v.Releases) > 0 || v.CalledAt != 0):
+		return fails("there is a release, or a block of a call, and nobody called for keys")
+	case called && (v.Pre.DecidedAt == 0 || v.CalledAt < v.Pre.DecidedAt || v.CalledAt > c.CallBy()):
+		return fails("the owners were called in block %d; their time for that began when the enclave was found good, in block %d, and ended with block %d", v.CalledAt, v.Pre.DecidedAt, c.CallBy())
+	case called:
+		if err := c.CheckCall(task.Call{Ballot: c.Ballot(), Seal: v.Seal}); err != nil {
+			return fails("%v", err)
+		}
+	}
 	for i, r := range v.Releases {
 		twice := slices.ContainsFunc(v.Releases[:i], func(o task.Release) bool { return o.Role == r.Role })
 		switch {
@@ -636,8 +646,10 @@ func ending(c *ledger.Case) (ledger.Outcome, error) {
 			return 0, fmt.Errorf("the committee decided nothing after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
 		}
 		return ledger.NoCommittee, nil
-	case v.Result == nil && end.Height-v.Pre.DecidedAt < c.Params.ReleaseBlocks:
-		return 0, fmt.Errorf("owners have %d blocks for their keys, the verdict came in block %d", c.Params.ReleaseBlocks, v.Pre.DecidedAt)
+	case v.Result == nil && !v.Called():
+		return 0, fmt.Errorf("the executor neither called for keys nor brought a result, yet it was not passed over")
+	case v.Result == nil && end.Height-v.CalledAt < c.Params.ReleaseBlocks:
+		return 0, fmt.Errorf("owners have %d blocks for their keys, and were called in block %d", c.Params.ReleaseBlocks, v.CalledAt)
 	case v.Result == nil && !c.Released(task.Alice):
 		return ledger.AliceSilent, nil
 	case v.Result == nil && !c.Released(task.Bob):

@@ -40,6 +40,7 @@ type world struct {
 }
 
 type worker struct {
+	name string
 	node task.Node
 	vrf  *vrf.PrivateKey
 	peer ed25519.PrivateKey
@@ -61,11 +62,11 @@ func keyOf(s string) ed25519.PrivateKey { h := seedOf(s); return ed25519.NewKeyF
 func address(name string) task.Address  { return task.PublicKey(keyOf(name)) }
 func enclaveKey(v uint32) attest.Keys {
 	name := fmt.Sprint("enclave ", v)
-	return attest.Keys{Seal: bytes.Repeat([]byte(name+"."), 1216)[:1216], Sign: address(name)}
+	return attest.Keys{Seal: attest.SealKey([]byte(name)), Sign: address(name)}
 }
 
 func newWorker(name string) worker {
-	w := worker{vrf: vrf.NewKey(seedOf(name + " vrf")), peer: keyOf(name + " peer"), chip: keyOf(name + " chip")}
+	w := worker{name: name, vrf: vrf.NewKey(seedOf(name + " vrf")), peer: keyOf(name + " peer"), chip: keyOf(name + " chip")}
 	w.node = task.Node{
 		Operator: address(name), VRF: task.Key(w.vrf.Public()), Peer: task.PublicKey(w.peer),
 		Addr: "/memory/" + name, Runtimes: []string{task.RuntimeWasm}, Arch: "any",
@@ -91,6 +92,7 @@ func newWorld(t testing.TB, args ...string) *world {
 	for i := range 9 {
 		k := newWorker(fmt.Sprint("n", i))
 		w.nodes[k.node.ID()] = k
+		g.Accounts = append(g.Accounts, ledger.Grant{Account: k.node.Operator, Balance: task.PRY})
 		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node, Bond: task.Amount(100*(i+1)) * task.PRY, Profile: attest.Platform{Measurement: measurement, TCB: 3}.Profile()})
 	}
 	if err := ledger.Init(w.store, g); err != nil {
@@ -108,7 +110,7 @@ func newWorld(t testing.TB, args ...string) *world {
 	w.must("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}})
 	w.tk = task.Task{
 		Chain: chainID, Owner: address("alice"), Function: f.ID(), Args: args,
-		Input: task.Blob{CID: "input", Size: 5}, Recipient: "age1", Endpoint: task.Endpoint{Addr: "/memory/alice", Account: address("alice")},
+		Input: task.Blob{CID: "input", Size: 5}, Recipient: task.NameRecipient("age1"), Endpoint: task.Endpoint{Addr: "/memory/alice", Account: address("alice")},
 		GasLimit: 1_000_000, GasPrice: 4 * task.PRY, Fee: 2 * task.PRY, Seats: 13, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated},
 	}
 	w.id = w.tk.ID()
@@ -226,20 +228,17 @@ func (w *world) evidence(r task.Round) attest.Evidence {
 		attest.Evidence{Keys: enclaveKey(c.View.Number), State: attest.EmptyState},
 		attest.Platform{Chip: k.chip, Measurement: measurement, TCB: 3},
 	}
-	ev.Nonces = w.nonces(r)
+	ev.Nonce = w.nonce(r)
 	w.tweak(&ev)
-	return ev.Platform.Quote(c.Expected(r, c.View.Number, k.node).Context, ev.Keys, ev.Nonces, ev.State)
+	return ev.Platform.Quote(c.Expected(r, c.View.Number, k.node).Context, ev.Keys, ev.Nonce, ev.State)
 }
 
-func (w *world) nonces(r task.Round) (all []task.Hash) {
-	c := w.c()
+// nonce is what evidence has to answer.
+func (w *world) nonce(r task.Round) task.Hash {
 	if r == task.PostRun {
-		return []task.Hash{c.View.ExitNonce}
+		return w.c().View.ExitNonce
 	}
-	for _, m := range c.Members {
-		all = append(all, attest.Nonce(m.Beta, m.Claim.Node))
-	}
-	return all
+	return w.c().Nonce()
 }
 
 // quoted is evidence and the platform that is to make it: what a story may
@@ -254,9 +253,9 @@ func (w *world) pair() task.Showing {
 	c := w.c()
 	k := w.nodes[c.View.Executor]
 	beta := k.vrf.Output(c.Ballot().PairInput())
-	keys := attest.Keys{Seal: make([]byte, 1216), Sign: address("thrown away")}
+	keys := attest.Keys{Sign: address("thrown away")}
 	decoy := attest.Platform{Chip: k.chip, Measurement: measurement, TCB: 3}.
-		Decoy(c.Expected(task.PreRun, c.View.Number, k.node).Context, keys, w.nonces(task.PreRun), attest.DecoyFault(beta))
+		Decoy(c.Expected(task.PreRun, c.View.Number, k.node).Context, keys, w.nonce(task.PreRun), attest.DecoyFault(beta))
 	return w.both(w.evidence(task.PreRun), decoy)
 }
 
@@ -274,9 +273,9 @@ func (w *world) both(genuine, other attest.Evidence) task.Showing {
 func (w *world) twoGood() task.Showing {
 	other := w.evidence(task.PreRun)
 	k := w.nodes[w.c().View.Executor]
-	keys := attest.Keys{Seal: make([]byte, 1216), Sign: address("not thrown away")}
+	keys := attest.Keys{Sign: address("not thrown away")}
 	other = attest.Platform{Chip: k.chip, Measurement: measurement, TCB: 3}.
-		Quote(w.c().Expected(task.PreRun, w.c().View.Number, k.node).Context, keys, other.Nonces, other.State)
+		Quote(w.c().Expected(task.PreRun, w.c().View.Number, k.node).Context, keys, other.Nonce, other.State)
 	return w.both(w.evidence(task.PreRun), other)
 }
 
@@ -430,8 +429,20 @@ func (w *world) twoWords(id task.NodeID) *world {
 	return w.accuse(id, task.Accusation{Commitments: words})
 }
 
+// call is the executor's, for keys that it was not given.
+func (w *world) call() *world {
+	w.t.Helper()
+	c := w.c()
+	w.must(w.nodes[c.View.Executor].name, task.Body{Call: &task.Call{Ballot: c.Ballot(), Seal: []byte(fmt.Sprint("enclave ", c.View.Number))}})
+	return w
+}
+
+// release is what owners say on the chain, when the executor has called.
 func (w *world) release(roles ...task.Role) *world {
 	w.t.Helper()
+	if c := w.c(); c.Phase == ledger.Running && !c.View.Called() {
+		w.call()
+	}
 	c := w.c()
 	for _, role := range roles {
 		w.must(map[task.Role]string{task.Alice: "alice", task.Bob: "bob"}[role], task.Body{Release: &task.Release{

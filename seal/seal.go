@@ -9,9 +9,9 @@
 package seal
 
 import (
+	"errors"
 	"bytes"
 	"crypto/hpke"
-	"errors"
 	"fmt"
 	"io"
 
@@ -110,13 +110,27 @@ func NewEnclaveKey() (EnclaveKey, error) {
 	return EnclaveKey{k}, err
 }
 
-// Public is what goes into the evidence: 1,216 bytes.
+// Public is what owners seal to, and the evidence names: 1,216 bytes.
 func (e EnclaveKey) Public() []byte { return e.k.PublicKey().Bytes() }
 
-// Seal fills in the release's sealed key: for the enclave key, a blob identity
-// and the SHA-256 of the one file it is for, bound to the task, attempt, view,
-// role and evidence (spec §8.2).
-func Seal(r task.Release, enclave []byte, secret Identity, file task.Hash) (task.Release, error) {
+// Opened is what an owner releases: a blob identity, the SHA-256 of the one file it
+// is for, and of Alice the age recipient of the result (spec §8.2).
+type Opened struct {
+	ID        Identity
+	File      task.Hash
+	Recipient string
+}
+
+// secret is the same as it is sealed.
+type secret struct {
+	File      task.Hash `cbor:"1,keyasint"`
+	Identity  []byte    `cbor:"2,keyasint"`
+	Recipient string    `cbor:"3,keyasint,omitempty"`
+}
+
+// Seal fills in the release's sealed key: for the enclave key, bound to the task,
+// attempt, view, role and evidence.
+func Seal(r task.Release, enclave []byte, o Opened) (task.Release, error) {
 	pk, err := kem.NewPublicKey(enclave)
 	if err != nil {
 		return r, fmt.Errorf("enclave key: %w", err)
@@ -125,7 +139,7 @@ func Seal(r task.Release, enclave []byte, secret Identity, file task.Hash) (task
 	if err != nil {
 		return r, err
 	}
-	ct, err := s.Seal(r.AAD(), append(file[:], secret.Secret()...))
+	ct, err := s.Seal(r.AAD(), task.Encode(secret{o.File, o.ID.Secret(), o.Recipient}))
 	if err != nil {
 		return r, err
 	}
@@ -135,23 +149,23 @@ func Seal(r task.Release, enclave []byte, secret Identity, file task.Hash) (task
 
 const encSize = 1120 // of MLKEM768-X25519, in bytes
 
-// Open opens a release inside the enclave: the identity, and the digest of the
-// file that it is for.
-func (e EnclaveKey) Open(r task.Release) (Identity, task.Hash, error) {
+// Open opens a release inside the enclave.
+func (e EnclaveKey) Open(r task.Release) (o Opened, err error) {
 	if len(r.Sealed) < encSize || len(r.Sealed) > task.MaxSealed {
-		return Identity{}, task.Hash{}, fmt.Errorf("sealed key of %d bytes", len(r.Sealed))
+		return o, fmt.Errorf("sealed key of %d bytes", len(r.Sealed))
 	}
 	rc, err := hpke.NewRecipient(r.Sealed[:encSize], e.k, kdf, aead, info)
 	if err != nil {
-		return Identity{}, task.Hash{}, err
+		return o, err
 	}
-	secret, err := rc.Open(r.AAD(), r.Sealed[encSize:])
+	raw, err := rc.Open(r.AAD(), r.Sealed[encSize:])
 	if err != nil {
-		return Identity{}, task.Hash{}, err
+		return o, err
 	}
-	if len(secret) < len(task.Hash{}) {
-		return Identity{}, task.Hash{}, errors.New("the sealed secret is too short")
+	s, err := task.Decode[secret](raw, task.MaxSealed)
+	if err != nil {
+		return o, err
 	}
-	id, err := ParseIdentity(secret[len(task.Hash{}):])
-	return id, task.Hash(secret[:len(task.Hash{})]), err
+	id, err := ParseIdentity(s.Identity)
+	return Opened{id, s.File, s.Recipient}, err
 }

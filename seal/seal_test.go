@@ -40,14 +40,14 @@ func TestReleaseIsBoundToAllItWasMadeFor(t *testing.T) {
 	enclave, _ := NewEnclaveKey()
 	other, _ := NewEnclaveKey()
 	secret, _ := NewIdentity()
-	r, err := Seal(task.Release{Attempt: 1, View: 2, Role: task.Alice, Evidence: task.Hash{3}}, enclave.Public(), secret, task.Hash{7})
+	r, err := Seal(task.Release{Attempt: 1, View: 2, Role: task.Alice, Evidence: task.Hash{3}}, enclave.Public(), Opened{secret, task.Hash{7}, "age1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, file, err := enclave.Open(r); err != nil || file != (task.Hash{7}) || !bytes.Equal(got.Secret(), secret.Secret()) {
+	if got, err := enclave.Open(r); err != nil || got.File != (task.Hash{7}) || got.Recipient != "age1" || !bytes.Equal(got.ID.Secret(), secret.Secret()) {
 		t.Fatalf("the enclave cannot open its release: %v", err)
 	}
-	if _, _, err := other.Open(r); err == nil {
+	if _, err := other.Open(r); err == nil {
 		t.Error("another enclave opened it")
 	}
 	for name, change := range map[string]func(*task.Release){
@@ -61,7 +61,7 @@ func TestReleaseIsBoundToAllItWasMadeFor(t *testing.T) {
 	} {
 		bad := r
 		change(&bad)
-		if _, _, err := enclave.Open(bad); err == nil {
+		if _, err := enclave.Open(bad); err == nil {
 			t.Errorf("opened with another %s", name)
 		}
 	}

@@ -41,13 +41,19 @@ var bugs = []bug{
 `, ``, 100, "who is jailed draws nothing|stake counts from the snapshot",
 	},
 	{
-		"nonces not looked for", "attest/attest.go", `if !slices.Contains(e.Nonces, n) {`, `if len(e.Nonces) > 1<<20 {`, 20, "an honest verifier says what is true|evidence answers the verifier's nonce|proof beats words|nobody honest is slashed",
+		"nonces not looked for", "attest/attest.go", `case e.Nonce != want.Nonce:`, `case e.Nonce == task.Hash{1}:`, 20, "an honest verifier says what is true|evidence answers the members' nonce|proof beats words|nobody honest is slashed",
+	},
+	{
+		"owners are silent whom nobody has called", "ledger/verdict.go", `b.enter(c, Computing)`, `b.enter(c, Unlocking)`, 50, "owners are called before they are blamed",
+	},
+	{
+		"owners are blamed at once when they are called", "ledger/phase.go", `return b.Height + p.ReleaseBlocks`, `return b.Height + 1`, 50, "owners are called before they are blamed",
 	},
 	{
 		"writable state not looked at", "attest/attest.go", `case e.State != want.State:`, `case len(e.State) == 0:`, 50, "an honest verifier says what is true|keys go to attested enclaves|proof beats words",
 	},
 	{
-		"exit of another enclave", "attest/attest.go", `case want.Keys != nil && !want.Keys.Equal(e.Keys):`, `case want.Keys != nil && len(e.Keys.Seal) == 0:`, 800, "a dirty exit is seen|receipts verify",
+		"exit of another enclave", "attest/attest.go", `case want.Keys != nil && *want.Keys != e.Keys:`, `case want.Keys != nil && e.Keys == (Keys{}):`, 800, "a dirty exit is seen|receipts verify",
 	},
 	{
 		"words count before the set is closed", "ledger/verdict.go", `	if round.Progress == Collecting {

@@ -77,7 +77,7 @@ func (f *facts) init() {
 }
 
 func (f *facts) enclave(e *enclave) {
-	f.enclaves[string(e.keys.Seal[:32])] = e
+	f.enclaves[string(e.box)] = e
 }
 
 // pairFacts are what the world knows of a pair: its evidence, and where its

@@ -10,7 +10,7 @@ import (
 // checkRelease: a key goes only to the untouched enclave of whoever executes,
 // of which good evidence is on the chain or in the owner's hands (§8.1).
 func (w *world) checkRelease(p *person, c *ledger.Case, box []byte) {
-	e := w.facts.enclaves[string(box[:32])]
+	e := w.facts.enclaves[string(box)]
 	switch {
 	case e == nil:
 		w.violate("keys go to attested enclaves", "%s sealed a key to no enclave that there is", p.name)
@@ -26,6 +26,14 @@ func (w *world) checkRelease(p *person, c *ledger.Case, box []byte) {
 func (w *world) checkReleases(c *ledger.Case) {
 	if c.Phase == ledger.Posted { // the view is of the attempt before
 		return
+	}
+	v := &c.View
+	silent := c.Phase == ledger.Closed && v.Result == nil && (c.Settlement.Outcome == ledger.AliceSilent || c.Settlement.Outcome == ledger.BobSilent)
+	if (len(v.Releases) > 0 || silent) && !v.Called() {
+		w.violate("owners are called before they are blamed", "task %s view %d: nobody has called", c.ID().Short(), v.Number)
+	}
+	if silent && c.Settlement.Height < v.CalledAt+c.Params.ReleaseBlocks {
+		w.violate("owners are called before they are blamed", "task %s view %d: called in block %d, blamed in block %d", c.ID().Short(), v.Number, v.CalledAt, c.Settlement.Height)
 	}
 	for _, r := range c.View.Releases {
 		p := w.alice

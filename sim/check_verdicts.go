@@ -131,8 +131,8 @@ func (w *world) checkHonest(c *ledger.Case, r task.Reveal) {
 		return
 	}
 	ev, err := attest.ParseEvidence(c.View.Pre.Evidence[r.Place&1])
-	if r.Verdict == task.OK && err == nil && ev.Digest() == p.digests[r.Place&1] && !slices.Contains(ev.Nonces, attest.Nonce(c.Member(r.Node).Beta, r.Node)) {
-		w.violate("evidence answers the verifier's nonce", "task %s: %s said OK to other evidence", c.ID().Short(), k.name)
+	if r.Verdict == task.OK && err == nil && ev.Digest() == p.digests[r.Place&1] && ev.Nonce != c.Nonce() {
+		w.violate("evidence answers the members' nonce", "task %s: %s said OK to other evidence", c.ID().Short(), k.name)
 	}
 }
 

@@ -279,10 +279,8 @@ func (w *econWorld) play(faulty bool) *ledger.Case {
 			w.claim(c)
 		case c.Phase == ledger.Attesting:
 			w.attest(c)
-		case c.Phase == ledger.Releasing:
-			w.release(c)
 		case c.Stage == ledger.Computing:
-			w.run(c)
+			w.keys(c)
 		case c.Stage == ledger.Leaving:
 			w.exit(c)
 		}
@@ -294,7 +292,7 @@ func (w *econWorld) play(faulty bool) *ledger.Case {
 func (w *econWorld) post() {
 	t := task.Task{
 		Chain: w.params.Chain, Owner: task.PublicKey(w.poster), Nonce: w.block.Nonce(task.PublicKey(w.poster)), Function: w.fn,
-		Input: task.Blob{CID: "input", Size: 1}, Recipient: "age1", GasLimit: 1_000_000,
+		Input: task.Blob{CID: "input", Size: 1}, Recipient: task.NameRecipient("age1"), GasLimit: 1_000_000,
 		Fee: w.params.SeatFee * task.DefaultSeats, Seats: task.DefaultSeats, MinSeats: 4,
 		Policy: task.Policy{MinTier: task.TierSimulated},
 	}
@@ -342,16 +340,16 @@ func (w *econWorld) start(c *ledger.Case) {
 	}
 	k := w.worker(c.View.Executor)
 	e := econEnclave{view: view, sign: w.key()}
-	e.keys = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(e.sign)}
+	e.keys = attest.Keys{Sign: task.PublicKey(e.sign)}
 	want := c.Wanted(task.PreRun)
 	platform := attest.Platform{Chip: k.node.chip, Measurement: econMeasurement}
 	proof, beta := k.node.vrf.Prove(view.PairInput())
 	e.place = task.PairPlace(beta)
-	genuine := platform.Quote(want.Context, e.keys, want.Nonces, attest.EmptyState)
+	genuine := platform.Quote(want.Context, e.keys, want.Nonce, attest.EmptyState)
 	if w.lies(c) {
-		genuine = platform.Quote(want.Context, e.keys, want.Nonces, task.Hash{13})
+		genuine = platform.Quote(want.Context, e.keys, want.Nonce, task.Hash{13})
 	}
-	decoy := platform.Decoy(want.Context, attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(w.key())}, want.Nonces, attest.DecoyFault(beta))
+	decoy := platform.Decoy(want.Context, attest.Keys{Sign: task.PublicKey(w.key())}, want.Nonce, attest.DecoyFault(beta))
 	e.shown = task.Showing{Ballot: view}
 	e.shown.Evidence[e.place], e.shown.Evidence[1-e.place] = task.Encode(genuine), task.Encode(decoy)
 	e.shown.Signature = task.Sign(k.node.peer, e.shown.Pair().Hash())
@@ -459,26 +457,14 @@ func (w *econWorld) look(k *econWorker, seats uint32, truth task.Verdict, knows 
 	return truth
 }
 
-// release gives the owners' keys to an enclave that was found good. An owner
-// looks herself: where the evidence is faulty and nobody said so, she accuses.
-func (w *econWorld) release(c *ledger.Case) {
+// keys gives the owners' keys directly to an enclave that was found good, which runs.
+// An owner looks herself: where the evidence is faulty and nobody said so, she accuses.
+func (w *econWorld) keys(c *ledger.Case) {
 	if w.lies(c) {
-		if !c.View.Pre.Faulty {
-			w.accuse(c, w.poster, task.Accusation{Look: true})
-		}
+		w.accuse(c, w.poster, task.Accusation{Look: true})
 		return
 	}
-	for _, o := range []struct {
-		role task.Role
-		key  ed25519.PrivateKey
-	}{{task.Alice, w.poster}, {task.Bob, w.bob}} {
-		if !c.Released(o.role) {
-			w.must(o.key, task.Body{Release: &task.Release{
-				Task: w.id, Attempt: c.Attempt, View: c.View.Number, Role: o.role,
-				Evidence: task.H(task.TagEvidence, c.Genuine()), Sealed: []byte("key"),
-			}})
-		}
-	}
+	w.run(c)
 }
 
 func (w *econWorld) accuse(c *ledger.Case, from ed25519.PrivateKey, a task.Accusation) {
@@ -508,7 +494,7 @@ func (w *econWorld) run(c *ledger.Case) {
 // exit shows how the enclave ended.
 func (w *econWorld) exit(c *ledger.Case) {
 	k, want := w.worker(c.View.Executor), c.Wanted(task.PostRun)
-	ev := attest.Platform{Chip: k.node.chip, Measurement: econMeasurement}.Quote(want.Context, w.enclave.keys, want.Nonces, attest.EmptyState)
+	ev := attest.Platform{Chip: k.node.chip, Measurement: econMeasurement}.Quote(want.Context, w.enclave.keys, want.Nonce, attest.EmptyState)
 	e := task.Exit{Ballot: c.Ballot(), Evidence: task.Encode(ev)}
 	e.Signature = task.Sign(k.node.peer, e.Hash())
 	w.must(w.relay, task.Body{Exit: &e})

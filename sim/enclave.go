@@ -17,6 +17,7 @@ import (
 type enclave struct {
 	s       *session
 	context attest.Context
+	box     []byte // the key that owners seal to
 	keys    attest.Keys
 	sign    ed25519.PrivateKey
 	genuine bool // the measured code, untouched
@@ -63,7 +64,7 @@ func (s *session) RequestKeys(a committee.RequestKeys) { s.later(0, func() { s.r
 func (s *session) QuoteExit(a committee.QuoteExit) {
 	s.later(s.w.between(millisecond, 20*millisecond), func() {
 		if e := s.enclave; e.at(a.Ballot) && e.ran {
-			ev := e.evidence(task.PostRun, []task.Hash{a.Nonce})
+			ev := e.evidence(task.PostRun, a.Nonce)
 			if s.liar != nil {
 				ev = s.liar.leave(e, ev)
 			}
@@ -89,7 +90,7 @@ func (s *session) start(c *ledger.Case, a committee.StartEnclave) {
 		e.genuine = !s.liar.tampers()
 	}
 	s.w.facts.enclave(e)
-	s.quote(a.Ballot, c.Wanted(task.PreRun).Nonces)
+	s.quote(a.Ballot, c.Wanted(task.PreRun).Nonce)
 	s.beat(e)
 }
 
@@ -97,7 +98,8 @@ func (s *session) start(c *ledger.Case, a committee.StartEnclave) {
 func (s *session) born(c attest.Context) *enclave {
 	e := &enclave{s: s, context: c, sign: s.w.key(), genuine: true}
 	box := s.w.fresh()
-	e.keys = attest.Keys{Seal: append(box[:], make([]byte, 1216-32)...), Sign: task.PublicKey(e.sign)}
+	e.box = box[:]
+	e.keys = attest.Keys{Seal: attest.SealKey(e.box), Sign: task.PublicKey(e.sign)}
 	return e
 }
 
@@ -106,18 +108,18 @@ func (e *enclave) platform() attest.Platform {
 }
 
 // evidence is what the enclave shows in a round.
-func (e *enclave) evidence(r task.Round, nonces []task.Hash) attest.Evidence {
+func (e *enclave) evidence(r task.Round, nonce task.Hash) attest.Evidence {
 	c := e.context
 	c.Round = r
-	return e.platform().Quote(c, e.keys, nonces, attest.EmptyState)
+	return e.platform().Quote(c, e.keys, nonce, attest.EmptyState)
 }
 
 // quote makes the pair for a ballot, and notes what only the world knows of it.
-func (s *session) quote(b task.Ballot, nonces []task.Hash) {
+func (s *session) quote(b task.Ballot, nonce task.Hash) {
 	e := s.enclave
-	good := e.evidence(task.PreRun, nonces)
+	good := e.evidence(task.PreRun, nonce)
 	thrown := s.w.fresh()
-	decoy := e.platform().Decoy(e.context, attest.Keys{Seal: append(thrown[:], make([]byte, 1216-32)...), Sign: task.PublicKey(s.w.key())}, nonces, node.Fault(s.vrf, b))
+	decoy := e.platform().Decoy(e.context, attest.Keys{Seal: attest.SealKey(thrown[:]), Sign: task.PublicKey(s.w.key())}, nonce, node.Fault(s.vrf, b))
 	genuine := good
 	s.w.facts.bad[decoy.Digest()] = true
 	if s.liar != nil {
@@ -147,15 +149,14 @@ func (s *session) beat(e *enclave) {
 	})
 }
 
-// request asks both owners, and takes what they put on the chain if they do not
-// answer.
+// request asks both owners, and calls for what they have not given.
 func (s *session) request(a committee.RequestKeys) {
 	e := s.enclave
 	if !e.at(a.Opening.Pair.Ballot) {
 		return
 	}
 	for _, p := range []*person{s.w.alice, s.w.bob} {
-		q := node.KeyRequest(a, p.role)
+		q := node.KeyRequest(a, p.role, e.box)
 		if s.w.chance(s.w.net.loss) {
 			continue
 		}
@@ -169,6 +170,11 @@ func (s *session) request(a committee.RequestKeys) {
 			})
 		})
 	}
+	s.later(int64(s.w.params.ReleaseBlocks/4*s.w.params.IntervalMillis)*millisecond, func() {
+		if s.enclave == e && !e.ran {
+			s.s.Unanswered(a.Opening.Pair.Ballot, e.box)
+		}
+	})
 	s.onChain(e)
 }
 
@@ -192,7 +198,7 @@ func (s *session) onChain(e *enclave) {
 // are there.
 func (s *session) take(r task.Release) {
 	e := s.enclave
-	if e == nil || e.ran || r.View != e.context.View || r.Attempt != e.context.Attempt || !strings.HasSuffix(string(r.Sealed), string(e.keys.Seal[:32])) {
+	if e == nil || e.ran || r.View != e.context.View || r.Attempt != e.context.Attempt || !strings.HasSuffix(string(r.Sealed), string(e.box)) {
 		return
 	}
 	if r.Role == task.Alice {
@@ -248,6 +254,9 @@ func (s *session) result(e *enclave) {
 		r.Output, r.Size, cid = task.Hash{}, 0, ""
 	}
 	signed := task.SignedResult{Result: r, Signature: task.Sign(e.sign, r.Hash()), CID: cid}.PlacedBy(s.worker.peer)
+	if _, _, blames := r.Blames(); blames { // the chain holds an owner to what it told the chain
+		s.s.Unanswered(c.Ballot(), e.box)
+	}
 	s.w.say("%s has run task %s: %s", s.name, s.id.Short(), outcome)
 	if s.liar != nil {
 		s.liar.result(s, e, signed)

@@ -137,7 +137,7 @@ func (l *liar) send(s *session, to []task.NodeID, m node.Message) {
 func (l *liar) otherFace(s *session, shown task.Showing) *task.Showing {
 	place := task.PairPlace(l.k.vrf.Output(shown.Ballot.PairInput()))
 	if ev, err := attest.ParseEvidence(shown.Evidence[place]); err == nil && s.enclave != nil {
-		ev = s.enclave.platform().Quote(s.enclave.context, ev.Keys, ev.Nonces, task.H(task.TagState, []byte("mine")))
+		ev = s.enclave.platform().Quote(s.enclave.context, ev.Keys, ev.Nonce, task.H(task.TagState, []byte("mine")))
 		l.w.facts.bad[ev.Digest()] = true
 		shown.Evidence[place] = task.Encode(ev)
 		shown.Signature = task.Sign(l.k.peer, shown.Pair().Hash())
@@ -309,12 +309,12 @@ func (l *liar) choose(o task.Opening) *task.Opening {
 // spoil is what its enclave shows instead: the genuine piece and the decoy.
 func (l *liar) spoil(e *enclave, good, decoy attest.Evidence) (attest.Evidence, attest.Evidence) {
 	c := e.context
-	mine := e.platform().Quote(c, e.keys, good.Nonces, task.H(task.TagState, []byte("mine")))
+	mine := e.platform().Quote(c, e.keys, good.Nonce, task.H(task.TagState, []byte("mine")))
 	switch l.kind {
 	case twoGood:
 		twin := e.s.born(c)
 		l.w.facts.enclave(twin)
-		second := e.platform().Quote(c, twin.keys, good.Nonces, attest.EmptyState)
+		second := e.platform().Quote(c, twin.keys, good.Nonce, attest.EmptyState)
 		l.w.facts.bad[second.Digest()] = false
 		return good, second
 	case chooser: // what is good is in the place that the VRF has not named
@@ -324,11 +324,11 @@ func (l *liar) spoil(e *enclave, good, decoy attest.Evidence) (attest.Evidence, 
 	case badEvidence, twoBad, gang:
 		return mine, decoy
 	case oldNonces:
-		// It lists the nonces that are asked for, under a quote that was made
-		// before anybody knew them.
-		old := e.platform().Quote(c, e.keys, nil, attest.EmptyState)
+		// It says that it answers what is asked for, under a quote that was made
+		// before anybody knew that.
+		old := e.platform().Quote(c, e.keys, task.Hash{}, attest.EmptyState)
 		if l.w.chance(0.5) {
-			old.Nonces = good.Nonces
+			old.Nonce = good.Nonce
 		}
 		return old, decoy
 	}
@@ -343,9 +343,9 @@ func (l *liar) leave(e *enclave, ev attest.Evidence) attest.Evidence {
 	c := e.context
 	c.Round = task.PostRun
 	if l.w.chance(0.5) { // another enclave, which has seen nothing
-		ev = e.platform().Quote(c, e.s.born(e.context).keys, ev.Nonces, attest.EmptyState)
+		ev = e.platform().Quote(c, e.s.born(e.context).keys, ev.Nonce, attest.EmptyState)
 	} else {
-		ev = e.platform().Quote(c, e.keys, ev.Nonces, task.H(task.TagState, []byte("left behind")))
+		ev = e.platform().Quote(c, e.keys, ev.Nonce, task.H(task.TagState, []byte("left behind")))
 	}
 	l.w.facts.bad[ev.Digest()] = true
 	return ev

@@ -63,7 +63,7 @@ const wrongKey = "not the key of "
 // seal stands in for HPKE: what is sealed names the one enclave that can open it.
 func (p *person) seal(c *ledger.Case, r task.Release, enclave []byte) (task.Release, error) {
 	p.w.checkRelease(p, c, enclave)
-	r.Sealed = append([]byte(p.name+" to "), enclave[:32]...)
+	r.Sealed = append([]byte(p.name+" to "), enclave...)
 	if p.wrong {
 		r.Sealed = append([]byte(wrongKey), r.Sealed...)
 	}
@@ -98,7 +98,7 @@ func (p *person) ask(q task.KeyRequest, tries int, answer func(task.KeyReply)) {
 		}
 		return
 	}
-	r, err := p.keeper.Decide(c, q.Opening, q.Reveals)
+	r, err := p.keeper.Decide(c, q.Opening, q.Reveals, q.Seal)
 	if err != nil {
 		p.w.say("%s refuses a key of task %s to %s: %s", p.name, q.Opening.Pair.Ballot.Task.Short(), p.w.name(c.View.Executor), task.CodeOf(err))
 		answer(task.KeyReply{Refused: err.Error()})
@@ -174,7 +174,7 @@ func (w *world) post(j *job, f task.Function) {
 	}
 	p := task.Task{
 		Chain: chainID, Owner: alice, Nonce: w.chain.read().Account(alice).Nonce, Function: f.ID(),
-		Input: task.Blob{CID: fmt.Sprint("input ", w.now), Size: 5}, Recipient: "age1", Endpoint: task.Endpoint{Addr: "alice"},
+		Input: task.Blob{CID: fmt.Sprint("input ", w.now), Size: 5}, Recipient: task.NameRecipient("age1"), Endpoint: task.Endpoint{Addr: "alice"},
 		GasLimit: 1_000_000, GasPrice: task.PRY, Fee: max(2*task.PRY, task.Amount(seats)*w.params.SeatFee), Seats: seats, MinSeats: min(seats, 4), Policy: task.Policy{MinTier: task.TierSimulated},
 	}
 	if len(w.chain.pool) > 0 { // her nonce may be about to be used

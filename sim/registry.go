@@ -142,7 +142,7 @@ func (s *stranger) asksForItsOwn(later uint64) {
 
 func (s *stranger) task() task.Task {
 	return task.Task{
-		Chain: chainID, Function: s.w.function().ID(), Input: task.Blob{CID: "input", Size: 5}, Recipient: "age1",
+		Chain: chainID, Function: s.w.function().ID(), Input: task.Blob{CID: "input", Size: 5}, Recipient: task.NameRecipient("age1"),
 		GasLimit: 1000, GasPrice: 1, Fee: 2 * s.w.params.SeatFee, Seats: 2, MinSeats: 2, Policy: task.Policy{MinTier: task.TierSimulated},
 	}
 }

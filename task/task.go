@@ -423,7 +423,7 @@ type Task struct {
 	Function  FunctionID `cbor:"4,keyasint" json:"function"`
 	Input     Blob       `cbor:"5,keyasint" json:"input"`
 	Args      []string   `cbor:"6,keyasint" json:"args"`
-	Recipient string     `cbor:"7,keyasint" json:"recipient"` // age recipient of the result
+	Recipient Hash       `cbor:"7,keyasint" json:"recipient"` // names whom the result is encrypted to: [NameRecipient]
 	Endpoint  Endpoint   `cbor:"8,keyasint" json:"endpoint"`
 	GasLimit  uint64     `cbor:"9,keyasint" json:"gas_limit"`
 	GasPrice  Amount     `cbor:"10,keyasint" json:"gas_price"` // base units per 1,000,000 gas
@@ -435,6 +435,10 @@ type Task struct {
 	// for the chain may fill up before the task comes to it. 0 sets no limit.
 	MaxLoad uint64 `cbor:"15,keyasint" json:"max_load"`
 }
+
+// NameRecipient names an age recipient. It is long, and comes to the enclave with
+// Alice's release; nobody else needs it.
+func NameRecipient(recipient string) Hash { return H(TagRecipient, []byte(recipient)) }
 
 // ID names the task (spec §1.3).
 func (t Task) ID() TaskID { return TaskID(H(TagTask, Encode(t))) }
@@ -453,8 +457,8 @@ func (t Task) Check() error {
 	if err := checkArgs(t.Args); err != nil {
 		return err
 	}
-	if t.Recipient == "" || len(t.Recipient) > 4096 || !printable(t.Recipient) {
-		return fmt.Errorf("recipient: missing or too long")
+	if t.Recipient.IsZero() {
+		return fmt.Errorf("recipient: missing")
 	}
 	if !t.Endpoint.named() {
 		return fmt.Errorf("endpoint: address too long, or not printable")

@@ -24,6 +24,7 @@ type Body struct {
 	Accuse      *Accusation   `cbor:"15,keyasint,omitempty" json:"accuse,omitempty"`
 	Withdraw    *Withdraw     `cbor:"16,keyasint,omitempty" json:"withdraw,omitempty"`
 	Decline     *Decline      `cbor:"17,keyasint,omitempty" json:"decline,omitempty"`
+	Call        *Call         `cbor:"18,keyasint,omitempty" json:"call,omitempty"`
 	Govern      *Govern       `cbor:"21,keyasint,omitempty" json:"govern,omitempty"`
 }
 
@@ -36,7 +37,7 @@ func (b Body) Kind() string {
 		"claims": b.Claims != nil, "commitments": b.Commitments != nil, "verdicts": b.Verdicts != nil,
 		"skip": b.Skip != nil, "release": b.Release != nil, "result": b.Result != nil,
 		"show": b.Show != nil, "exit": b.Exit != nil, "accuse": b.Accuse != nil,
-		"withdraw": b.Withdraw != nil, "decline": b.Decline != nil, "govern": b.Govern != nil,
+		"withdraw": b.Withdraw != nil, "call": b.Call != nil, "decline": b.Decline != nil, "govern": b.Govern != nil,
 	} {
 		if set {
 			kind, n = name, n+1

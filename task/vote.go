@@ -332,6 +332,13 @@ func (r Role) String() string {
 	return "unknown role"
 }
 
+// Call asks the owners of a task's secrets, before the chain, for the keys that they
+// do not give directly: from then on their silence is seen (spec §8.4).
+type Call struct {
+	Ballot Ballot `cbor:"1,keyasint" json:"ballot"`
+	Seal   []byte `cbor:"2,keyasint" json:"-"` // the enclave's HPKE public key, which its evidence names
+}
+
 // Release is a blob key sealed to an attested enclave (spec §8.2). Ciphertext:
 // it may lie on the chain.
 type Release struct {

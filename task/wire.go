@@ -14,6 +14,7 @@ type KeyRequest struct {
 	Role    Role     `cbor:"1,keyasint"`
 	Opening Opening  `cbor:"2,keyasint"`
 	Reveals []Reveal `cbor:"3,keyasint"`
+	Seal    []byte   `cbor:"4,keyasint"` // the enclave's HPKE public key, which the evidence names
 }
 
 // KeyReply is the release, or the reason for its refusal.

@@ -108,15 +108,16 @@ func (e *Enclave) call(q Request) (Response, error) {
 	return a, nil
 }
 
-// Begin gives the enclave its task and returns its pre-run evidence, and a decoy.
-func (e *Enclave) Begin(b Begin) (genuine, decoy []byte, err error) {
+// Begin gives the enclave its task and returns its pre-run evidence, a decoy, and the
+// key that owners seal to.
+func (e *Enclave) Begin(b Begin) (genuine, decoy, seal []byte, err error) {
 	a, err := e.call(Request{Begin: &b})
-	return a.Evidence, a.Decoy, err
+	return a.Evidence, a.Decoy, a.Seal, err
 }
 
-// Quote returns the same over other nonces than Begin's.
-func (e *Enclave) Quote(nonces []task.Hash, fault uint8) (genuine, decoy []byte, err error) {
-	a, err := e.call(Request{Quote: &Quote{Nonces: nonces, Fault: fault}})
+// Quote returns evidence and a decoy over another nonce than Begin's.
+func (e *Enclave) Quote(nonce task.Hash, fault uint8) (genuine, decoy []byte, err error) {
+	a, err := e.call(Request{Quote: &Quote{Nonce: nonce, Fault: fault}})
 	return a.Evidence, a.Decoy, err
 }
 

@@ -42,20 +42,21 @@ type Compile struct {
 	Module []byte `cbor:"1,keyasint"`
 }
 
-// Begin tells the enclave what it is for. It answers with evidence, and a decoy.
+// Begin tells the enclave what it is for. It answers with evidence, a decoy, and its
+// sealing key.
 type Begin struct {
 	Task     task.Task      `cbor:"1,keyasint"`
 	Function task.Function  `cbor:"2,keyasint"`
 	Context  attest.Context `cbor:"3,keyasint"`
-	Nonces   []task.Hash    `cbor:"4,keyasint"`
+	Nonce    task.Hash      `cbor:"4,keyasint"`
 	Platform Platform       `cbor:"5,keyasint"`
 	Fault    uint8          `cbor:"6,keyasint"` // of the decoy: [attest.Decoy]
 }
 
-// Quote asks for the pre-run evidence and a decoy again, over other nonces.
+// Quote asks for the pre-run evidence and a decoy again, over another nonce.
 type Quote struct {
-	Nonces []task.Hash `cbor:"1,keyasint"`
-	Fault  uint8       `cbor:"2,keyasint"`
+	Nonce task.Hash `cbor:"1,keyasint"`
+	Fault uint8     `cbor:"2,keyasint"`
 }
 
 // Run brings the two encrypted blobs, and the image if the function has one.
@@ -83,6 +84,7 @@ type Response struct {
 	Output   []byte             `cbor:"3,keyasint,omitempty"` // the encrypted output blob
 	Decoy    []byte             `cbor:"5,keyasint,omitempty"` // evidence that is faulty on purpose, of keys that nobody has kept
 	Compiled []byte             `cbor:"6,keyasint,omitempty"` // of a compile job alone
+	Seal     []byte             `cbor:"7,keyasint,omitempty"` // the HPKE public key that the evidence names
 	Error    string             `cbor:"4,keyasint,omitempty"`
 }
 

@@ -23,7 +23,7 @@ func TestAttestShow(t *testing.T) {
 		}
 		return raw
 	}
-	keys := attest.Keys{Seal: make([]byte, 1216)}
+	keys := attest.Keys{Sign: task.Key{1}}
 	snp := func(name string) []byte {
 		return task.Encode(attest.Evidence{Kind: attest.SEVSNP, Round: task.PreRun, Keys: keys, State: attest.EmptyState, Quote: task.Encode(attest.SNPQuote{
 			Report: read(name + "-report.bin"), VCEK: read(name + "-vcek.der"), ASK: read(name + "-ask.der"),

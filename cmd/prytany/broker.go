@@ -94,7 +94,7 @@ func (b *broker) seal(c *ledger.Case, r task.Release, enclave []byte) (task.Rele
 	if !ok {
 		return r, task.Refuse("no-key", "this broker has no key for function %s", c.Task.Function.Short())
 	}
-	return seal.Seal(r, enclave, k.ID, k.File)
+	return seal.Seal(r, enclave, seal.Opened{ID: k.ID, File: k.File})
 }
 
 // deposit is what Bob hands to a broker: where his encrypted code is, and the

@@ -86,9 +86,9 @@ type sleeper struct {
 	first bool
 }
 
-func (s *sleeper) Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash, fault uint8) (genuine, decoy []byte, err error) {
+func (s *sleeper) Begin(t task.Task, f task.Function, c attest.Context, nonce task.Hash, fault uint8) (genuine, decoy, seal []byte, err error) {
 	s.first = c.View == 0
-	return s.Enclave.Begin(t, f, c, nonces, fault)
+	return s.Enclave.Begin(t, f, c, nonce, fault)
 }
 
 func (s *sleeper) Run(code, input, image []byte) (task.SignedResult, []byte, error) {

@@ -129,11 +129,11 @@ type tampered struct {
 	first bool
 }
 
-func (t *tampered) Begin(k task.Task, f task.Function, c attest.Context, nonces []task.Hash, fault uint8) (genuine, decoy []byte, err error) {
+func (t *tampered) Begin(k task.Task, f task.Function, c attest.Context, nonce task.Hash, fault uint8) (genuine, decoy, seal []byte, err error) {
 	t.first = c.View == 0 && c.Attempt == 0
-	genuine, decoy, err = t.Enclave.Begin(k, f, c, nonces, fault)
+	genuine, decoy, seal, err = t.Enclave.Begin(k, f, c, nonce, fault)
 	genuine, err = t.tamper(genuine, err)
-	return genuine, decoy, err
+	return genuine, decoy, seal, err
 }
 
 func (t *tampered) tamper(raw []byte, err error) ([]byte, error) {

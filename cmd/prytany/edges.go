@@ -348,8 +348,8 @@ type enclaveEdge struct {
 	compiled func(image []byte) []byte // what there is of an image, compiled
 }
 
-func (e enclaveEdge) Begin(t task.Task, f task.Function, c attest.Context, nonces []task.Hash, fault uint8) (genuine, decoy []byte, err error) {
-	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonces: nonces, Platform: e.by, Fault: fault})
+func (e enclaveEdge) Begin(t task.Task, f task.Function, c attest.Context, nonce task.Hash, fault uint8) (genuine, decoy, seal []byte, err error) {
+	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonce: nonce, Platform: e.by, Fault: fault})
 }
 
 func (e enclaveEdge) Run(code, input, image []byte) (task.SignedResult, []byte, error) {

@@ -68,7 +68,7 @@ func TestWorkerBringsItsTPM(t *testing.T) {
 			continue
 		}
 		c := attest.Context{Chain: w.params.Chain, Round: task.PreRun, Node: k.node.ID()}
-		ev, err := attest.Make(*k.tpm, c, attest.Keys{Seal: make([]byte, 1216)}, nil, attest.EmptyState, task.Hash{})
+		ev, err := attest.Make(*k.tpm, c, attest.Keys{Sign: task.Key{1}}, task.Hash{}, attest.EmptyState, task.Hash{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -109,7 +109,7 @@ func (s *secrets) Forget() error {
 func (s *secrets) Recipient() string { return s.result.Recipient() }
 
 func (s *secrets) Seal(r task.Release, enclave []byte) (task.Release, error) {
-	return seal.Seal(r, enclave, s.input, s.file)
+	return seal.Seal(r, enclave, seal.Opened{ID: s.input, File: s.file, Recipient: s.Recipient()})
 }
 
 func (s *secrets) Open(result []byte, limit int) ([]byte, error) {

@@ -60,7 +60,7 @@ func TestVaultKeeps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id, file, err := enclave.Open(r); err != nil || file != made.file || !bytes.Equal(id.Secret(), made.input.Secret()) {
+	if got, err := enclave.Open(r); err != nil || got.File != made.file || got.Recipient != made.Recipient() || !bytes.Equal(got.ID.Secret(), made.input.Secret()) {
 		t.Errorf("the enclave got another key: %v", err)
 	}
 

@@ -25,7 +25,7 @@ func TestProgramMindsItsWalls(t *testing.T) {
 	}
 	f := task.Function{Manifest: task.Manifest{Runtime: task.RuntimeWasm}}
 	tk := task.Task{Function: f.ID()}
-	begin := tee.Begin{Task: tk, Function: f, Nonces: []task.Hash{{1}}, Context: attest.Context{Task: tk.ID(), Function: f.ID(), Round: task.PreRun}}
+	begin := tee.Begin{Task: tk, Function: f, Nonce: task.Hash{1}, Context: attest.Context{Task: tk.ID(), Function: f.ID(), Round: task.PreRun}}
 	simulated := tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{Measurement: p.Measurement}}
 	for _, c := range []struct {
 		what   string
@@ -44,7 +44,7 @@ func TestProgramMindsItsWalls(t *testing.T) {
 			t.Fatalf("%s: %v", c.what, err)
 		}
 		begin.Platform = c.by
-		raw, _, err := e.Begin(begin)
+		raw, _, _, err := e.Begin(begin)
 		e.Close()
 		if (err == nil) != (c.want == "") || err != nil && (len(raw) > 0 || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", c.what, err, c.want)

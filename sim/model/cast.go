@@ -66,9 +66,12 @@ func newCast(set func(*ledger.Params)) *cast {
 	}
 }
 
+// sealKey stands for the key that owners seal to.
+const sealKey = "the enclave of all"
+
 func tryCast(try byte, set func(*ledger.Params)) *cast {
 	c := &cast{byID: map[task.NodeID]int{}, alice: fixedKey("alice"), bob: fixedKey("bob"), secret: beacon.NewSecret([32]byte{try}), beacons: map[task.Hash]beacon.Beacon{}, enclave: fixedKey("enclave")}
-	c.keys = attest.Keys{Seal: make([]byte, 1216), Sign: task.PublicKey(c.enclave)}
+	c.keys = attest.Keys{Seal: attest.SealKey([]byte(sealKey)), Sign: task.PublicKey(c.enclave)}
 	c.params = ledger.Embedded(chainID)
 	p := &c.params
 	p.IntervalMillis = 2000 // one block for a run, and to hear that it is late
@@ -94,7 +97,7 @@ func tryCast(try byte, set func(*ledger.Params)) *cast {
 		panic(err)
 	}
 	fn := task.Function{Owner: task.PublicKey(c.bob), Manifest: task.Manifest{Name: "f", Runtime: "wasm", Limits: task.Limits{Gas: 1, MemoryBytes: 1, OutputBytes: 1, WallMillis: 1000}}, Code: task.Blob{CID: "x", Size: 1}}
-	post := task.Task{Chain: chainID, Owner: task.PublicKey(c.alice), Function: fn.ID(), Input: task.Blob{CID: "y", Size: 1}, Recipient: "r", GasLimit: 1, Fee: 4 * task.PRY, Seats: members, MinSeats: 4, Policy: task.Policy{MinTier: 1}}
+	post := task.Task{Chain: chainID, Owner: task.PublicKey(c.alice), Function: fn.ID(), Input: task.Blob{CID: "y", Size: 1}, Recipient: task.NameRecipient("r"), GasLimit: 1, Fee: 4 * task.PRY, Seats: members, MinSeats: 4, Policy: task.Policy{MinTier: 1}}
 	c.id = post.ID()
 	s = c.block(s, []signed{{c.bob, task.Body{Publish: &task.Publish{Function: fn, Bond: 10 * task.PRY}}}})
 	s = c.block(s, []signed{{c.alice, task.Body{Post: &post}}})
@@ -235,7 +238,7 @@ func (s *snapshot) Ascend(prefix []byte, visit func(key, value []byte) bool) {
 
 // pair is what the enclave of a worker shows for a ballot in a case, and what opens
 // it; a spoilt one is genuine in no place: it names a state that is not empty.
-func (c *cast) pair(k *ledger.Case, who int, b task.Ballot, nonces []task.Hash, spoilt bool) committee.Quoted {
+func (c *cast) pair(k *ledger.Case, who int, b task.Ballot, spoilt bool) committee.Quoted {
 	w := c.workers[who]
 	context := k.Expected(task.PreRun, b.View, w.node).Context
 	platform := attest.Platform{Chip: w.chip, Measurement: task.Hash{9}}
@@ -244,8 +247,8 @@ func (c *cast) pair(k *ledger.Case, who int, b task.Ballot, nonces []task.Hash, 
 		state = task.Hash{66}
 	}
 	proof, beta := w.vrf.Prove(b.PairInput())
-	genuine := platform.Quote(context, c.keys, nonces, state)
-	decoy := platform.Decoy(context, attest.Keys{Seal: make([]byte, 1216)}, nonces, attest.DecoyFault(beta))
+	genuine := platform.Quote(context, c.keys, k.Nonce(), state)
+	decoy := platform.Decoy(context, attest.Keys{}, k.Nonce(), attest.DecoyFault(beta))
 	q := committee.Quoted{Shown: task.Showing{Ballot: b}, Place: task.PairPlace(beta)}
 	q.Shown.Evidence[q.Place], q.Shown.Evidence[1-q.Place] = task.Encode(genuine), task.Encode(decoy)
 	q.Shown.Signature = task.Sign(w.peer, q.Shown.Pair().Hash())
@@ -260,19 +263,10 @@ func (c *cast) exit(k *ledger.Case, who int, b task.Ballot, dirty bool) task.Exi
 		state = task.Hash{66}
 	}
 	context := k.Expected(task.PostRun, b.View, w.node).Context
-	ev := attest.Platform{Chip: w.chip, Measurement: task.Hash{9}}.Quote(context, c.keys, []task.Hash{k.View.ExitNonce}, state)
+	ev := attest.Platform{Chip: w.chip, Measurement: task.Hash{9}}.Quote(context, c.keys, k.View.ExitNonce, state)
 	e := task.Exit{Ballot: b, Evidence: task.Encode(ev)}
 	e.Signature = task.Sign(w.peer, e.Hash())
 	return e
-}
-
-func (c *cast) nonces() (all []task.Hash) {
-	ids := slices.SortedFunc(maps.Keys(c.byID), func(a, b task.NodeID) int { return bytes.Compare(a[:], b[:]) })
-	for _, id := range ids {
-		w := c.workers[c.byID[id]]
-		all = append(all, attest.Nonce(w.seat.Beta, w.id))
-	}
-	return all
 }
 
 func (c *cast) result(k *ledger.Case, who int, evidence task.Hash, o task.Outcome) task.SignedResult {

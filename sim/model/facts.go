@@ -92,7 +92,7 @@ func (m *model) pair(k *ledger.Case, who int, b task.Ballot, spoilt bool) commit
 	key := fmt.Sprint(who, b, spoilt)
 	q, ok := m.shown[key]
 	if !ok {
-		q = m.cast.pair(k, who, b, m.cast.nonces(), spoilt)
+		q = m.cast.pair(k, who, b, spoilt)
 		m.shown[key] = q
 	}
 	return q

@@ -85,8 +85,11 @@ func offers(m *model, chain int32, faultyExit bool) (all []int32) {
 	}
 	if k.Phase == ledger.Releasing || k.Phase == ledger.Running {
 		digest := task.H(task.TagEvidence, k.Genuine())
+		if !k.View.Called() {
+			offer(who, fmt.Sprintf("call for keys, view %d", k.View.Number), task.Body{Call: &task.Call{Ballot: k.Ballot(), Seal: []byte(sealKey)}})
+		}
 		for role, key := range map[task.Role]int{task.Alice: byAlice, task.Bob: byBob} {
-			if !k.Released(role) {
+			if k.View.Called() && !k.Released(role) {
 				offer(key, fmt.Sprintf("release of %s, view %d", role, k.View.Number), task.Body{Release: &task.Release{Task: m.cast.id, View: k.View.Number, Role: role, Evidence: digest, Sealed: []byte{1}}})
 			}
 		}

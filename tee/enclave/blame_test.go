@@ -146,7 +146,7 @@ func TestLogsAreBobsToGive(t *testing.T) {
 			run.Outcome, run.Reason = outcome, reason
 			m := task.Manifest{Log: log}
 			id := newIdentity(t)
-			e := enclave{begin: &tee.Begin{Task: task.Task{Recipient: id.Recipient()}}}
+			e := enclave{to: id.Recipient(), begin: &tee.Begin{Task: task.Task{Recipient: task.NameRecipient(id.Recipient())}}}
 			ran := judged(m, run)
 			file, err := e.pack(m, &ran, 0)
 			if err != nil {
@@ -203,7 +203,7 @@ func TestNoFunctionMakesTheEnclaveFail(t *testing.T) {
 		t.Errorf("all the gas there is: %+v", got)
 	}
 	id := newIdentity(t)
-	e := enclave{begin: &tee.Begin{Task: task.Task{Recipient: id.Recipient()}}}
+	e := enclave{to: id.Recipient(), begin: &tee.Begin{Task: task.Task{Recipient: task.NameRecipient(id.Recipient())}}}
 	deep := strings.Repeat(strings.Repeat("d", 255)+"/", sandbox.MaxFiles-1)
 	var many []sandbox.File
 	for i := range sandbox.MaxFiles {

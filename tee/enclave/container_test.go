@@ -51,7 +51,7 @@ func TestContainerRuntimeIsInTheEvidence(t *testing.T) {
 	judge("on a chain that accepts another", attest.WrongRuntime, ev)
 	ref.Runtimes = []task.Hash{{6}, digest}
 	judge("on a chain that accepts it", "", ev)
-	again, err := attest.ParseEvidence(s.ask(tee.Request{Quote: &tee.Quote{Nonces: s.begin.Nonces}}).Evidence)
+	again, err := attest.ParseEvidence(s.ask(tee.Request{Quote: &tee.Quote{Nonce: s.begin.Nonce}}).Evidence)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestContainerRuntimeIsInTheEvidence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want.Context, want.Nonces, want.Runtime = c, []task.Hash{{9}}, &again.Runtime
+	want.Context, want.Nonce, want.Runtime = c, task.Hash{9}, &again.Runtime
 	judge("at the exit", "", exit)
 }
 

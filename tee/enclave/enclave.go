@@ -77,6 +77,7 @@ type enclave struct {
 	signKey  ed25519.PrivateKey
 	input    *secret // Alice's
 	code     *secret // Bob's
+	to       string  // Alice's recipient
 	ran      bool
 	blamed   bool      // by what ran: an owner, for a release that opens nothing
 	state    task.Hash // of the writable space, after the run
@@ -88,6 +89,7 @@ type secret struct {
 	shown   task.Hash // the evidence that it was sealed to
 	id      seal.Identity
 	file    task.Hash // SHA-256 of the one file that it is for
+	to      string    // Alice's: whom the result is encrypted to
 	bad     bool      // it could not be opened
 }
 
@@ -116,7 +118,7 @@ func (e *enclave) answer(q tee.Request) (tee.Response, error) {
 	case q.Begin != nil && e.begin == nil:
 		return e.start(q.Begin)
 	case q.Quote != nil && e.begin != nil && !e.ran:
-		return e.quote(q.Quote.Nonces, q.Quote.Fault)
+		return e.quote(q.Quote.Nonce, q.Quote.Fault)
 	case q.Release != nil && e.begin != nil && (!e.ran || e.blamed):
 		return tee.Response{}, e.take(*q.Release)
 	case q.Run != nil && e.begin != nil && (!e.ran || e.blamed):
@@ -155,9 +157,9 @@ func (e *enclave) start(b *tee.Begin) (tee.Response, error) {
 	if err != nil {
 		return tee.Response{}, err
 	}
-	keys := attest.Keys{Seal: e.sealKey.Public(), Sign: task.PublicKey(e.signKey)}
+	keys := attest.Keys{Seal: attest.SealKey(e.sealKey.Public()), Sign: task.PublicKey(e.signKey)}
 	e.begin, e.evidence.Keys, e.evidence.Runtime = b, keys, runtime
-	return e.quote(b.Nonces, b.Fault)
+	return e.quote(b.Nonce, b.Fault)
 }
 
 // walled holds the walls to what the task needs. Whoever starts this process says
@@ -183,12 +185,12 @@ func (e *enclave) walled(b *tee.Begin) error {
 	return nil
 }
 
-// quote makes the pre-run evidence over the verifiers' nonces, and a decoy: it is
+// quote makes the pre-run evidence over the members' nonce, and a decoy: it is
 // quoted like the other, by the same platform, and only an appraisal tells them
 // apart (spec §7.6). Its keys are thrown away here.
-func (e *enclave) quote(nonces []task.Hash, fault uint8) (tee.Response, error) {
+func (e *enclave) quote(nonce task.Hash, fault uint8) (tee.Response, error) {
 	c, runtime := e.begin.Context, e.evidence.Runtime
-	genuine, err := attest.Make(e.quoter, c, e.evidence.Keys, nonces, attest.EmptyState, runtime)
+	genuine, err := attest.Make(e.quoter, c, e.evidence.Keys, nonce, attest.EmptyState, runtime)
 	if err != nil {
 		return tee.Response{}, err
 	}
@@ -200,20 +202,20 @@ func (e *enclave) quote(nonces []task.Hash, fault uint8) (tee.Response, error) {
 	if err != nil {
 		return tee.Response{}, err
 	}
-	keys := attest.Keys{Seal: thrown.Public(), Sign: task.PublicKey(sign)}
-	decoy, err := attest.Decoy(e.quoter, c, keys, nonces, runtime, fault)
+	keys := attest.Keys{Seal: attest.SealKey(thrown.Public()), Sign: task.PublicKey(sign)}
+	decoy, err := attest.Decoy(e.quoter, c, keys, nonce, runtime, fault)
 	if err != nil {
 		return tee.Response{}, err
 	}
 	e.evidence = genuine
-	return tee.Response{Evidence: task.Encode(genuine), Decoy: task.Encode(decoy)}, nil
+	return tee.Response{Evidence: task.Encode(genuine), Decoy: task.Encode(decoy), Seal: e.sealKey.Public()}, nil
 }
 
 // take opens an owner's release. One that does not open is remembered: it is
 // the owner's fault, and the result says so.
 func (e *enclave) take(r task.Release) error {
-	id, file, err := e.sealKey.Open(r)
-	s := &secret{release: r.Hash(), shown: r.Evidence, id: id, file: file, bad: err != nil}
+	o, err := e.sealKey.Open(r)
+	s := &secret{release: r.Hash(), shown: r.Evidence, id: o.ID, file: o.File, to: o.Recipient, bad: err != nil}
 	switch r.Role {
 	case task.Alice:
 		e.input = s
@@ -243,6 +245,7 @@ func (e *enclave) run(q tee.Run) (tee.Response, error) {
 		Task: e.begin.Context.Task, Attempt: e.begin.Context.Attempt, View: e.begin.Context.View,
 		Node: e.begin.Context.Node, Evidence: e.input.shown, PreState: e.evidence.State, // what was judged, not what was quoted last
 	}
+	e.to = e.input.to
 	m := e.begin.Function.Manifest
 	ran, err := e.execute(q)
 	if err != nil {
@@ -282,7 +285,7 @@ func (e *enclave) exit(q tee.Exit) (tee.Response, error) {
 	if q.Context != c {
 		return tee.Response{}, errors.New("the exit is of another context")
 	}
-	ev, err := attest.Make(e.quoter, c, e.evidence.Keys, []task.Hash{q.Nonce}, e.state, e.evidence.Runtime)
+	ev, err := attest.Make(e.quoter, c, e.evidence.Keys, q.Nonce, e.state, e.evidence.Runtime)
 	return tee.Response{Evidence: task.Encode(ev)}, err
 }
 

@@ -1,7 +1,6 @@
 package enclave
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -29,6 +28,7 @@ type stage struct {
 	alice, bob, results seal.Identity
 	begin               tee.Begin
 	code, input         []byte
+	seal                []byte // of the enclave
 }
 
 // plain is a function that does nothing.
@@ -53,8 +53,8 @@ func stageWith(t *testing.T, runtimes Runtimes, m task.Manifest, code, input []b
 	s.code, _ = seal.Encrypt(s.bob.Recipient(), code)
 	s.input, _ = seal.Encrypt(s.alice.Recipient(), input)
 	f := task.Function{Code: task.BlobOf(s.code), Manifest: m}
-	tk := task.Task{Function: f.ID(), Input: task.BlobOf(s.input), Recipient: s.results.Recipient(), GasLimit: m.Limits.Gas}
-	s.begin = tee.Begin{Task: tk, Function: f, Platform: tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: [32]byte{1}, Measurement: task.Hash{7}}}, Nonces: []task.Hash{{5}},
+	tk := task.Task{Function: f.ID(), Input: task.BlobOf(s.input), Recipient: task.NameRecipient(s.results.Recipient()), GasLimit: m.Limits.Gas}
+	s.begin = tee.Begin{Task: tk, Function: f, Platform: tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: [32]byte{1}, Measurement: task.Hash{7}}}, Nonce: task.Hash{5},
 		Context: attest.Context{Task: tk.ID(), Function: f.ID(), Node: task.NodeID{3}, Round: task.PreRun}}
 	qr, qw := io.Pipe()
 	ar, aw := io.Pipe()
@@ -84,6 +84,7 @@ func (s *stage) ask(q tee.Request) tee.Response {
 func (s *stage) start() attest.Evidence {
 	s.t.Helper()
 	a := s.ask(tee.Request{Begin: &s.begin})
+	s.seal = a.Seal
 	ev, err := attest.ParseEvidence(a.Evidence)
 	if err != nil {
 		s.t.Fatalf("%v %s", err, a.Error)
@@ -97,7 +98,11 @@ func (s *stage) release(ev attest.Evidence, role task.Role, id seal.Identity) {
 	if role == task.Bob {
 		file = s.code
 	}
-	r, err := seal.Seal(task.Release{Task: s.begin.Context.Task, Role: role, Evidence: ev.Digest()}, ev.Keys.Seal, id, sha256.Sum256(file))
+	o := seal.Opened{ID: id, File: sha256.Sum256(file)}
+	if role == task.Alice {
+		o.Recipient = s.results.Recipient()
+	}
+	r, err := seal.Seal(task.Release{Task: s.begin.Context.Task, Role: role, Evidence: ev.Digest()}, s.seal, o)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -110,7 +115,7 @@ func (s *stage) release(ev attest.Evidence, role task.Role, id seal.Identity) {
 func (s *stage) expected() (attest.Expected, task.Policy, attest.Reference) {
 	return attest.Expected{
 		Context: s.begin.Context, Chip: task.PublicKey(ed25519.NewKeyFromSeed(s.begin.Platform.Simulated.ChipSeed[:])), Kind: string(attest.Simulated),
-		Nonces: s.begin.Nonces, State: attest.EmptyState,
+		Nonce: s.begin.Nonce, State: attest.EmptyState,
 	}, task.Policy{MinTier: task.TierSimulated}, attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}}
 }
 
@@ -125,9 +130,9 @@ func TestOneTaskInAnEnclave(t *testing.T) {
 	if a := attest.Appraise(ev, want, policy, ref); a.Verdict != task.OK {
 		t.Fatalf("%s: %s", a.Reason, a.Detail)
 	}
-	// Evidence over other nonces is of the same enclave.
-	again, _ := attest.ParseEvidence(s.ask(tee.Request{Quote: &tee.Quote{Nonces: []task.Hash{{5}, {6}}}}).Evidence)
-	want.Nonces = []task.Hash{{6}}
+	// Evidence over another nonce is of the same enclave.
+	again, _ := attest.ParseEvidence(s.ask(tee.Request{Quote: &tee.Quote{Nonce: task.Hash{6}}}).Evidence)
+	want.Nonce = task.Hash{6}
 	want.Keys = &ev.Keys
 	if a := attest.Appraise(again, want, policy, ref); a.Verdict != task.OK {
 		t.Fatalf("%s: %s", a.Reason, a.Detail)
@@ -151,7 +156,7 @@ func TestOneTaskInAnEnclave(t *testing.T) {
 	c := s.begin.Context
 	c.Round = task.PostRun
 	exit, _ := attest.ParseEvidence(s.ask(tee.Request{Exit: &tee.Exit{Context: c, Nonce: task.Hash{9}}}).Evidence)
-	want.Context, want.Nonces = c, []task.Hash{{9}}
+	want.Context, want.Nonce = c, task.Hash{9}
 	if a := attest.Appraise(exit, want, policy, ref); a.Verdict != task.OK {
 		t.Errorf("exit: %s: %s", a.Reason, a.Detail)
 	}
@@ -204,7 +209,7 @@ func TestWrongKeys(t *testing.T) {
 // she told the chain all the same.
 func TestNoRecipientIsTriedAgain(t *testing.T) {
 	s := newStage(t)
-	s.begin.Task.Recipient = "nobody"
+	s.begin.Task.Recipient = task.Hash{1}
 	s.begin.Context.Task = s.begin.Task.ID()
 	ev := s.start()
 	s.release(ev, task.Alice, s.alice)
@@ -226,11 +231,12 @@ func TestDecoy(t *testing.T) {
 	var thrown []attest.Keys
 	var ev attest.Evidence
 	for fault := range uint8(8) {
-		q := tee.Request{Quote: &tee.Quote{Nonces: s.begin.Nonces, Fault: fault}}
+		q := tee.Request{Quote: &tee.Quote{Nonce: s.begin.Nonce, Fault: fault}}
 		if fault == 0 {
 			q = tee.Request{Begin: &s.begin}
 		}
 		a := s.ask(q)
+		s.seal = a.Seal
 		genuine, err := attest.ParseEvidence(a.Evidence)
 		if err != nil {
 			t.Fatal(err, a.Error)
@@ -239,7 +245,7 @@ func TestDecoy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if fault > 0 && !genuine.Keys.Equal(ev.Keys) {
+		if fault > 0 && genuine.Keys != ev.Keys {
 			t.Error("the enclave's own keys have changed")
 		}
 		ev = genuine
@@ -250,20 +256,24 @@ func TestDecoy(t *testing.T) {
 			t.Errorf("decoy %d: nobody can see that it is one", fault)
 		}
 		for _, k := range append(thrown, genuine.Keys) {
-			if k.Sign == decoy.Keys.Sign || bytes.Equal(k.Seal, decoy.Keys.Seal) {
+			if k.Sign == decoy.Keys.Sign || k.Seal == decoy.Keys.Seal {
 				t.Errorf("decoy %d has keys that are used", fault)
 			}
 		}
 		thrown = append(thrown, decoy.Keys)
 	}
-	r, err := seal.Seal(task.Release{Task: s.begin.Context.Task, Role: task.Alice, Evidence: ev.Digest()}, thrown[0].Seal, s.alice, sha256.Sum256(s.input))
+	lost, err := seal.NewEnclaveKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := seal.Seal(task.Release{Task: s.begin.Context.Task, Role: task.Alice, Evidence: ev.Digest()}, lost.Public(), seal.Opened{ID: s.alice, File: sha256.Sum256(s.input)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.ask(tee.Request{Release: &r})
 	s.release(ev, task.Bob, s.bob)
 	if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.BadInputKey {
-		t.Fatalf("a key that was sealed to a decoy: %+v", a)
+		t.Fatalf("a key that was sealed to another enclave: %+v", a)
 	}
 }
 

@@ -25,7 +25,7 @@ type ended struct {
 // failure, for which nobody signs a result. No function can cause one: it could
 // tell something by that, and its executor would pay.
 func (e *enclave) execute(q tee.Run) (ended, error) {
-	if _, err := seal.Encrypt(e.begin.Task.Recipient, nil); err != nil {
+	if _, err := e.encrypt(nil); err != nil {
 		// A result that nobody can be given is Alice's fault: she named nobody.
 		return notBegun(task.BadInputKey, "Alice named nobody whom the result could be encrypted to"), nil
 	}
@@ -135,11 +135,20 @@ func (e *enclave) pack(m task.Manifest, ran *ended, took time.Duration) ([]byte,
 		}
 	}
 	defer clear(packed)
-	file, err := seal.Encrypt(e.begin.Task.Recipient, packed)
+	file, err := e.encrypt(packed)
 	if err != nil { // as execute has found before
 		return nil, nil
 	}
 	return file, nil
+}
+
+// encrypt encrypts to whom Alice's release names, who must be the one that her task
+// names: a release is hers if it opens her input, and this it need not.
+func (e *enclave) encrypt(plain []byte) ([]byte, error) {
+	if task.NameRecipient(e.to) != e.begin.Task.Recipient {
+		return nil, errors.New("Alice's release names another recipient than her task")
+	}
+	return seal.Encrypt(e.to, plain)
 }
 
 // Run runs a job in the runtime of its manifest, and holds what comes

@@ -94,7 +94,7 @@ func (s *stage) releaseBoth() {
 // when it is packed and encrypted: that is no reason for its executor to pay.
 func TestOutputFitsIntoABlob(t *testing.T) {
 	id := newIdentity(t)
-	e := enclave{begin: &tee.Begin{Task: task.Task{Recipient: id.Recipient()}}}
+	e := enclave{to: id.Recipient(), begin: &tee.Begin{Task: task.Task{Recipient: task.NameRecipient(id.Recipient())}}}
 	m := task.Manifest{Log: true}
 	ran := judged(m, sandbox.Result{Outcome: sandbox.OK, Log: []byte("log"), Outputs: []sandbox.File{{Name: "a", Data: make([]byte, task.MaxBlob)}}})
 	file, err := e.pack(m, &ran, time.Second)

@@ -115,18 +115,18 @@ func (b *bench) ask(raw []byte) ([]byte, error) {
 	return task.Encode(b.activator.Answer(raw, time.Now().Unix())), nil
 }
 
-var enclaveKeys = attest.Keys{Seal: make([]byte, 1216), Sign: task.Key{1}}
+var enclaveKeys = attest.Keys{Sign: task.Key{1}}
 
 func (b *bench) want(q Quoter) attest.Expected {
 	return attest.Expected{
 		Context: attest.Context{Chain: "c", Task: task.TaskID{1}, Round: task.PreRun}, Kind: string(attest.TPM), Chip: attest.EKIdentity(q.Keys.EK),
-		Nonces: []task.Hash{{5}}, State: attest.EmptyState, Now: time.Now().Unix(),
+		Nonce: task.Hash{5}, State: attest.EmptyState, Now: time.Now().Unix(),
 	}
 }
 
 func (b *bench) make(q attest.Quoter, w attest.Expected) attest.Evidence {
 	b.t.Helper()
-	e, err := attest.Make(q, w.Context, enclaveKeys, w.Nonces, attest.EmptyState, task.Hash{})
+	e, err := attest.Make(q, w.Context, enclaveKeys, w.Nonce, attest.EmptyState, task.Hash{})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -160,9 +160,9 @@ func TestQuote(t *testing.T) {
 		t.Error("a genesis names swtpm's CA and no simulated evidence")
 	}
 	again := w
-	again.Nonces = []task.Hash{{6}}
+	again.Nonce = task.Hash{6}
 	b.judge("replayed", attest.NonceMissing, e, again)
-	e.Nonces = append(e.Nonces, task.Hash{6})
+	e.Nonce = task.Hash{6}
 	b.judge("replayed under another nonce", attest.NotBound, e, again)
 	if len(e.Quote) > task.MaxEvidence/3 {
 		t.Errorf("a quote of %d bytes", len(e.Quote))
@@ -292,7 +292,7 @@ func TestDecoyOnATPM(t *testing.T) {
 	q := b.machine("a").quoter()
 	w := b.want(q)
 	for fault, reason := range map[uint8]string{0: attest.DirtyState, 1: attest.NonceMissing, 2: attest.NotBound, 3: attest.NotBound, 4: attest.BadSignature} {
-		e, err := attest.Decoy(q, w.Context, enclaveKeys, w.Nonces, task.Hash{}, fault)
+		e, err := attest.Decoy(q, w.Context, enclaveKeys, w.Nonce, task.Hash{}, fault)
 		if err != nil {
 			t.Fatal(err)
 		}
