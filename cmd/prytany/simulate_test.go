@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -137,6 +138,20 @@ func TestSimulateElectionIsDeterministic(t *testing.T) {
 		runtime.GOMAXPROCS(old)
 		if first != second {
 			t.Errorf("%q: the bytes differ", form)
+		}
+	}
+}
+
+// What is for one of the two experiments is refused with the other, and not ignored.
+func TestSimulateCoalitionsRefusesNonsense(t *testing.T) {
+	for _, args := range [][]string{
+		{"--rounds", "2"}, {"--for", "1m"}, {"--stakes", "0.2"},
+		{"--coalitions", "--faults", "0.2"}, {"--coalitions", "--batches", "3"},
+		{"--coalitions", "--stakes", "0.5"}, {"--coalitions", "--only", "saint"},
+	} {
+		var out bytes.Buffer
+		if code := run(append([]string{"simulate", "economy", "--quiet"}, args...), nil, &out, io.Discard); code != 2 || out.Len() > 0 {
+			t.Errorf("%v: exit code %d, want 2; %s", args, code, &out)
 		}
 	}
 }

@@ -1,0 +1,99 @@
+//go:build planted
+
+package sim
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A search that finds nothing is worth something only if it would have found what
+// there was. So old rules are put back, and the search must find who robs by them.
+
+// weakRule is an old rule.
+type weakRule struct {
+	name  string
+	edits []edit
+	finds string // a deviation that must be in some find that pays
+}
+
+var weakRules = []weakRule{
+	{"words take money at once, and others share it", []edit{
+		{"ledger/turn.go", `case b.Height < c.SkipFrom():`, `case b.Height == 0:`},
+		{"ledger/turn.go", `	b.passOver(c, Pass{Why: FoundSilent})
+`, `	var pot []share
+	for _, m := range c.Members {
+		if c.Roster().Judges(m.Claim.Node) {
+			pot = append(pot, c.share(m.Claim.Node))
+		}
+	}
+	b.slash(c, c.View.Executor, Absent, b.atStake(c.View.Executor)/100, pot)
+	b.passOver(c, Pass{Why: FoundSilent})
+`},
+	}, "skip"},
+	{"nobody can decline, and others share what silence costs", []edit{
+		{"ledger/turn.go", `case turn && (c.HasShown() ||`, `case turn && (b.Height > 0 || c.HasShown() ||`},
+		{"ledger/verdict.go", `b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)`, `var pot []share
+			for _, m := range c.Members {
+				if c.Roster().Judges(m.Claim.Node) {
+					pot = append(pot, c.share(m.Claim.Node))
+				}
+			}
+			b.slash(c, c.View.Executor, Absent, b.atStake(c.View.Executor)/100, pot)`},
+	}, "input-to-friends"},
+}
+
+var coalHunt = flag.Bool("coalitions", false, "search for coalitions, print the finds that pay as JSON: for the planted binaries")
+
+// TestHuntCoalitions runs inside a planted binary.
+func TestHuntCoalitions(t *testing.T) {
+	if !*coalHunt {
+		t.Skip("not planted")
+	}
+	_ = json.NewEncoder(os.Stdout).Encode(smallHunt(t, 3).Holes())
+}
+
+// TestPlantedCoalitions finds who gains by each old rule.
+func TestPlantedCoalitions(t *testing.T) {
+	if *coalHunt {
+		t.Skip("planted")
+	}
+	for _, r := range weakRules {
+		t.Run(r.name, func(t *testing.T) {
+			holes := r.hunt(t)
+			found := false
+			for _, f := range holes {
+				t.Logf("%s by %s in %s: %+.1f ± %.1f c a task; others lose %.1f", strings.Join(f.Deviations, " + "), strings.Join(f.Coalition, ", "), f.Market, f.Gain, f.Band, f.Loss)
+				found = found || strings.Contains(" "+strings.Join(f.Deviations, " ")+" ", " "+r.finds+" ")
+			}
+			if !found {
+				t.Errorf("nobody gains by %q: %d finds", r.finds, len(holes))
+			}
+		})
+	}
+}
+
+// hunt builds a binary with the old rule in it, and runs that.
+func (r weakRule) hunt(t *testing.T) (holes []CoalitionFind) {
+	t.Helper()
+	dir := t.TempDir()
+	bin := filepath.Join(dir, "sim.test")
+	build := exec.Command("go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-tags", "planted", "-overlay", overlay(t, dir, r.edits...), "-o", bin, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := exec.Command(bin, "-test.run", "^TestHuntCoalitions$", "-coalitions").Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	if err := json.Unmarshal([]byte(line), &holes); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return holes
+}
