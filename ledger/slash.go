@@ -85,10 +85,16 @@ type Slash struct {
 }
 
 // silent is what an executor pays that was found good and then was silent. The
-// sum is fixed and all of it is burned: nobody gains by another's silence, so it
-// pays nobody to cause one (spec §10.4).
+// sum does not depend on what it has, and all of it is burned: nobody gains by
+// another's silence, so it pays nobody to cause one (spec §10.4). Once it may have had
+// both keys its silence costs at least what Alice gets back by it: it may be her
+// friend, who has brought her the result.
 func (b *Block) silent(c *Case) {
-	b.slash(c, c.View.Executor, Silence, b.Params.Silence, nil)
+	due := b.Params.Silence
+	if c.Stage >= Computing {
+		due = max(due, c.Escrow.Alice)
+	}
+	b.slash(c, c.View.Executor, Silence, due, nil)
 	b.missed(c.View.Executor, c.ID())
 }
 

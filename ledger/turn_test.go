@@ -136,15 +136,15 @@ func TestAQuorumsWordRobsNobody(t *testing.T) {
 func TestWithheldFilesRobNobody(t *testing.T) {
 	for name, row := range map[string]struct {
 		does  func(*world, task.NodeID)
-		loses func(Params) task.Amount // in each hit
+		loses func(Params, *Case) task.Amount // in each hit
 	}{
 		"he declines": {func(w *world, id task.NodeID) {
 			if err := w.decline(id, task.NoInput); err != nil {
 				w.t.Error(err)
 			}
-		}, func(Params) task.Amount { return 0 }},
-		"he sleeps":       {func(*world, task.NodeID) {}, func(p Params) task.Amount { return p.Absent }},
-		"he shows before": {func(w *world, _ task.NodeID) { w.judge(everyone(task.OK)); w.keysOut() }, func(p Params) task.Amount { return p.Silence }},
+		}, func(Params, *Case) task.Amount { return 0 }},
+		"he sleeps":       {func(*world, task.NodeID) {}, func(p Params, _ *Case) task.Amount { return p.Absent }},
+		"he shows before": {func(w *world, _ task.NodeID) { w.judge(everyone(task.OK)); w.keysOut() }, func(p Params, c *Case) task.Amount { return max(p.Silence, c.Escrow.Alice) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 9, func(p *Params) { p.JailMisses = 100 })
@@ -173,7 +173,7 @@ func TestWithheldFilesRobNobody(t *testing.T) {
 				}
 			}
 			lost, after := stake-w.block.atStake(victim), w.wealth(names, nodes)
-			if want := hits * row.loses(w.block.Params); lost != want {
+			if want := hits * row.loses(w.block.Params, w.c()); lost != want {
 				t.Errorf("he lost %s in %d hits, want %s", lost, hits, want)
 			}
 			if after >= before {
@@ -262,7 +262,7 @@ func TestSilenceIsBurned(t *testing.T) {
 		w.next()
 	}
 	n, _ := w.state().Node(second)
-	if got := w.lost(Silence)[second]; got != p.Silence || n.Misses != wrongWord || w.c().Passed[1].Why != BroughtNothing {
+	if got := w.lost(Silence)[second]; got != max(p.Silence, c.Escrow.Alice) || n.Misses != wrongWord || w.c().Passed[1].Why != BroughtNothing {
 		t.Errorf("lost %s, %d misses, %s", got, n.Misses, w.c().Passed[1].Why)
 	}
 	if n, _ := w.state().Node(first); n.Misses != 0 {

@@ -59,8 +59,8 @@ var mutants = []mutant{
 		b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)
 `, `	default:
 `},
-	{"silence costs a share", "slash.go", `Silence, b.Params.Silence, nil)`, `Silence, b.atStake(c.View.Executor)/20, nil)`},
-	{"silence pays the first member", "slash.go", `Silence, b.Params.Silence, nil)`, `Silence, b.Params.Silence, []share{c.share(c.Members[0].Claim.Node)})`},
+	{"silence costs a share", "slash.go", `Silence, due, nil)`, `Silence, b.atStake(c.View.Executor)/20, nil)`},
+	{"silence pays the first member", "slash.go", `Silence, due, nil)`, `Silence, due, []share{c.share(c.Members[0].Claim.Node)})`},
 	{"finders get all", "slash.go", `b.reward(c, cut/2, finders, WhyFinder)`, `b.reward(c, cut, finders, WhyFinder)`},
 	{"no exit costs nothing", "phase.go", `		b.silent(c)
 		b.settle(c, ExitSilent)`, `		b.settle(c, ExitSilent)`},

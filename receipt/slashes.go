@@ -113,7 +113,9 @@ func debts(c *ledger.Case) (all []debt) {
 				break
 			}
 			all = append(all, debt{p.Executor, ledger.Absent, p.View, p.Height, c.Params.Absent, nil})
-		case ledger.DidNotOpen, ledger.BroughtNothing:
+		case ledger.BroughtNothing:
+			all = append(all, debt{p.Executor, ledger.Silence, p.View, p.Height, max(c.Params.Silence, c.Escrow.Alice), nil})
+		case ledger.DidNotOpen:
 			all = append(all, debt{p.Executor, ledger.Silence, p.View, p.Height, c.Params.Silence, nil})
 		}
 		all = append(all, words(was, p.Height)...)
@@ -130,7 +132,7 @@ func debts(c *ledger.Case) (all []debt) {
 	case ledger.DirtyExit:
 		executor(ledger.UncleanExit, anyShare, nil)
 	case ledger.ExitSilent:
-		executor(ledger.Silence, c.Params.Silence, nil)
+		executor(ledger.Silence, max(c.Params.Silence, c.Escrow.Alice), nil)
 	}
 	return append(all, words(c, end.Height)...)
 }

@@ -233,10 +233,10 @@ var bugs = []bug{
 		"who is busy is asked", "roster/roster.go", `!m.Able || m.Busy`, `!m.Able`, 100, "the executor owns the lowest ticket",
 	},
 	{
-		"silence takes a share of all", "ledger/slash.go", `Silence, b.Params.Silence, nil)`, `Silence, b.atStake(c.View.Executor)/20, nil)`, 200, "silence is burned",
+		"silence takes a share of all", "ledger/slash.go", `Silence, due, nil)`, `Silence, b.atStake(c.View.Executor)/20, nil)`, 200, "silence is burned",
 	},
 	{
-		"others gain by silence", "ledger/slash.go", `Silence, b.Params.Silence, nil)`, `Silence, b.Params.Silence, []share{c.share(c.Members[0].Claim.Node)})`, 200, "silence is burned",
+		"others gain by silence", "ledger/slash.go", `Silence, due, nil)`, `Silence, due, []share{c.share(c.Members[0].Claim.Node)})`, 200, "silence is burned",
 	},
 	{
 		"who withholds a file loses nothing", "ledger/settle.go", `		*from -= s.Burned

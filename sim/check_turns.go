@@ -42,7 +42,7 @@ func (w *world) checkTurns(c *ledger.Case) {
 		}
 	}
 	for _, s := range c.Slashes {
-		price, silence := map[ledger.Cause]task.Amount{ledger.Absent: w.params.Absent, ledger.Silence: w.params.Silence}[s.Cause]
+		price, silence := map[ledger.Cause]task.Amount{ledger.Absent: w.params.Absent, ledger.Silence: max(w.params.Silence, c.Escrow.Alice)}[s.Cause]
 		if silence && (s.Amount > price || len(s.Rewards) > 0) {
 			w.violate("silence is burned", "task %s: %s lost %s for %s, of which others got %d parts", c.ID().Short(), w.name(s.Node), s.Amount, s.Cause, len(s.Rewards))
 		}

@@ -12,7 +12,7 @@ import (
 // coalHunted are the deviations of a small search: enough for the attacks that robbed
 // people once, and some that never did.
 var coalHunted = []string{
-	"input-to-friends", "no-input-key", "narrow", "busy", "mute", "skip", "no-result", "guess", "hush", "unbond", "censor-ends", "owner-accuses",
+	"input-to-friends", "no-input-key", "narrow", "busy", "mute", "skip", "no-result", "no-exit", "guess", "hush", "unbond", "censor-ends",
 }
 
 // smallHunt is a search of some hundred chains a round.
@@ -41,17 +41,14 @@ func TestCoalitionsGainNothing(t *testing.T) {
 	}
 }
 
-// What the search has found, and no rule mends yet: Alice and whoever executes for her
-// have the result, and a silence at the end costs him less than it spares her. When
-// this fails the hole is mended: then the plans belong into coalHunted.
-func TestOpenHoleOfSilence(t *testing.T) {
+// What the search has found once: Alice and whoever executes for her have the result,
+// and a silence at the end cost him less than it spared her.
+func TestSilenceDoesNotPayFriends(t *testing.T) {
 	s := &coalSearch{o: CoalitionOptions{Chains: 12}.filled(), runs: map[coalChainKey]coalRun{}}
 	dear := coalHand{coalAlice | coalWorkers, 1}
 	for _, p := range []coalPlan{coalPlanOf("input-to-friends", "no-exit"), coalPlanOf("input-to-friends", "no-result", "enough")} {
-		f := s.find(coalCandidate{p, 3}, dear)
-		t.Logf("%s: %+.1f ± %.1f c a task", p, f.Gain, f.Band)
-		if !f.Pays || f.Others["code owner"] > -100 {
-			t.Errorf("%s pays no more: %+v", p, f)
+		if f := s.find(coalCandidate{p, 3}, dear); f.Gain+f.Band > 0 {
+			t.Errorf("%s gains %.1f ± %.1f c a task", p, f.Gain, f.Band)
 		}
 	}
 }
