@@ -43,7 +43,7 @@ type Evidence struct {
 	Keys  Keys       `cbor:"3,keyasint" json:"keys"`
 	Nonce task.Hash  `cbor:"4,keyasint" json:"nonce"` // what the quote answers: before the run the root of all members' nonces, at the exit the chain's
 	State task.Hash  `cbor:"5,keyasint" json:"state"` // of the writable space
-	Quote []byte     `cbor:"6,keyasint" json:"-"`     // canonical CBOR in the kind's own form, over the report data
+	Quote []byte     `cbor:"6,keyasint" json:"quote"` // canonical CBOR in the kind's own form, over the report data
 	// Runtime is the digest of the OCI runtime, with all that it loads, that the
 	// enclave has in its memory to start the function's container with; zero if
 	// the function needs none.

@@ -27,10 +27,10 @@ type Claims struct {
 	Chip        task.Key  `json:"chip"` // identity of the chip or machine
 	Measurement task.Hash `json:"measurement"`
 	ReportData  task.Hash `json:"report_data"` // zero if the field holds more than a hash
-	TCB         uint64    `json:"tcb"`         // in the kind's own measure
+	TCB         uint64    `json:"tcb,string"`  // in the kind's own measure
 	Debug       bool      `json:"debug"`
-	Boots       uint64    `json:"boots,omitempty"`   // starts of the machine; 0 if the kind counts none
-	Product     string    `json:"product,omitempty"` // the processor's product line, if the kind has floors by it
+	Boots       uint64    `json:"boots,omitempty,string"` // starts of the machine; 0 if the kind counts none
+	Product     string    `json:"product,omitempty"`      // the processor's product line, if the kind has floors by it
 }
 
 // kind is what there is to know of one. verify checks a quote's signatures and

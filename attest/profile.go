@@ -13,7 +13,7 @@ import (
 type Profile struct {
 	Tier        task.Tier `cbor:"1,keyasint" json:"tier"`
 	Measurement task.Hash `cbor:"2,keyasint" json:"measurement"`
-	TCB         uint64    `cbor:"3,keyasint" json:"tcb"`
+	TCB         uint64    `cbor:"3,keyasint" json:"tcb,string"`
 	Product     string    `cbor:"4,keyasint,omitempty" json:"product,omitempty"` // of the processor, for floors by it
 }
 

@@ -13,10 +13,10 @@ import (
 // (spec §7.9).
 type Reference struct {
 	AllowSimulated bool           `cbor:"1,keyasint" json:"allow_simulated"`
-	Measurements   []task.Hash    `cbor:"2,keyasint" json:"measurements"` // accepted programs and images, of any kind
-	MinTCB         uint64         `cbor:"3,keyasint" json:"min_tcb"`      // of simulated evidence
-	Kinds          []Kind         `cbor:"4,keyasint" json:"kinds"`        // accepted beside simulated evidence
-	Revoked        []task.Hash    `cbor:"5,keyasint" json:"revoked"`      // SHA-256 of what is signed of certificates (TBSCertificate, DER)
+	Measurements   []task.Hash    `cbor:"2,keyasint" json:"measurements"`   // accepted programs and images, of any kind
+	MinTCB         uint64         `cbor:"3,keyasint" json:"min_tcb,string"` // of simulated evidence
+	Kinds          []Kind         `cbor:"4,keyasint" json:"kinds"`          // accepted beside simulated evidence
+	Revoked        []task.Hash    `cbor:"5,keyasint" json:"revoked"`        // SHA-256 of what is signed of certificates (TBSCertificate, DER)
 	TPM            TPMReference   `cbor:"6,keyasint" json:"tpm"`
 	SNP            SNPReference   `cbor:"7,keyasint" json:"sev_snp"`
 	TDX            TDXReference   `cbor:"8,keyasint" json:"tdx"`

@@ -48,7 +48,7 @@ func (r SNPReference) reached(product string, tcb uint64) (missed uint64, ok boo
 // SNPFloor is the least TCB of a product line, byte by byte.
 type SNPFloor struct {
 	Product string `cbor:"1,keyasint" json:"product"`
-	TCB     uint64 `cbor:"2,keyasint" json:"tcb"`
+	TCB     uint64 `cbor:"2,keyasint" json:"tcb,string"`
 }
 
 // defaultProducts leaves out Milan: its keys have been extracted (ADR 0016).

@@ -35,10 +35,10 @@ type TDXCollateral struct {
 
 // TDXReference is what a genesis says of TDX.
 type TDXReference struct {
-	Roots         [][]byte `cbor:"1,keyasint" json:"roots"`           // DER; none: Intel's
-	MinEvaluation uint64   `cbor:"2,keyasint" json:"min_evaluation"`  // least TCB evaluation data number
-	MaxAgeSeconds uint64   `cbor:"3,keyasint" json:"max_age_seconds"` // of collateral; 0: 30 days
-	Statuses      []string `cbor:"4,keyasint" json:"statuses"`        // accepted TCB statuses beside UpToDate
+	Roots         [][]byte `cbor:"1,keyasint" json:"roots"`                  // DER; none: Intel's
+	MinEvaluation uint64   `cbor:"2,keyasint" json:"min_evaluation,string"`  // least TCB evaluation data number
+	MaxAgeSeconds uint64   `cbor:"3,keyasint" json:"max_age_seconds,string"` // of collateral; 0: 30 days
+	Statuses      []string `cbor:"4,keyasint" json:"statuses"`               // accepted TCB statuses beside UpToDate
 }
 
 const (

@@ -52,11 +52,11 @@ type LogEntry struct {
 // TPMReference is what a genesis says of TPMs. There are no roots that
 // everybody knows: each maker has its own.
 type TPMReference struct {
-	Roots       [][]byte   `cbor:"1,keyasint" json:"roots"`      // DER, of the makers' CAs
-	Activators  []task.Key `cbor:"2,keyasint" json:"activators"` // may say that an AK is beside its EK (ADR 0017)
-	Threshold   uint64     `cbor:"3,keyasint" json:"threshold"`  // so many of them must
-	PCRs        []PCRValue `cbor:"4,keyasint" json:"pcrs"`       // of the firmware; of a register named here one value must be had
-	MinFirmware uint64     `cbor:"5,keyasint" json:"min_firmware"`
+	Roots       [][]byte   `cbor:"1,keyasint" json:"roots"`            // DER, of the makers' CAs
+	Activators  []task.Key `cbor:"2,keyasint" json:"activators"`       // may say that an AK is beside its EK (ADR 0017)
+	Threshold   uint64     `cbor:"3,keyasint" json:"threshold,string"` // so many of them must
+	PCRs        []PCRValue `cbor:"4,keyasint" json:"pcrs"`             // of the firmware; of a register named here one value must be had
+	MinFirmware uint64     `cbor:"5,keyasint" json:"min_firmware,string"`
 }
 
 // PCRValue is an accepted value of a register.

@@ -301,8 +301,8 @@ func Follows(before, after []Value) error {
 // for good.
 type Term struct {
 	Value Value  `cbor:"1,keyasint" json:"value"`
-	From  uint64 `cbor:"2,keyasint" json:"from"`
-	Until uint64 `cbor:"3,keyasint" json:"until"`
+	From  uint64 `cbor:"2,keyasint" json:"from,string"`
+	Until uint64 `cbor:"3,keyasint" json:"until,string"`
 }
 
 // Change is what a chain's validators sign: the terms that some values shall

@@ -29,9 +29,9 @@ const (
 	Dealt Kind = 2
 )
 
-var kindNames = [...]string{"", "own", "dealt"}
+var kindWords = task.Words{"", "own", "dealt"}
 
-func (k Kind) String() string { return kindNames[min(int(k), len(kindNames)-1)] }
+func (k Kind) String() string { return kindWords.Of(uint8(k)) }
 
 // Distance is how many blocks after a task's own the beacon comes that seeds it.
 //
@@ -54,15 +54,7 @@ func (k Kind) Distance() uint64 {
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // UnmarshalText reads a kind's name.
-func (k *Kind) UnmarshalText(text []byte) error {
-	for _, known := range []Kind{Own, Dealt} {
-		if known.String() == string(text) {
-			*k = known
-			return nil
-		}
-	}
-	return fmt.Errorf("%q is no kind of beacon: own or dealt", text)
-}
+func (k *Kind) UnmarshalText(text []byte) error { return task.ReadWord(kindWords, k, text) }
 
 // Group is a chain's key, which never changes, and who holds its shares now.
 type Group struct {
@@ -74,8 +66,8 @@ type Group struct {
 // Set is those who hold shares from some height on. A handover, which is not built,
 // gives the next set other shares of the same secret.
 type Set struct {
-	ID      uint64   `cbor:"1,keyasint" json:"id"`   // 0 is the genesis's
-	From    uint64   `cbor:"2,keyasint" json:"from"` // the first height that it makes a beacon for
+	ID      uint64   `cbor:"1,keyasint" json:"id,string"`   // 0 is the genesis's
+	From    uint64   `cbor:"2,keyasint" json:"from,string"` // the first height that it makes a beacon for
 	Holders []Holder `cbor:"3,keyasint" json:"holders"`
 }
 

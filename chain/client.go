@@ -216,7 +216,7 @@ func (c *Client) followRemote(ctx context.Context) {
 
 // Block is one committed block as a watcher sees it.
 type Block struct {
-	Height uint64         `json:"height"`
+	Height uint64         `json:"height,string"`
 	Events []ledger.Event `json:"events"` // in the order in which they happened; most blocks have none
 }
 

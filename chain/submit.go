@@ -27,8 +27,8 @@ const (
 // Receipt says where a transaction stands on the chain.
 type Receipt struct {
 	TxID   task.TxID `json:"tx"`
-	Nonce  uint64    `json:"nonce"`  // a posted task carries it, and so gets its name
-	Height uint64    `json:"height"` // of the block that holds it
+	Nonce  uint64    `json:"nonce,string"`  // a posted task carries it, and so gets its name
+	Height uint64    `json:"height,string"` // of the block that holds it
 }
 
 // sender gives out the nonces of one account, one after the other.

@@ -284,7 +284,7 @@ func (c *cluster) perform(p *peer, a Action) {
 		rec, _ := ledger.Read(c.store).Node(p.id)
 		won, ok := sortition.Win(p.vrf, task.Hash(p.id), a.Case.Seed(), a.Case.Seats, uint64(rec.StakeAt(a.Case.Epoch)), uint64(a.Case.TotalStake))
 		if ok {
-			claim := task.Claim{Task: c.id, Attempt: a.Case.Attempt, Node: p.id, Proof: won.Proof()}
+			claim := task.Claim{Task: c.id, Attempt: a.Case.Attempt, Node: p.id, Proof: task.Proof(won.Proof())}
 			c.step(p, Won{Claim: claim})
 		}
 	case Cast:
@@ -390,7 +390,7 @@ func (c *cluster) quote(p *peer, b task.Ballot) {
 	s := task.Showing{Ballot: b}
 	s.Evidence[place], s.Evidence[1-place] = task.Encode(c.evidence(p, task.PreRun, b.View)), task.Encode(decoy)
 	s.Signature = task.Sign(p.key, s.Pair().Hash())
-	c.step(p, Quoted{Shown: s, Place: place, Opening: task.Opening{Pair: s.Pair(), Proof: proof, Evidence: s.Evidence[place]}})
+	c.step(p, Quoted{Shown: s, Place: place, Opening: task.Opening{Pair: s.Pair(), Proof: task.Proof(proof), Evidence: s.Evidence[place]}})
 }
 
 // release plays both owners and the enclave's run.

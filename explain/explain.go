@@ -12,6 +12,7 @@ import (
 
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sortition"
+	"github.com/prytany/prytany/task"
 )
 
 // Fact is what happened, as one line without its height. One of a kind that is not
@@ -43,7 +44,7 @@ var kinds = map[ledger.Kind]func(ledger.Fact) string{
 		return fmt.Sprintf("view %d: %s is the executor, %d seats verify it", f.Number, f.Node.Short(), f.Of)
 	},
 	ledger.FactDeclined: func(f ledger.Fact) string {
-		return fmt.Sprintf("node %s declines: %s", f.Node.Short(), f.Reason)
+		return fmt.Sprintf("node %s declines: %s", f.Node.Short(), Reason(f.Reason))
 	},
 	ledger.FactCommitted: func(f ledger.Fact) string {
 		return fmt.Sprintf("commitments: %d of %d seats so far", f.Seats, f.Of)
@@ -140,6 +141,21 @@ var causes = map[ledger.Cause]string{
 	ledger.TooFewSeats:  "too few seats, or of too few kinds of TEE",
 	ledger.TooFewJudged: "too few judged evidence that is good",
 	ledger.NobodyLeft:   "nobody is left to execute; those with tickets have declined, or could not be judged",
+}
+
+// Reason is why a member does not execute.
+func Reason(r task.DeclineReason) string {
+	if words, ok := reasons[r]; ok {
+		return words
+	}
+	return r.String()
+}
+
+var reasons = map[task.DeclineReason]string{
+	task.Busy:      "it has no enclave free",
+	task.NoInput:   "the input does not come",
+	task.NoCode:    "the code or the image does not come",
+	task.CannotRun: "it cannot",
 }
 
 // Outcome is how a case ended, in a sentence.

@@ -145,7 +145,7 @@ type StakeLine []StakeChange
 
 // StakeChange is how much a sum changes at an epoch's start.
 type StakeChange struct {
-	Epoch uint64      `cbor:"1,keyasint" json:"epoch"`
+	Epoch uint64      `cbor:"1,keyasint" json:"epoch,string"`
 	Up    task.Amount `cbor:"2,keyasint" json:"up"`
 	Down  task.Amount `cbor:"3,keyasint" json:"down"`
 }

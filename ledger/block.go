@@ -29,7 +29,7 @@ type Event struct {
 	Task  task.TaskID `json:"task"`
 	Phase Phase       `json:"phase"` // in which the case was then
 	Fact
-	Draw *Draw `json:"-"` // where an attempt has its seed
+	Draw *Draw `json:"draw,omitempty"` // where an attempt has its seed
 }
 
 // Block is one block's changes, on their way into a store.

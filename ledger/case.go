@@ -17,14 +17,14 @@ type Case struct {
 	Task       task.Task        `cbor:"1,keyasint" json:"task"`
 	Function   task.Function    `cbor:"2,keyasint" json:"function"`
 	Params     Params           `cbor:"3,keyasint" json:"params"`
-	PostedAt   uint64           `cbor:"4,keyasint" json:"posted_at"`
+	PostedAt   uint64           `cbor:"4,keyasint" json:"posted_at,string"`
 	Phase      Phase            `cbor:"5,keyasint" json:"phase"`
-	Deadline   uint64           `cbor:"6,keyasint" json:"deadline"` // height at whose end the stage is up
+	Deadline   uint64           `cbor:"6,keyasint" json:"deadline,string"` // height at whose end the stage is up
 	Attempt    uint32           `cbor:"7,keyasint" json:"attempt"`
 	Seats      uint32           `cbor:"8,keyasint" json:"seats"`  // τ of this attempt
 	Beacon     beacon.Signature `cbor:"9,keyasint" json:"beacon"` // of the block that seeded the attempt
-	SeededAt   uint64           `cbor:"10,keyasint" json:"seeded_at"`
-	Epoch      uint64           `cbor:"11,keyasint" json:"epoch"`
+	SeededAt   uint64           `cbor:"10,keyasint" json:"seeded_at,string"`
+	Epoch      uint64           `cbor:"11,keyasint" json:"epoch,string"`
 	TotalStake task.Amount      `cbor:"12,keyasint" json:"total_stake"` // W of the snapshot
 	Members    []Member         `cbor:"13,keyasint" json:"members"`
 	View       View             `cbor:"14,keyasint" json:"view"`
@@ -32,13 +32,13 @@ type Case struct {
 	Escrow     Escrow           `cbor:"16,keyasint" json:"escrow"`
 	Settlement *Settlement      `cbor:"17,keyasint,omitempty" json:"settlement,omitempty"`
 	History    []Fact           `cbor:"18,keyasint" json:"history"`
-	Began      uint64           `cbor:"19,keyasint" json:"began"` // height at which the present attempt was called for
+	Began      uint64           `cbor:"19,keyasint" json:"began,string"` // height at which the present attempt was called for
 	Slashes    []Slash          `cbor:"20,keyasint" json:"slashes"`
-	SeededTime int64            `cbor:"21,keyasint" json:"seeded_time"` // Unix seconds, of the block that seeded the attempt: the time of all appraisals
-	Foresight  beacon.Foresight `cbor:"22,keyasint" json:"foresight"`   // who could know the beacon before, when the attempt was called for
-	Declined   []Declined       `cbor:"23,keyasint" json:"declined"`    // in the present attempt
-	Values     task.Hash        `cbor:"24,keyasint" json:"values"`      // names the reference values in force in the block that seeded the attempt
-	Stage      Stage            `cbor:"25,keyasint" json:"stage"`       // what is waited for; the deadline is its own
+	SeededTime int64            `cbor:"21,keyasint" json:"seeded_time,string"` // Unix seconds, of the block that seeded the attempt: the time of all appraisals
+	Foresight  beacon.Foresight `cbor:"22,keyasint" json:"foresight"`          // who could know the beacon before, when the attempt was called for
+	Declined   []Declined       `cbor:"23,keyasint" json:"declined"`           // in the present attempt
+	Values     task.Hash        `cbor:"24,keyasint" json:"values"`             // names the reference values in force in the block that seeded the attempt
+	Stage      Stage            `cbor:"25,keyasint" json:"stage"`              // what is waited for; the deadline is its own
 
 	ref *attest.Reference // of that name; nil before Under
 }
@@ -48,7 +48,7 @@ type Member struct {
 	Node    task.Node      `cbor:"1,keyasint" json:"node"`
 	Stake   task.Amount    `cbor:"2,keyasint" json:"stake"`
 	Claim   task.Claim     `cbor:"3,keyasint" json:"claim"`
-	Beta    vrf.Output     `cbor:"4,keyasint" json:"-"`
+	Beta    vrf.Output     `cbor:"4,keyasint" json:"beta"`
 	Seats   uint32         `cbor:"5,keyasint" json:"seats"`
 	Profile attest.Profile `cbor:"6,keyasint" json:"profile"`
 }
@@ -57,42 +57,42 @@ type Member struct {
 type View struct {
 	Number    uint32             `cbor:"1,keyasint" json:"number"`
 	Executor  task.NodeID        `cbor:"2,keyasint" json:"executor"`
-	StartedAt uint64             `cbor:"3,keyasint" json:"started_at"`
+	StartedAt uint64             `cbor:"3,keyasint" json:"started_at,string"`
 	Pre       Round              `cbor:"4,keyasint" json:"pre"`
 	Releases  []task.Release     `cbor:"5,keyasint" json:"releases"`
 	Result    *task.SignedResult `cbor:"6,keyasint,omitempty" json:"result,omitempty"`
-	ResultAt  uint64             `cbor:"7,keyasint" json:"result_at"`
+	ResultAt  uint64             `cbor:"7,keyasint" json:"result_at,string"`
 	ExitNonce task.Hash          `cbor:"8,keyasint" json:"exit_nonce"`
 	// Exit is the evidence of how the enclave ended, as its executor signed it.
-	Exit          []byte           `cbor:"9,keyasint" json:"-"`
-	ExitSignature task.Signature   `cbor:"10,keyasint" json:"-"`
-	ExitBeacon    beacon.Signature `cbor:"11,keyasint" json:"exit_beacon"` // which the nonce is made of
-	ExitAt        uint64           `cbor:"12,keyasint" json:"exit_at"`     // its block
+	Exit          []byte           `cbor:"9,keyasint" json:"exit"`
+	ExitSignature task.Signature   `cbor:"10,keyasint" json:"exit_signature"`
+	ExitBeacon    beacon.Signature `cbor:"11,keyasint" json:"exit_beacon"`    // which the nonce is made of
+	ExitAt        uint64           `cbor:"12,keyasint" json:"exit_at,string"` // its block
 	// Late is its enclave's word that it ran out of time, while words about the
 	// enclave are still due.
 	Late *task.SignedResult `cbor:"13,keyasint,omitempty" json:"late,omitempty"`
 	// The executor's call for keys that it was not given (spec §8.4).
-	CalledAt uint64 `cbor:"14,keyasint" json:"called_at"` // height, or 0
-	Seal     []byte `cbor:"15,keyasint" json:"-"`         // what the owners are to seal to
+	CalledAt uint64 `cbor:"14,keyasint" json:"called_at,string"` // height, or 0
+	Seal     []byte `cbor:"15,keyasint" json:"seal"`             // what the owners are to seal to
 }
 
 // Round is the verdict on an executor's enclave: commitments until it is closed,
 // then reveals, and the pair of evidence that they are about.
 type Round struct {
 	Commitments []task.Commitment `cbor:"1,keyasint" json:"commitments"`
-	ClosedAt    uint64            `cbor:"2,keyasint" json:"closed_at"` // height, 0 while open
-	Digests     [2]task.Hash      `cbor:"3,keyasint" json:"digests"`   // of the pair's evidence; zero before the chain knows it
-	Signature   task.Signature    `cbor:"4,keyasint" json:"-"`         // the executor's, over both
-	Evidence    [2][]byte         `cbor:"5,keyasint" json:"-"`         // by place; the other piece only where somebody doubts
-	OpenedAt    uint64            `cbor:"6,keyasint" json:"opened_at"` // height, 0 before the genuine place is known
-	Place       uint8             `cbor:"7,keyasint" json:"place"`     // of the genuine evidence
-	Proof       [81]byte          `cbor:"8,keyasint" json:"-"`         // that the executor's VRF has put it there
+	ClosedAt    uint64            `cbor:"2,keyasint" json:"closed_at,string"` // height, 0 while open
+	Digests     [2]task.Hash      `cbor:"3,keyasint" json:"digests"`          // of the pair's evidence; zero before the chain knows it
+	Signature   task.Signature    `cbor:"4,keyasint" json:"signature"`        // the executor's, over both
+	Evidence    [2][]byte         `cbor:"5,keyasint" json:"evidence"`         // by place; the other piece only where somebody doubts
+	OpenedAt    uint64            `cbor:"6,keyasint" json:"opened_at,string"` // height, 0 before the genuine place is known
+	Place       uint8             `cbor:"7,keyasint" json:"place"`            // of the genuine evidence
+	Proof       task.Proof        `cbor:"8,keyasint" json:"proof"`            // that the executor's VRF has put it there
 	Reveals     []task.Reveal     `cbor:"9,keyasint" json:"reveals"`
-	DecidedAt   uint64            `cbor:"10,keyasint" json:"decided_at"`  // height at which a quorum found it good, or 0
-	Faulty      bool              `cbor:"11,keyasint" json:"faulty"`      // the chain itself has found the pair faulty; never why (spec §7.4.3)
-	Accuser     task.Address      `cbor:"12,keyasint" json:"accuser"`     // who told the chain so, if no verifier did
-	Other       *task.Pair        `cbor:"13,keyasint,omitempty" json:"-"` // another pair that its executor has signed for this ballot
-	Progress    Progress          `cbor:"14,keyasint" json:"progress"`    // how far it has come; the heights say when
+	DecidedAt   uint64            `cbor:"10,keyasint" json:"decided_at,string"`         // height at which a quorum found it good, or 0
+	Faulty      bool              `cbor:"11,keyasint" json:"faulty"`                    // the chain itself has found the pair faulty; never why (spec §7.4.3)
+	Accuser     task.Address      `cbor:"12,keyasint" json:"accuser"`                   // who told the chain so, if no verifier did
+	Other       *task.Pair        `cbor:"13,keyasint,omitempty" json:"other,omitempty"` // another pair that its executor has signed for this ballot
+	Progress    Progress          `cbor:"14,keyasint" json:"progress"`                  // how far it has come; the heights say when
 }
 
 // HasPair says whether the pair of evidence is known.
@@ -102,7 +102,7 @@ func (r *Round) HasPair() bool { return r.Digests != [2]task.Hash{} }
 type Pass struct {
 	View     uint32      `cbor:"1,keyasint" json:"view"`
 	Executor task.NodeID `cbor:"2,keyasint" json:"executor"`
-	Height   uint64      `cbor:"3,keyasint" json:"height"`
+	Height   uint64      `cbor:"3,keyasint" json:"height,string"`
 	Why      Cause       `cbor:"4,keyasint" json:"why"`
 	Attempt  uint32      `cbor:"5,keyasint" json:"attempt"`
 	Pre      Round       `cbor:"6,keyasint" json:"pre"` // what was said of its evidence

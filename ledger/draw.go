@@ -14,7 +14,7 @@ type Draw struct {
 	Attempt    uint32      `cbor:"1,keyasint" json:"attempt"`
 	Seed       task.Hash   `cbor:"2,keyasint" json:"seed"`
 	Seats      uint32      `cbor:"3,keyasint" json:"seats"` // τ
-	Epoch      uint64      `cbor:"4,keyasint" json:"epoch"`
+	Epoch      uint64      `cbor:"4,keyasint" json:"epoch,string"`
 	TotalStake task.Amount `cbor:"5,keyasint" json:"total_stake"` // W
 }
 

@@ -10,23 +10,23 @@ import (
 // can do (spec §10.6). Amounts are for one seat, so that splitting a stake over
 // many nodes changes nothing.
 type Economics struct {
-	CheckCost       task.Amount `cbor:"21,keyasint" json:"check_cost"` // c: what one appraisal costs a verifier, at most
-	DetectPPM       uint64      `cbor:"22,keyasint" json:"detect_ppm"` // d: how surely an appraisal finds a fault
-	FaultPPM        uint64      `cbor:"23,keyasint" json:"fault_ppm"`  // φ: the highest rate of bad enclaves at which honesty must still pay
-	SeatFee         task.Amount `cbor:"24,keyasint" json:"seat_fee"`   // w: the least committee fee, for each expected seat
-	WrongPick       task.Amount `cbor:"25,keyasint" json:"wrong_pick"` // P_w: for naming the place that is not good
-	Miss            task.Amount `cbor:"26,keyasint" json:"miss"`       // P_miss: the same where the round was decided by it and the enclave was bad
+	CheckCost       task.Amount `cbor:"21,keyasint" json:"check_cost"`        // c: what one appraisal costs a verifier, at most
+	DetectPPM       uint64      `cbor:"22,keyasint" json:"detect_ppm,string"` // d: how surely an appraisal finds a fault
+	FaultPPM        uint64      `cbor:"23,keyasint" json:"fault_ppm,string"`  // φ: the highest rate of bad enclaves at which honesty must still pay
+	SeatFee         task.Amount `cbor:"24,keyasint" json:"seat_fee"`          // w: the least committee fee, for each expected seat
+	WrongPick       task.Amount `cbor:"25,keyasint" json:"wrong_pick"`        // P_w: for naming the place that is not good
+	Miss            task.Amount `cbor:"26,keyasint" json:"miss"`              // P_miss: the same where the round was decided by it and the enclave was bad
 	FalseAlarm      task.Amount `cbor:"27,keyasint" json:"false_alarm"`
 	NoReveal        task.Amount `cbor:"28,keyasint" json:"no_reveal"`
-	BadEvidencePPM  uint64      `cbor:"29,keyasint" json:"bad_evidence_ppm"` // of an executor's bond, for a pair that is not what it must be
-	EquivocationPPM uint64      `cbor:"30,keyasint" json:"equivocation_ppm"` // of a bond, for two words that exclude each other
-	JailMisses      uint64      `cbor:"31,keyasint" json:"jail_misses"`      // the count at which a node is sent away
-	JailBlocks      uint64      `cbor:"32,keyasint" json:"jail_blocks"`      // before its operator may bond it again
-	DisputeBlocks   uint64      `cbor:"33,keyasint" json:"dispute_blocks"`   // after the settlement, for accusations
-	AccusationBond  task.Amount `cbor:"34,keyasint" json:"accusation_bond"`  // burned if the accusation proves nothing
-	Committee       uint32      `cbor:"35,keyasint" json:"committee"`        // n: the seats of a usual committee
-	Absent          task.Amount `cbor:"38,keyasint" json:"absent"`           // A: for no evidence in time
-	Silence         task.Amount `cbor:"39,keyasint" json:"silence"`          // S: for silence after the evidence was found good
+	BadEvidencePPM  uint64      `cbor:"29,keyasint" json:"bad_evidence_ppm,string"` // of an executor's bond, for a pair that is not what it must be
+	EquivocationPPM uint64      `cbor:"30,keyasint" json:"equivocation_ppm,string"` // of a bond, for two words that exclude each other
+	JailMisses      uint64      `cbor:"31,keyasint" json:"jail_misses,string"`      // the count at which a node is sent away
+	JailBlocks      uint64      `cbor:"32,keyasint" json:"jail_blocks,string"`      // before its operator may bond it again
+	DisputeBlocks   uint64      `cbor:"33,keyasint" json:"dispute_blocks,string"`   // after the settlement, for accusations
+	AccusationBond  task.Amount `cbor:"34,keyasint" json:"accusation_bond"`         // burned if the accusation proves nothing
+	Committee       uint32      `cbor:"35,keyasint" json:"committee"`               // n: the seats of a usual committee
+	Absent          task.Amount `cbor:"38,keyasint" json:"absent"`                  // A: for no evidence in time
+	Silence         task.Amount `cbor:"39,keyasint" json:"silence"`                 // S: for silence after the evidence was found good
 }
 
 // Default are the numbers of spec §10.6, in units of the cost of one check.

@@ -11,23 +11,23 @@ import (
 // A fact has the fields of its kind (spec §6.1.1) and no others; one that is 0 is left
 // out.
 type Fact struct {
-	Height  uint64             `cbor:"1,keyasint" json:"height"`
+	Height  uint64             `cbor:"1,keyasint" json:"height,string"`
 	Kind    Kind               `cbor:"2,keyasint" json:"kind"`
 	Node    task.NodeID        `cbor:"3,keyasint,omitzero" json:"node,omitzero"`
 	Role    task.Role          `cbor:"4,keyasint,omitzero" json:"role,omitzero"`
 	Number  uint32             `cbor:"5,keyasint,omitzero" json:"number,omitzero"` // of the attempt, or of the view
 	Nodes   uint32             `cbor:"6,keyasint,omitzero" json:"nodes,omitzero"`
-	Seats   uint32             `cbor:"7,keyasint,omitzero" json:"seats,omitzero"`    // that came, committed, or named the genuine place
-	Against uint32             `cbor:"8,keyasint,omitzero" json:"against,omitzero"`  // seats
-	Of      uint32             `cbor:"9,keyasint,omitzero" json:"of,omitzero"`       // seats: all, or as many as were asked for
-	Until   uint64             `cbor:"10,keyasint,omitzero" json:"until,omitzero"`   // height
-	Amount  task.Amount        `cbor:"11,keyasint,omitzero" json:"amount,omitzero"`  // Alice's, or a slashed node's
-	Bond    task.Amount        `cbor:"12,keyasint,omitzero" json:"bond,omitzero"`    // of Bob's
-	Gas     uint64             `cbor:"13,keyasint,omitzero" json:"gas,omitzero"`     // that the result shows
-	Ran     task.Outcome       `cbor:"14,keyasint,omitzero" json:"ran,omitzero"`     // how the run ended
-	Reason  task.DeclineReason `cbor:"15,keyasint,omitzero" json:"reason,omitzero"`  // the decliner's own
-	Cause   Cause              `cbor:"16,keyasint,omitzero" json:"cause,omitzero"`   // why money, a turn or an attempt was lost
-	Outcome Outcome            `cbor:"17,keyasint,omitzero" json:"outcome,omitzero"` // of the case
+	Seats   uint32             `cbor:"7,keyasint,omitzero" json:"seats,omitzero"`         // that came, committed, or named the genuine place
+	Against uint32             `cbor:"8,keyasint,omitzero" json:"against,omitzero"`       // seats
+	Of      uint32             `cbor:"9,keyasint,omitzero" json:"of,omitzero"`            // seats: all, or as many as were asked for
+	Until   uint64             `cbor:"10,keyasint,omitzero" json:"until,omitzero,string"` // height
+	Amount  task.Amount        `cbor:"11,keyasint,omitzero" json:"amount,omitzero"`       // Alice's, or a slashed node's
+	Bond    task.Amount        `cbor:"12,keyasint,omitzero" json:"bond,omitzero"`         // of Bob's
+	Gas     uint64             `cbor:"13,keyasint,omitzero" json:"gas,omitzero,string"`   // that the result shows
+	Ran     task.Outcome       `cbor:"14,keyasint,omitzero" json:"ran,omitzero"`          // how the run ended
+	Reason  task.DeclineReason `cbor:"15,keyasint,omitzero" json:"reason,omitzero"`       // the decliner's own
+	Cause   Cause              `cbor:"16,keyasint,omitzero" json:"cause,omitzero"`        // why money, a turn or an attempt was lost
+	Outcome Outcome            `cbor:"17,keyasint,omitzero" json:"outcome,omitzero"`      // of the case
 }
 
 // Kind is what a fact says has happened.
@@ -80,11 +80,7 @@ func (k Kind) String() string { return kindWords.Of(uint8(k)) }
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // UnmarshalText reads one.
-func (k *Kind) UnmarshalText(text []byte) error {
-	n, err := kindWords.Parse(text)
-	*k = Kind(n)
-	return err
-}
+func (k *Kind) UnmarshalText(text []byte) error { return task.ReadWord(kindWords, k, text) }
 
 // has says which fields a kind has beside height and kind, by bit.
 type has uint32

@@ -19,7 +19,7 @@ func FirstBeacon(chain string) task.Hash { return task.H(task.TagBeacon, []byte(
 
 // Beacon is a beacon and the height of its block.
 type Beacon struct {
-	Height uint64    `cbor:"1,keyasint" json:"height"`
+	Height uint64    `cbor:"1,keyasint" json:"height,string"`
 	Value  task.Hash `cbor:"2,keyasint" json:"value"`
 }
 

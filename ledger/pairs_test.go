@@ -311,13 +311,13 @@ func TestThePlaceIsTheVRFs(t *testing.T) {
 		"the other piece": {func(w *world, s task.Showing, o *task.Opening) { o.Evidence = s.Evidence[1-w.place()] }, "pair-false"},
 		"another's proof": {func(_ *world, s task.Showing, o *task.Opening) {
 			p, _ := foreign.Prove(s.Ballot.PairInput())
-			o.Proof = p
+			o.Proof = task.Proof(p)
 		}, "pair-false"},
 		"a proof for another ballot": {func(w *world, s task.Showing, o *task.Opening) {
 			_, k := w.platform()
 			s.Ballot.View++
 			p, _ := k.vrf.Prove(s.Ballot.PairInput())
-			o.Proof = p
+			o.Proof = task.Proof(p)
 		}, "pair-false"},
 		"unsigned":    {func(_ *world, _ task.Showing, o *task.Opening) { o.Pair.Signature[0]++ }, "evidence-unsigned"},
 		"stale":       {func(_ *world, _ task.Showing, o *task.Opening) { o.Pair.Ballot.View++ }, "ballot-stale"},

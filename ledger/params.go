@@ -15,39 +15,39 @@ import (
 // (spec §1.5), amounts in base units, shares in parts per million.
 type Params struct {
 	Chain          string      `cbor:"1,keyasint" json:"chain"`
-	IntervalMillis uint64      `cbor:"2,keyasint" json:"interval_ms"` // nominal time between blocks while a task is open
-	EpochBlocks    uint64      `cbor:"3,keyasint" json:"epoch_blocks"`
-	UnbondBlocks   uint64      `cbor:"4,keyasint" json:"unbond_blocks"`
-	ClaimBlocks    uint64      `cbor:"5,keyasint" json:"claim_blocks"`   // claims stay open this long after the seed, and up to lastClaims times as long if few have come
-	CommitBlocks   uint64      `cbor:"6,keyasint" json:"commit_blocks"`  // a quorum closes a commit set after this, from the view's start or from a later quorum; all close it at once
-	AttestBlocks   uint64      `cbor:"7,keyasint" json:"attest_blocks"`  // an executor without a verdict by then is passed over
-	ReleaseBlocks  uint64      `cbor:"8,keyasint" json:"release_blocks"` // owners have this long after the verdict
-	RunGraceBlocks uint64      `cbor:"9,keyasint" json:"run_grace_blocks"`
-	ReviewBlocks   uint64      `cbor:"10,keyasint" json:"review_blocks"`
+	IntervalMillis uint64      `cbor:"2,keyasint" json:"interval_ms,string"` // nominal time between blocks while a task is open
+	EpochBlocks    uint64      `cbor:"3,keyasint" json:"epoch_blocks,string"`
+	UnbondBlocks   uint64      `cbor:"4,keyasint" json:"unbond_blocks,string"`
+	ClaimBlocks    uint64      `cbor:"5,keyasint" json:"claim_blocks,string"`   // claims stay open this long after the seed, and up to lastClaims times as long if few have come
+	CommitBlocks   uint64      `cbor:"6,keyasint" json:"commit_blocks,string"`  // a quorum closes a commit set after this, from the view's start or from a later quorum; all close it at once
+	AttestBlocks   uint64      `cbor:"7,keyasint" json:"attest_blocks,string"`  // an executor without a verdict by then is passed over
+	ReleaseBlocks  uint64      `cbor:"8,keyasint" json:"release_blocks,string"` // owners have this long after the verdict
+	RunGraceBlocks uint64      `cbor:"9,keyasint" json:"run_grace_blocks,string"`
+	ReviewBlocks   uint64      `cbor:"10,keyasint" json:"review_blocks,string"`
 	MaxAttempts    uint32      `cbor:"11,keyasint" json:"max_attempts"`
 	MaxViews       uint32      `cbor:"12,keyasint" json:"max_views"`
-	MaxOpen        uint64      `cbor:"13,keyasint" json:"max_open"`
+	MaxOpen        uint64      `cbor:"13,keyasint" json:"max_open,string"`
 	MinBond        task.Amount `cbor:"14,keyasint" json:"min_bond"` // of a node
 	TxFee          task.Amount `cbor:"15,keyasint" json:"tx_fee"`   // for each KiB of a transaction, and for each byte of a function
 	PostingFee     task.Amount `cbor:"16,keyasint" json:"posting_fee"`
-	FixedPPM       uint64      `cbor:"17,keyasint" json:"fixed_ppm"`      // an executor's part of the gas money when an owner does not show up
-	DeclineBlocks  uint64      `cbor:"18,keyasint" json:"decline_blocks"` // an executor may decline this long after its turn began, and as long as its files may take
-	NoticeBlocks   uint64      `cbor:"19,keyasint" json:"notice_blocks"`  // a change of reference values changes nothing before
+	FixedPPM       uint64      `cbor:"17,keyasint" json:"fixed_ppm,string"`      // an executor's part of the gas money when an owner does not show up
+	DeclineBlocks  uint64      `cbor:"18,keyasint" json:"decline_blocks,string"` // an executor may decline this long after its turn began, and as long as its files may take
+	NoticeBlocks   uint64      `cbor:"19,keyasint" json:"notice_blocks,string"`  // a change of reference values changes nothing before
 	Economics
 	// What every honest machine can do at the least, in a millisecond: run so much
 	// gas, and get so many bytes of code ready (spec §3.5.2).
-	GasFloor  uint64 `cbor:"36,keyasint" json:"gas_floor"`
-	CodeFloor uint64 `cbor:"37,keyasint" json:"code_floor"`
+	GasFloor  uint64 `cbor:"36,keyasint" json:"gas_floor,string"`
+	CodeFloor uint64 `cbor:"37,keyasint" json:"code_floor,string"`
 	// FetchFloor is how many bytes of a task's files it can fetch in a millisecond.
-	FetchFloor uint64 `cbor:"40,keyasint" json:"fetch_floor"`
+	FetchFloor uint64 `cbor:"40,keyasint" json:"fetch_floor,string"`
 	// SkipBlocks is how long a turn lasts before a quorum's word can end it.
-	SkipBlocks uint64 `cbor:"41,keyasint" json:"skip_blocks"`
+	SkipBlocks uint64 `cbor:"41,keyasint" json:"skip_blocks,string"`
 	// Rent is the usual price of a block in which a task is open (spec §10.1).
 	Rent task.Amount `cbor:"42,keyasint" json:"rent"`
 	// A registration's quote is over a beacon of the last FreshBlocks, and is
 	// renewed within RenewBlocks (spec §3.1).
-	FreshBlocks uint64 `cbor:"43,keyasint" json:"fresh_blocks"`
-	RenewBlocks uint64 `cbor:"44,keyasint" json:"renew_blocks"`
+	FreshBlocks uint64 `cbor:"43,keyasint" json:"fresh_blocks,string"`
+	RenewBlocks uint64 `cbor:"44,keyasint" json:"renew_blocks,string"`
 }
 
 const million = 1_000_000

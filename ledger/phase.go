@@ -30,11 +30,7 @@ func (p Phase) String() string { return phaseWords.Of(uint8(p)) }
 func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // UnmarshalText reads one.
-func (p *Phase) UnmarshalText(text []byte) error {
-	n, err := phaseWords.Parse(text)
-	*p = Phase(n)
-	return err
-}
+func (p *Phase) UnmarshalText(text []byte) error { return task.ReadWord(phaseWords, p, text) }
 
 // Stage is what a case waits for.
 type Stage uint8
@@ -69,11 +65,7 @@ func (s Stage) String() string { return stageWords.Of(uint8(s)) }
 func (s Stage) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads one.
-func (s *Stage) UnmarshalText(text []byte) error {
-	n, err := stageWords.Parse(text)
-	*s = Stage(n)
-	return err
-}
+func (s *Stage) UnmarshalText(text []byte) error { return task.ReadWord(stageWords, s, text) }
 
 // phaseOf has each stage's phase. A case that is timed out or condemned stays in the
 // phase in which that happened.
@@ -199,8 +191,4 @@ func (p Progress) String() string { return progressWords.Of(uint8(p)) }
 func (p Progress) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // UnmarshalText reads one.
-func (p *Progress) UnmarshalText(text []byte) error {
-	n, err := progressWords.Parse(text)
-	*p = Progress(n)
-	return err
-}
+func (p *Progress) UnmarshalText(text []byte) error { return task.ReadWord(progressWords, p, text) }

@@ -11,7 +11,7 @@ import (
 // transaction it signs.
 type Account struct {
 	Balance task.Amount `cbor:"1,keyasint" json:"balance"`
-	Nonce   uint64      `cbor:"2,keyasint" json:"nonce"`
+	Nonce   uint64      `cbor:"2,keyasint" json:"nonce,string"`
 }
 
 // NodeRecord is a registered worker.
@@ -22,28 +22,28 @@ type NodeRecord struct {
 	Unbonding []Unbonding `cbor:"4,keyasint" json:"unbonding"`
 	// JailedUntil is the height from which a node that was sent away may be
 	// bonded again; Misses is its count of wrong words since (spec §10.4).
-	JailedUntil uint64           `cbor:"5,keyasint" json:"jailed_until"`
-	Misses      uint64           `cbor:"6,keyasint" json:"misses"`
-	Counts      map[Cause]uint64 `cbor:"7,keyasint" json:"counts"` // by cause (spec §10.9)
-	Lost        task.Amount      `cbor:"8,keyasint" json:"lost"`   // of its bond, so far
-	Profile     attest.Profile   `cbor:"9,keyasint" json:"profile"`
-	Class       attest.Profile   `cbor:"10,keyasint" json:"class"` // under which its stake is counted by policies
+	JailedUntil uint64             `cbor:"5,keyasint" json:"jailed_until,string"`
+	Misses      uint64             `cbor:"6,keyasint" json:"misses,string"`
+	Counts      task.Counts[Cause] `cbor:"7,keyasint" json:"counts"` // by cause (spec §10.9)
+	Lost        task.Amount        `cbor:"8,keyasint" json:"lost"`   // of its bond, so far
+	Profile     attest.Profile     `cbor:"9,keyasint" json:"profile"`
+	Class       attest.Profile     `cbor:"10,keyasint" json:"class"` // under which its stake is counted by policies
 	// Renew is the height at which it must have shown its machine again, 0 for
 	// never more; Lapsed says that it has not, and is out of the draw.
-	Renew  uint64      `cbor:"11,keyasint" json:"renew"`
+	Renew  uint64      `cbor:"11,keyasint" json:"renew,string"`
 	Lapsed bool        `cbor:"12,keyasint" json:"lapsed"`
 	Before task.NodeID `cbor:"13,keyasint" json:"before"` // whose machine and record it took over; zero for nobody's
 }
 
 // Stake says what counts in the draw from an epoch on.
 type Stake struct {
-	Epoch  uint64      `cbor:"1,keyasint" json:"epoch"`
+	Epoch  uint64      `cbor:"1,keyasint" json:"epoch,string"`
 	Amount task.Amount `cbor:"2,keyasint" json:"amount"`
 }
 
 // Unbonding is money on its way back to the operator.
 type Unbonding struct {
-	Height uint64      `cbor:"1,keyasint" json:"height"`
+	Height uint64      `cbor:"1,keyasint" json:"height,string"`
 	Amount task.Amount `cbor:"2,keyasint" json:"amount"`
 }
 
@@ -78,15 +78,15 @@ func (n *NodeRecord) setStake(now uint64, amount task.Amount) {
 type FunctionRecord struct {
 	Function task.Function `cbor:"1,keyasint" json:"function"`
 	Bond     task.Amount   `cbor:"2,keyasint" json:"bond"` // free of any open task's lock
-	Height   uint64        `cbor:"3,keyasint" json:"height"`
+	Height   uint64        `cbor:"3,keyasint" json:"height,string"`
 	// Counts are its tasks by outcome; of those that failed, some are ShortOfGas.
-	Counts map[Outcome]uint64 `cbor:"4,keyasint" json:"counts"`
+	Counts task.Counts[Outcome] `cbor:"4,keyasint" json:"counts"`
 }
 
 // Name is what is published under a name. Anyone may take a name, so a reader must
 // know when it means more than one function.
 type Name struct {
-	Functions uint64          `cbor:"1,keyasint" json:"functions"` // of this name, by whomever
+	Functions uint64          `cbor:"1,keyasint" json:"functions,string"` // of this name, by whomever
 	Last      task.FunctionID `cbor:"2,keyasint" json:"last"`
 }
 
@@ -104,7 +104,7 @@ func (f FunctionRecord) Success() (ppm, runs uint64) {
 
 // Change is one line of a record: what happened, in which task.
 type Change struct {
-	Height uint64      `cbor:"1,keyasint" json:"height"`
+	Height uint64      `cbor:"1,keyasint" json:"height,string"`
 	Task   task.TaskID `cbor:"2,keyasint" json:"task"`
 	Cause  Cause       `cbor:"3,keyasint,omitzero" json:"cause,omitzero"` // of a node's record
 	Lost   task.Amount `cbor:"4,keyasint,omitzero" json:"lost,omitzero"`
@@ -154,9 +154,9 @@ func (b *Block) logChange(of task.Hash, what Change) {
 type Meta struct {
 	Supply task.Amount `cbor:"1,keyasint" json:"supply"`
 	Burned task.Amount `cbor:"2,keyasint" json:"burned"`
-	Open   uint64      `cbor:"3,keyasint" json:"open"` // cases not yet closed
+	Open   uint64      `cbor:"3,keyasint" json:"open,string"` // cases not yet closed
 	Stakes StakeLine   `cbor:"4,keyasint" json:"stakes"`
-	Logged uint64      `cbor:"5,keyasint" json:"logged"`
+	Logged uint64      `cbor:"5,keyasint" json:"logged,string"`
 }
 
 // TotalStake is W: all stake that counts in an epoch's snapshot.

@@ -12,7 +12,7 @@ import (
 // that will be, and those that were until lately (spec §7.9). The genesis begins
 // it, and two thirds of the validators' power change it.
 type Values struct {
-	Number   uint64     `cbor:"1,keyasint" json:"number"` // of the last change; 0 while the genesis's stand
+	Number   uint64     `cbor:"1,keyasint" json:"number,string"` // of the last change; 0 while the genesis's stand
 	Standing []Standing `cbor:"2,keyasint" json:"standing"`
 }
 
@@ -20,18 +20,18 @@ type Values struct {
 // changes. 0 is the genesis.
 type Standing struct {
 	attest.Term
-	Begun uint64 `cbor:"4,keyasint" json:"begun"` // the change that says from when
-	Ended uint64 `cbor:"5,keyasint" json:"ended"` // the change that says until when; 0 if it stays
+	Begun uint64 `cbor:"4,keyasint" json:"begun,string"` // the change that says from when
+	Ended uint64 `cbor:"5,keyasint" json:"ended,string"` // the change that says until when; 0 if it stays
 }
 
 // Amendment is a change in the public log, as it was made.
 type Amendment struct {
-	Number uint64          `cbor:"1,keyasint" json:"number"`
-	Height uint64          `cbor:"2,keyasint" json:"height"`
+	Number uint64          `cbor:"1,keyasint" json:"number,string"`
+	Height uint64          `cbor:"2,keyasint" json:"height,string"`
 	Change attest.Change   `cbor:"3,keyasint" json:"change"`
 	Signed []task.Approval `cbor:"4,keyasint" json:"signed"`
-	Power  uint64          `cbor:"5,keyasint" json:"power"` // of who signed
-	Total  uint64          `cbor:"6,keyasint" json:"total"` // of all validators at that height
+	Power  uint64          `cbor:"5,keyasint" json:"power,string"` // of who signed
+	Total  uint64          `cbor:"6,keyasint" json:"total,string"` // of all validators at that height
 }
 
 // inForce names the set of values that counts in the block after the state's,

@@ -6,11 +6,11 @@ import "github.com/prytany/prytany/task"
 // many open tasks and no more, so who fills it keeps all others out. Room gets
 // dearer as it gets scarce: twice the price for each tenth that is taken.
 type Room struct {
-	Load   uint64      `json:"load"`   // how many times the usual price
-	Fee    task.Amount `json:"fee"`    // of the posting, for good
-	Rent   task.Amount `json:"rent"`   // for each block that the task is open
-	Blocks uint64      `json:"blocks"` // the longest that it can be open
-	Locked task.Amount `json:"locked"` // the rent of all of them; what is left of it comes back
+	Load   uint64      `json:"load,string"`   // how many times the usual price
+	Fee    task.Amount `json:"fee"`           // of the posting, for good
+	Rent   task.Amount `json:"rent"`          // for each block that the task is open
+	Blocks uint64      `json:"blocks,string"` // the longest that it can be open
+	Locked task.Amount `json:"locked"`        // the rent of all of them; what is left of it comes back
 }
 
 // maxLoad is the load of a chain that is nearly full.

@@ -205,7 +205,7 @@ func (w *world) claimsRow(from string) task.Body {
 		}
 	case "forged":
 		id := w.nodeID("n8")
-		set = []task.Claim{{Task: w.id, Node: id, Proof: [81]byte{1}}, {Task: w.id, Node: task.NodeID{9}}}
+		set = []task.Claim{{Task: w.id, Node: id, Proof: task.Proof{1}}, {Task: w.id, Node: task.NodeID{9}}}
 	case "stale":
 		set = []task.Claim{{Task: w.id, Attempt: 7}}
 	case "unknown":

@@ -41,11 +41,7 @@ func (o Outcome) String() string { return outcomeWords.Of(uint8(o)) }
 func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
 // UnmarshalText reads one.
-func (o *Outcome) UnmarshalText(text []byte) error {
-	n, err := outcomeWords.Parse(text)
-	*o = Outcome(n)
-	return err
-}
+func (o *Outcome) UnmarshalText(text []byte) error { return task.ReadWord(outcomeWords, o, text) }
 
 // Fault is whose fault such an end is.
 func (o Outcome) Fault() Party { return table[o].fault }
@@ -72,18 +68,14 @@ func (p Party) String() string { return partyWords.Of(uint8(p)) }
 func (p Party) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // UnmarshalText reads one.
-func (p *Party) UnmarshalText(text []byte) error {
-	n, err := partyWords.Parse(text)
-	*p = Party(n)
-	return err
-}
+func (p *Party) UnmarshalText(text []byte) error { return task.ReadWord(partyWords, p, text) }
 
 // Settlement is the end of a case: whose fault, and where every base unit of
 // its escrow went.
 type Settlement struct {
 	Outcome  Outcome     `cbor:"1,keyasint" json:"outcome"`
 	Fault    Party       `cbor:"2,keyasint" json:"fault"`
-	Height   uint64      `cbor:"3,keyasint" json:"height"`
+	Height   uint64      `cbor:"3,keyasint" json:"height,string"`
 	Payments []Payment   `cbor:"4,keyasint" json:"payments"`
 	Kept     task.Amount `cbor:"5,keyasint" json:"kept"`   // of Bob's lock, back in the function's bond
 	Burned   task.Amount `cbor:"6,keyasint" json:"burned"` // of the lock of an owner who withheld a file
@@ -119,11 +111,7 @@ func (d Due) String() string { return dueWords.Of(uint8(d)) }
 func (d Due) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // UnmarshalText reads one.
-func (d *Due) UnmarshalText(text []byte) error {
-	n, err := dueWords.Parse(text)
-	*d = Due(n)
-	return err
-}
+func (d *Due) UnmarshalText(text []byte) error { return task.ReadWord(dueWords, d, text) }
 
 // terms is a row of the table of spec §10.2. Payers: 'a' Alice's escrow, 'b'
 // Bob's lock, 0 nobody.

@@ -67,17 +67,13 @@ func (c Cause) String() string { return causeWords.Of(uint8(c)) }
 func (c Cause) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // UnmarshalText reads one.
-func (c *Cause) UnmarshalText(text []byte) error {
-	n, err := causeWords.Parse(text)
-	*c = Cause(n)
-	return err
-}
+func (c *Cause) UnmarshalText(text []byte) error { return task.ReadWord(causeWords, c, text) }
 
 // Slash is money that a node lost in a case.
 type Slash struct {
 	Node    task.NodeID `cbor:"1,keyasint" json:"node"`
 	Cause   Cause       `cbor:"2,keyasint" json:"cause"`
-	Height  uint64      `cbor:"3,keyasint" json:"height"`
+	Height  uint64      `cbor:"3,keyasint" json:"height,string"`
 	Amount  task.Amount `cbor:"4,keyasint" json:"amount"`
 	Rewards []Payment   `cbor:"5,keyasint" json:"rewards"` // the rest was burned
 	Attempt uint32      `cbor:"6,keyasint" json:"attempt"`

@@ -20,7 +20,7 @@ import (
 // Declined is a member that executes no more in the present attempt.
 type Declined struct {
 	Decline task.Decline `cbor:"1,keyasint" json:"decline"`
-	Height  uint64       `cbor:"2,keyasint" json:"height"`
+	Height  uint64       `cbor:"2,keyasint" json:"height,string"`
 	From    uint32       `cbor:"3,keyasint" json:"from"` // the first view that it counts for
 	Turn    bool         `cbor:"4,keyasint" json:"turn"` // it was its turn: only then it has tried
 }

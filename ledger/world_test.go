@@ -224,7 +224,7 @@ func (w *world) allClaims() []task.Claim {
 		rec, _ := w.state().Node(id)
 		won, ok := sortition.Win(k.vrf, task.Hash(id), c.Seed(), c.Seats, uint64(rec.StakeAt(c.Epoch)), uint64(c.TotalStake))
 		if ok {
-			set = append(set, task.Claim{Task: w.id, Attempt: c.Attempt, Node: id, Proof: won.Proof()})
+			set = append(set, task.Claim{Task: w.id, Attempt: c.Attempt, Node: id, Proof: task.Proof(won.Proof())})
 		}
 	}
 	return set
@@ -310,7 +310,7 @@ func (w *world) both(genuine, other attest.Evidence) task.Showing {
 func (w *world) opening(s task.Showing) *task.Opening {
 	_, k := w.platform()
 	proof, beta := k.vrf.Prove(s.Ballot.PairInput())
-	return &task.Opening{Pair: s.Pair(), Proof: proof, Evidence: s.Evidence[task.PairPlace(beta)]}
+	return &task.Opening{Pair: s.Pair(), Proof: task.Proof(proof), Evidence: s.Evidence[task.PairPlace(beta)]}
 }
 
 // say is what a verifier does: it names the genuine place (OK), says FAULT or names

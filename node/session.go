@@ -129,7 +129,7 @@ func (s *Session) Quoted(b task.Ballot, genuine, decoy []byte) {
 		s.warn("evidence not stored, so not shown", err)
 		return
 	}
-	s.step(committee.Quoted{Shown: shown, Place: place, Opening: task.Opening{Pair: shown.Pair(), Proof: proof, Evidence: genuine}})
+	s.step(committee.Quoted{Shown: shown, Place: place, Opening: task.Opening{Pair: shown.Pair(), Proof: task.Proof(proof), Evidence: genuine}})
 }
 
 // Fault is what is to be wrong with the decoy for a ballot.
@@ -237,7 +237,7 @@ func (s *Session) draw(c *ledger.Case) {
 	if !won {
 		return
 	}
-	k := task.Claim{Task: s.task, Attempt: c.Attempt, Node: s.self, Proof: claim.Proof()}
+	k := task.Claim{Task: s.task, Attempt: c.Attempt, Node: s.self, Proof: task.Proof(claim.Proof())}
 	if !s.cfg.Effects.Free() {
 		busy := task.Decline{Task: s.task, Attempt: c.Attempt, Node: s.self, Reason: task.Busy}.SignedBy(s.cfg.Peer)
 		k.Busy = &busy.Signature

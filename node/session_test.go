@@ -104,7 +104,7 @@ func (w *world) electing() *ledger.Case {
 
 func (w *world) claim(k *worker) task.Claim {
 	won, _ := sortition.Win(k.vrf, task.Hash(k.id), w.c.Seed(), w.c.Seats, 100, uint64(w.c.TotalStake))
-	return task.Claim{Task: w.c.ID(), Attempt: w.c.Attempt, Node: k.id, Proof: won.Proof()}
+	return task.Claim{Task: w.c.ID(), Attempt: w.c.Attempt, Node: k.id, Proof: task.Proof(won.Proof())}
 }
 
 // session opens one worker's session, with what the journal holds.

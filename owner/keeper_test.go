@@ -63,7 +63,7 @@ func newRequest(t *testing.T, change ...func(*ledger.Case)) *request {
 		if !ok {
 			continue
 		}
-		m, err := q.c.Admit(n, attest.Platform{Measurement: task.Hash{7}}.Profile(), 1, task.Claim{Task: q.c.ID(), Node: n.ID(), Proof: won.Proof()})
+		m, err := q.c.Admit(n, attest.Platform{Measurement: task.Hash{7}}.Profile(), 1, task.Claim{Task: q.c.ID(), Node: n.ID(), Proof: task.Proof(won.Proof())})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func (q *request) show() {
 	q.evidence = task.Encode(q.ev)
 	b, x := q.c.Ballot(), q.c.View.Executor
 	proof, beta := q.vrfs[x].Prove(b.PairInput())
-	q.opening = task.Opening{Pair: task.Pair{Ballot: b, Digests: [2]task.Hash{{1}, {2}}}, Proof: proof, Evidence: q.evidence}
+	q.opening = task.Opening{Pair: task.Pair{Ballot: b, Digests: [2]task.Hash{{1}, {2}}}, Proof: task.Proof(proof), Evidence: q.evidence}
 	q.opening.Pair.Digests[task.PairPlace(beta)] = task.H(task.TagEvidence, q.evidence)
 	q.sign()
 }

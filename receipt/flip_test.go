@@ -404,7 +404,7 @@ func TestConsistentLies(t *testing.T) {
 		{"the decoy is said to be the genuine piece", "evidence", func(_ *world, c *ledger.Case) { c.View.Pre.Place ^= 1 }},
 		{"another place, by another VRF proof", "evidence", func(w *world, c *ledger.Case) {
 			p, _ := w.nodes[w.judges()[0]].vrf.Prove(c.Ballot().PairInput())
-			c.View.Pre.Proof = p
+			c.View.Pre.Proof = task.Proof(p)
 		}},
 		{"faulty evidence is said to be good", "executor", func(_ *world, c *ledger.Case) {
 			c.Passed[0].Pre.Faulty, c.Passed[0].Pre.Accuser = false, task.Address{}

@@ -65,7 +65,7 @@ type Receipt struct {
 	Case    ledger.Case `cbor:"2,keyasint" json:"case"`
 	// Proof shows that the hash of Case stands on the chain. Its form is the
 	// chain's; here it is only handed on.
-	Proof []byte `cbor:"3,keyasint" json:"-"`
+	Proof []byte `cbor:"3,keyasint" json:"proof"`
 	// Reference are the values by which all evidence of the case was judged. The
 	// case names them by their hash.
 	Reference attest.Reference `cbor:"4,keyasint" json:"reference"`

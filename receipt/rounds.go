@@ -74,7 +74,7 @@ func paired(c *ledger.Case) error {
 		return fmt.Errorf("evidence or a signature stands there of a pair that is missing")
 	case known && (executor == nil || !c.Pair().Signature.Verify(executor.Node.Peer, c.Pair().Hash())):
 		return fmt.Errorf("the executor has not signed this pair of evidence")
-	case round.Progress < ledger.Opened && (round.Place != 0 || round.Proof != [81]byte{}):
+	case round.Progress < ledger.Opened && (round.Place != 0 || round.Proof != task.Proof{}):
 		return fmt.Errorf("a place is named, and nobody has opened the pair")
 	}
 	for i, evidence := range round.Evidence {

@@ -185,7 +185,7 @@ func (w *world) claim(most int) *world {
 		rec, _ := ledger.Read(w.store).Node(id)
 		won, ok := sortition.Win(w.nodes[id].vrf, task.Hash(id), c.Seed(), c.Seats, uint64(rec.StakeAt(c.Epoch)), uint64(c.TotalStake))
 		if ok && len(set) < most {
-			set = append(set, task.Claim{Task: w.id, Attempt: c.Attempt, Node: id, Proof: won.Proof()})
+			set = append(set, task.Claim{Task: w.id, Attempt: c.Attempt, Node: id, Proof: task.Proof(won.Proof())})
 		}
 	}
 	w.must("carol", task.Body{Claims: &task.Claims{Claims: set}})
@@ -282,7 +282,7 @@ func (w *world) twoGood() task.Showing {
 // opening says which of a pair is genuine.
 func (w *world) opening(s task.Showing) *task.Opening {
 	proof, beta := w.nodes[w.c().View.Executor].vrf.Prove(s.Ballot.PairInput())
-	return &task.Opening{Pair: s.Pair(), Proof: proof, Evidence: s.Evidence[task.PairPlace(beta)]}
+	return &task.Opening{Pair: s.Pair(), Proof: task.Proof(proof), Evidence: s.Evidence[task.PairPlace(beta)]}
 }
 
 // show brings both pieces to the chain.

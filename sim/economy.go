@@ -13,16 +13,16 @@ import (
 // EconomyOptions shape the experiment. The zero value of a field means its
 // default; the same options give the same table, byte for byte.
 type EconomyOptions struct {
-	Seed     uint64           `json:"seed"`
-	Workers  int              `json:"workers"`  // of equal stake; 20
-	Deviants int              `json:"deviants"` // of them with the strategy under test; 2
-	Tasks    int              `json:"tasks"`    // one after the other on a chain; 12
-	Batches  int              `json:"batches"`  // chains for each strategy; 10
-	Long     int              `json:"long"`     // tasks on each of the chains that show what jail does in time; 160, −1 for none
-	Faults   []float64        `json:"faults"`   // φ, the share of bad executors; 0, 0.2, 0.5, 0.8
-	Rules    ledger.Economics `json:"rules"`    // those of the embedded chain
-	Only     []string         `json:"only"`     // strategies beside honest; nil for all, and the schemes
-	Parallel int              `json:"-"`        // chains at a time; 2
+	Seed     uint64           `json:"seed,string"`
+	Workers  int              `json:"workers,string"`  // of equal stake; 20
+	Deviants int              `json:"deviants,string"` // of them with the strategy under test; 2
+	Tasks    int              `json:"tasks,string"`    // one after the other on a chain; 12
+	Batches  int              `json:"batches,string"`  // chains for each strategy; 10
+	Long     int              `json:"long,string"`     // tasks on each of the chains that show what jail does in time; 160, −1 for none
+	Faults   []float64        `json:"faults"`          // φ, the share of bad executors; 0, 0.2, 0.5, 0.8
+	Rules    ledger.Economics `json:"rules"`           // those of the embedded chain
+	Only     []string         `json:"only"`            // strategies beside honest; nil for all, and the schemes
+	Parallel int              `json:"-"`               // chains at a time; 2
 }
 
 // valueCap is the most that a task of usual size may put at stake.
@@ -76,7 +76,7 @@ type EconomyRow struct {
 	Faulty   float64 `json:"faulty"`    // and in one whose first evidence is faulty
 	MoreGood float64 `json:"more_good"` // the gain for each seat in a task, by the same
 	MoreBad  float64 `json:"more_bad"`
-	Rounds   uint64  `json:"rounds"` // seats times rounds behind the row
+	Rounds   uint64  `json:"rounds,string"` // seats times rounds behind the row
 }
 
 // EconomyTime is what a strategy earns in time: zeros while it is not in the
@@ -86,9 +86,9 @@ type EconomyTime struct {
 	Fault    float64 `json:"fault"`
 	Income   float64 `json:"income"` // for each task that is posted and each operator
 	Band     float64 `json:"band"`
-	Idle     float64 `json:"idle"`   // share of the tasks during which its node was not in the draw
-	Jailed   uint64  `json:"jailed"` // nodes, on all chains
-	Locked   float64 `json:"locked"` // bonds of one operator that are on their way out of jail, at the end
+	Idle     float64 `json:"idle"`          // share of the tasks during which its node was not in the draw
+	Jailed   uint64  `json:"jailed,string"` // nodes, on all chains
+	Locked   float64 `json:"locked"`        // bonds of one operator that are on their way out of jail, at the end
 }
 
 // Economy measures, on the production ledger and its draw, what a verifier

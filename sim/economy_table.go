@@ -17,8 +17,8 @@ type EconomyTable struct {
 	Schemes []EconomyScheme `json:"schemes"`
 	// Committees that judged an exit, and how many of them lose less by lying
 	// together than the cap on the value of a task of as many expected seats.
-	Committees uint64 `json:"committees"`
-	OverCap    uint64 `json:"over_cap"`
+	Committees uint64 `json:"committees,string"`
+	OverCap    uint64 `json:"over_cap,string"`
 }
 
 // Row finds what a strategy earns among the honest.

@@ -314,7 +314,7 @@ func (w *econWorld) claim(c *ledger.Case) {
 		}
 		k.drawn = won.Seats()
 		if !k.mind.withholds {
-			set = append(set, task.Claim{Task: w.id, Attempt: c.Attempt, Node: id, Proof: won.Proof()})
+			set = append(set, task.Claim{Task: w.id, Attempt: c.Attempt, Node: id, Proof: task.Proof(won.Proof())})
 		}
 	}
 	if len(set) > 0 {
@@ -353,7 +353,7 @@ func (w *econWorld) start(c *ledger.Case) {
 	e.shown = task.Showing{Ballot: view}
 	e.shown.Evidence[e.place], e.shown.Evidence[1-e.place] = task.Encode(genuine), task.Encode(decoy)
 	e.shown.Signature = task.Sign(k.node.peer, e.shown.Pair().Hash())
-	e.opening = task.Opening{Pair: e.shown.Pair(), Proof: proof, Evidence: e.shown.Evidence[e.place]}
+	e.opening = task.Opening{Pair: e.shown.Pair(), Proof: task.Proof(proof), Evidence: e.shown.Evidence[e.place]}
 	w.enclave = e
 }
 

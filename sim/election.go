@@ -3,11 +3,13 @@ package sim
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/bits"
 	"math/rand/v2"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -78,7 +80,7 @@ type ElectionResult struct {
 // Size is what came of all committees of one expected size.
 type Size struct {
 	Tau        uint32    `json:"tau"`
-	Committees []uint64  `json:"committees"` // by their seats, from 0
+	Committees Histogram `json:"committees"` // by their seats, from 0
 	Mean       float64   `json:"mean"`       // seats
 	Variance   float64   `json:"variance"`   // seats²; a Poisson number's is its mean
 	Small      Rate      `json:"too_small"`
@@ -89,18 +91,30 @@ type Size struct {
 // hands. All shares see the same draws, so the captures of one size are not
 // independent of each other.
 type Capture struct {
-	Hostile float64  `json:"hostile"` // share of all stake, as asked for
-	Share   float64  `json:"share"`   // as picked: short of it by less than any honest worker's stake
-	Held    []uint64 `json:"held"`    // committees by their hostile seats, from 0
-	Blocks  Rate     `json:"blocks"`  // of the committees that are large enough
-	Decides Rate     `json:"decides"` // of the committees that are large enough
-	Exact   Odds     `json:"exact"`   // for the share as picked
+	Hostile float64   `json:"hostile"` // share of all stake, as asked for
+	Share   float64   `json:"share"`   // as picked: short of it by less than any honest worker's stake
+	Held    Histogram `json:"held"`    // committees by their hostile seats, from 0
+	Blocks  Rate      `json:"blocks"`  // of the committees that are large enough
+	Decides Rate      `json:"decides"` // of the committees that are large enough
+	Exact   Odds      `json:"exact"`   // for the share as picked
+}
+
+// Histogram counts things by a number of theirs, from 0.
+type Histogram []uint64
+
+// MarshalJSON writes decimal strings.
+func (h Histogram) MarshalJSON() ([]byte, error) {
+	texts := make([]string, len(h))
+	for i, n := range h {
+		texts[i] = strconv.FormatUint(n, 10)
+	}
+	return json.Marshal(texts)
 }
 
 // Rate is how often something was so.
 type Rate struct {
-	Count uint64 `json:"count"`
-	Of    uint64 `json:"of"`
+	Count uint64 `json:"count,string"`
+	Of    uint64 `json:"of,string"`
 }
 
 // Two-sided quantiles of the normal distribution, for Band.

@@ -69,17 +69,17 @@ func (o Options) Check() error {
 
 // Result is what came of a world.
 type Result struct {
-	Seed      uint64                    `json:"seed"`
-	Trace     task.Hash                 `json:"trace"`               // of all that happened
-	Violation string                    `json:"violation,omitempty"` // of an invariant, with its name; empty if all held
-	Millis    uint64                    `json:"virtual_ms"`
-	Blocks    uint64                    `json:"blocks"`
-	Events    uint64                    `json:"events"`
-	Outcomes  map[ledger.Outcome]uint64 `json:"outcomes"`
-	Slashes   map[ledger.Cause]uint64   `json:"slashes"`
-	Enclaves  uint64                    `json:"enclaves"`
-	Latency   []uint64                  `json:"-"` // virtual milliseconds from posting to settlement, of tasks that ended well
-	Waited    []uint64                  `json:"-"` // and to their results on the chain
+	Seed      uint64                      `json:"seed,string"`
+	Trace     task.Hash                   `json:"trace"`               // of all that happened
+	Violation string                      `json:"violation,omitempty"` // of an invariant, with its name; empty if all held
+	Millis    uint64                      `json:"virtual_ms,string"`
+	Blocks    uint64                      `json:"blocks,string"`
+	Events    uint64                      `json:"events,string"`
+	Outcomes  task.Counts[ledger.Outcome] `json:"outcomes"`
+	Slashes   task.Counts[ledger.Cause]   `json:"slashes"`
+	Enclaves  uint64                      `json:"enclaves,string"`
+	Latency   []uint64                    `json:"-"` // virtual milliseconds from posting to settlement, of tasks that ended well
+	Waited    []uint64                    `json:"-"` // and to their results on the chain
 }
 
 // Run plays one seed to its end.

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 )
 
 // Hash is a SHA-256 digest, written as 64 lower-case hex digits.
@@ -22,13 +21,7 @@ func (h Hash) IsZero() bool { return h == Hash{} }
 func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
 // UnmarshalText reads hex; anything but 64 hex digits is an error.
-func (h *Hash) UnmarshalText(text []byte) error {
-	if len(text) != 2*len(h) {
-		return fmt.Errorf("want %d hex digits, have %d characters", 2*len(h), len(text))
-	}
-	_, err := hex.Decode(h[:], text)
-	return err
-}
+func (h *Hash) UnmarshalText(text []byte) error { return readHex(h[:], text) }
 
 // Tag separates the domains of H: a digest made under one tag never equals
 // one made under another (spec §1.2). The list is sorted and prefix-free,

@@ -13,19 +13,19 @@ import (
 type Policy struct {
 	MinTier      Tier     `cbor:"1,keyasint" json:"min_tier"`
 	Measurements []Hash   `cbor:"2,keyasint" json:"measurements"`
-	MinTCB       uint64   `cbor:"3,keyasint" json:"min_tcb"`
+	MinTCB       uint64   `cbor:"3,keyasint" json:"min_tcb,string"`
 	Kinds        []string `cbor:"4,keyasint" json:"kinds"` // accepted kinds of evidence
 	// MaxKindPPM is the most of a quorum, in parts per million, that verifiers
 	// with one kind of TEE can make up: a broken kind then finds nothing good
 	// alone (spec §7.5). 0 sets no limit.
-	MaxKindPPM uint64 `cbor:"5,keyasint" json:"max_kind_ppm"`
+	MaxKindPPM uint64 `cbor:"5,keyasint" json:"max_kind_ppm,string"`
 	// Accept names weaknesses of a function that Alice knows of and takes
 	// ([Weaknesses]). Only a task's policy has any.
 	Accept []string `cbor:"6,keyasint" json:"accept"`
 	// MaxOperatorPPM is the most of a quorum, in parts per million, that verifiers
 	// of one operator can make up; those of the executor's own then make up none
 	// of it (spec §7.5). 0 sets no limit.
-	MaxOperatorPPM uint64 `cbor:"7,keyasint" json:"max_operator_ppm"`
+	MaxOperatorPPM uint64 `cbor:"7,keyasint" json:"max_operator_ppm,string"`
 }
 
 // What a function may have that protects Alice less than the rest of the

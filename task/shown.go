@@ -117,7 +117,7 @@ func doubled(least, n uint64) uint64 {
 // have: its capacity is log2 of that, in bits.
 type Channel struct {
 	Name   string `json:"name"`
-	Values uint64 `json:"values"`
+	Values uint64 `json:"values,string"`
 }
 
 // Channels are all that the function's code can say to the chain by a run with

@@ -95,7 +95,7 @@ const (
 // Blob names one encrypted file: its CIDv1 and its size in bytes.
 type Blob struct {
 	CID  string `cbor:"1,keyasint" json:"cid"`
-	Size uint64 `cbor:"2,keyasint" json:"size"`
+	Size uint64 `cbor:"2,keyasint" json:"size,string"`
 }
 
 func (b Blob) check(what string) error {
@@ -110,14 +110,14 @@ func (b Blob) check(what string) error {
 
 // Limits bound one run (spec §9.3). At any of them the run stops.
 type Limits struct {
-	Gas         uint64 `cbor:"1,keyasint" json:"gas"`
-	MemoryBytes uint64 `cbor:"2,keyasint" json:"memory_bytes"`
-	OutputBytes uint64 `cbor:"3,keyasint" json:"output_bytes"`
-	WallMillis  uint64 `cbor:"4,keyasint" json:"wall_ms"`
+	Gas         uint64 `cbor:"1,keyasint" json:"gas,string"`
+	MemoryBytes uint64 `cbor:"2,keyasint" json:"memory_bytes,string"`
+	OutputBytes uint64 `cbor:"3,keyasint" json:"output_bytes,string"`
+	WallMillis  uint64 `cbor:"4,keyasint" json:"wall_ms,string"`
 	// GasLeast is the least that a run shows of its gas; what used less is paid as
 	// if it had used that, and a task offers at least so much. 0: a 128th of the
 	// run's limit (spec §9.8).
-	GasLeast uint64 `cbor:"5,keyasint" json:"gas_least"`
+	GasLeast uint64 `cbor:"5,keyasint" json:"gas_least,string"`
 }
 
 // Image is the public part of a function, which its private code builds on:
@@ -129,10 +129,10 @@ type Image struct {
 
 // Port is one file that a function reads from /in or writes to /out.
 type Port struct {
-	Name     string `cbor:"1,keyasint" json:"name"`      // of the file
-	Type     string `cbor:"2,keyasint" json:"type"`      // media type (RFC 6838), such as image/png; empty for any
-	Doc      string `cbor:"3,keyasint" json:"doc"`       // one line for Alice
-	MaxBytes uint64 `cbor:"4,keyasint" json:"max_bytes"` // 0: what the blob allows
+	Name     string `cbor:"1,keyasint" json:"name"`             // of the file
+	Type     string `cbor:"2,keyasint" json:"type"`             // media type (RFC 6838), such as image/png; empty for any
+	Doc      string `cbor:"3,keyasint" json:"doc"`              // one line for Alice
+	MaxBytes uint64 `cbor:"4,keyasint" json:"max_bytes,string"` // 0: what the blob allows
 	Optional bool   `cbor:"5,keyasint" json:"optional"`
 }
 
@@ -157,7 +157,7 @@ type Manifest struct {
 	// SuitedPPM is the least of all stake, in parts per million, whose machines a
 	// task's policy may ask for: who asks for fewer picks its own judges (spec
 	// §10.1). 0: [DefaultSuited].
-	SuitedPPM uint64 `cbor:"17,keyasint" json:"suited_ppm"`
+	SuitedPPM uint64 `cbor:"17,keyasint" json:"suited_ppm,string"`
 }
 
 // DefaultSuited is a third of the stake.
@@ -403,29 +403,27 @@ const (
 	TierConfidential Tier = 3 // hardware-encrypted memory
 )
 
-func (t Tier) String() string {
-	switch t {
-	case TierSimulated:
-		return "simulated"
-	case TierMeasured:
-		return "measured"
-	case TierConfidential:
-		return "hardware-confidential"
-	}
-	return fmt.Sprintf("tier %d", uint8(t))
-}
+var tierWords = Words{"", "simulated", "measured", "hardware-confidential"}
+
+func (t Tier) String() string { return tierWords.Of(uint8(t)) }
+
+// MarshalText is the tier's word.
+func (t Tier) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads one.
+func (t *Tier) UnmarshalText(text []byte) error { return ReadWord(tierWords, t, text) }
 
 // Task is one job that Alice posts.
 type Task struct {
 	Chain     string     `cbor:"1,keyasint" json:"chain"`
 	Owner     Address    `cbor:"2,keyasint" json:"owner"`
-	Nonce     uint64     `cbor:"3,keyasint" json:"nonce"` // of the posting transaction: equal tasks get different names
+	Nonce     uint64     `cbor:"3,keyasint" json:"nonce,string"` // of the posting transaction: equal tasks get different names
 	Function  FunctionID `cbor:"4,keyasint" json:"function"`
 	Input     Blob       `cbor:"5,keyasint" json:"input"`
 	Args      []string   `cbor:"6,keyasint" json:"args"`
 	Recipient Hash       `cbor:"7,keyasint" json:"recipient"` // names whom the result is encrypted to: [NameRecipient]
 	Endpoint  Endpoint   `cbor:"8,keyasint" json:"endpoint"`
-	GasLimit  uint64     `cbor:"9,keyasint" json:"gas_limit"`
+	GasLimit  uint64     `cbor:"9,keyasint" json:"gas_limit,string"`
 	GasPrice  Amount     `cbor:"10,keyasint" json:"gas_price"` // base units per 1,000,000 gas
 	Fee       Amount     `cbor:"11,keyasint" json:"fee"`       // of the whole committee, split by seats
 	Seats     uint32     `cbor:"12,keyasint" json:"seats"`     // τ, the expected size of the committee
@@ -433,7 +431,7 @@ type Task struct {
 	Policy    Policy     `cbor:"14,keyasint" json:"policy"`
 	// MaxLoad is how many times the usual price of room its owner pays at the most,
 	// for the chain may fill up before the task comes to it. 0 sets no limit.
-	MaxLoad uint64 `cbor:"15,keyasint" json:"max_load"`
+	MaxLoad uint64 `cbor:"15,keyasint" json:"max_load,string"`
 }
 
 // NameRecipient names an age recipient. It is long, and comes to the enclave with

@@ -62,14 +62,14 @@ type Register struct {
 	Bond Amount `cbor:"2,keyasint" json:"bond"`
 	// Possession holds the peer key's signature over the registration's hash:
 	// nobody registers another's identity.
-	Possession Signature `cbor:"3,keyasint" json:"-"`
+	Possession Signature `cbor:"3,keyasint" json:"possession"`
 	// Quote is the TEE's, in its kind's form, over the same: nobody registers
 	// another's machine, and the chain knows what it is. A known node may leave it
 	// out where only its address or its runtimes are new.
-	Quote []byte `cbor:"4,keyasint,omitempty" json:"-"`
+	Quote []byte `cbor:"4,keyasint,omitempty" json:"quote,omitempty"`
 	// Beacon is the height of the beacon that the hash is over, a late one: what
 	// was quoted long ago, by who had the machine then, registers nothing.
-	Beacon uint64 `cbor:"5,keyasint" json:"beacon"`
+	Beacon uint64 `cbor:"5,keyasint" json:"beacon,string"`
 }
 
 // RegistrationHash is what the peer key signs, and the TEE quotes, to be registered.
@@ -98,9 +98,9 @@ type Publish struct {
 // Govern changes the chain's reference values on the word of its validators; who
 // brings it does not matter (spec §7.9).
 type Govern struct {
-	Number uint64     `cbor:"1,keyasint" json:"number"` // one more than the last change's
-	Change []byte     `cbor:"2,keyasint" json:"-"`      // canonical CBOR, as it was signed
-	Signed []Approval `cbor:"3,keyasint" json:"signed"` // by ascending keys
+	Number uint64     `cbor:"1,keyasint" json:"number,string"` // one more than the last change's
+	Change []byte     `cbor:"2,keyasint" json:"change"`        // canonical CBOR, as it was signed
+	Signed []Approval `cbor:"3,keyasint" json:"signed"`        // by ascending keys
 }
 
 // Approval is a validator's signature over a change.
@@ -138,10 +138,10 @@ type Verdicts struct {
 type Accusation struct {
 	Ballot      Ballot        `cbor:"1,keyasint" json:"ballot"` // what it is about
 	Accused     NodeID        `cbor:"2,keyasint" json:"accused"`
-	Commitments []Commitment  `cbor:"3,keyasint,omitempty" json:"-"`      // two that exclude each other
-	Pairs       []Pair        `cbor:"4,keyasint,omitempty" json:"-"`      // two of one ballot
-	Shown       *Showing      `cbor:"5,keyasint,omitempty" json:"-"`      // a pair of which not exactly the one is good that must be
-	Result      *SignedResult `cbor:"6,keyasint,omitempty" json:"result"` // another than the chain has, of the same enclave
+	Commitments []Commitment  `cbor:"3,keyasint,omitempty" json:"commitments,omitempty"` // two that exclude each other
+	Pairs       []Pair        `cbor:"4,keyasint,omitempty" json:"pairs,omitempty"`       // two of one ballot
+	Shown       *Showing      `cbor:"5,keyasint,omitempty" json:"shown,omitempty"`       // a pair of which not exactly the one is good that must be
+	Result      *SignedResult `cbor:"6,keyasint,omitempty" json:"result,omitempty"`      // another than the chain has, of the same enclave
 	// Look asks the chain to appraise the evidence that it has: its verifiers all
 	// let it pass.
 	Look bool `cbor:"7,keyasint,omitempty" json:"look,omitempty"`
@@ -152,17 +152,17 @@ type Skip struct {
 	Task    TaskID       `cbor:"1,keyasint" json:"task"`
 	Attempt uint32       `cbor:"2,keyasint" json:"attempt"`
 	View    uint32       `cbor:"3,keyasint" json:"view"`
-	Votes   []SignedVote `cbor:"4,keyasint" json:"-"`
+	Votes   []SignedVote `cbor:"4,keyasint" json:"votes"`
 }
 
 // Tx is a transaction as it travels: not to be believed before Verify.
 type Tx struct {
-	Chain     string    `cbor:"1,keyasint"`
-	From      Address   `cbor:"2,keyasint"`
-	Nonce     uint64    `cbor:"3,keyasint"`
-	Salt      uint64    `cbor:"4,keyasint"` // anything: two equal wishes make two transactions
-	Body      Body      `cbor:"5,keyasint"`
-	Signature Signature `cbor:"6,keyasint"`
+	Chain     string    `cbor:"1,keyasint" json:"chain"`
+	From      Address   `cbor:"2,keyasint" json:"from"`
+	Nonce     uint64    `cbor:"3,keyasint" json:"nonce,string"`
+	Salt      uint64    `cbor:"4,keyasint" json:"salt,string"` // anything: two equal wishes make two transactions
+	Body      Body      `cbor:"5,keyasint" json:"body"`
+	Signature Signature `cbor:"6,keyasint" json:"signature"`
 }
 
 func (t Tx) hash() Hash {

@@ -5,10 +5,10 @@ import "crypto/ed25519"
 // Claim says that a node has won seats in one attempt at one task. The proof
 // is its own signature: only the holder of the VRF key can make it (spec §5.4).
 type Claim struct {
-	Task    TaskID   `cbor:"1,keyasint" json:"task"`
-	Attempt uint32   `cbor:"2,keyasint" json:"attempt"`
-	Node    NodeID   `cbor:"3,keyasint" json:"node"`
-	Proof   [81]byte `cbor:"4,keyasint" json:"-"`
+	Task    TaskID `cbor:"1,keyasint" json:"task"`
+	Attempt uint32 `cbor:"2,keyasint" json:"attempt"`
+	Node    NodeID `cbor:"3,keyasint" json:"node"`
+	Proof   Proof  `cbor:"4,keyasint" json:"proof"`
 	// Busy is there if the node only verifies, for it has no enclave free: the
 	// signature of its Decline for that reason, so that nobody else can say so.
 	Busy *Signature `cbor:"5,keyasint,omitempty" json:"busy,omitempty"`
@@ -33,19 +33,15 @@ const (
 	CannotRun DeclineReason = 4 // anything else
 )
 
-func (r DeclineReason) String() string {
-	switch r {
-	case Busy:
-		return "busy"
-	case NoInput:
-		return "the input does not come"
-	case NoCode:
-		return "the code or the image does not come"
-	case CannotRun:
-		return "it cannot"
-	}
-	return "unknown reason"
-}
+var declineWords = Words{"", "busy", "no-input", "no-code", "cannot-run"}
+
+func (r DeclineReason) String() string { return declineWords.Of(uint8(r)) }
+
+// MarshalText is the reason's word.
+func (r DeclineReason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads one.
+func (r *DeclineReason) UnmarshalText(text []byte) error { return ReadWord(declineWords, r, text) }
 
 // Decline is a member's word that it executes no more in this attempt, signed by
 // its peer key. It costs nothing, and the member judges on (spec §6.4).
@@ -54,7 +50,7 @@ type Decline struct {
 	Attempt   uint32        `cbor:"2,keyasint" json:"attempt"`
 	Node      NodeID        `cbor:"3,keyasint" json:"node"`
 	Reason    DeclineReason `cbor:"4,keyasint" json:"reason"`
-	Signature Signature     `cbor:"5,keyasint" json:"-"`
+	Signature Signature     `cbor:"5,keyasint" json:"signature"`
 }
 
 // Hash is what the node's peer key signs.
@@ -92,7 +88,7 @@ func (v Vote) Hash() Hash { return H(TagVote, Encode(v)) }
 // SignedVote is a vote on the wire.
 type SignedVote struct {
 	Vote      Vote      `cbor:"1,keyasint" json:"vote"`
-	Signature Signature `cbor:"2,keyasint" json:"-"`
+	Signature Signature `cbor:"2,keyasint" json:"signature"`
 }
 
 // Round tells evidence from before the run from that of the exit.
@@ -105,15 +101,15 @@ const (
 	PostRun Round = 2 // did it leave nothing behind?
 )
 
-func (r Round) String() string {
-	switch r {
-	case PreRun:
-		return "pre-run"
-	case PostRun:
-		return "post-run"
-	}
-	return "unknown round"
-}
+var roundWords = Words{"", "pre-run", "post-run"}
+
+func (r Round) String() string { return roundWords.Of(uint8(r)) }
+
+// MarshalText is the round's word.
+func (r Round) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads one.
+func (r *Round) UnmarshalText(text []byte) error { return ReadWord(roundWords, r, text) }
 
 // Verdict is what a verifier says of the evidence.
 type Verdict uint8
@@ -124,12 +120,15 @@ const (
 	Fault Verdict = 2
 )
 
-func (v Verdict) String() string {
-	if v == OK {
-		return "OK"
-	}
-	return "FAULT"
-}
+var verdictWords = Words{"", "OK", "FAULT"}
+
+func (v Verdict) String() string { return verdictWords.Of(uint8(v)) }
+
+// MarshalText is the verdict's word.
+func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads one.
+func (v *Verdict) UnmarshalText(text []byte) error { return ReadWord(verdictWords, v, text) }
 
 // Ballot names the question of one view of one attempt: is the executor's enclave
 // good? The chain fixes who is on the committee and who executes, so it names both
@@ -159,7 +158,7 @@ type Commitment struct {
 	Ballot    Ballot    `cbor:"1,keyasint" json:"ballot"`
 	Node      NodeID    `cbor:"2,keyasint" json:"node"`
 	Digest    Hash      `cbor:"3,keyasint" json:"digest"`
-	Signature Signature `cbor:"4,keyasint" json:"-"`
+	Signature Signature `cbor:"4,keyasint" json:"signature"`
 }
 
 // Hash is what the node's peer key signs.
@@ -188,8 +187,8 @@ func (r Reveal) Digest() Hash { return H(TagCommitment, Encode(r)) }
 // deny what it has shown (spec §7.6).
 type Pair struct {
 	Ballot    Ballot    `cbor:"1,keyasint" json:"ballot"`
-	Digests   [2]Hash   `cbor:"2,keyasint" json:"digests"` // of the evidence in each place
-	Signature Signature `cbor:"3,keyasint" json:"-"`       // by the executor's peer key
+	Digests   [2]Hash   `cbor:"2,keyasint" json:"digests"`   // of the evidence in each place
+	Signature Signature `cbor:"3,keyasint" json:"signature"` // by the executor's peer key
 }
 
 // Hash is what the executor's peer key signs, and what names the pair.
@@ -200,8 +199,8 @@ func (p Pair) Hash() Hash {
 // Showing is a pair with both pieces, as verifiers get it.
 type Showing struct {
 	Ballot    Ballot    `cbor:"1,keyasint" json:"ballot"`
-	Evidence  [2][]byte `cbor:"2,keyasint" json:"-"`
-	Signature Signature `cbor:"3,keyasint" json:"-"` // by the executor's peer key
+	Evidence  [2][]byte `cbor:"2,keyasint" json:"evidence"`
+	Signature Signature `cbor:"3,keyasint" json:"signature"` // by the executor's peer key
 }
 
 // Pair names the two.
@@ -212,16 +211,16 @@ func (s Showing) Pair() Pair {
 // Opening shows which of a pair is the genuine one: the proof of the executor's
 // VRF names its place (spec §7.6).
 type Opening struct {
-	Pair     Pair     `cbor:"1,keyasint" json:"pair"`
-	Proof    [81]byte `cbor:"2,keyasint" json:"-"`
-	Evidence []byte   `cbor:"3,keyasint" json:"-"` // the genuine one
+	Pair     Pair   `cbor:"1,keyasint" json:"pair"`
+	Proof    Proof  `cbor:"2,keyasint" json:"proof"`
+	Evidence []byte `cbor:"3,keyasint" json:"evidence"` // the genuine one
 }
 
 // Exit is how an enclave ended, under its executor's signature.
 type Exit struct {
 	Ballot    Ballot    `cbor:"1,keyasint" json:"ballot"`
-	Evidence  []byte    `cbor:"2,keyasint" json:"-"`
-	Signature Signature `cbor:"3,keyasint" json:"-"` // by the executor's peer key
+	Evidence  []byte    `cbor:"2,keyasint" json:"evidence"`
+	Signature Signature `cbor:"3,keyasint" json:"signature"` // by the executor's peer key
 }
 
 // Hash is what the executor's peer key signs. It is none of a pair's: that one
@@ -244,14 +243,15 @@ const (
 	BadCodeKey  Outcome = 5 // what Bob released opens nothing
 )
 
-var outcomeNames = [...]string{"", "ok", "failed", "out of time", "wrong input key", "wrong code key"}
+var outcomeWords = Words{"", "ok", "failed", "out-of-time", "wrong-input-key", "wrong-code-key"}
 
-func (o Outcome) String() string {
-	if int(o) < len(outcomeNames) && o != 0 {
-		return outcomeNames[o]
-	}
-	return "unknown outcome"
-}
+func (o Outcome) String() string { return outcomeWords.Of(uint8(o)) }
+
+// MarshalText is the outcome's word.
+func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// UnmarshalText reads one.
+func (o *Outcome) UnmarshalText(text []byte) error { return ReadWord(outcomeWords, o, text) }
 
 // Paid says whether the executor of a run that ended so is paid by its gas.
 func (o Outcome) Paid() bool { return o == RunOK || o == RunFailed }
@@ -266,14 +266,14 @@ type Result struct {
 	View      uint32  `cbor:"3,keyasint" json:"view"`
 	Node      NodeID  `cbor:"4,keyasint" json:"node"`
 	Outcome   Outcome `cbor:"5,keyasint" json:"outcome"`
-	Output    Hash    `cbor:"6,keyasint" json:"output"` // SHA-256 of the age file for Alice: the outputs, the log, what the run was like
-	Gas       uint64  `cbor:"7,keyasint" json:"gas"`    // rounded up (spec §9.8); 0 if it is not paid for
+	Output    Hash    `cbor:"6,keyasint" json:"output"`     // SHA-256 of the age file for Alice: the outputs, the log, what the run was like
+	Gas       uint64  `cbor:"7,keyasint" json:"gas,string"` // rounded up (spec §9.8); 0 if it is not paid for
 	PreState  Hash    `cbor:"8,keyasint" json:"pre_state"`
 	PostState Hash    `cbor:"9,keyasint" json:"post_state"`
-	Evidence  Hash    `cbor:"10,keyasint" json:"evidence"`  // the pre-run evidence that names the signing key
-	Size      uint64  `cbor:"11,keyasint" json:"size"`      // of the age file, in bytes
-	InputKey  Hash    `cbor:"12,keyasint" json:"input_key"` // the release of Alice's that the enclave opened
-	CodeKey   Hash    `cbor:"13,keyasint" json:"code_key"`  // and of Bob's
+	Evidence  Hash    `cbor:"10,keyasint" json:"evidence"`    // the pre-run evidence that names the signing key
+	Size      uint64  `cbor:"11,keyasint" json:"size,string"` // of the age file, in bytes
+	InputKey  Hash    `cbor:"12,keyasint" json:"input_key"`   // the release of Alice's that the enclave opened
+	CodeKey   Hash    `cbor:"13,keyasint" json:"code_key"`    // and of Bob's
 }
 
 // Hash is what the enclave key signs.
@@ -296,9 +296,9 @@ func (r Result) Blames() (role Role, used Hash, ok bool) {
 // checked against the digest that the enclave signed.
 type SignedResult struct {
 	Result    Result    `cbor:"1,keyasint" json:"result"`
-	Signature Signature `cbor:"2,keyasint" json:"-"`
+	Signature Signature `cbor:"2,keyasint" json:"signature"`
 	CID       string    `cbor:"3,keyasint" json:"cid"`
-	Placed    Signature `cbor:"4,keyasint" json:"-"`
+	Placed    Signature `cbor:"4,keyasint" json:"placed"`
 }
 
 // PlacedBy is the result with the executor's word for the CID.
@@ -332,11 +332,19 @@ func (r Role) String() string {
 	return "unknown role"
 }
 
+var roleWords = Words{"", "alice", "bob"}
+
+// MarshalText is the role's word.
+func (r Role) MarshalText() ([]byte, error) { return []byte(roleWords.Of(uint8(r))), nil }
+
+// UnmarshalText reads one.
+func (r *Role) UnmarshalText(text []byte) error { return ReadWord(roleWords, r, text) }
+
 // Call asks the owners of a task's secrets, before the chain, for the keys that they
 // do not give directly: from then on their silence is seen (spec §8.4).
 type Call struct {
 	Ballot Ballot `cbor:"1,keyasint" json:"ballot"`
-	Seal   []byte `cbor:"2,keyasint" json:"-"` // the enclave's HPKE public key, which its evidence names
+	Seal   []byte `cbor:"2,keyasint" json:"seal"` // the enclave's HPKE public key, which its evidence names
 }
 
 // Release is a blob key sealed to an attested enclave (spec §8.2). Ciphertext:
@@ -347,7 +355,7 @@ type Release struct {
 	View     uint32 `cbor:"3,keyasint" json:"view"`
 	Role     Role   `cbor:"4,keyasint" json:"role"`
 	Evidence Hash   `cbor:"5,keyasint" json:"evidence"`
-	Sealed   []byte `cbor:"6,keyasint" json:"-"`
+	Sealed   []byte `cbor:"6,keyasint" json:"sealed"`
 }
 
 // Hash names the release.

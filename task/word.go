@@ -29,3 +29,10 @@ func (w Words) Parse(text []byte) (uint8, error) {
 	}
 	return uint8(i), nil
 }
+
+// ReadWord is Parse into an enumeration.
+func ReadWord[E ~uint8](w Words, into *E, text []byte) error {
+	n, err := w.Parse(text)
+	*into = E(n)
+	return err
+}

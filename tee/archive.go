@@ -117,11 +117,11 @@ type Output struct {
 // Report is run.json: what Alice learns of a run, and nobody else. It has one form,
 // that of its fields in this order as [json.Marshal] writes them, and a newline.
 type Report struct {
-	Outcome  string `json:"outcome"`   // one of Outcomes
-	ExitCode uint32 `json:"exit_code"` // what the function said; 0 also where it did not come to say it
-	Gas      uint64 `json:"gas"`       // used, to the last unit
-	Millis   uint64 `json:"ms"`        // from the keys to the function's end
-	Reason   string `json:"reason"`    // in words, at most MaxReason bytes; empty if ok
+	Outcome  string `json:"outcome"`    // one of Outcomes
+	ExitCode uint32 `json:"exit_code"`  // what the function said; 0 also where it did not come to say it
+	Gas      uint64 `json:"gas,string"` // used, to the last unit
+	Millis   uint64 `json:"ms,string"`  // from the keys to the function's end
+	Reason   string `json:"reason"`     // in words, at most MaxReason bytes; empty if ok
 }
 
 // MaxReason bounds a report's reason, in bytes.

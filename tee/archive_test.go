@@ -131,7 +131,7 @@ func TestArchive(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"out/a/b": "x", "log.txt": "log", "error.txt": "my own words",
-		"run.json": `{"outcome":"function-error","exit_code":3,"gas":123456,"ms":45,"reason":"it \u003cfailed\u003e \"so\"\n"}` + "\n",
+		"run.json": `{"outcome":"function-error","exit_code":3,"gas":"123456","ms":"45","reason":"it \u003cfailed\u003e \"so\"\n"}` + "\n",
 	} {
 		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v", name, got, err)
@@ -158,7 +158,7 @@ func TestArchive(t *testing.T) {
 }
 
 func TestUnpackRefusesWhatPackNeverMakes(t *testing.T) {
-	good := `{"outcome":"ok","exit_code":0,"gas":1,"ms":2,"reason":""}` + "\n"
+	good := `{"outcome":"ok","exit_code":0,"gas":"1","ms":"2","reason":""}` + "\n"
 	file := func(name, data string) []byte {
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)
@@ -171,11 +171,11 @@ func TestUnpackRefusesWhatPackNeverMakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, bad := range map[string]string{
-		"no report": "", "not JSON": "x", "a field more": strings.Replace(good, `"ms"`, `"x":1,"ms"`, 1), "a field less": strings.Replace(good, `"ms":2,`, "", 1),
-		"another order": strings.Replace(good, `"gas":1,"ms":2`, `"ms":2,"gas":1`, 1), "without its newline": strings.TrimSpace(good), "with a space": " " + good,
-		"a number in another form": strings.Replace(good, "1", "1.0", 1), "below zero": strings.Replace(good, "2", "-2", 1), "an outcome of its own": strings.Replace(good, "ok", "fine", 1),
+		"no report": "", "not JSON": "x", "a field more": strings.Replace(good, `"ms"`, `"x":1,"ms"`, 1), "a field less": strings.Replace(good, `"ms":"2",`, "", 1),
+		"another order": strings.Replace(good, `"gas":"1","ms":"2"`, `"ms":"2","gas":"1"`, 1), "without its newline": strings.TrimSpace(good), "with a space": " " + good,
+		"a number in another form": strings.Replace(good, "1", "1.0", 1), "a bare number": strings.Replace(good, `"1"`, "1", 1), "below zero": strings.Replace(good, "2", "-2", 1), "an outcome of its own": strings.Replace(good, "ok", "fine", 1),
 		"a code too large": strings.Replace(good, `"exit_code":0`, `"exit_code":4294967296`, 1), "a long reason": strings.Replace(good, `""`, `"`+strings.Repeat("x", MaxReason+1)+`"`, 1),
-		"capitals": strings.Replace(good, "gas", "GAS", 1), "twice": strings.Replace(good, `"gas":1`, `"gas":1,"gas":1`, 1), "no UTF-8": strings.Replace(good, `""`, "\"\xff\"", 1),
+		"capitals": strings.Replace(good, "gas", "GAS", 1), "twice": strings.Replace(good, `"gas":"1"`, `"gas":"1","gas":"1"`, 1), "no UTF-8": strings.Replace(good, `""`, "\"\xff\"", 1),
 		"much": strings.Repeat(" ", maxReport) + good,
 	} {
 		if out, err := Unpack(file("run.json", bad)); err == nil {

@@ -49,8 +49,8 @@ type Trust struct {
 
 // Validator is one member of a validator set.
 type Validator struct {
-	Key   task.Key `cbor:"1,keyasint" json:"key"`   // Ed25519
-	Power uint64   `cbor:"2,keyasint" json:"power"` // at least 1; all powers together under 2^60
+	Key   task.Key `cbor:"1,keyasint" json:"key"`          // Ed25519
+	Power uint64   `cbor:"2,keyasint" json:"power,string"` // at least 1; all powers together under 2^60
 }
 
 // Proof leads from a state to a header that the validators have signed.

@@ -111,7 +111,7 @@ func tryCast(try byte, set func(*ledger.Params)) *cast {
 		if !ok || won.Seats() != 1 {
 			return nil
 		}
-		w.claim = task.Claim{Task: c.id, Attempt: k.Attempt, Node: w.id, Proof: won.Proof()}
+		w.claim = task.Claim{Task: c.id, Attempt: k.Attempt, Node: w.id, Proof: task.Proof(won.Proof())}
 		w.seat = ledger.Member{Node: w.node, Seats: won.Seats(), Beta: won.Output(), Claim: w.claim}
 	}
 	lowest := func(w *worker) sortition.Ticket {
@@ -252,7 +252,7 @@ func (c *cast) pair(k *ledger.Case, who int, b task.Ballot, spoilt bool) committ
 	q := committee.Quoted{Shown: task.Showing{Ballot: b}, Place: task.PairPlace(beta)}
 	q.Shown.Evidence[q.Place], q.Shown.Evidence[1-q.Place] = task.Encode(genuine), task.Encode(decoy)
 	q.Shown.Signature = task.Sign(w.peer, q.Shown.Pair().Hash())
-	q.Opening = task.Opening{Pair: q.Shown.Pair(), Proof: proof, Evidence: q.Shown.Evidence[q.Place]}
+	q.Opening = task.Opening{Pair: q.Shown.Pair(), Proof: task.Proof(proof), Evidence: q.Shown.Evidence[q.Place]}
 	return q
 }
 
