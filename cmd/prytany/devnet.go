@@ -74,7 +74,7 @@ func (a *app) devnet(ctx context.Context, workers int, dir, rpc, tee string, oci
 	}
 	a.say("up: chain %s; other terminals find it through %s", f.Chain, path)
 	a.say("try: prytany key new; prytany func init hello; prytany func publish hello; prytany run hello --input FILE --output out.txt")
-	if err := a.print(map[string]string{"network": path, "rpc": f.RPC}, path+"\n"); err != nil {
+	if err := a.print(devnetUp{path, f.RPC}, path+"\n"); err != nil {
 		return err
 	}
 	<-ctx.Done()

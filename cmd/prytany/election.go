@@ -49,11 +49,11 @@ func (a *app) electionCommand() *cobra.Command {
 
 // electionReport is what came of the elections, with what was asked.
 type electionReport struct {
-	Seed     uint64     `json:"seed"`
-	Workers  int        `json:"workers"`
+	Seed     uint64     `json:"seed,string"`
+	Workers  int        `json:"workers,string"`
 	Stakes   sim.Stakes `json:"stakes"`
 	MinSeats uint32     `json:"min_seats"`
-	Draws    int        `json:"draws"`
+	Draws    int        `json:"draws,string"`
 	sim.ElectionResult
 }
 

@@ -22,8 +22,8 @@ type finished struct {
 	Outcome ledger.Outcome `json:"outcome,omitempty"`
 	Files   []string       `json:"files"`
 	Receipt string         `json:"receipt,omitempty"`
-	Gas     uint64         `json:"gas,omitempty"` // that is paid
-	Run     *tee.Report    `json:"run,omitempty"` // this and what follows only Alice knows
+	Gas     uint64         `json:"gas,omitempty,string"` // that is paid
+	Run     *tee.Report    `json:"run,omitempty"`        // this and what follows only Alice knows
 	Log     string         `json:"log,omitempty"`
 	Message string         `json:"message,omitempty"` // the function's own word on its failure
 	Reason  string         `json:"reason,omitempty"`

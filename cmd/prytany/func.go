@@ -96,7 +96,7 @@ func (a *app) funcInit(dir, template string) error {
 		}
 	}
 	a.say("next: edit the files in %s, then prytany func test %s --input FILE", dir, shellWord(dir))
-	return a.print(map[string]string{"dir": dir, "template": template}, dir+"\n")
+	return a.print(funcMade{dir, template}, dir+"\n")
 }
 
 // functionName is a directory's own name, if it will do for a function and for
@@ -133,16 +133,10 @@ func (a *app) funcList(c *cobra.Command) error {
 		return err
 	}
 	var text strings.Builder
-	type row struct {
-		ID       task.FunctionID `json:"id"`
-		Owner    task.Address    `json:"owner"`
-		Manifest task.Manifest   `json:"manifest"`
-		Bond     task.Amount     `json:"bond"`
-	}
-	rows := []row{}
+	rows := []funcRow{}
 	for _, f := range list {
 		m := f.Function.Manifest
-		rows = append(rows, row{f.Function.ID(), f.Function.Owner, m, f.Bond})
+		rows = append(rows, funcRow{f.Function.ID(), f.Function.Owner, m, f.Bond})
 		fmt.Fprintf(&text, "%s  %s %s  by %s  royalty %s  %s\n", f.Function.ID(), m.Name, m.Version, f.Function.Owner.Short(), m.Royalty, m.Description)
 	}
 	return a.print(rows, text.String())

@@ -37,5 +37,5 @@ func (a *app) funcWithdraw(c *cobra.Command, name, text string) error {
 		return err
 	}
 	a.say("%s of the bond of %s are back in its owner's account", amount, id.Short())
-	return a.print(map[string]any{"function": id, "bond": f.Bond}, fmt.Sprintln(f.Bond))
+	return a.print(funcBond{id, f.Bond}, fmt.Sprintln(f.Bond))
 }

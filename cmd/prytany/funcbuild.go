@@ -49,7 +49,7 @@ func (a *app) imageBuild(rootfs, out string, cmd []string) error {
 		return err
 	}
 	a.say("%s: %s, %d KiB", out, digest, len(layout)>>10)
-	return a.print(map[string]any{"file": out, "digest": digest, "bytes": len(layout)}, digest+"\n")
+	return a.print(imageBuilt{out, digest, len(layout)}, digest+"\n")
 }
 
 func buildImage(rootfs string, c image.Config) ([]byte, string, error) {
@@ -77,7 +77,7 @@ func (a *app) funcBuild(ctx context.Context, dir string) error {
 	if err := os.WriteFile(path, s.code, 0o644); err != nil {
 		return err
 	}
-	return a.print(map[string]any{"file": path, "bytes": len(s.code), "manifest": s.manifest}, path+"\n")
+	return a.print(funcBuilt{path, len(s.code), s.manifest}, path+"\n")
 }
 
 // layerName is what func build packs code into that is no module.

@@ -72,7 +72,7 @@ func (a *app) funcPublish(ctx context.Context, dir, bond string, force bool) err
 	if err := kept.save(f.ID(), src.code); err != nil {
 		a.say("%s this machine will not know the content again: %v", a.paint(amber, "warning:"), err)
 	}
-	return a.print(map[string]any{"function": f.ID(), "code": f.Code, "bond": amount, "added": known}, f.ID().String()+"\n")
+	return a.print(funcPublished{f.ID(), f.Code, amount, known}, f.ID().String()+"\n")
 }
 
 // lasts refuses a function that the chain would refuse for its wall limit, before

@@ -43,8 +43,8 @@ func (a *app) funcTestCommand() *cobra.Command {
 type tried struct {
 	Outcome  string   `json:"outcome"`
 	ExitCode uint32   `json:"exit_code"`
-	Gas      uint64   `json:"gas"`
-	ShownGas uint64   `json:"shown_gas"` // what the chain would see of it, and Alice pay
+	Gas      uint64   `json:"gas,string"`
+	ShownGas uint64   `json:"shown_gas,string"` // what the chain would see of it, and Alice pay
 	Reason   string   `json:"reason,omitempty"`
 	Message  string   `json:"message,omitempty"`
 	Log      string   `json:"log"`

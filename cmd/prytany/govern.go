@@ -78,7 +78,7 @@ type changeOptions struct {
 // drafted is a change on its way from hand to hand. Nothing in it is secret.
 type drafted struct {
 	Chain  string          `json:"chain"`
-	Number uint64          `json:"number"`
+	Number uint64          `json:"number,string"`
 	Terms  []attest.Term   `json:"terms"`
 	Signed []task.Approval `json:"signed"`
 }
@@ -321,7 +321,7 @@ func (a *app) submitChange(ctx context.Context, get func(*session) (drafted, err
 		return err
 	}
 	a.say("change %d is on the chain, in block %d", d.Number, r.Height)
-	return a.print(map[string]any{"change": d, "height": r.Height}, d.text())
+	return a.print(changeMade{d, r.Height}, d.text())
 }
 
 // logShown is how many of the last changes are proven and printed.
@@ -354,7 +354,7 @@ func (a *app) chainReference(ctx context.Context) error {
 		fmt.Fprintf(&b, "change %d in block %d, signed with a power of %d of %d by %s\n", c.Number, c.Height, c.Power, c.Total, signers(c))
 		writeTerms(&b, c.Change.Terms)
 	}
-	return a.print(map[string]any{"chain": s.Chain, "height": height, "number": v.Number, "values": v.Standing, "changes": log}, b.String())
+	return a.print(chainValues{s.Chain, height, v.Number, v.Standing, log}, b.String())
 }
 
 // state is a value's in a word.
@@ -397,7 +397,7 @@ func signers(c ledger.Amendment) string {
 // shutOut says of a registered machine from when on the values that are known to
 // come refuse it.
 type shutOut struct {
-	From uint64 `json:"from"`
+	From uint64 `json:"from,string"`
 	Why  string `json:"why"`
 	Code string `json:"code"`
 }

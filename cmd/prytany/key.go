@@ -56,7 +56,7 @@ func (a *app) keySave(path string, k seal.Keystore) error {
 		return err
 	}
 	address := task.PublicKey(k.Account())
-	return a.print(map[string]any{"address": address, "file": path}, fmt.Sprintf("%s\n", address))
+	return a.print(keyFile{address, path}, fmt.Sprintf("%s\n", address))
 }
 
 func (a *app) keyRestore() error {
@@ -79,7 +79,7 @@ func (a *app) keyShow(c *cobra.Command) error {
 		return err
 	}
 	address := task.PublicKey(k.Account())
-	out := map[string]any{"address": address}
+	out := keyShown{Address: address}
 	text := fmt.Sprintf("%s\n", address)
 	if s, err := a.connect(c.Context()); err == nil {
 		defer s.close()
@@ -87,7 +87,7 @@ func (a *app) keyShow(c *cobra.Command) error {
 		if err != nil {
 			return err
 		}
-		out["balance"] = acct.Balance
+		out.Balance = &acct.Balance
 		text = fmt.Sprintf("%s\nbalance %s on %s\n", address, acct.Balance, s.Chain)
 	}
 	return a.print(out, text)

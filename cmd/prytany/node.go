@@ -132,7 +132,7 @@ func (a *app) node(ctx context.Context, o nodeOptions) error {
 	}
 	w.attach(provenChain{s.chain}, p, params, committee.Embedded, nil)
 	a.say("worker %s at %s follows chain %s and runs %s functions", w.ID().Short(), w.host.Addr(), s.Chain, strings.Join(w.node.Runtimes, ", "))
-	if err := a.print(map[string]any{"node": w.ID()}, fmt.Sprintln(w.ID())); err != nil {
+	if err := a.print(nodeUp{w.ID()}, fmt.Sprintln(w.ID())); err != nil {
 		return err
 	}
 	return w.Run(ctx)

@@ -50,11 +50,11 @@ func (a *app) nodeShow(ctx context.Context, ids []string) error {
 
 func (a *app) nodeList(nodes []ledger.NodeRecord, v ledger.Values, height uint64) error {
 	var b strings.Builder
-	rows := []map[string]any{}
+	rows := []nodeRow{}
 	for _, n := range nodes {
 		id := n.Node.ID()
 		out := shutOutOf(n, v, height)
-		rows = append(rows, map[string]any{"node": id, "bond": n.Bond, "counts": n.Counts, "lost": n.Lost, "jailed_until": n.JailedUntil, "renew": n.Renew, "lapsed": n.Lapsed, "shut_out": out})
+		rows = append(rows, nodeRow{id, n.Bond, n.Counts, n.Lost, n.JailedUntil, n.Renew, n.Lapsed, out})
 		fmt.Fprintf(&b, "%s  bond %14s  lost %12s  %s\n", id, n.Bond, n.Lost, counted(n.Counts))
 		if out != nil {
 			fmt.Fprintf(&b, "  %s\n", out.text(height))
@@ -93,7 +93,7 @@ func (a *app) nodeRecord(ctx context.Context, s *session, n ledger.NodeRecord, v
 	}
 	fmt.Fprintf(&b, "\n  false OKs since the last jail: %d\n  lost of its bond: %s\n  record: %s\n", n.Misses, n.Lost, counted(n.Counts))
 	changes(&b, log)
-	return a.print(map[string]any{"node": n, "log": log, "shut_out": out}, b.String())
+	return a.print(nodeShown{n, log, out}, b.String())
 }
 
 func (a *app) funcShow(ctx context.Context, name string) error {
@@ -130,7 +130,7 @@ func (a *app) funcShow(ctx context.Context, name string) error {
 	}
 	changes(&b, log)
 	ppm, runs := f.Success()
-	return a.print(map[string]any{"function": f, "log": log, "success_ppm": ppm, "runs": runs, "channels": shows, "bits": all}, b.String())
+	return a.print(funcShown{f, log, ppm, runs, shows, all}, b.String())
 }
 
 // policyWords are what an owner asks of enclaves and of those who judge them.

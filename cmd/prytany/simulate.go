@@ -81,38 +81,38 @@ type campaign struct {
 	log    io.Writer // the transcript of a replay; nil for none
 	run    func(uint64, sim.Options) sim.Result
 
-	From       uint64                    `json:"from"`
-	Calm       bool                      `json:"calm"`
-	Honest     bool                      `json:"honest"`
-	Workers    int                       `json:"workers"` // 0: the seed decides
-	Tasks      int                       `json:"tasks"`   // 0: the seed decides, here and above
-	Seats      uint32                    `json:"seats,omitempty"`
-	Hostile    float64                   `json:"hostile,omitempty"`
-	Lie        string                    `json:"lie,omitempty"`
-	Loss       float64                   `json:"loss,omitempty"`
-	Delay      uint64                    `json:"delay_ms,omitempty"`
-	Seeds      int                       `json:"seeds"` // that ran
-	Blocks     uint64                    `json:"blocks"`
-	Events     uint64                    `json:"events"`
-	Millis     uint64                    `json:"virtual_ms"`
-	Outcomes   map[ledger.Outcome]uint64 `json:"outcomes"` // of tasks
-	Slashes    map[ledger.Cause]uint64   `json:"slashes"`
-	Latency    latency                   `json:"latency"`
-	Trace      task.Hash                 `json:"trace"` // SHA-256 over the traces of all seeds, in order
-	Violations []violation               `json:"violations"`
+	From       uint64                      `json:"from,string"`
+	Calm       bool                        `json:"calm"`
+	Honest     bool                        `json:"honest"`
+	Workers    int                         `json:"workers,string"` // 0: the seed decides
+	Tasks      int                         `json:"tasks,string"`   // 0: the seed decides, here and above
+	Seats      uint32                      `json:"seats,omitempty"`
+	Hostile    float64                     `json:"hostile,omitempty"`
+	Lie        string                      `json:"lie,omitempty"`
+	Loss       float64                     `json:"loss,omitempty"`
+	Delay      uint64                      `json:"delay_ms,omitempty,string"`
+	Seeds      int                         `json:"seeds,string"` // that ran
+	Blocks     uint64                      `json:"blocks,string"`
+	Events     uint64                      `json:"events,string"`
+	Millis     uint64                      `json:"virtual_ms,string"`
+	Outcomes   task.Counts[ledger.Outcome] `json:"outcomes"` // of tasks
+	Slashes    task.Counts[ledger.Cause]   `json:"slashes"`
+	Latency    latency                     `json:"latency"`
+	Trace      task.Hash                   `json:"trace"` // SHA-256 over the traces of all seeds, in order
+	Violations []violation                 `json:"violations"`
 }
 
 // latency is from posting to settlement, of tasks that ended well, in virtual
 // milliseconds.
 type latency struct {
-	Tasks int    `json:"tasks"`
-	P50   uint64 `json:"p50_ms"`
-	P95   uint64 `json:"p95_ms"`
+	Tasks int    `json:"tasks,string"`
+	P50   uint64 `json:"p50_ms,string"`
+	P95   uint64 `json:"p95_ms,string"`
 }
 
 // violation is a seed in which something did not hold.
 type violation struct {
-	Seed   uint64 `json:"seed"`
+	Seed   uint64 `json:"seed,string"`
 	What   string `json:"invariant"`
 	Replay string `json:"replay"` // the command that shows it
 }

@@ -54,18 +54,13 @@ func (a *app) taskList(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	type row struct {
-		ID      task.TaskID    `json:"id"`
-		Phase   string         `json:"phase"`
-		Outcome ledger.Outcome `json:"outcome,omitempty"`
-	}
-	rows, text := []row{}, strings.Builder{}
+	rows, text := []taskRow{}, strings.Builder{}
 	for _, id := range ids {
 		c, err := s.chain.Case(ctx, id)
 		if err != nil {
 			return err
 		}
-		r := row{ID: id, Phase: c.Phase.String()}
+		r := taskRow{ID: id, Phase: c.Phase}
 		if c.Settlement != nil {
 			r.Outcome = c.Settlement.Outcome
 		}
@@ -83,7 +78,7 @@ func (a *app) taskShow(ctx context.Context, name string, why bool) error {
 	defer s.close()
 	id, text := c.ID(), explainCase(c, s.chain.Height())
 	if why {
-		return a.print(map[string]any{"task": id, "phase": c.Phase.String(), "settlement": c.Settlement, "faults": receipt.Faults(c), "words": text}, text)
+		return a.print(taskWhy{id, c.Phase, c.Settlement, receipt.Faults(c), text}, text)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "task %s\nfunction %s %s (%s)\n", id, c.Function.Manifest.Name, c.Function.Manifest.Version, c.Task.Function.Short())
@@ -205,7 +200,7 @@ func (a *app) taskReceipt(ctx context.Context, name, output string) error {
 		return err
 	}
 	a.say("next: prytany verify %s", shellWord(output))
-	return a.print(map[string]any{"task": c.ID(), "receipt": output}, output+"\n")
+	return a.print(receiptMade{c.ID(), output}, output+"\n")
 }
 
 // explainCase says in words what a case waits for, or how it ended.

@@ -126,5 +126,5 @@ func (a *app) printVersion() error {
 			v = info.Main.Version
 		}
 	}
-	return a.print(map[string]string{"version": v, "go": goVersion}, fmt.Sprintf("prytany %s (%s)\n", v, goVersion))
+	return a.print(versionShown{v, goVersion}, fmt.Sprintf("prytany %s (%s)\n", v, goVersion))
 }
