@@ -227,6 +227,15 @@ var elsewhere = []tested{
 		"tee/enclave", "TestAStoppedEnclaveBlamesNobody",
 	},
 	{
+		"a word counts before it is on the disk", "store/store.go", `	<-e.done
+	return e.err`, `	return nil`,
+		"store", "TestKillNine",
+	},
+	{
+		"a refused word takes others along", "store/store.go", `e.err != nil && !errors.Is(e.err, ErrContradiction) {`, `e.err != nil {`,
+		"store", "TestWordsTogether",
+	},
+	{
 		"a busy worker blames Alice", "node/job.go", `		j.unable(task.Busy, errors`, `		j.unable(task.NoInput, errors`,
 		"node", "TestBusyWorkersDecline",
 	},
