@@ -132,8 +132,11 @@ func (w *world) body(who, verb string, with map[string]string) task.Body {
 		return w.resultRow(with)
 	case "call":
 		k := task.Call{Ballot: w.c().Ballot(), Seal: []byte("enclave")}
-		if with["key"] != "" {
+		switch with["key"] {
+		case "none":
 			k.Seal = nil
+		case "other":
+			k.Seal = []byte("another enclave")
 		}
 		if with["view"] != "" {
 			k.Ballot.View++

@@ -158,7 +158,7 @@ var bugs = []bug{
 			return ev,`, 100, "keys go to attested enclaves",
 	},
 	{
-		"anyone releases for an owner", "ledger/apply.go", `case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker:`, `case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker && r.Role == 0:`, 100, "owners release their own keys",
+		"anyone releases for an owner", "ledger/call.go", `case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker:`, `case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker && r.Role == 0:`, 100, "owners release their own keys",
 	},
 	{
 		"a closed case is settled again", "ledger/accuse.go", `if c.Phase == Reviewing {`, `if c.Phase >= Reviewing {`, 400, "supply is conserved|a task is settled once",
