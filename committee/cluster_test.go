@@ -40,6 +40,7 @@ type cluster struct {
 	log    []string
 	blame  bool                 // Alice's key opens nothing
 	slow   map[task.NodeID]bool // whose hosts stop their enclaves until they are out of time
+	dies   task.NodeID          // its enclave, in the middle of the run
 	begun  map[theTurn]bool
 
 	noDecoy task.NodeID // shows two good pieces
@@ -405,6 +406,10 @@ func (c *cluster) release(p *peer, a RequestKeys) {
 		c.after(250, func() { c.owners(k.Attempt, b.View, digest) })
 	}
 	c.after(10, func() {
+		if p.id == c.dies {
+			c.step(p, Unable{Ballot: b, Reason: task.CannotRun})
+			return
+		}
 		outcome, input := task.RunOK, task.Hash{}
 		if c.blame {
 			alice := task.Release{Task: c.id, Attempt: k.Attempt, View: b.View, Role: task.Alice, Evidence: digest, Sealed: []byte{1}}

@@ -101,6 +101,26 @@ func TestKilledExecutorIsReplaced(t *testing.T) {
 	}
 }
 
+// Its enclave dies while it runs: it says so, and the next one's turn comes long before
+// the run's time would be over.
+func TestWhoLosesItsEnclaveGivesUp(t *testing.T) {
+	c := newCluster(t, 4, 10, 13, Embedded, 100)
+	c.oneWay = 1
+	c.run(func() bool { return c.theCase().Phase == ledger.Attesting })
+	c.dies = c.theCase().View.Executor
+	c.run(func() bool { return c.theCase().Stage == ledger.Computing })
+	due := c.theCase().Deadline
+	if !c.run(c.closed) {
+		c.dump()
+		t.Fatal("not settled")
+	}
+	k := c.theCase()
+	if len(k.Passed) != 1 || k.Passed[0].Why != ledger.GaveUp || k.Passed[0].Executor != c.dies || k.Settlement.Height >= due || k.Settlement.Outcome != ledger.Completed {
+		c.dump()
+		t.Errorf("settled as %s in block %d, passed over %v", k.Settlement.Outcome, k.Settlement.Height, k.Passed)
+	}
+}
+
 // The first executor's enclave is out of time: the next one's turn comes at once,
 // and the first pays nothing. If all are, the task ends without a result.
 func TestOutOfTimeIsTheNextOnesTurn(t *testing.T) {

@@ -320,3 +320,48 @@ func TestNoSecondEnclaveAfterACrash(t *testing.T) {
 		}
 	}
 }
+
+// One that wakes after a crash, when its result is due, waits for what it may
+// have sent before, and then gives up, once: there is no enclave any more that could
+// bring a result.
+func TestAfterACrashItGivesUp(t *testing.T) {
+	self := task.NodeID{1}
+	at := func(s ledger.Stage, p ledger.Phase) *ledger.Case {
+		c := &ledger.Case{Phase: p, Stage: s, Params: ledger.Embedded("test"), View: ledger.View{Executor: self}}
+		c.View.Pre.Digests[0], c.View.Pre.Progress = task.Hash{1}, ledger.Decided
+		c.Members = []ledger.Member{{Claim: task.Claim{Node: self}, Seats: 1}, {Claim: task.Claim{Node: task.NodeID{2}}, Seats: 1}}
+		return c
+	}
+	computing, unlocking := at(ledger.Computing, ledger.Running), at(ledger.Unlocking, ledger.Releasing)
+	reviewing := at(ledger.Questioning, ledger.Reviewing)
+	up := TimedOut{Timer{Kind: SilenceTimer}}
+	for name, row := range map[string]struct {
+		events []Event
+		want   int
+	}{
+		"it waits":                        {[]Event{ChainMoved{computing}, ChainMoved{computing}}, 0},
+		"and gives up, once":              {[]Event{ChainMoved{computing}, up, up, ChainMoved{computing}}, 1},
+		"when the keys are out":           {[]Event{ChainMoved{unlocking}, up}, 0},
+		"as soon as they are":             {[]Event{ChainMoved{unlocking}, up, ChainMoved{computing}}, 1},
+		"its result was there after all":  {[]Event{ChainMoved{computing}, ChainMoved{reviewing}, up}, 0},
+		"an enclave that fails meanwhile": {[]Event{ChainMoved{computing}, Unable{Ballot: computing.Ballot(), Reason: task.CannotRun}}, 1},
+	} {
+		m, gaveUp, timer := New(self, Embedded), 0, false
+		for _, e := range row.events {
+			for _, a := range m.Step(e) {
+				switch a := a.(type) {
+				case Decline:
+					gaveUp++
+					if d := a.Decline; d.Reason != task.Gone || d.Node != self || d.Task != computing.ID() {
+						t.Errorf("%s: %+v", name, d)
+					}
+				case SetTimer:
+					timer = timer || a.Timer == up.Timer && a.Blocks == Embedded.Silence
+				}
+			}
+		}
+		if gaveUp != row.want || !timer {
+			t.Errorf("%s: gave up %d times, has set its timer: %v", name, gaveUp, timer)
+		}
+	}
+}

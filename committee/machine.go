@@ -39,6 +39,8 @@ type turn struct {
 	leaving  bool               // the enclave is asked for its exit
 	result   *task.SignedResult // the enclave's, not brought to the chain yet
 	declined bool               // the chain has been told that this node does not execute
+	lost     bool               // the enclave, with the result, if there was one
+	gaveUp   bool               // and has told the chain so
 }
 
 // round is this node's knowledge of the verdict on the executor's pair.
@@ -179,6 +181,7 @@ func (m *Machine) follow() {
 	m.tryCall()
 	m.tryResult()
 	m.tryExit()
+	m.giveUp()
 }
 
 // begin begins the turn of the executor whom the chain has named.
@@ -201,6 +204,9 @@ func (m *Machine) begin() {
 		m.enclave = true
 		m.do(StartEnclave{Ballot: m.ballot(), GiveUp: m.c.GiveUpAt()})
 	}
+	if m.executes() && !m.enclave { // what it had said before the crash may still be on its way
+		m.timer(SilenceTimer, m.patience.Silence)
+	}
 }
 
 // cannot ends this node's turn: it has no enclave free, or a file does not come, or
@@ -216,6 +222,17 @@ func (m *Machine) cannot(e Unable) {
 		m.do(StopEnclave{Why: "this node cannot execute it: " + e.Reason.String()})
 	}
 	m.decline()
+	m.lost = true
+	m.giveUp()
+}
+
+// giveUp tells the chain that the enclave it waits for is gone. That costs what
+// silence costs, and nothing is won by being silent longer.
+func (m *Machine) giveUp() {
+	if m.lost && !m.gaveUp && m.executes() && m.c.Stage == ledger.Computing {
+		m.gaveUp = true
+		m.do(Decline{Decline: task.Decline{Task: m.id, Attempt: m.c.Attempt, Node: m.self, Reason: task.Gone}})
+	}
 }
 
 // decline tells the chain that this node does not execute.
@@ -283,7 +300,10 @@ func (m *Machine) trySkip() {
 // silence asks for the next executor if the present one gave no sign of life.
 func (m *Machine) silence() {
 	switch {
-	case m.executes() || m.c.Phase == ledger.Reviewing:
+	case m.executes():
+		m.lost = true // the timer is set for an executor without an enclave alone
+		m.giveUp()
+	case m.c.Phase == ledger.Reviewing:
 	case m.alive || m.c.Phase != ledger.Attesting || m.c.HasShown():
 		m.alive = false // from its evidence on the chain's own deadlines watch over it
 		m.timer(SilenceTimer, m.patience.Silence)

@@ -86,7 +86,7 @@ var kinds = map[ledger.Kind]func(ledger.Fact) string{
 		return fmt.Sprintf("result: %s, %d gas", f.Ran, f.Gas)
 	},
 	ledger.FactLate: func(f ledger.Fact) string {
-		return fmt.Sprintf("the enclave of %s ran out of time; words about it are due by block %d", f.Node.Short(), f.Until)
+		return fmt.Sprintf("the enclave of %s ran out of time, or is gone; words about it are due by block %d", f.Node.Short(), f.Until)
 	},
 	ledger.FactExitAsked: func(f ledger.Fact) string {
 		return fmt.Sprintf("the exit evidence has its nonce, and is due by block %d", f.Until)
@@ -119,7 +119,7 @@ func Cause(c ledger.Cause) string {
 
 var causes = map[ledger.Cause]string{
 	ledger.Absent:       "it neither showed evidence in time nor declined",
-	ledger.Silence:      "its enclave was found good, and it brought no result, or no exit, in time",
+	ledger.Silence:      "its enclave was found good, and it brought no result, or no exit, in time, or gave up",
 	ledger.NoReveal:     "it committed to a verdict and never opened it",
 	ledger.WrongPick:    "it named the decoy, and not the evidence that is good",
 	ledger.FalseOK:      "it said OK to evidence that is faulty",
@@ -137,6 +137,7 @@ var causes = map[ledger.Cause]string{
 	ledger.WasFaulty:      "its evidence was faulty",
 	ledger.DidNotOpen:     "it did not show in time which of its evidence is genuine",
 	ledger.BroughtNothing: "it brought no result in time",
+	ledger.GaveUp:         "it gave up: its enclave was gone",
 
 	ledger.TooFewSeats:  "too few seats, or of too few kinds of TEE",
 	ledger.TooFewJudged: "too few judged evidence that is good",

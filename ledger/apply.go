@@ -588,7 +588,7 @@ func (b *Block) result(s task.SignedResult) error {
 	}
 	if s.Result.Outcome == task.OutOfTime {
 		c.View.Late = &s
-		b.outOfTime(c)
+		b.endTurn(c)
 		return nil
 	}
 	c.View.Result, c.View.ResultAt = &s, b.Height

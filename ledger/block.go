@@ -318,7 +318,7 @@ func (b *Block) startView(c *Case, number uint32) {
 // (spec §6.4): p is why.
 func (b *Block) passOver(c *Case, p Pass) {
 	b.endRound(c)
-	c.View.Late = nil
+	c.View.Late, c.View.Gone = nil, nil
 	p.View, p.Executor, p.Height, p.Attempt, p.Pre = c.View.Number, c.View.Executor, b.Height, c.Attempt, c.View.Pre
 	c.Passed = append(c.Passed, p)
 	b.note(c, Fact{Kind: FactPassed, Node: p.Executor, Number: p.View, Cause: p.Why})

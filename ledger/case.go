@@ -74,6 +74,8 @@ type View struct {
 	// The executor's call for keys that it was not given (spec §8.4).
 	CalledAt uint64 `cbor:"14,keyasint" json:"called_at,string"` // height, or 0
 	Seal     []byte `cbor:"15,keyasint" json:"seal"`             // what the owners are to seal to
+	// Gone is its executor's word that the enclave is no more, for the same time.
+	Gone *task.Decline `cbor:"16,keyasint,omitempty" json:"gone,omitempty"`
 }
 
 // Round is the verdict on an executor's enclave: commitments until it is closed,
@@ -108,6 +110,8 @@ type Pass struct {
 	Pre      Round       `cbor:"6,keyasint" json:"pre"` // what was said of its evidence
 	// Result is the word of its enclave that it ran out of time, if that is why.
 	Result *task.SignedResult `cbor:"7,keyasint,omitempty" json:"result,omitempty"`
+	// Gone is its own word that it gave up, if that is why.
+	Gone *task.Decline `cbor:"8,keyasint,omitempty" json:"gone,omitempty"`
 }
 
 // Escrow is the money that the case holds while it is open; a closed case

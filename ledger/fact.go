@@ -54,7 +54,7 @@ const (
 	FactReleased    Kind = 17 // an owner has released its key
 	FactRunning     Kind = 18 // both have
 	FactResult      Kind = 19 // the enclave's result is there
-	FactLate        Kind = 20 // the enclave ran out of time; words about it are still due
+	FactLate        Kind = 20 // the enclave ran out of time, or is gone; words about it are still due
 	FactExitAsked   Kind = 21 // the exit has its nonce
 	FactExit        Kind = 22 // the exit evidence is there
 	FactExitWaits   Kind = 23 // words about the enclave are still due

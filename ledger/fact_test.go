@@ -102,7 +102,7 @@ func TestFactsHaveTheirKindsFields(t *testing.T) {
 		}
 	}
 	for _, f := range []Fact{
-		{Kind: FactReleased, Role: 3}, {Kind: FactResult, Ran: 6}, {Kind: FactDeclined, Reason: 5}, {Kind: FactSettled, Outcome: ShortOfGas},
+		{Kind: FactReleased, Role: 3}, {Kind: FactResult, Ran: 6}, {Kind: FactDeclined, Reason: task.Gone}, {Kind: FactSettled, Outcome: ShortOfGas},
 		{Kind: FactPassed, Cause: 19}, {Kind: FactSlashed, Cause: 200}, {Kind: 28}, {Kind: 255},
 	} {
 		if f.Check() == nil {

@@ -49,7 +49,7 @@ const (
 	Questioning Stage = 10 // for the beacon that the exit's nonce is made of
 	Leaving     Stage = 11 // for the exit evidence
 	Left        Stage = 12 // it is there: for words about the enclave that are still due
-	TimedOut    Stage = 13 // the enclave ran out of time: for the same
+	TimedOut    Stage = 13 // the enclave ran out of time, or is gone: for the same
 	Condemned   Stage = 14 // the chain has found the pair faulty: for last words
 	Settled     Stage = 15 // for nothing
 )
@@ -161,7 +161,7 @@ func (b *Block) expire(c *Case) {
 		b.silent(c)
 		b.passOver(c, Pass{Why: BroughtNothing}) // to the next view
 	case TimedOut:
-		b.outOfTime(c) // to the next view
+		b.endTurn(c) // to the next view
 	case Leaving:
 		b.silent(c)
 		b.settle(c, ExitSilent)

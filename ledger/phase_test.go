@@ -79,6 +79,11 @@ var reached = []struct {
 	}},
 	{TimedOut, Releasing, "", func(w *world, s *told) { w.good(s); _ = w.call(); _ = w.result(task.OutOfTime, 9) }},
 	{TimedOut, Running, "", func(w *world, s *told) { w.good(s); w.keysOut(); _ = w.result(task.OutOfTime, 9) }},
+	{TimedOut, Running, "by its executor's word", func(w *world, s *told) {
+		w.good(s)
+		w.keysOut()
+		_ = w.decline(w.c().View.Executor, task.Gone)
+	}},
 	{Condemned, Attesting, "", func(w *world, s *told) { w.opened(s, everyone(task.OK), 1); w.condemn(s) }},
 	{Condemned, Attesting, "before the commitments are closed", func(w *world, s *told) {
 		w.hear(s, everyone(task.OK))
@@ -133,16 +138,8 @@ var sent = []struct {
 		return w.send("carol", task.Body{Show: &shown})
 	}},
 	{"skip", func(w *world, _ *told) error { return w.send("carol", w.skipRow("all")) }},
-	{"decline", func(w *world, _ *told) error {
-		d := task.Decline{Task: w.id, Node: w.c().View.Executor, Reason: task.NoInput}
-		if d.Node.IsZero() && len(w.c().Members) > 0 {
-			d.Node = w.c().Members[0].Claim.Node
-		}
-		if k := w.nodes[d.Node]; k != nil {
-			d = d.SignedBy(k.peer)
-		}
-		return w.send("carol", task.Body{Decline: &d})
-	}},
+	{"decline", func(w *world, _ *told) error { return w.leave(task.NoInput) }},
+	{"give-up", func(w *world, _ *told) error { return w.leave(task.Gone) }},
 	{"call", func(w *world, _ *told) error {
 		if w.c().View.Executor.IsZero() {
 			w.names[task.NodeID{}] = "carol"
@@ -202,6 +199,18 @@ func (w *world) good(s *told) {
 	at := slices.IndexFunc(s.reveals, func(v task.Reveal) bool { return v.Node == w.verifiers()[0] })
 	s.reveals[at], s.reveals[len(s.reveals)-1] = s.reveals[len(s.reveals)-1], s.reveals[at]
 	w.opened(s, nil, len(s.reveals)-1)
+}
+
+// leave is the executor's decline, or a member's before there is one.
+func (w *world) leave(why task.DeclineReason) error {
+	d := task.Decline{Task: w.id, Node: w.c().View.Executor, Reason: why}
+	if d.Node.IsZero() && len(w.c().Members) > 0 {
+		d.Node = w.c().Members[0].Claim.Node
+	}
+	if k := w.nodes[d.Node]; k != nil {
+		d = d.SignedBy(k.peer)
+	}
+	return w.send("carol", task.Body{Decline: &d})
 }
 
 func (w *world) twoPairs(s *told) []task.Pair {
@@ -326,7 +335,7 @@ func fits(c *Case) error {
 		want = Gathering
 	case r.Faulty:
 		want = Condemned
-	case v.Late != nil:
+	case v.Late != nil || v.Gone != nil:
 		want = TimedOut
 	case len(v.Exit) > 0:
 		want = Left

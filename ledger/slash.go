@@ -18,7 +18,7 @@ const (
 	Verified     Cause = 2  // a verdict that was right
 	FoundFault   Cause = 3  // a FAULT that was right
 	Absent       Cause = 4  // an executor that neither showed evidence in time nor declined
-	Silence      Cause = 5  // one that was found good, and brought no result or no exit in time
+	Silence      Cause = 5  // one that was found good, and brought no result or no exit in time, or gave up
 	NoReveal     Cause = 6  // a commitment that was never opened
 	WrongPick    Cause = 7  // OK for the other place of a pair that is as it should be
 	FalseOK      Cause = 8  // OK where the proof says FAULT
@@ -42,6 +42,7 @@ const (
 	WasFaulty      Cause = 35 // its evidence was
 	DidNotOpen     Cause = 36 // its pair, in time
 	BroughtNothing Cause = 37 // no result in time
+	GaveUp         Cause = 38 // says it itself
 )
 
 // Why an attempt came to nothing.
@@ -57,7 +58,7 @@ var causeWords = task.Words{
 	BadEvidence: "bad-evidence", TwoGood: "two-good", TwoPairs: "two-pairs", UncleanExit: "dirty-exit",
 	Equivocation: "equivocation", TwoResults: "two-results", Jailed: "jailed", NotShown: "not-shown", Inherited: "inherited",
 	FoundSilent: "found-silent", RanOutOfTime: "out-of-time", WasAbsent: "showed-nothing", WasFaulty: "was-faulty",
-	DidNotOpen: "did-not-open", BroughtNothing: "brought-nothing",
+	DidNotOpen: "did-not-open", BroughtNothing: "brought-nothing", GaveUp: "gave-up",
 	TooFewSeats: "too-few-seats", TooFewJudged: "too-few-judged", NobodyLeft: "nobody-left",
 }
 

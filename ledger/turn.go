@@ -68,6 +68,9 @@ func (b *Block) decline(d task.Decline) error {
 	if err != nil {
 		return err
 	}
+	if d.Reason == task.Gone {
+		return b.giveUp(c, d)
+	}
 	r := c.Roster()
 	m, in := r.Member(d.Node)
 	turn := c.Phase >= Attesting && d.Node == r.Executor
@@ -99,6 +102,28 @@ func (b *Block) decline(d task.Decline) error {
 		return nil
 	}
 	b.startView(c, c.View.Number+1)
+	return nil
+}
+
+// giveUp ends the turn of an executor that says its enclave is gone. It pays what its
+// silence would have cost at the deadline, which may be hours away: so it gains
+// nothing but an end, and nobody waits for a run that nobody does. The chain takes
+// its own word alone, since others cannot know, and would rob it (spec §6.4.9).
+func (b *Block) giveUp(c *Case, d task.Decline) error {
+	m := c.Member(d.Node)
+	switch {
+	case m == nil || d.Node != c.View.Executor:
+		return task.Refuse("decline-malformed", "node %s does not execute the task now, and has nothing to give up", d.Node.Short())
+	case c.Stage < Computing:
+		return task.Refuse("decline-early", "an executor gives up when its enclave is found good and its result is due: else nobody waits long for it")
+	case c.Stage != Computing:
+		return task.Refuse("decline-late", "no result is awaited in phase %s", c.Phase)
+	}
+	if err := d.Check(m.Node.Peer); err != nil {
+		return err
+	}
+	c.View.Gone = &d
+	b.endTurn(c)
 	return nil
 }
 

@@ -270,6 +270,94 @@ func TestSilenceIsBurned(t *testing.T) {
 	}
 }
 
+// An executor whose enclave is gone says so, and pays what its silence would have
+// cost at the end of the wall limit, which here is twenty seconds. Before this rule
+// the chain waited for it, whatever it said.
+func TestGivingUpCostsSilence(t *testing.T) {
+	w := due(t)
+	first := w.c().View.Executor
+	node, _ := w.state().Node(first)
+	end := w.c().Deadline
+	if err := w.decline(w.verifiers()[0], task.Gone); task.CodeOf(err) != "decline-malformed" {
+		t.Errorf("a verifier gives up: %v", err)
+	}
+	forged := task.Decline{Task: w.id, Node: first, Reason: task.Gone}.SignedBy(w.nodes[w.verifiers()[0]].peer)
+	if err := w.send("carol", task.Body{Decline: &forged}); task.CodeOf(err) != "decline-malformed" {
+		t.Errorf("another says that it gives up: %v", err)
+	}
+	free := task.Decline{Task: w.id, Node: first, Reason: task.CannotRun}.SignedBy(w.nodes[first].peer)
+	if err := w.send("carol", task.Body{Decline: &free}); task.CodeOf(err) != "decline-late" {
+		t.Errorf("a decline that costs nothing: %v", err)
+	}
+	burned := w.block.meta.Burned
+	if err := w.decline(first, task.Gone); err != nil {
+		t.Fatal(err)
+	}
+	c, p := w.c(), w.block.Params
+	if c.Stage != Committing || c.View.Number != 1 || c.View.Executor == first || w.height >= end {
+		t.Fatalf("%s, view %d", c.Stage, c.View.Number)
+	}
+	if got := c.Passed[0]; got.Why != GaveUp || got.Gone == nil || got.Executor != first || len(c.Declined) != 0 {
+		t.Errorf("%+v", got)
+	}
+	n, _ := w.state().Node(first)
+	if w.lost(Silence)[first] != p.Silence || n.Bond != node.Bond-p.Silence || n.Misses != node.Misses+wrongWord || w.block.meta.Burned != burned+p.Silence {
+		t.Errorf("it lost %s, burned are %s, misses %d", w.lost(Silence)[first], w.block.meta.Burned-burned, n.Misses)
+	}
+	if err := w.decline(first, task.Gone); task.CodeOf(err) != "decline-malformed" {
+		t.Errorf("the same again: %v", err)
+	}
+	w.finish()
+	if c := w.c(); c.Settlement.Outcome != Completed {
+		t.Errorf("%+v", c.Settlement)
+	}
+}
+
+// Who all give up have failed, and are no reason for another committee.
+func TestAllGiveUp(t *testing.T) {
+	w := due(t)
+	for range w.block.Params.MaxViews {
+		if w.c().Stage != Computing {
+			w.judge(everyone(task.OK))
+			w.keysOut()
+		}
+		if err := w.decline(w.c().View.Executor, task.Gone); err != nil {
+			t.Fatal(err)
+		}
+		if w.c().Phase == Closed {
+			break
+		}
+	}
+	if c := w.c(); c.Phase != Closed || c.Settlement.Outcome != ExecutorsFailed || c.Attempt != 0 {
+		t.Errorf("%s, attempt %d, %+v", c.Phase, c.Attempt, c.Settlement)
+	}
+}
+
+// It is no cheap way out of faulty evidence: one honest word has its time.
+func TestGivingUpSavesNoLiar(t *testing.T) {
+	w := elected(t)
+	liar, honest := w.c().View.Executor, w.verifiers()[0]
+	shown := w.pair(w.dirty(task.PreRun))
+	reveals := w.commit(shown, w.except(1, task.OK, everyone(task.Fault)))
+	if err := w.decline(liar, task.Gone); task.CodeOf(err) != "decline-early" {
+		t.Errorf("before anybody knows: %v", err)
+	}
+	others := slices.DeleteFunc(slices.Clone(reveals), func(v task.Reveal) bool { return v.Node == honest })
+	if err := w.verdicts(others, shown); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.decline(liar, task.Gone); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.verdicts(of(reveals, honest)); err != nil {
+		t.Errorf("the honest one's word: %v", err)
+	}
+	w.passed()
+	if w.lost(BadEvidence)[liar] == 0 || w.lost(Silence)[liar] != 0 || w.c().Passed[0].Why != WasFaulty {
+		t.Errorf("%+v", w.c().Slashes)
+	}
+}
+
 // A file that does not come ends as its owner's fault when most of the tickets
 // have missed it, each in its own turn, and not by one hand alone.
 func TestWithheld(t *testing.T) {

@@ -529,12 +529,18 @@ func (b *Block) endExit(c *Case) {
 	b.settle(c, outcomeOf(c.View.Result.Result.Outcome))
 }
 
-// outOfTime passes over an executor whose enclave ran out of time, once the time for
-// words about that enclave is up: it costs nothing, and must not outrun them.
-func (b *Block) outOfTime(c *Case) {
+// endTurn passes over an executor whose enclave ran out of time, or that gives up,
+// once the time for words about that enclave is up: the first costs nothing, the
+// second less than faulty evidence, and neither must outrun it.
+func (b *Block) endTurn(c *Case) {
 	if due := c.wordsDue(); b.Height < due {
 		b.enter(c, TimedOut)
 		b.saveCase(c, Fact{Kind: FactLate, Node: c.View.Executor, Until: due})
+		return
+	}
+	if c.View.Gone != nil {
+		b.silent(c)
+		b.passOver(c, Pass{Why: GaveUp, Gone: c.View.Gone})
 		return
 	}
 	b.passOver(c, Pass{Why: RanOutOfTime, Result: c.View.Late})

@@ -610,6 +610,27 @@ func TestNothingIsDeclinedAfterEvidence(t *testing.T) {
 	}
 }
 
+// A run whose enclave is gone is given up, on the chain and under this node's
+// signature: also when it had declined before, too late.
+func TestALostEnclaveIsGivenUp(t *testing.T) {
+	w := newWorld(t)
+	s := w.session(w.workers[0])
+	s.Chain(w.c)
+	s.Unable(w.c.Ballot(), task.CannotRun)
+	running := *w.c
+	running.Phase, running.Stage = ledger.Running, ledger.Computing
+	running.View.Pre.Digests[0] = task.Hash{1}
+	w.trace = nil
+	s.Chain(&running)
+	if want := []string{"store decline 0", "submit decline"}; !slices.Equal(w.trace, want) {
+		t.Errorf("%v, want %v", w.trace, want)
+	}
+	d := w.submitted[len(w.submitted)-1].Decline
+	if err := d.Check(w.workers[0].rec.Node.Peer); err != nil || d.Reason != task.Gone {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
 // A worker without a free enclave says so with its claim, under its signature.
 func TestABusyClaimSaysSo(t *testing.T) {
 	for _, busy := range []bool{false, true} {

@@ -358,6 +358,9 @@ func TestConsistentLies(t *testing.T) {
 		{"who ran out of time is said to have been silent", "executor", func(_ *world, c *ledger.Case) {
 			c.Passed[2].Why = ledger.BroughtNothing
 		}},
+		{"who ran out of time is said to have given up", "executor", func(_ *world, c *ledger.Case) {
+			c.Passed[2].Why, c.Passed[2].Result = ledger.GaveUp, nil
+		}},
 		{"nobody's enclave says so", "executor", func(_ *world, c *ledger.Case) { c.Passed[2].Result = nil }},
 		{"who declined is said to have been absent", "executor", func(_ *world, c *ledger.Case) {
 			d := c.Declined[0]

@@ -66,6 +66,8 @@ var mutants = []mutant{
 		b.settle(c, ExitSilent)`, `		b.settle(c, ExitSilent)`},
 	{"no result costs nothing", "phase.go", `		b.silent(c)
 		b.passOver`, `		b.passOver`},
+	{"giving up costs nothing", "verdict.go", `		b.silent(c)
+		b.passOver(c, Pass{Why: GaveUp`, `		b.passOver(c, Pass{Why: GaveUp`},
 	{"words slash", "turn.go", `	b.passOver(c, Pass{Why: FoundSilent})
 `, `	b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)
 	b.passOver(c, Pass{Why: FoundSilent})

@@ -99,6 +99,8 @@ func (w *world) wander(r *rand.Rand) {
 			w.otherPair()
 		case c.Phase == ledger.Releasing && !one(3):
 			w.release(task.Role(1 + r.IntN(2)))
+		case c.Stage == ledger.Computing && one(5):
+			w.declines(task.Gone)
 		case c.Phase == ledger.Running && !c.View.Called() && one(3):
 			w.call()
 		case c.Phase == ledger.Running && !one(5):

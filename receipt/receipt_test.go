@@ -56,6 +56,13 @@ func TestEveryEndVerifies(t *testing.T) {
 			w := attesting(t)
 			return w.to(func(w *world) *world { return w.ran(task.OutOfTime, 9) })
 		}},
+		{"gives up        ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t).say(task.OK, elsewhere).judge().release(task.Alice, task.Bob).declines(task.Gone)
+			return w.until(1).say(task.OK).ran(task.RunOK, 9).leave()
+		}},
+		{"all give up     ", "oooooo oo o - - ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
+			return attesting(t).to(func(w *world) *world { return w.judge().release(task.Alice, task.Bob).declines(task.Gone) })
+		}},
 		{"wrong input key ", "oooooo oo o o o o-o", ledger.AliceSilent, run(task.BadInputKey, 0)},
 		{"wrong code key  ", "oooooo oo o o o o-o", ledger.BobSilent, run(task.BadCodeKey, 0)},
 		{"guessers        ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {

@@ -113,7 +113,7 @@ func debts(c *ledger.Case) (all []debt) {
 				break
 			}
 			all = append(all, debt{p.Executor, ledger.Absent, p.View, p.Height, c.Params.Absent, nil})
-		case ledger.BroughtNothing:
+		case ledger.BroughtNothing, ledger.GaveUp:
 			all = append(all, debt{p.Executor, ledger.Silence, p.View, p.Height, max(c.Params.Silence, c.Escrow.Alice), nil})
 		case ledger.DidNotOpen:
 			all = append(all, debt{p.Executor, ledger.Silence, p.View, p.Height, c.Params.Silence, nil})

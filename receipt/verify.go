@@ -192,8 +192,8 @@ func (e *exam) course() finding {
 		return fails("view %d began in block %d and should have in %d to %d", v.Number, v.StartedAt, began, latest)
 	case v.Result == nil && !blank(ledger.View{ResultAt: v.ResultAt, ExitNonce: v.ExitNonce, ExitBeacon: v.ExitBeacon, ExitAt: v.ExitAt, Exit: v.Exit, ExitSignature: v.ExitSignature}):
 		return fails("there is a review of an exit, but no result before it")
-	case v.Late != nil:
-		return fails("an enclave's word that it ran out of time waits for others' words, and the case is settled")
+	case v.Late != nil || v.Gone != nil:
+		return fails("a word that an enclave ran out of time, or is gone, waits for others' words, and the case is settled")
 	case v.Result != nil && (v.ResultAt == 0 || v.ExitNonce.IsZero() && s.Outcome != ledger.ForgedResult && s.Outcome != ledger.BadEnclave):
 		return fails("there is a result, but its block or the exit's nonce is missing")
 	}
@@ -475,11 +475,28 @@ func passedRightly(c *ledger.Case, p ledger.Pass) error {
 	case p.View == c.View.Number && !bytes.Equal(task.Encode(p.Pre), task.Encode(c.View.Pre)):
 		return fmt.Errorf("two different records of its round")
 	}
+	if err := gaveUp(was, p); err != nil {
+		return err
+	}
 	return outOfTime(was, p)
 }
 
 // reasons are those for which an executor may be passed over.
-var reasons = []ledger.Cause{ledger.WasFaulty, ledger.WasAbsent, ledger.FoundSilent, ledger.DidNotOpen, ledger.BroughtNothing, ledger.RanOutOfTime}
+var reasons = []ledger.Cause{ledger.WasFaulty, ledger.WasAbsent, ledger.FoundSilent, ledger.DidNotOpen, ledger.BroughtNothing, ledger.RanOutOfTime, ledger.GaveUp}
+
+// gaveUp: who is said to have given up has said so, after it was found good; nobody
+// else can say it, since it costs as much as silence (spec §6.4.9).
+func gaveUp(was *ledger.Case, p ledger.Pass) error {
+	switch said := p.Why == ledger.GaveUp; {
+	case said != (p.Gone != nil):
+		return fmt.Errorf("that an executor gave up is said by the chain alone, or by the executor alone")
+	case !said:
+		return nil
+	case p.Gone.Task != was.ID() || p.Gone.Attempt != p.Attempt || p.Gone.Node != p.Executor || p.Gone.Reason != task.Gone || p.Pre.Progress < ledger.Decided:
+		return fmt.Errorf("it had to be found good, and to give up this task itself")
+	}
+	return p.Gone.Check(was.Member(p.Executor).Node.Peer)
+}
 
 // outOfTime: who is said to have run out of time has its enclave's word for it,
 // and paid nothing (spec §6.4.8).

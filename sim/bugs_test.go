@@ -204,6 +204,13 @@ var bugs = []bug{
 `, 200, "every task ends",
 	},
 	{
+		"giving up is free", "ledger/verdict.go", `		b.silent(c)
+		b.passOver(c, Pass{Why: GaveUp`, `		b.passOver(c, Pass{Why: GaveUp`, 400, "who gives up pays for silence|receipts verify",
+	},
+	{
+		"an enclave that runs is given up", "committee/machine.go", `if m.executes() && !m.enclave {`, `if m.executes() {`, 20, "nobody gives up an enclave that it has",
+	},
+	{
 		"words slash", "ledger/turn.go", `	b.passOver(c, Pass{Why: FoundSilent})
 `, `	b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)
 	b.passOver(c, Pass{Why: FoundSilent})

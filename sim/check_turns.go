@@ -21,6 +21,12 @@ func (w *world) checkTurns(c *ledger.Case) {
 		}
 	}
 	for _, p := range c.Passed {
+		if p.Why == ledger.GaveUp && !w.paidFor(c, p.Executor, p.Attempt, p.View, ledger.Silence) {
+			w.violate("who gives up pays for silence", "task %s: %s gave up in view %d, and paid nothing", c.ID().Short(), w.name(p.Executor), p.View)
+		}
+		if k := w.byID[p.Executor]; p.Why == ledger.GaveUp && k.liar == nil && !k.faulted {
+			w.violate("nobody gives up an enclave that it has", "task %s: %s gave up in view %d, and nothing had failed", c.ID().Short(), k.name, p.View)
+		}
 		if p.Why != ledger.FoundSilent {
 			continue
 		}

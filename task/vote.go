@@ -31,9 +31,10 @@ const (
 	NoInput   DeclineReason = 2 // Alice's file does not come
 	NoCode    DeclineReason = 3 // Bob's code or image does not come
 	CannotRun DeclineReason = 4 // anything else
+	Gone      DeclineReason = 5 // its enclave, which was found good: this one is paid for
 )
 
-var declineWords = Words{"", "busy", "no-input", "no-code", "cannot-run"}
+var declineWords = Words{"", "busy", "no-input", "no-code", "cannot-run", "gone"}
 
 func (r DeclineReason) String() string { return declineWords.Of(uint8(r)) }
 
@@ -44,7 +45,8 @@ func (r DeclineReason) MarshalText() ([]byte, error) { return []byte(r.String())
 func (r *DeclineReason) UnmarshalText(text []byte) error { return ReadWord(declineWords, r, text) }
 
 // Decline is a member's word that it executes no more in this attempt, signed by
-// its peer key. It costs nothing, and the member judges on (spec §6.4).
+// its peer key. It costs nothing, and the member judges on; but for one that gives up
+// a run, whose reason is Gone (spec §6.4).
 type Decline struct {
 	Task      TaskID        `cbor:"1,keyasint" json:"task"`
 	Attempt   uint32        `cbor:"2,keyasint" json:"attempt"`
@@ -67,7 +69,7 @@ func (d Decline) SignedBy(peer ed25519.PrivateKey) Decline {
 
 // Check says whether it is a decline that the node has signed.
 func (d Decline) Check(peer Key) error {
-	if d.Reason < Busy || d.Reason > CannotRun || !d.Signature.Verify(peer, d.Hash()) {
+	if d.Reason < Busy || d.Reason > Gone || !d.Signature.Verify(peer, d.Hash()) {
 		return Refuse("decline-malformed", "no such reason, or node %s has not signed it", d.Node.Short())
 	}
 	return nil

@@ -288,8 +288,8 @@ if err := os.WriteFile("/out/out.txt", append([]byte("hello "), in...), 0o600); 
 func TestKilledExecutor(t *testing.T) {
 	skipInShort(t)
 	limits := small
-	// One that dies when its enclave was found good is waited for as long as a run may
-	// take (spec §6.4.4): here that is not long.
+	// A machine that is gone for good when its enclave was found good is waited for as
+	// long as a run may take (spec §6.4.4): here that is not long.
 	limits.Gas, limits.WallMillis = 8_000_000_000, 20_000
 	w := newTown(t, networkOptions{params: func(p *ledger.Params) { p.GasFloor, p.RunGraceBlocks = 1_000_000, 40 }})
 	f := w.publish("slow", goFunction(t, slow), limits)
@@ -341,6 +341,10 @@ func TestKilledExecutor(t *testing.T) {
 			lost := slices.ContainsFunc(c.Slashes, func(s ledger.Slash) bool {
 				return s.Node == first && (s.Cause == ledger.Absent || s.Cause == ledger.Silence)
 			})
+			gaveUp := slices.ContainsFunc(c.Passed, func(p ledger.Pass) bool { return p.Executor == first && p.Why == ledger.GaveUp })
+			if absent := slices.ContainsFunc(c.Slashes, func(s ledger.Slash) bool { return s.Node == first && s.Cause == ledger.Absent }); !absent && gaveUp != (name == "enclave") {
+				t.Errorf("it gave up: %v; %v", gaveUp, c.Passed)
+			}
 			if !lost || c.View.Executor == first {
 				t.Errorf("killed %s, passed over %v, executed by %s", first.Short(), c.Passed, c.View.Executor.Short())
 			}
