@@ -34,27 +34,29 @@ func (b *Block) class(kind string, p attest.Profile) attest.Profile {
 	if p.TCB == 0 || b.state.Get(key) != nil {
 		return p
 	}
-	count, group := 0, key[:len(key)-8]
-	var faded [][]byte
-	b.state.Ascend(group, func(k, raw []byte) bool {
-		a, err := task.Restore[Alike](raw)
-		switch {
-		case err != nil:
-			panic("ledger: corrupt state at " + string(k) + ": " + err.Error())
-		case a.Stakes.faded(b.epoch()):
-			faded = append(faded, k)
-		case a.Profile.TCB != 0:
+	count := 0
+	for _, a := range listed[Alike](b.state, key[:len(key)-8], Whole) {
+		if a.Profile.TCB != 0 && !a.Stakes.faded(b.epoch()) {
 			count++
 		}
-		return true
-	})
-	for _, k := range faded {
-		b.state.Delete(k)
 	}
 	if count >= maxTCBs {
 		p.TCB = 0
 	}
 	return p
+}
+
+// sweep deletes the sums that nobody's stake is in any more, at an epoch's beginning.
+// There are no more of them than machines of different sorts.
+func (b *Block) sweep() {
+	if b.Height%b.Params.EpochBlocks != 0 {
+		return
+	}
+	for _, a := range (Reader{b.state}).Alike() {
+		if a.Stakes.faded(b.epoch()) {
+			b.state.Delete(alikeKey(a.Kind, a.Profile))
+		}
+	}
 }
 
 // classify lets a node's stake count as that of such a machine, in all epochs.
@@ -107,6 +109,9 @@ func (b *Block) restake(n *NodeRecord) {
 		is = 0
 	}
 	up, down := change(was, is)
+	if b.state.Get(alikeKey(n.Node.TEE.Kind, n.Class)) == nil { // others may have its place
+		n.Class = b.class(n.Node.TEE.Kind, n.Profile)
+	}
 	n.setStake(b.epoch(), is)
 	b.meta.Stakes.add(b.epoch(), b.epoch()+activationEpochs, up, down)
 	b.changeAlike(n, func(l *StakeLine) { l.add(b.epoch(), b.epoch()+activationEpochs, up, down) })

@@ -3,6 +3,8 @@ package ledger
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/prytany/prytany/attest"
@@ -144,6 +146,62 @@ func TestStakeByMachine(t *testing.T) {
 		if kinds[what] == 0 {
 			t.Errorf("never %s: %v", what, kinds)
 		}
+	}
+}
+
+// Registering, bonding, a task, and taking all back, again and again with machines of
+// other TCBs, leaves nothing behind but what is kept on purpose: who was registered,
+// what was recorded of it, the tasks, and the last beacons.
+func TestRoundsLeaveNothing(t *testing.T) {
+	w := newWorld(t, 9, func(p *Params) {
+		p.EpochBlocks, p.FreshBlocks, p.DeclineBlocks, p.FetchFloor, p.DisputeBlocks = 3, 30, 5, 1<<30, 100
+		p.MaxViews, p.RunGraceBlocks, p.UnbondBlocks = 1, 50, 2000
+	})
+	kept := []string{keyNode, keyLog, keyCaseHash, keyCase, keyOwned, keyRecent}
+	size := func() map[string]int {
+		n := map[string]int{}
+		w.block.state.Ascend(nil, func(k, _ []byte) bool {
+			i := slices.IndexFunc(kept, func(prefix string) bool { return strings.HasPrefix(string(k), prefix) })
+			if i < 0 {
+				n[strings.Join(strings.SplitAfterN(string(k), "/", 3)[:min(2, strings.Count(string(k), "/"))], "")]++
+			}
+			return true
+		})
+		return n
+	}
+	w.publish()
+	var first map[string]int
+	for round := range 4 {
+		k := newWorker(fmt.Sprint("round ", round))
+		k.node.Operator, k.chip = task.PublicKey(w.keys["carol"]), newWorker("machine").chip
+		k.node.TEE.Identity = task.PublicKey(k.chip)
+		r := w.enrol(k, 0)
+		p := attest.Platform{Chip: k.chip, Measurement: measurement, TCB: uint64(round) + 1}
+		r.Quote, _ = p.Quoter().Quote(w.registration(k.node))
+		r.Bond = w.block.Params.MinBond
+		w.must("carol", task.Body{Register: r})
+		w.rest(7)
+		w.post()
+		w.elect()
+		w.finish()
+		if round == 2 { // this one loses all of it
+			w.block.meta.Burned += w.block.take(k.node.ID(), r.Bond)
+		} else {
+			w.must("carol", task.Body{Unbond: &task.Bond{Node: k.node.ID(), Amount: r.Bond}})
+		}
+		w.rest(w.block.Params.UnbondBlocks + 3)
+		switch {
+		case round == 0:
+			first = size()
+		case fmt.Sprint(size()) != fmt.Sprint(first):
+			t.Fatalf("after %d rounds the state has %v, after the first %v", round+1, size(), first)
+		}
+	}
+	if n := len(w.state().Meta().Stakes); n > 5 {
+		t.Errorf("the sum of all stakes has %d steps", n)
+	}
+	if first[keyAlike] != 1 {
+		t.Errorf("the machines of the genesis are of one sort: %v", first)
 	}
 }
 

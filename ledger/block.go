@@ -145,6 +145,7 @@ func (b *Block) End() []Event {
 	b.writeCases()
 	b.lapse()
 	b.payUnbonded()
+	b.sweep()
 	save(b.state, []byte(keyMeta), b.meta)
 	b.state.Flush()
 	return b.events
