@@ -157,6 +157,7 @@ var reasons = map[task.DeclineReason]string{
 	task.NoInput:   "the input does not come",
 	task.NoCode:    "the code or the image does not come",
 	task.CannotRun: "it cannot",
+	task.Gone:      "its enclave is gone",
 }
 
 // Outcome is how a case ended, in a sentence.
