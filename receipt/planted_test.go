@@ -50,7 +50,8 @@ var mutants = []mutant{
 `, ``},
 	{"two good pieces are bad evidence", "verdict.go", `b.slash(c, id, cause, want, c.finders())`, `b.slash(c, id, BadEvidence, want, c.finders())`},
 	{"an exit that is not clean costs nothing", "verdict.go", `		b.slash(c, c.View.Executor, UncleanExit, want, nil)
-`, ``},
+`, `		_ = want
+`},
 	{"who could not decline any more pays for absence", "verdict.go", `	if !c.View.Pre.HasPair() {
 `, `	if !c.View.Pre.HasPair() {
 		b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)

@@ -37,9 +37,12 @@ func TestRandomStoriesVerify(t *testing.T) {
 // wander plays at random until some time after the settlement.
 func (w *world) wander(r *rand.Rand) {
 	w.lax = true
-	liars, patience := r.IntN(3) == 0, 40
-	if r.IntN(3) == 0 { // what ends at once leaves others no time for their words
+	liars, patience, asleep := r.IntN(3) == 0, 40, ledger.Phase(0)
+	switch r.IntN(3) {
+	case 0: // what ends at once leaves others no time for their words
 		patience = 2
+	case 1: // the executor brings no result, or no exit
+		asleep = []ledger.Phase{ledger.Running, ledger.Reviewing}[r.IntN(2)]
 	}
 	one := func(p int) bool { return r.IntN(p) == 0 }
 	for after := 0; after < 4; {
@@ -75,6 +78,10 @@ func (w *world) wander(r *rand.Rand) {
 			}
 		case c.Phase == ledger.Posted:
 			w.next()
+		case c.Phase == asleep:
+			for range 40 {
+				w.next()
+			}
 		case c.Phase == ledger.Electing && len(c.Members) == 0 && !one(8):
 			w.claim(4 + r.IntN(9))
 		case c.Phase == ledger.Attesting && one(8) && !c.View.Pre.Faulty:
