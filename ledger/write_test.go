@@ -65,6 +65,7 @@ func TestACaseIsWrittenOnce(t *testing.T) {
 	do("verdicts, which decide", true, func() error {
 		return w.send("carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Opening: w.opening(shown), Reveals: reveals}})
 	})
+	do("a call for keys", true, w.call)
 	do("Alice's key", true, func() error { return w.release(task.Alice) })
 	do("the same again", false, func() error { return w.release(task.Alice) })
 	do("Bob's key, which starts the run", true, func() error { return w.release(task.Bob) })
