@@ -115,12 +115,6 @@ func (e *Enclave) Begin(b Begin) (genuine, decoy, seal []byte, err error) {
 	return a.Evidence, a.Decoy, a.Seal, err
 }
 
-// Quote returns evidence and a decoy over another nonce than Begin's.
-func (e *Enclave) Quote(nonce task.Hash, fault uint8) (genuine, decoy []byte, err error) {
-	a, err := e.call(Request{Quote: &Quote{Nonce: nonce, Fault: fault}})
-	return a.Evidence, a.Decoy, err
-}
-
 // Release hands an owner's sealed key in.
 func (e *Enclave) Release(r task.Release) error {
 	_, err := e.call(Request{Release: &r})

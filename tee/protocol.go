@@ -32,8 +32,7 @@ type Request struct {
 	Release *task.Release `cbor:"2,keyasint,omitempty"`
 	Run     *Run          `cbor:"3,keyasint,omitempty"`
 	Exit    *Exit         `cbor:"4,keyasint,omitempty"`
-	Quote   *Quote        `cbor:"5,keyasint,omitempty"`
-	Compile *Compile      `cbor:"6,keyasint,omitempty"` // in the place of all others
+	Compile *Compile      `cbor:"5,keyasint,omitempty"` // in the place of all others
 }
 
 // Compile asks an enclave to compile a public module and to do nothing else: it
@@ -51,12 +50,6 @@ type Begin struct {
 	Nonce    task.Hash      `cbor:"4,keyasint"`
 	Platform Platform       `cbor:"5,keyasint"`
 	Fault    uint8          `cbor:"6,keyasint"` // of the decoy: [attest.Decoy]
-}
-
-// Quote asks for the pre-run evidence and a decoy again, over another nonce.
-type Quote struct {
-	Nonce task.Hash `cbor:"1,keyasint"`
-	Fault uint8     `cbor:"2,keyasint"`
 }
 
 // Run brings the two encrypted blobs, and the image if the function has one.

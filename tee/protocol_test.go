@@ -17,7 +17,7 @@ func TestFramesAreBounded(t *testing.T) {
 
 func FuzzReadFrame(f *testing.F) {
 	var b bytes.Buffer
-	_ = WriteFrame(&b, Request{Quote: &Quote{Nonce: task.Hash{1}}})
+	_ = WriteFrame(&b, Request{Exit: &Exit{Nonce: task.Hash{1}}})
 	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if len(raw) > 4 && binary.BigEndian.Uint32(raw) > uint32(len(raw)) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
@@ -139,7 +140,7 @@ func answers(ctx context.Context, p *tee.Program, w *walls.Profile) error {
 		return err
 	}
 	defer e.Close()
-	if _, _, err := e.Quote(task.Hash{}, 0); err == nil || !strings.Contains(err.Error(), "out of order") {
+	if _, err := e.Exit(attest.Context{}, task.Hash{}); err == nil || !strings.Contains(err.Error(), "out of order") {
 		return fmt.Errorf("it did not answer as an enclave does: %v", err)
 	}
 	return nil

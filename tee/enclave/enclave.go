@@ -117,8 +117,6 @@ func (e *enclave) answer(q tee.Request) (tee.Response, error) {
 		return tee.Response{Compiled: made}, err
 	case q.Begin != nil && e.begin == nil:
 		return e.start(q.Begin)
-	case q.Quote != nil && e.begin != nil && !e.ran:
-		return e.quote(q.Quote.Nonce, q.Quote.Fault)
 	case q.Release != nil && e.begin != nil && (!e.ran || e.blamed):
 		return tee.Response{}, e.take(*q.Release)
 	case q.Run != nil && e.begin != nil && (!e.ran || e.blamed):
