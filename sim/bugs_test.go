@@ -252,11 +252,9 @@ var bugs = []bug{
 	},
 	{
 		"a busy worker says nothing", "committee/machine.go", `	m.decline()
-}
-
-// decline tells`, `}
-
-// decline tells`, 200, "nobody honest is slashed",
+	m.lost = true
+`, `	m.lost = true
+`, 200, "nobody honest is slashed",
 	},
 	{
 		"decline sent before it is stored", "node/session.go", `	if err := s.cfg.Journal.Decline(d); err != nil {
