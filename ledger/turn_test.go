@@ -293,7 +293,8 @@ func TestGivingUpCostsSilence(t *testing.T) {
 	if err := w.decline(first, task.Gone); err != nil {
 		t.Fatal(err)
 	}
-	c, p := w.c(), w.block.Params
+	c := w.c()
+	price := max(w.block.Params.Silence, c.Escrow.Alice) // what the silence would have cost
 	if c.Stage != Committing || c.View.Number != 1 || c.View.Executor == first || w.height >= end {
 		t.Fatalf("%s, view %d", c.Stage, c.View.Number)
 	}
@@ -301,7 +302,7 @@ func TestGivingUpCostsSilence(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	n, _ := w.state().Node(first)
-	if w.lost(Silence)[first] != p.Silence || n.Bond != node.Bond-p.Silence || n.Misses != node.Misses+wrongWord || w.block.meta.Burned != burned+p.Silence {
+	if w.lost(Silence)[first] != price || n.Bond != node.Bond-price || n.Misses != node.Misses+wrongWord || w.block.meta.Burned != burned+price {
 		t.Errorf("it lost %s, burned are %s, misses %d", w.lost(Silence)[first], w.block.meta.Burned-burned, n.Misses)
 	}
 	if err := w.decline(first, task.Gone); task.CodeOf(err) != "decline-malformed" {
