@@ -172,7 +172,7 @@ func TestEveryEndVerifies(t *testing.T) {
 		{"both silent     ", "oooooo oo - - - o-o", ledger.AliceSilent, func(t testing.TB) *world {
 			return attesting(t).judge().call()
 		}},
-		{"keys directly   ", "oooooo oo - o o ooo", ledger.Completed, func(t testing.TB) *world {
+		{"keys directly   ", "oooooo oo - o o o-o", ledger.Completed, func(t testing.TB) *world {
 			return attesting(t).judge().result(task.RunOK, 9).leave()
 		}},
 		{"neither called, nor a result", "oooooo oo - - - ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
