@@ -227,9 +227,18 @@ func TestTCBsAreBounded(t *testing.T) {
 	if n := len(w.state().Alike()); n != maxTCBs+1 {
 		t.Errorf("%d sums", n)
 	}
-	gone := NodeRecord{Node: newWorker("k").node, Stakes: []Stake{{Amount: task.PRY}}, Class: attest.Platform{Measurement: measurement, TCB: 5}.Profile()}
+	gone := NodeRecord{Node: newWorker("k").node, Stakes: []Stake{{Amount: task.PRY}}, Profile: attest.Platform{Measurement: measurement, TCB: 5}.Profile(), Class: attest.Platform{Measurement: measurement, TCB: 5}.Profile()}
 	w.block.unstake(&gone)
 	if got := class(1000); got.TCB != 1000 {
 		t.Errorf("there is room again, and TCB 1000 counts as %d", got.TCB)
+	}
+	// And who comes back finds its place taken: it is no 33rd.
+	for w.block.Height%w.block.Params.EpochBlocks != 0 {
+		w.block.Height++
+	}
+	w.block.sweep()
+	gone.Bond = task.PRY
+	if w.block.restake(&gone); gone.Class.TCB != 0 {
+		t.Errorf("back again it counts as TCB %d", gone.Class.TCB)
 	}
 }
