@@ -32,7 +32,7 @@ func TestNobodyIsSilentUncalled(t *testing.T) {
 	if c = w.c(); c.Phase == Closed || len(c.Passed) != 1 || c.Passed[0].Why != BroughtNothing {
 		t.Fatalf("%s, passed %+v, settled %+v", c.Phase, c.Passed, c.Settlement)
 	}
-	if n, _ := w.state().Node(first); held-n.Bond != c.Params.Silence {
+	if n, _ := w.state().Node(first); held-n.Bond != max(c.Params.Silence, c.Escrow.Alice) {
 		t.Errorf("the silent executor has lost %s", held-n.Bond)
 	}
 }
