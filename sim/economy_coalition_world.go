@@ -348,15 +348,23 @@ func (w *coalWorld) post(t *coalTask, fn task.FunctionID) {
 	if t.does(devOperators) {
 		wish.Policy.MaxOperatorPPM = 100_000
 	}
-	if w.send(t.owner, task.Body{Post: &wish}) != nil {
+	if !w.takes(t.owner, wish) {
 		wish = w.wish(t, fn)
-		w.must(t.owner, task.Body{Post: &wish})
 	}
+	w.must(t.owner, task.Body{Post: &wish})
 	t.id, t.posted = wish.ID(), w.height
 	for i, k := range w.workers {
 		s := &coalSession{w: w, t: t, k: k, mate: i >= w.first, timers: map[committee.TimerKind]coalTimer{}, looks: map[task.Hash]int{}}
 		t.sessions = append(t.sessions, s)
 	}
+}
+
+// takes says whether a node's pool would take a task as its owner's next transaction.
+func (w *coalWorld) takes(owner ed25519.PrivateKey, wish task.Task) bool {
+	tx, err := task.VerifyTx(task.SignTx(owner, task.Tx{Chain: w.params.Chain, Nonce: wish.Nonce, Body: task.Body{Post: &wish}}), w.params.Chain)
+	must(err)
+	_, err = ledger.Check(w.store, w.height, tx, ledger.Pooled{})
+	return err == nil
 }
 
 // close counts what a settled task was worth.
