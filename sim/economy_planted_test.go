@@ -22,10 +22,8 @@ type weakRule struct {
 	finds string // a deviation that must be in some find that pays
 }
 
-var weakRules = []weakRule{
-	{"words take money at once, and others share it", []edit{
-		{"ledger/turn.go", `case b.Height < c.SkipFrom():`, `case b.Height == 0:`},
-		{"ledger/turn.go", `	b.passOver(c, Pass{Why: FoundSilent})
+// silencePays has the word of a committee take money, which others share.
+var silencePays = edit{"ledger/turn.go", `	b.passOver(c, Pass{Why: FoundSilent})
 `, `	var pot []share
 	for _, m := range c.Members {
 		if c.Roster().Judges(m.Claim.Node) {
@@ -34,17 +32,16 @@ var weakRules = []weakRule{
 	}
 	b.slash(c, c.View.Executor, Absent, b.atStake(c.View.Executor)/100, pot)
 	b.passOver(c, Pass{Why: FoundSilent})
-`},
+`}
+
+var weakRules = []weakRule{
+	{"words take money at once, and others share it", []edit{
+		{"ledger/turn.go", `case b.Height < c.SkipFrom():`, `case b.Height == 0:`},
+		silencePays,
 	}, "skip"},
 	{"nobody can decline, and others share what silence costs", []edit{
 		{"ledger/turn.go", `case turn && (c.HasShown() ||`, `case turn && (b.Height > 0 || c.HasShown() ||`},
-		{"ledger/verdict.go", `b.slash(c, c.View.Executor, Absent, b.Params.Absent, nil)`, `var pot []share
-			for _, m := range c.Members {
-				if c.Roster().Judges(m.Claim.Node) {
-					pot = append(pot, c.share(m.Claim.Node))
-				}
-			}
-			b.slash(c, c.View.Executor, Absent, b.atStake(c.View.Executor)/100, pot)`},
+		silencePays,
 	}, "input-to-friends"},
 }
 
