@@ -153,7 +153,7 @@ func Reason(r task.DeclineReason) string {
 }
 
 var reasons = map[task.DeclineReason]string{
-	task.Busy:      "it has no enclave free",
+	task.Busy:      "busy, no enclave is free",
 	task.NoInput:   "the input does not come",
 	task.NoCode:    "the code or the image does not come",
 	task.CannotRun: "it cannot",

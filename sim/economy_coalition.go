@@ -9,15 +9,15 @@ import (
 // CoalitionOptions shape a search. The zero value of a field means its default; the
 // same options and as many rounds give the same table, byte for byte.
 type CoalitionOptions struct {
-	Seed     uint64    `json:"seed"`
-	Rounds   int       `json:"rounds"` // 4; with Go, as many as it allows
-	Fresh    int       `json:"fresh"`  // plans that a round begins with; 54
-	Stakes   []float64 `json:"stakes"` // of the coalition; 0.05, 0.15, 0.25 and 0.33
-	Tasks    int       `json:"tasks"`  // one after the other on a chain; 2
-	Chains   int       `json:"chains"` // fresh ones for each find, at the end; 48
-	Finds    int       `json:"finds"`  // 10
-	Only     []string  `json:"only"`   // these deviations; nil for all
-	Parallel int       `json:"-"`      // chains at a time; 2
+	Seed     uint64    `json:"seed,string"`
+	Rounds   int       `json:"rounds,string"` // 4; with Go, as many as it allows
+	Fresh    int       `json:"fresh,string"`  // plans that a round begins with; 54
+	Stakes   []float64 `json:"stakes"`        // of the coalition; 0.05, 0.15, 0.25 and 0.33
+	Tasks    int       `json:"tasks,string"`  // one after the other on a chain; 2
+	Chains   int       `json:"chains,string"` // fresh ones for each find, at the end; 48
+	Finds    int       `json:"finds,string"`  // 10
+	Only     []string  `json:"only"`          // these deviations; nil for all
+	Parallel int       `json:"-"`             // chains at a time; 2
 	// Go says whether to begin another round, when so many chains were played and so
 	// many are to be played for the finds: whoever has a clock can keep to a time.
 	Go func(played, rest int) bool `json:"-"`
@@ -83,9 +83,9 @@ type CoalitionFind struct {
 // CoalitionTable is what a search has found.
 type CoalitionTable struct {
 	Options CoalitionOptions `json:"options"`
-	Plans   int              `json:"plans"` // that were tried
-	Chains  int              `json:"chains"`
-	Tasks   int              `json:"tasks"`
+	Plans   int              `json:"plans,string"` // that were tried
+	Chains  int              `json:"chains,string"`
+	Tasks   int              `json:"tasks,string"`
 	Floor   float64          `json:"floor"`
 	Best    []CoalitionFind  `json:"best"`
 	Known   []CoalitionFind  `json:"known"`

@@ -8,6 +8,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"hash/fnv"
 	"maps"
 	"math"
 	"os"
@@ -32,6 +33,7 @@ var printed = map[string]any{
 	"attestShow":     []described{},
 	"demoTask":       demoFiles{},
 	"demoEnd":        demoFiles{},
+	"coalitions":     sim.CoalitionTable{},
 	"devnet":         devnetUp{},
 	"doctor":         []finding{},
 	"economy":        sim.EconomyTable{},
@@ -71,7 +73,8 @@ var forms = []any{
 
 // unsaid are the exported fields that JSON has not, and why.
 var unsaid = map[string]string{
-	"sim.EconomyOptions.Parallel": "changes nothing but the time that it takes",
+	"sim.EconomyOptions.Parallel":   "changes nothing but the time that it takes",
+	"sim.CoalitionOptions.Parallel": "the same",
 }
 
 func printedTypes() (all []reflect.Type) {
@@ -197,6 +200,7 @@ func (f *form) walk(at string, t reflect.Type, quoted bool) {
 			where := t.String() + "." + x.Name
 			switch {
 			case !x.IsExported() && !x.Anonymous:
+			case tag == "-" && x.Type.Kind() == reflect.Func: // has no form
 			case tag == "-":
 				if f.unsaid[where] = true; unsaid[where] == "" {
 					f.complain("%s is dropped", where)
@@ -308,16 +312,16 @@ type byPointer struct{}
 
 func (*byPointer) MarshalText() ([]byte, error) { return nil, nil }
 
-// fill gives every field a value of its own: numbers as large as they can be, one
-// element to each list.
-type fill struct{ n uint64 }
-
-func (f *fill) value(v reflect.Value) {
-	f.n++
+// fill gives every field a value of its own, made of its place, so that a new field
+// changes no other: numbers as large as they can be, one element to each list.
+func fill(v reflect.Value, at string) {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(at))
+	n := 1 + uint64(sum.Sum32()%60_000)
 	if v.CanAddr() {
 		switch x := v.Addr().Interface().(type) {
 		case *attest.Value:
-			*x = attest.Value{List: "sev-snp-floor", Name: "Genoa", Number: math.MaxUint64 - f.n}
+			*x = attest.Value{List: "sev-snp-floor", Name: "Genoa", Number: math.MaxUint64 - n}
 			return
 		case *task.Error:
 			*x = task.Error{Code: "some-code", What: "what happened"}
@@ -328,40 +332,40 @@ func (f *fill) value(v reflect.Value) {
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.String:
-		v.SetString(fmt.Sprint("text ", f.n))
+		v.SetString(fmt.Sprint("text ", n))
 	case reflect.Float64:
-		v.SetFloat(float64(f.n) / 4)
+		v.SetFloat(float64(n) / 4)
 	case reflect.Uint64, reflect.Uint32, reflect.Uint16, reflect.Uint:
-		v.SetUint(math.MaxUint64 - f.n)
+		v.SetUint(math.MaxUint64 - n)
 		if bits := v.Type().Bits(); bits < 64 {
-			v.SetUint(1<<bits - f.n)
+			v.SetUint(1<<bits - n)
 		}
 	case reflect.Uint8:
 		v.SetUint(1) // known, if it is of an enumeration
 	case reflect.Int64, reflect.Int:
-		v.SetInt(math.MaxInt64 - int64(f.n))
+		v.SetInt(math.MaxInt64 - int64(n))
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		f.value(v.Elem())
+		fill(v.Elem(), at)
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
-		f.value(v.Index(0))
+		fill(v.Index(0), at+"[]")
 	case reflect.Array:
 		for i := range v.Len() {
-			if f.value(v.Index(i)); v.Index(i).Kind() == reflect.Uint8 {
-				v.Index(i).SetUint(f.n & 0xff)
+			if fill(v.Index(i), fmt.Sprint(at, i)); v.Index(i).Kind() == reflect.Uint8 {
+				v.Index(i).SetUint((n + uint64(i)) & 0xff)
 			}
 		}
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		key, elem := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
-		f.value(key)
-		f.value(elem)
+		fill(key, at+".key")
+		fill(elem, at+"{}")
 		v.SetMapIndex(key, elem)
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if v.Type().Field(i).IsExported() {
-				f.value(v.Field(i))
+				fill(v.Field(i), at+"."+v.Type().Field(i).Name)
 			}
 		}
 	}
@@ -369,7 +373,7 @@ func (f *fill) value(v reflect.Value) {
 
 func filled(t reflect.Type) reflect.Value {
 	v := reflect.New(t)
-	new(fill).value(v.Elem())
+	fill(v.Elem(), t.Name())
 	return v
 }
 

@@ -208,7 +208,7 @@ func explainCase(c *ledger.Case, height uint64) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	for _, d := range c.Declined {
-		line("node %s declined to execute at block %d: %s. That costs nothing", d.Decline.Node.Short(), d.Height, d.Decline.Reason)
+		line("node %s declined to execute at block %d: %s. That costs nothing", d.Decline.Node.Short(), d.Height, explain.Reason(d.Decline.Reason))
 	}
 	for _, p := range c.Passed {
 		line("executor %s was passed over at block %d: %s", p.Executor.Short(), p.Height, explain.Cause(p.Why))

@@ -190,7 +190,7 @@ func (l *timeline) told(c *ledger.Case, n *network) {
 		tell("the %s evidence of %s, looked at again: %s: %s", f.Round, nodes[f.Executor], f.Reason, f.Detail)
 	}
 	for _, d := range c.Declined {
-		tell("%s declined to execute, which costs nothing: %s", nodes[d.Decline.Node], d.Decline.Reason)
+		tell("%s declined to execute, which costs nothing: %s", nodes[d.Decline.Node], explain.Reason(d.Decline.Reason))
 	}
 	for _, p := range c.Passed {
 		tell("%s lost its turn: %s", nodes[p.Executor], explain.Cause(p.Why))
