@@ -18,6 +18,7 @@ type facts struct {
 	members  map[attemptKey][]byte
 	closed   map[task.Ballot][]byte  // commitments, as they were when their set was closed
 	pairs    map[task.Hash]pairFacts // by what their executor has signed
+	twoGood  map[task.Ballot]bool    // the executor has made its decoy good as well
 	bad      map[task.Hash]bool      // by evidence that was ever made: it is not what it says
 	gone     map[goneKey]bool        // nodes that have said that an executor is silent
 	electing map[attemptKey]electing
@@ -71,6 +72,7 @@ type attemptKey struct {
 func (f *facts) init() {
 	f.enclaves, f.said, f.stakes = map[string]*enclave{}, map[question]string{}, map[task.NodeID][]stakeAt{}
 	f.settled, f.members, f.pairs = map[task.TaskID][]byte{}, map[attemptKey][]byte{}, map[task.Hash]pairFacts{}
+	f.twoGood = map[task.Ballot]bool{}
 	f.closed, f.bad, f.gone = map[task.Ballot][]byte{}, map[task.Hash]bool{}, map[goneKey]bool{}
 	f.jailed, f.slashes = map[task.NodeID]uint64{}, map[task.TaskID]int{}
 	f.late, f.electing, f.began = map[turn]task.NodeID{}, map[attemptKey]electing{}, map[turn]uint64{}

@@ -16,7 +16,7 @@ func (w *world) checkSlashes(c *ledger.Case) {
 			continue
 		}
 		quiet := s.Cause == ledger.NoReveal || s.Cause == ledger.Absent || s.Cause == ledger.Silence ||
-			s.Cause == ledger.WrongPick && w.twoGood(c) // it could not show in time that both pieces are good
+			s.Cause == ledger.WrongPick && w.facts.twoGood[task.Ballot{Task: c.ID(), Attempt: s.Attempt, View: s.View}] // it could not show in time that both pieces are good
 		if !quiet || w.net.heals == 0 {
 			w.violate("nobody honest is slashed", "%s lost %s for %s in task %s", k.name, s.Amount, s.Cause, c.ID().Short())
 		}

@@ -136,12 +136,6 @@ func (w *world) checkHonest(c *ledger.Case, r task.Reveal) {
 	}
 }
 
-// twoGood says whether the present executor has made its decoy good as well.
-func (w *world) twoGood(c *ledger.Case) bool {
-	p, made := w.facts.pairs[task.Pair{Ballot: c.Ballot(), Digests: c.View.Pre.Digests}.Hash()]
-	return made && !w.facts.bad[p.digests[0]] && !w.facts.bad[p.digests[1]]
-}
-
 // Proof beats words: one judge's doubt about bad evidence makes the chain look for
 // itself, however many name it; and a pair that is as it should be stays so (§10.4).
 func (w *world) checkProof(c *ledger.Case) {
@@ -154,7 +148,7 @@ func (w *world) checkProof(c *ledger.Case) {
 	if doubted && bad && !round.Faulty {
 		w.violate("proof beats words", "task %s: a doubt about bad evidence of %s was shrugged off", c.ID().Short(), w.name(c.View.Executor))
 	}
-	if round.Faulty && round.Other == nil && made && !bad && !w.twoGood(c) {
+	if round.Faulty && round.Other == nil && made && !bad && !w.facts.twoGood[c.Ballot()] {
 		w.violate("proof beats words", "task %s: good evidence of %s was found faulty", c.ID().Short(), w.name(c.View.Executor))
 	}
 }
@@ -175,7 +169,7 @@ func (w *world) checkWords(c *ledger.Case) {
 		switch said := named(c, k.Node); {
 		case !spoke && s.Height >= round.ClosedAt+w.params.CommitBlocks:
 			want = ledger.NoReveal
-		case round.Other != nil || w.twoGood(c) && round.Faulty || round.OpenedAt == 0:
+		case round.Other != nil || w.facts.twoGood[c.Ballot()] && round.Faulty || round.OpenedAt == 0:
 		case said == theGenuine && bad && round.Faulty:
 			want = ledger.FalseOK
 		case said == theOther && !bad:

@@ -131,6 +131,7 @@ func (s *session) quote(b task.Ballot, nonce task.Hash) {
 	p := task.Pair{Ballot: b}
 	p.Digests[place], p.Digests[1-place] = genuine.Digest(), decoy.Digest()
 	s.w.facts.pairs[p.Hash()] = pairFacts{p.Digests, place}
+	s.w.facts.twoGood[b] = !s.w.facts.bad[genuine.Digest()] && !s.w.facts.bad[decoy.Digest()]
 	s.s.Quoted(b, task.Encode(genuine), task.Encode(decoy))
 }
 
