@@ -257,6 +257,10 @@ var elsewhere = []tested{
 		"ledger", "TestNobodyRobsBobByFailing",
 	},
 	{
+		"whose reveal is held back keeps silent", "committee/verdict.go", `	if m.mine == nil || !m.revealed || !m.late || m.reported > 0 ||`, `	if m.mine == nil || !m.revealed || !m.late || m.reported >= 0 ||`,
+		"committee", "TestHeldBackRevealsComeByThemselves",
+	},
+	{
 		"a busy worker blames Alice", "node/job.go", `		j.unable(task.Busy, errors`, `		j.unable(task.NoInput, errors`,
 		"node", "TestBusyWorkersDecline",
 	},
