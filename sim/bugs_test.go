@@ -71,7 +71,7 @@ var bugs = []bug{
 	{
 		"commitments after the set is closed", "ledger/verdict.go", `	if round.Progress != Collecting {
 		return task.Refuse("commits-closed"`, `	if round.Progress > Decided {
-		return task.Refuse("commits-closed"`, 100, "a closed set is closed",
+		return task.Refuse("commits-closed"`, 200, "a closed set is closed",
 	},
 	{
 		"a reveal need not open its commitment", "ledger/case.go", `i < 0 || round.Commitments[i].Digest != v.Digest()`, `i < 0`, 200, "a reveal opens its commitment",
@@ -222,7 +222,7 @@ var bugs = []bug{
 	{
 		"words outweigh evidence", "ledger/turn.go", `	case c.HasShown():
 		return task.Refuse("skip-stale"`, `	case b.Height == 0:
-		return task.Refuse("skip-stale"`, 600, "words wait",
+		return task.Refuse("skip-stale"`, 800, "words wait",
 	},
 	{
 		"a decline is slashed", "ledger/turn.go", `	b.saveCase(c, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason})
@@ -254,7 +254,7 @@ var bugs = []bug{
 		"a busy worker says nothing", "committee/machine.go", `	m.decline()
 	m.lost = true
 `, `	m.lost = true
-`, 200, "nobody honest is slashed",
+`, 400, "nobody honest is slashed",
 	},
 	{
 		"decline sent before it is stored", "node/session.go", `	if err := s.cfg.Journal.Decline(d); err != nil {
@@ -303,7 +303,7 @@ var bugs = []bug{
 `, ``, 20, "who does not show its machine draws nothing",
 	},
 	{
-		"values of today, not of the seed", "ledger/block.go", `	ref := b.set(c.Values)`, `	ref := b.reference()`, 200, "proof beats words|nobody honest is slashed|an honest verifier says what is true|receipts verify|keys go to attested enclaves",
+		"values of today, not of the seed", "ledger/block.go", `	ref := b.set(c.Values)`, `	ref := b.reference()`, 400, "proof beats words|nobody honest is slashed|an honest verifier says what is true|receipts verify|keys go to attested enclaves",
 	},
 	{
 		"a minority changes the values", "ledger/reference.go", `	if 3*power <= 2*total {`, `	if power == 0 {`, 50, "two thirds change the values",

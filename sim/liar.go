@@ -18,7 +18,7 @@ const (
 	guesser     lie = "guesser"      // names a place unread
 	alwaysFault lie = "always-fault" // FAULT to everything, unread
 	coin        lie = "coin"         // one or the other
-	mute        lie = "mute"         // never commits
+	mute        lie = "mute"         // never commits, and brings no result
 	hushed      lie = "hushed"       // commits and never reveals
 	copycat     lie = "copycat"      // repeats another's commitment as its own
 	twoTongues  lie = "equivocator"  // commits to different verdicts before different members
@@ -183,7 +183,7 @@ func (l *liar) commitment(s *session, k task.Commitment) (task.Commitment, bool)
 // submit changes what goes to the chain; false leaves it out.
 func (l *liar) submit(s *session, b task.Body) (task.Body, bool) {
 	switch {
-	case b.Claims != nil && l.kind == withholder:
+	case b.Claims != nil && l.kind == withholder, b.Result != nil && l.kind == mute:
 		return b, false
 	case b.Commitments != nil:
 		var set []task.Commitment
