@@ -46,12 +46,21 @@ type app struct {
 
 	poolMu sync.Mutex
 	pooled map[task.Address]ledger.Pooled // since the last commit; the engine checks again what it keeps
+	claims map[claimed]bool               // likewise
+	drawn  *ledger.Seen
 }
 
 func newApp(chain string, s *store, id Identity, log *slog.Logger) *app {
-	a := &app{chain: chain, store: s, id: id, log: log, seen: newVerified(chain), gate: newGate(), recent: newRecent(), pooled: map[task.Address]ledger.Pooled{}}
+	a := &app{chain: chain, store: s, id: id, log: log, seen: newVerified(chain), gate: newGate(), recent: newRecent(), pooled: map[task.Address]ledger.Pooled{}, claims: map[claimed]bool{}, drawn: ledger.NewSeen()}
 	a.gate.open(s.Height())
 	return a
+}
+
+// claimed is a node's claim for one attempt, of which a pool needs one.
+type claimed struct {
+	task    task.TaskID
+	attempt uint32
+	node    task.NodeID
 }
 
 // Info says where the state stands; CometBFT replays what is missing.
@@ -92,6 +101,9 @@ func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.Respon
 			if height == 0 {
 				return errStarting
 			}
+			if tx.Tx().Free() {
+				return a.checkClaim(s, height+1, tx)
+			}
 			held, err := ledger.Check(s, height+1, tx, a.pooled[from])
 			if err == nil {
 				a.pooled[from], work = held, ledger.NewBlock(s, height+1).Work(tx)
@@ -106,8 +118,23 @@ func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.Respon
 	return &abci.ResponseCheckTx{GasWanted: work}, nil
 }
 
-// PrepareProposal is this node's turn: the beacon if one is due, then the
-// pool's transactions in their order, as far as they fit, without those whose
+// checkClaim lets a claim into the pool, once for each node and attempt: a proof can
+// be made in many ways by whoever has the key.
+func (a *app) checkClaim(s ledger.Store, height uint64, tx task.VerifiedTx) error {
+	if err := ledger.CheckFree(s, height, tx, a.drawn); err != nil {
+		return err
+	}
+	k := tx.Tx().Body.Claims.All()[0]
+	of := claimed{k.Task, k.Attempt, k.Node}
+	if a.claims[of] {
+		return task.Refuse("nothing-new", "the pool has a claim of node %s for this attempt", k.Node.Short())
+	}
+	a.claims[of] = true
+	return nil
+}
+
+// PrepareProposal is this node's turn: the beacon if one is due, then the claims that
+// wait, put together, then the pool's other transactions in their order, as far as they fit, without those whose
 // nonce or money is not there. Without a beacon that is due, as after a catch-up by
 // blocks alone, the proposal is empty: the others refuse it, and the next has its turn.
 func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal, error) {
@@ -134,10 +161,15 @@ func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposa
 			return nil, errors.New("chain: the block has no room for its beacon")
 		}
 	}
+	for _, c := range a.pack(uint64(req.Height), req.Txs) {
+		if raw := task.FreeClaims(a.chain, &c); !add(raw) {
+			break
+		}
+	}
 	read, senders := ledger.Read(a.store), map[task.Address]ledger.Account{}
 	for _, raw := range req.Txs {
 		tx, err := a.seen.verify(raw)
-		if err != nil {
+		if err != nil || tx.Tx().Free() {
 			continue
 		}
 		t := tx.Tx()
@@ -159,6 +191,22 @@ func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposa
 	return &abci.ResponsePrepareProposal{Txs: txs}, nil
 }
 
+// pack puts the claims that wait in the pool together.
+func (a *app) pack(height uint64, txs [][]byte) []task.Claims {
+	var waiting []task.Claims
+	for _, raw := range txs {
+		if tx, err := a.seen.verify(raw); err == nil && tx.Tx().Free() {
+			waiting = append(waiting, *tx.Tx().Body.Claims)
+		}
+	}
+	if len(waiting) == 0 {
+		return nil
+	}
+	b := ledger.NewBlock(a.store, height)
+	b.Remember(a.drawn)
+	return b.Pack(waiting)
+}
+
 // ProcessProposal refuses a block with a missing, wrong or superfluous beacon
 // (spec §4.1), and one with a transaction that nobody signed for this chain.
 func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposal) (*abci.ResponseProcessProposal, error) {
@@ -176,11 +224,25 @@ func (a *app) checkProposal(req *abci.RequestProcessProposal) error {
 		return err
 	}
 	// This block is thrown away: without End nothing reaches the store.
-	if err := ledger.NewBlock(a.store, uint64(req.Height)).Begin(due, req.Time.Unix()); err != nil {
+	block := ledger.NewBlock(a.store, uint64(req.Height))
+	block.Remember(a.drawn)
+	if err := block.Begin(due, req.Time.Unix()); err != nil {
 		return err
 	}
+	signed := false
 	for i, raw := range txs {
-		if _, err := a.seen.verify(raw); err != nil {
+		tx, err := a.seen.verify(raw)
+		if err != nil {
+			return fmt.Errorf("transaction %d: %w", i, err)
+		}
+		if !tx.Tx().Free() {
+			signed = true
+			continue
+		}
+		if signed {
+			return fmt.Errorf("transaction %d: claims without a sender come first", i)
+		}
+		if err := block.Apply(tx); err != nil { // nobody pays for it, so nothing in it is idle
 			return fmt.Errorf("transaction %d: %w", i, err)
 		}
 	}
@@ -203,6 +265,7 @@ func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (
 		a.log.Warn("validator misbehaved", "height", m.Height, "kind", m.Type.String(), "validator", fmt.Sprintf("%X", m.Validator.Address))
 	}
 	block := ledger.NewBlock(a.store, uint64(req.Height))
+	block.Remember(a.drawn)
 	if err := block.Begin(due, req.Time.Unix()); err != nil {
 		return nil, err
 	}
@@ -233,6 +296,7 @@ func (a *app) apply(block *ledger.Block, raw []byte) *abci.ExecTxResult {
 // Commit makes the block durable and visible.
 func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit, error) {
 	a.poolMu.Lock()
+	clear(a.claims)
 	clear(a.pooled) // the engine holds its pool until it has checked what is left of it again
 	a.poolMu.Unlock()
 	height := a.store.Commit()

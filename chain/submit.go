@@ -89,9 +89,37 @@ func (c *Client) Submit(ctx context.Context, key ed25519.PrivateKey, body task.B
 
 // Send is Submit without the wait for a block: it returns when the node's pool
 // has the transaction. The client goes on looking after it.
+//
+// Claims it sends as nobody's, each for itself: whoever proposes the next block puts
+// them together (spec §6.3.1).
 func (c *Client) Send(ctx context.Context, key ed25519.PrivateKey, body task.Body) error {
+	if body.Claims != nil {
+		return c.claim(ctx, *body.Claims)
+	}
 	_, err := c.send(ctx, key, body)
 	return err
+}
+
+// claim sends claims until the pool has them, or has no use for them.
+func (c *Client) claim(ctx context.Context, set task.Claims) error {
+	for _, k := range set.All() {
+		raw := task.FreeClaims(c.params.Chain, task.PackClaims([]task.Claim{k}))
+		for {
+			err := c.broadcast(ctx, raw)
+			if !waits(task.CodeOf(err)) {
+				if err != nil && task.CodeOf(err) != "nothing-new" {
+					return err
+				}
+				break
+			}
+			select {
+			case <-time.After(retryAfter):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
 }
 
 func (c *Client) sender(key ed25519.PrivateKey) *sender {

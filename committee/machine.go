@@ -165,7 +165,7 @@ func (m *Machine) chainMoved(c *ledger.Case) {
 // nobody can leave it out for another (spec §6.3).
 func (m *Machine) won(k task.Claim) {
 	if m.c.Phase == ledger.Electing && k.Attempt == m.c.Attempt && !m.isMember() {
-		m.submit(task.Body{Claims: &task.Claims{Claims: []task.Claim{k}}})
+		m.submit(task.Body{Claims: task.PackClaims([]task.Claim{k})})
 	}
 }
 

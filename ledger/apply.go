@@ -14,6 +14,9 @@ import (
 // even these.
 func (b *Block) Apply(tx task.VerifiedTx) error {
 	t, fee := tx.Tx(), b.Params.Fee(tx.Size())
+	if t.Free() {
+		return b.do(t, 0)
+	}
 	acct, _ := load[Account](b.state, join(keyAccount, t.From[:]))
 	if t.Nonce != acct.Nonce {
 		return task.Refuse("nonce-wrong", "nonce %d of %s; the next is %d", t.Nonce, t.From.Short(), acct.Nonce)
@@ -25,7 +28,11 @@ func (b *Block) Apply(tx task.VerifiedTx) error {
 	acct.Balance -= fee
 	b.meta.Burned += fee
 	save(b.state, join(keyAccount, t.From[:]), acct)
+	return b.do(t, fee)
+}
 
+// do does what a transaction is for, or nothing.
+func (b *Block) do(t task.Tx, fee task.Amount) error {
 	outer, meta, events := b.state, b.meta, len(b.events)
 	b.meta.Stakes = slices.Clone(meta.Stakes)
 	b.state = newOverlay(outer)
@@ -64,7 +71,7 @@ func (b *Block) apply(t task.Tx) error {
 	case body.Post != nil:
 		return b.post(t)
 	case body.Claims != nil:
-		return b.claims(body.Claims.Claims)
+		return b.claims(body.Claims.All(), t.Free())
 	case body.Commitments != nil:
 		return b.commitments(body.Commitments.Commitments)
 	case body.Verdicts != nil:
@@ -486,8 +493,8 @@ func (o once) first(id task.NodeID) bool {
 }
 
 // claims takes what is valid and new of a set; nothing new is an error, so
-// that repeating it costs.
-func (b *Block) claims(set []task.Claim) error {
+// that repeating it costs. Where it costs nothing, all must be.
+func (b *Block) claims(set []task.Claim, free bool) error {
 	if len(set) == 0 {
 		return task.Refuse("nothing-new", "no claim in the set")
 	}
@@ -508,15 +515,15 @@ func (b *Block) claims(set []task.Claim) error {
 		if !ok {
 			continue
 		}
-		m, err := c.Admit(n.Node, n.Profile, n.StakeAt(c.Epoch), k)
+		m, err := b.admit(c, n.Node, n.Profile, n.StakeAt(c.Epoch), k)
 		if err != nil {
 			continue
 		}
 		c.Members = append(c.Members, m)
 		added++
 	}
-	if added == 0 {
-		return task.Refuse("nothing-new", "no new valid claim among %d", len(set))
+	if added == 0 || free && added < len(set) {
+		return task.Refuse("nothing-new", "%d new valid claims among %d", added, len(set))
 	}
 	if c.Stage == Gathering && c.gathered() { // they were waited for
 		c.Deadline = b.Height

@@ -33,7 +33,7 @@ func TestLateClaims(t *testing.T) {
 		slices.SortFunc(all, func(a, b task.Claim) int { return slices.Compare(a.Node[:], b.Node[:]) })
 		bring := func(n int) {
 			if n = min(n, len(all)); n > 0 && w.c().Phase == Electing {
-				w.must("carol", task.Body{Claims: &task.Claims{Claims: all[:n]}})
+				w.must("carol", task.Body{Claims: task.PackClaims(all[:n])})
 			}
 		}
 		for w.c().Phase == Electing && w.c().Attempt == 0 {

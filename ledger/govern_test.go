@@ -323,7 +323,7 @@ func TestTheValuesOfTheSeedCount(t *testing.T) {
 	}
 	w.id = later.ID()
 	for _, k := range w.allClaims() {
-		if err := w.send("carol", task.Body{Claims: &task.Claims{Claims: []task.Claim{k}}}); task.CodeOf(err) != "nothing-new" {
+		if err := w.send("carol", task.Body{Claims: task.PackClaims([]task.Claim{k})}); task.CodeOf(err) != "nothing-new" {
 			t.Fatalf("who is shut out draws: %v", err)
 		}
 	}

@@ -93,7 +93,7 @@ func TestNobodyWorksForAQuorumThatCannotBe(t *testing.T) {
 	w.next()
 	for w.c().Phase != Closed {
 		if w.c().Phase == Electing && len(w.c().Members) == 0 {
-			w.must("carol", task.Body{Claims: &task.Claims{Claims: w.allClaims()}})
+			w.must("carol", task.Body{Claims: task.PackClaims(w.allClaims())})
 		}
 		if w.c().Phase == Attesting {
 			t.Fatal("somebody works for it")
@@ -215,7 +215,7 @@ func TestNoPolicyIsATrap(t *testing.T) {
 		for w.c().Phase != Closed {
 			if w.c().Phase == Electing {
 				for _, k := range w.allClaims() {
-					if err := w.send("carol", task.Body{Claims: &task.Claims{Claims: []task.Claim{k}}}); task.CodeOf(err) != "nothing-new" {
+					if err := w.send("carol", task.Body{Claims: task.PackClaims([]task.Claim{k})}); task.CodeOf(err) != "nothing-new" {
 						t.Fatalf("%s: a claim: %v", name, err)
 					}
 				}

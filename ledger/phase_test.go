@@ -38,11 +38,11 @@ var reached = []struct {
 	{Claiming, Electing, "", func(w *world, _ *told) { w.post() }},
 	{Claiming, Electing, "with a member", func(w *world, _ *told) {
 		w.post()
-		w.must("carol", task.Body{Claims: &task.Claims{Claims: w.allClaims()[:1]}})
+		w.must("carol", task.Body{Claims: task.PackClaims(w.allClaims()[:1])})
 	}},
 	{Gathering, Electing, "", func(w *world, _ *told) {
 		w.post()
-		w.must("carol", task.Body{Claims: &task.Claims{Claims: w.allClaims()[:1]}})
+		w.must("carol", task.Body{Claims: task.PackClaims(w.allClaims()[:1])})
 		w.until(Gathering)
 	}},
 	{Committing, Attesting, "at once", func(w *world, s *told) {

@@ -158,7 +158,7 @@ func TestTooFewOperatorsAreNoCommittee(t *testing.T) {
 		w.next()
 		for w.c().Phase < Attesting {
 			if c := w.c(); c.Phase == Electing && len(c.Members) == 0 {
-				w.must("carol", task.Body{Claims: &task.Claims{Claims: w.allClaims()}})
+				w.must("carol", task.Body{Claims: task.PackClaims(w.allClaims())})
 			}
 			w.next()
 		}

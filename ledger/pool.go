@@ -87,8 +87,8 @@ func (b *Block) Work(tx task.VerifiedTx) int64 {
 // about is the task whose case a transaction would change.
 func about(body task.Body) (id task.TaskID, ok bool) {
 	switch {
-	case body.Claims != nil && len(body.Claims.Claims) > 0:
-		return body.Claims.Claims[0].Task, true
+	case body.Claims != nil:
+		return body.Claims.Task, true
 	case body.Commitments != nil && len(body.Commitments.Commitments) > 0:
 		return body.Commitments.Commitments[0].Ballot.Task, true
 	case body.Verdicts != nil:
@@ -107,6 +107,8 @@ func about(body task.Body) (id task.TaskID, ok bool) {
 		return body.Accuse.Ballot.Task, true
 	case body.Decline != nil:
 		return body.Decline.Task, true
+	case body.Call != nil:
+		return body.Call.Ballot.Task, true
 	}
 	return id, false
 }

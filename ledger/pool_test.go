@@ -20,7 +20,7 @@ func TestSmallTransactionsCountWithTheirCase(t *testing.T) {
 		"about the case":    {task.Body{Skip: &task.Skip{Task: w.id, View: 9}}, size},
 		"about another":     {task.Body{Skip: &task.Skip{Task: task.TaskID{1}, View: 9}}, 0},
 		"about none":        {task.Body{Transfer: &task.Transfer{}}, 0},
-		"claims":            {task.Body{Claims: &task.Claims{Claims: []task.Claim{{Task: w.id}}}}, size},
+		"claims":            {task.Body{Claims: task.PackClaims([]task.Claim{{Task: w.id}})}, size},
 		"an empty set":      {task.Body{Claims: &task.Claims{}}, 0},
 		"commitments":       {task.Body{Commitments: &task.Commitments{Commitments: []task.Commitment{{Ballot: task.Ballot{Task: w.id}}}}}, size},
 		"verdicts":          {task.Body{Verdicts: &task.Verdicts{Ballot: task.Ballot{Task: w.id}}}, size},

@@ -67,7 +67,7 @@ func (w *world) stride() {
 	switch c := w.c(); c.Phase {
 	case Electing:
 		if len(c.Members) == 0 {
-			_ = w.send("carol", task.Body{Claims: &task.Claims{Claims: w.allClaims()}})
+			_ = w.send("carol", task.Body{Claims: task.PackClaims(w.allClaims())})
 		}
 	case Attesting:
 		switch {

@@ -214,7 +214,7 @@ func (w *world) claimsRow(from string) task.Body {
 	case "unknown":
 		set = []task.Claim{{Task: task.TaskID{9}}}
 	}
-	return task.Body{Claims: &task.Claims{Claims: set}}
+	return task.Body{Claims: task.PackClaims(set)}
 }
 
 func (w *world) commitRow(from string) task.Body {

@@ -101,11 +101,11 @@ func threatWithheldClaims(t *testing.T) {
 	w.postFor(60)
 	all := w.allClaims()
 	held := all[0]
-	w.must("carol", task.Body{Claims: &task.Claims{Claims: all[1:]}})
+	w.must("carol", task.Body{Claims: task.PackClaims(all[1:])})
 	for w.c().Phase == Electing {
 		w.next()
 	}
-	if err := w.send("carol", task.Body{Claims: &task.Claims{Claims: []task.Claim{held}}}); task.CodeOf(err) != "claims-closed" {
+	if err := w.send("carol", task.Body{Claims: task.PackClaims([]task.Claim{held})}); task.CodeOf(err) != "claims-closed" {
 		t.Errorf("%v", err)
 	}
 	if w.c().Member(held.Node) != nil {
@@ -335,15 +335,15 @@ func TestJunkIsPaidFor(t *testing.T) {
 	k := w.allClaims()
 	bad := k[0]
 	bad.Proof[79] ^= 1
-	same := slices.Repeat([]task.Claim{bad}, fill(func(n int) int { return len(task.Encode(task.Claims{Claims: slices.Repeat([]task.Claim{bad}, n)})) }))
-	if err := w.send("carol", task.Body{Claims: &task.Claims{Claims: same}}); task.CodeOf(err) != "nothing-new" {
+	same := slices.Repeat([]task.Claim{bad}, fill(func(n int) int { return len(task.Encode(task.PackClaims(slices.Repeat([]task.Claim{bad}, n)))) }))
+	if err := w.send("carol", task.Body{Claims: task.PackClaims(same)}); task.CodeOf(err) != "nothing-new" {
 		t.Errorf("%d times one claim: %v", len(same), err)
 	}
 	if w.fee < 60*w.block.Params.TxFee {
 		t.Errorf("64 KiB for %s", w.fee)
 	}
 	again := append([]task.Claim{bad}, k...) // and the good one of the same node is not looked at then
-	w.must("carol", task.Body{Claims: &task.Claims{Claims: again}})
+	w.must("carol", task.Body{Claims: task.PackClaims(again)})
 	if n := len(w.c().Members); n != len(k)-1 {
 		t.Errorf("%d of %d claims count after a bad one of the first node", n, len(k))
 	}

@@ -461,12 +461,12 @@ func TestBusyClaims(t *testing.T) {
 	busy := claims[0].Node
 	forged := claims[0]
 	forged.Busy = &task.Signature{1}
-	if err := w.send("carol", task.Body{Claims: &task.Claims{Claims: []task.Claim{forged}}}); task.CodeOf(err) != "nothing-new" {
+	if err := w.send("carol", task.Body{Claims: task.PackClaims([]task.Claim{forged})}); task.CodeOf(err) != "nothing-new" {
 		t.Errorf("a forged word: %v", err)
 	}
 	d := task.Decline{Task: w.id, Node: busy, Reason: task.Busy}.SignedBy(w.nodes[busy].peer)
 	claims[0].Busy = &d.Signature
-	w.must("carol", task.Body{Claims: &task.Claims{Claims: claims}})
+	w.must("carol", task.Body{Claims: task.PackClaims(claims)})
 	w.elect()
 	c := w.c()
 	if m, in := c.Roster().Member(busy); !in || len(m.Tickets()) != 0 || c.View.Executor == busy || !c.Roster().Judges(busy) {
@@ -499,7 +499,7 @@ func (w *world) claimed(change func(*task.Claim)) {
 	for i := range claims {
 		change(&claims[i])
 	}
-	w.must("carol", task.Body{Claims: &task.Claims{Claims: claims}})
+	w.must("carol", task.Body{Claims: task.PackClaims(claims)})
 	for c := w.c(); c.Phase == Electing && c.Attempt == 0; c = w.c() {
 		w.next()
 	}

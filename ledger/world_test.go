@@ -239,7 +239,7 @@ func (w *world) elect() {
 			return
 		case Electing:
 			if len(c.Members) == 0 {
-				w.must("carol", task.Body{Claims: &task.Claims{Claims: w.allClaims()}})
+				w.must("carol", task.Body{Claims: task.PackClaims(w.allClaims())})
 			}
 		}
 		w.next()

@@ -639,7 +639,7 @@ func TestABusyClaimSaysSo(t *testing.T) {
 		w.busy = busy
 		c := w.electing()
 		w.session(k).Chain(c)
-		claim := w.submitted[0].Claims.Claims[0]
+		claim := w.submitted[0].Claims.All()[0]
 		m, err := c.Admit(k.rec.Node, k.rec.Profile, 100, claim)
 		c.Members = []ledger.Member{m}
 		if err != nil || (claim.Busy != nil) != busy || (len(c.Roster().Order()) == 0) != busy {

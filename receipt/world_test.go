@@ -188,7 +188,7 @@ func (w *world) claim(most int) *world {
 			set = append(set, task.Claim{Task: w.id, Attempt: c.Attempt, Node: id, Proof: task.Proof(won.Proof())})
 		}
 	}
-	w.must("carol", task.Body{Claims: &task.Claims{Claims: set}})
+	w.must("carol", task.Body{Claims: task.PackClaims(set)})
 	return w
 }
 

@@ -31,7 +31,7 @@ var bugs = []bug{
 		"quorum off by one", "sortition/sortition.go", `uint32(2*uint64(n)/3) + 1 }`, `max(1, uint32(2*uint64(n)/3)) }`, 100, "keys wait for a quorum|a quorum passes over",
 	},
 	{
-		"stake read live", "ledger/apply.go", `c.Admit(n.Node, n.Profile, n.StakeAt(c.Epoch), k)`, `c.Admit(n.Node, n.Profile, n.Bond, k)`, 50, "stake counts from the snapshot",
+		"stake read live", "ledger/apply.go", `b.admit(c, n.Node, n.Profile, n.StakeAt(c.Epoch), k)`, `b.admit(c, n.Node, n.Profile, n.Bond, k)`, 50, "stake counts from the snapshot",
 	},
 	{
 		"stake counts an epoch early", "ledger/records.go", `const activationEpochs = 2`, `const activationEpochs = 1`, 100, "stake counts from the snapshot",

@@ -133,6 +133,7 @@ func (c *chain) propose(v *validator) bool {
 	if v.hostile {
 		pool, later = c.w.censor(pool)
 	}
+	pool = c.pack(b, pool)
 	for _, p := range pool {
 		err := b.Apply(c.sign(b, p))
 		if err != nil {
@@ -155,9 +156,34 @@ func (c *chain) propose(v *validator) bool {
 	return true
 }
 
+// pack puts the claims of a pool together, first of all, as a production proposer does.
+func (c *chain) pack(b *ledger.Block, pool []pooled) []pooled {
+	var waiting []task.Claims
+	var rest []pooled
+	for _, p := range pool {
+		if p.body.Claims != nil {
+			waiting = append(waiting, *p.body.Claims)
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	var first []pooled
+	for _, k := range ledger.NewBlock(c.store, b.Height).Pack(waiting) {
+		first = append(first, pooled{body: task.Body{Claims: &k}, who: "the proposer"})
+	}
+	return append(first, rest...)
+}
+
 // sign makes the transaction with the sender's next nonce, as the production
 // client does by asking for it.
 func (c *chain) sign(b *ledger.Block, p pooled) task.VerifiedTx {
+	if p.key == nil {
+		tx, err := task.VerifyTx(task.FreeClaims(chainID, p.body.Claims), chainID)
+		if err != nil {
+			panic(fmt.Sprintf("claims that no proposer would pack: %v", err))
+		}
+		return tx
+	}
 	from := task.PublicKey(p.key)
 	tx, err := task.VerifyTx(task.SignTx(p.key, task.Tx{Chain: chainID, Nonce: b.Nonce(from), Body: p.body}), chainID)
 	if err != nil {

@@ -318,7 +318,7 @@ func (w *econWorld) claim(c *ledger.Case) {
 		}
 	}
 	if len(set) > 0 {
-		w.must(w.relay, task.Body{Claims: &task.Claims{Claims: set}})
+		w.must(w.relay, task.Body{Claims: task.PackClaims(set)})
 	}
 }
 

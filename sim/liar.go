@@ -279,7 +279,7 @@ func (l *liar) nuisance(c *ledger.Case) (all []task.Body) {
 		task.Body{Result: &task.SignedResult{Result: forged, Signature: task.Sign(l.k.peer, forged.Hash()), CID: "forged"}},
 		task.Body{Release: &task.Release{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Role: task.Alice, Evidence: digest, Sealed: []byte("junk")}},
 		task.Body{Skip: &task.Skip{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number + 1, Votes: slices.Repeat([]task.SignedVote{gone}, 12)}},
-		task.Body{Claims: &task.Claims{Claims: []task.Claim{{Task: c.ID(), Attempt: c.Attempt, Node: l.k.id, Proof: task.Proof{1}}}}},
+		task.Body{Claims: task.PackClaims([]task.Claim{{Task: c.ID(), Attempt: c.Attempt, Node: l.k.id, Proof: task.Proof{1}}})},
 	)
 	// Another's verdict, made up: it opens no commitment.
 	if len(c.Members) > 0 {

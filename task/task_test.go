@@ -224,3 +224,27 @@ func TestTextOfTheStateIsPrintable(t *testing.T) {
 		}
 	}
 }
+
+// Nobody's transaction is a set of claims, and nothing else: whatever needs a sender
+// would be anybody's who knows a key that signs everything.
+func TestOnlyClaimsNeedNoSender(t *testing.T) {
+	claims := &Claims{Task: TaskID{1}, Won: []Won{{Node: NodeID{2}}}}
+	if tx, err := VerifyTx(FreeClaims("c", claims), "c"); err != nil || !tx.Tx().Free() {
+		t.Errorf("%v", err)
+	}
+	for name, tx := range map[string]Tx{
+		"money":                      {Body: Body{Transfer: &Transfer{To: Address{1}, Amount: 5}}},
+		"a nonce":                    {Nonce: 1, Body: Body{Claims: claims}},
+		"a salt":                     {Salt: 1, Body: Body{Claims: claims}},
+		"a signature":                {Signature: Signature{1}, Body: Body{Claims: claims}},
+		"no signature, but a sender": {From: Address{1}, Body: Body{Claims: claims}},
+	} {
+		tx.Chain = "c"
+		if _, err := VerifyTx(Encode(tx), "c"); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	if _, err := VerifyTx(FreeClaims("d", claims), "c"); CodeOf(err) != "tx-wrong-chain" {
+		t.Errorf("another chain's: %v", err)
+	}
+}

@@ -117,7 +117,35 @@ func (g Govern) Hash(chain string) Hash {
 
 // Claims brings any number of claims for one attempt (spec §6.3).
 type Claims struct {
-	Claims []Claim `cbor:"1,keyasint" json:"claims"`
+	Task    TaskID `cbor:"1,keyasint" json:"task"`
+	Attempt uint32 `cbor:"2,keyasint" json:"attempt"`
+	Won     []Won  `cbor:"3,keyasint" json:"won"`
+}
+
+// Won is a claim without what all claims of an attempt have in common.
+type Won struct {
+	Node  NodeID     `cbor:"1,keyasint" json:"node"`
+	Proof Proof      `cbor:"2,keyasint" json:"proof"`
+	Busy  *Signature `cbor:"3,keyasint,omitempty" json:"busy,omitempty"`
+}
+
+// PackClaims puts claims for the attempt of the first of them together.
+func PackClaims(set []Claim) *Claims {
+	c := &Claims{}
+	for _, k := range set {
+		c.Task, c.Attempt = set[0].Task, set[0].Attempt
+		c.Won = append(c.Won, Won{Node: k.Node, Proof: k.Proof, Busy: k.Busy})
+	}
+	return c
+}
+
+// All are the claims.
+func (c Claims) All() []Claim {
+	var all []Claim
+	for _, w := range c.Won {
+		all = append(all, Claim{Task: c.Task, Attempt: c.Attempt, Node: w.Node, Proof: w.Proof, Busy: w.Busy})
+	}
+	return all
 }
 
 // Commitments brings the commitments of any number of verifiers.
@@ -158,16 +186,26 @@ type Skip struct {
 // Tx is a transaction as it travels: not to be believed before Verify.
 type Tx struct {
 	Chain     string    `cbor:"1,keyasint" json:"chain"`
-	From      Address   `cbor:"2,keyasint" json:"from"`
+	From      Address   `cbor:"2,keyasint,omitzero" json:"from,omitzero"` // nobody, if it is free
 	Nonce     uint64    `cbor:"3,keyasint" json:"nonce,string"`
 	Salt      uint64    `cbor:"4,keyasint" json:"salt,string"` // anything: two equal wishes make two transactions
 	Body      Body      `cbor:"5,keyasint" json:"body"`
-	Signature Signature `cbor:"6,keyasint" json:"signature"`
+	Signature Signature `cbor:"6,keyasint,omitzero" json:"signature,omitzero"`
 }
 
+// FreeClaims is the transaction of nobody's that brings claims, as it travels. They
+// prove their makers themselves, and only who has won seats can make one; so it needs
+// no sender, and costs no fee (spec §6.3.1).
+func FreeClaims(chain string, c *Claims) []byte {
+	return Encode(Tx{Chain: chain, Body: Body{Claims: c}})
+}
+
+// Free says whether it is nobody's.
+func (t Tx) Free() bool { return t.From == Address{} }
+
 func (t Tx) hash() Hash {
-	t.Signature = Signature{}
-	return H(TagTransaction, Encode(t))
+	t.Signature = Signature{1} // any: its place is what counts
+	return hashOf(Encode(t))
 }
 
 // hashOf is the hash of a transaction that is encoded already: its signature is what
@@ -216,7 +254,11 @@ func VerifyTx(raw []byte, chain string) (VerifiedTx, error) {
 	if t.Body.Kind() == "" {
 		return VerifiedTx{}, Refuse("tx-malformed", "the transaction must do exactly one thing")
 	}
-	if !t.Signature.Verify(t.From, hashOf(raw)) {
+	free := t.Nonce == 0 && t.Salt == 0 && t.Signature == Signature{} && t.Body.Claims != nil
+	if t.Free() && !free {
+		return VerifiedTx{}, Refuse("tx-malformed", "only claims need no sender, and then they have neither nonce nor signature")
+	}
+	if !t.Free() && (t.Signature == Signature{} || !t.Signature.Verify(t.From, hashOf(raw))) {
 		return VerifiedTx{}, Refuse("tx-bad-signature", "the signature of %s does not hold", t.From.Short())
 	}
 	return VerifiedTx{tx: t, id: TxID(H(TagTransaction, raw)), size: len(raw)}, nil

@@ -125,7 +125,7 @@ func tryCast(try byte, set func(*ledger.Params)) *cast {
 	}
 	// The claims of all, brought by one: they are on the chain, and still open if
 	// the parameters give them more than one block.
-	c.seeded = c.block(s, []signed{{c.workers[0].op, task.Body{Claims: &task.Claims{Claims: set4}}}})
+	c.seeded = c.block(s, []signed{{c.workers[0].op, task.Body{Claims: task.PackClaims(set4)}}})
 	return c
 }
 

@@ -1,0 +1,98 @@
+package ledger
+
+import (
+	"sync"
+
+	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/task"
+)
+
+// This file is how claims come into a block (spec §6.3.1). A winner's claim travels
+// alone, as nobody's transaction, and waits in the pool. Whoever proposes a block puts
+// all that wait together: one transaction for each attempt. What one proposer leaves
+// out the next one finds in the pool.
+
+// CheckFree refuses a pool claims that would not count in the next block. One comes
+// alone, so that no true one brings false ones along.
+func CheckFree(s Store, height uint64, tx task.VerifiedTx, seen *Seen) error {
+	t := tx.Tx()
+	if len(t.Body.Claims.Won) != 1 {
+		return task.Refuse("claims-many", "a claim without a sender comes alone; who proposes a block puts them together")
+	}
+	b := NewBlock(s, height)
+	b.Remember(seen)
+	b.state = newOverlay(b.state)
+	return b.claims(t.Body.Claims.All(), true)
+}
+
+// Pack puts waiting claims together, as far as they count in this block: one set for
+// each attempt, in the order of arrival. The block is not to be used for another
+// purpose.
+func (b *Block) Pack(waiting []task.Claims) []task.Claims {
+	type attempt struct {
+		id     task.TaskID
+		number uint32
+	}
+	var packs []task.Claims
+	at := map[attempt]int{}
+	for _, c := range waiting {
+		for _, k := range c.All() {
+			if b.claims([]task.Claim{k}, true) != nil {
+				continue
+			}
+			of := attempt{k.Task, k.Attempt}
+			i, ok := at[of]
+			if !ok {
+				i, at[of] = len(packs), len(packs)
+				packs = append(packs, task.Claims{Task: k.Task, Attempt: k.Attempt})
+			}
+			packs[i].Won = append(packs[i].Won, task.PackClaims([]task.Claim{k}).Won...)
+		}
+	}
+	return packs
+}
+
+// Seen remembers claims that were verified, since each comes by four times: into the
+// pool, into a proposal, out of one, and into the state. A validator's blocks share
+// one. It remembers what a pure function has said, so it changes nothing.
+type Seen struct {
+	mu   sync.Mutex
+	said map[task.Hash]Member
+}
+
+// NewSeen remembers nothing yet.
+func NewSeen() *Seen { return &Seen{said: map[task.Hash]Member{}} }
+
+// mostSeen is how many claims are remembered.
+const mostSeen = 1 << 12
+
+// Remember lets the block share what was verified before.
+func (b *Block) Remember(s *Seen) { b.seen = s }
+
+// admit is Case.Admit, once for each claim.
+func (b *Block) admit(c *Case, n task.Node, p attest.Profile, stake task.Amount, k task.Claim) (Member, error) {
+	if b.seen == nil {
+		return c.Admit(n, p, stake, k)
+	}
+	s := b.seen
+	values := c.Values
+	seed := c.Seed()
+	name := task.H(task.TagSeed, seed[:], values[:], task.Encode(n), task.Encode(p), task.U64(uint64(stake)), task.U64(uint64(c.TotalStake)), task.U64(uint64(c.Seats)), task.Encode(k))
+	s.mu.Lock()
+	m, ok := s.said[name]
+	s.mu.Unlock()
+	if ok {
+		return m, nil
+	}
+	m, err := c.Admit(n, p, stake, k)
+	if err != nil {
+		return m, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.said) >= mostSeen {
+		clear(s.said)
+	}
+	s.said[name] = m
+	return m, nil
+}
