@@ -290,7 +290,7 @@ func TestThePoolHoldsWhatCanPay(t *testing.T) {
 func TestAGapStopsNobody(t *testing.T) {
 	_, c := start(t, single(t))
 	for i := range 40 {
-		junk := task.Body{Verdicts: &task.Verdicts{Opening: &task.Opening{Evidence: make([]byte, 60_000)}}}
+		junk := task.Body{Verdicts: task.PackVerdicts(task.Ballot{}, nil, &task.Opening{Evidence: make([]byte, 60_000)})}
 		if err := c.broadcast(patient(t), task.SignTx(account("carol"), task.Tx{Chain: testChain, Nonce: uint64(i + 1), Body: junk})); task.CodeOf(err) != "nonce-far" {
 			t.Fatalf("junk %d: %v", i, err)
 		}

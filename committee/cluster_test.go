@@ -295,10 +295,10 @@ func (c *cluster) perform(p *peer, a Action) {
 	case CommitVerdict:
 		k := task.Commitment{Ballot: a.Reveal.Ballot, Node: p.id, Digest: a.Reveal.Digest()}
 		k.Signature = task.Sign(p.key, k.Hash())
-		c.broadcast(p, CommitmentHeard{Commitment: k})
+		c.send(p, c.nodes[p.c.View.Executor], CommitmentHeard{Commitment: k})
 		c.step(p, CommitmentHeard{Commitment: k})
 	case SendReveal:
-		c.broadcast(p, RevealHeard{Reveal: a.Reveal})
+		c.send(p, c.nodes[p.c.View.Executor], RevealHeard{Reveal: a.Reveal})
 		c.step(p, RevealHeard{Reveal: a.Reveal})
 	case SendEvidence:
 		c.broadcast(p, EvidenceHeard{From: p.id, Shown: a.Shown})

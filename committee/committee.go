@@ -128,9 +128,9 @@ type (
 	// Cast signs the vote, hands it back as VoteHeard and sends it to the members.
 	Cast struct{ Vote task.Vote }
 	// CommitVerdict stores the reveal, signs its commitment, hands it back as
-	// CommitmentHeard and sends it to the members.
+	// CommitmentHeard and sends it to the executor.
 	CommitVerdict struct{ Reveal task.Reveal }
-	// SendReveal sends this node's reveal to the members.
+	// SendReveal sends this node's reveal to the executor.
 	SendReveal struct{ Reveal task.Reveal }
 	// SendEvidence sends this node's pair to the members.
 	SendEvidence struct{ Shown task.Showing }

@@ -70,7 +70,7 @@ func TestTasksEndUnderFaults(t *testing.T) {
 		c := newCluster(t, seed, 10, 13, Embedded, 100)
 		c.oneWay, c.jitter, c.loss = 2, 40, 0.1
 		if seed%3 == 0 {
-			c.after(float64(150+10*seed), func() { c.order[seed%10].dead = true })
+			c.after(float64(120+5*seed), func() { c.order[seed%10].dead = true })
 		}
 		if !c.run(c.closed) {
 			c.dump()

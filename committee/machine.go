@@ -35,7 +35,8 @@ type turn struct {
 	skipSent bool                            // the votes of a quorum, to the chain
 	votes    map[task.NodeID]task.SignedVote // to pass over
 	round
-	call     *task.Call         // to the owners, not brought to the chain yet
+	call     *task.Call         // to the owners, if one leaves this node without a key
+	called   bool               // the chain has been told
 	leaving  bool               // the enclave is asked for its exit
 	result   *task.SignedResult // the enclave's, not brought to the chain yet
 	declined bool               // the chain has been told that this node does not execute

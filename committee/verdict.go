@@ -165,13 +165,14 @@ func (m *Machine) flush() {
 		m.keysAsked = true
 		m.do(RequestKeys{Opening: m.opening, Reveals: set})
 	}
-	if n := len(set); (n > m.reported || !m.opened) && (complete || good && m.reported == 0) {
+	needed := good && m.result != nil && m.reported == 0 // the chain takes no result before
+	if n := len(set); (n > m.reported || !m.opened) && (complete || needed) {
 		m.reported = n
-		t := task.Verdicts{Ballot: m.ballot(), Reveals: set}
+		t := task.PackVerdicts(m.ballot(), set, nil)
 		if !m.opened {
 			m.opened, t.Opening = true, &m.opening
 		}
-		m.submit(task.Body{Verdicts: &t})
+		m.submit(task.Body{Verdicts: t})
 	}
 }
 
@@ -189,7 +190,7 @@ func (m *Machine) flushCommitments() {
 	}
 	if n := len(set); n > m.submitted && (n == judges || m.late) {
 		m.submitted = n
-		m.submit(task.Body{Commitments: &task.Commitments{Commitments: set}})
+		m.submit(task.Body{Commitments: task.PackCommitments(set)})
 	}
 }
 
@@ -236,7 +237,13 @@ func (m *Machine) followRound() {
 	}
 	m.revealsLeftOut()
 	m.faultLeftOut()
-	// What others brought to the chain counts as heard.
+	// What others brought to the chain counts as heard. Members say their words to the
+	// executor alone, so it is the one to find two of one mouth.
+	for _, k := range m.c.View.Pre.Commitments {
+		if first, ok := m.commitments[k.Node]; ok && first.Digest != k.Digest {
+			m.accuse(k.Node, task.Accusation{Commitments: []task.Commitment{first, k}})
+		}
+	}
 	for _, v := range m.c.View.Pre.Reveals {
 		m.reveals[v.Node] = v
 	}
@@ -255,7 +262,7 @@ func (m *Machine) commitmentsLeftOut() {
 		return
 	}
 	m.submitted = 1
-	m.submit(task.Body{Commitments: &task.Commitments{Commitments: []task.Commitment{own}}})
+	m.submit(task.Body{Commitments: task.PackCommitments([]task.Commitment{own})})
 }
 
 // revealsLeftOut posts this node's own reveal when the executor has not: an
@@ -265,7 +272,7 @@ func (m *Machine) revealsLeftOut() {
 		return
 	}
 	m.reported = 1
-	m.submit(task.Body{Verdicts: &task.Verdicts{Ballot: m.ballot(), Reveals: []task.Reveal{*m.mine}}})
+	m.submit(task.Body{Verdicts: task.PackVerdicts(m.ballot(), []task.Reveal{*m.mine}, nil)})
 }
 
 // spoken says whether this node's reveal is on the chain.
@@ -311,8 +318,8 @@ func (m *Machine) unanswered(k task.Call) {
 
 // tryCall brings the call to the chain as soon as that knows the enclave as good.
 func (m *Machine) tryCall() {
-	if k := m.call; k != nil && m.c.Phase == ledger.Running && !m.c.View.Called() {
-		m.call = nil
+	if k := m.call; k != nil && !m.called && m.c.Phase == ledger.Running && !m.c.View.Called() {
+		m.called = true
 		m.submit(task.Body{Call: k})
 	}
 }
@@ -322,6 +329,7 @@ func (m *Machine) tryCall() {
 func (m *Machine) ran(s task.SignedResult) {
 	if m.executes() && s.Result.View == m.view && s.Result.Attempt == m.c.Attempt {
 		m.result = &s
+		m.flush()
 		m.tryResult()
 	}
 }

@@ -73,7 +73,7 @@ func (b *Block) apply(t task.Tx) error {
 	case body.Claims != nil:
 		return b.claims(body.Claims.All(), t.Free())
 	case body.Commitments != nil:
-		return b.commitments(body.Commitments.Commitments)
+		return b.commitments(body.Commitments.All())
 	case body.Verdicts != nil:
 		return b.verdicts(*body.Verdicts)
 	case body.Skip != nil:

@@ -71,7 +71,7 @@ func TestLateQuorumClosesSoon(t *testing.T) {
 		}
 	}
 	at := w.height
-	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
+	w.must("carol", task.Body{Commitments: task.PackCommitments(commits)})
 	for w.c().View.Pre.Progress < Sealed {
 		w.next()
 	}

@@ -56,7 +56,7 @@ func TestNobodyRobsBobByFailing(t *testing.T) {
 			shown := w.pair(w.quote(task.PreRun))
 			other := w.both(w.quote(task.PreRun), w.dirty(task.PreRun))
 			reveals := w.commit(shown, everyone(task.OK))
-			w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Opening: w.opening(shown), Reveals: reveals}})
+			w.must("carol", task.Body{Verdicts: task.PackVerdicts(shown.Ballot, reveals, w.opening(shown))})
 			for _, r := range []task.Role{task.Alice, task.Bob} {
 				if err := w.release(r); err != nil {
 					w.t.Fatal(err)

@@ -178,7 +178,7 @@ func TestLateRevealDoesNotEndTheReview(t *testing.T) {
 			late = i
 		}
 	}
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Opening: w.opening(shown), Reveals: slices.Concat(reveals[:late], reveals[late+1:])}})
+	w.must("carol", task.Body{Verdicts: task.PackVerdicts(shown.Ballot, slices.Concat(reveals[:late], reveals[late+1:]), w.opening(shown))})
 	if w.c().Phase != Running {
 		t.Skip("this draw has no small verifier")
 	}
@@ -186,7 +186,7 @@ func TestLateRevealDoesNotEndTheReview(t *testing.T) {
 	if err := w.result(task.RunOK, 5); err != nil {
 		t.Fatal(err)
 	}
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Reveals: reveals[late : late+1]}})
+	w.must("carol", task.Body{Verdicts: task.PackVerdicts(shown.Ballot, reveals[late:late+1], nil)})
 	if p := w.c().Phase; p != Reviewing {
 		t.Errorf("the review was ended by a late word: %s", p)
 	}

@@ -22,11 +22,11 @@ func (w *world) passed() {
 
 // verdicts brings reveals, with the opening of a pair if there is one.
 func (w *world) verdicts(reveals []task.Reveal, shown ...task.Showing) error {
-	t := task.Verdicts{Ballot: w.c().Ballot(), Reveals: reveals}
+	t := task.PackVerdicts(w.c().Ballot(), reveals, nil)
 	for _, s := range shown {
 		t.Opening = w.opening(s)
 	}
-	return w.send("carol", task.Body{Verdicts: &t})
+	return w.send("carol", task.Body{Verdicts: t})
 }
 
 func of(reveals []task.Reveal, ids ...task.NodeID) []task.Reveal {
@@ -329,7 +329,7 @@ func TestThePlaceIsTheVRFs(t *testing.T) {
 		reveals := w.commit(shown, everyone(task.OK))
 		o := w.opening(shown)
 		row.bad(w, shown, o)
-		if err := w.send("carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Reveals: reveals, Opening: o}}); task.CodeOf(err) != row.code {
+		if err := w.send("carol", task.Body{Verdicts: task.PackVerdicts(shown.Ballot, reveals, o)}); task.CodeOf(err) != row.code {
 			t.Errorf("%s: %v", name, err)
 		}
 		if w.c().Phase != Attesting || len(w.c().View.Pre.Reveals) > 0 {

@@ -53,7 +53,7 @@ var reached = []struct {
 	{Committing, Attesting, "when the committee may skip", func(w *world, s *told) { w.hear(s, everyone(task.OK)) }},
 	{Opening, Attesting, "", func(w *world, s *told) {
 		w.hear(s, everyone(task.OK))
-		w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: s.commits}})
+		w.must("carol", task.Body{Commitments: task.PackCommitments(s.commits)})
 	}},
 	{Judging, Attesting, "", func(w *world, s *told) { w.opened(s, everyone(task.OK), 1) }},
 	{Doubting, Attesting, "", func(w *world, s *told) {
@@ -92,7 +92,7 @@ var reached = []struct {
 	}},
 	{Condemned, Attesting, "before the pair is opened", func(w *world, s *told) {
 		w.hear(s, everyone(task.OK))
-		w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: s.commits}})
+		w.must("carol", task.Body{Commitments: task.PackCommitments(s.commits)})
 		w.condemn(s)
 	}},
 	{Condemned, Releasing, "", func(w *world, s *told) { w.good(s); _ = w.call(); w.condemn(s) }},
@@ -106,7 +106,7 @@ var reached = []struct {
 	}},
 	{Settled, Closed, "", func(w *world, s *told) {
 		w.good(s)
-		w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: s.shown.Ballot, Reveals: s.reveals}})
+		w.must("carol", task.Body{Verdicts: task.PackVerdicts(s.shown.Ballot, s.reveals, nil)})
 		w.keysOut()
 		_ = w.result(task.RunOK, 9)
 		w.until(Leaving)
@@ -124,13 +124,13 @@ var sent = []struct {
 		if s.commits == nil {
 			return w.send("carol", w.commitRow("executor"))
 		}
-		return w.send("carol", task.Body{Commitments: &task.Commitments{Commitments: s.commits}})
+		return w.send("carol", task.Body{Commitments: task.PackCommitments(s.commits)})
 	}},
 	{"reveals", func(w *world, s *told) error {
-		return w.send("carol", task.Body{Verdicts: &task.Verdicts{Ballot: w.c().Ballot(), Reveals: s.reveals}})
+		return w.send("carol", task.Body{Verdicts: task.PackVerdicts(w.c().Ballot(), s.reveals, nil)})
 	}},
 	{"opening", func(w *world, s *told) error {
-		return w.send("carol", task.Body{Verdicts: &task.Verdicts{Ballot: w.c().Ballot(), Opening: w.opening(s.shown)}})
+		return w.send("carol", task.Body{Verdicts: task.PackVerdicts(w.c().Ballot(), nil, w.opening(s.shown))})
 	}},
 	{"show", func(w *world, s *told) error {
 		shown := s.shown
@@ -189,8 +189,8 @@ func (w *world) opened(s *told, says say, reveals int) {
 	if s.commits == nil {
 		w.hear(s, says)
 	}
-	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: s.commits}})
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: s.shown.Ballot, Opening: w.opening(s.shown), Reveals: s.reveals[:reveals]}})
+	w.must("carol", task.Body{Commitments: task.PackCommitments(s.commits)})
+	w.must("carol", task.Body{Verdicts: task.PackVerdicts(s.shown.Ballot, s.reveals[:reveals], w.opening(s.shown))})
 }
 
 // good lets all but one find the enclave good: a word is still due.

@@ -89,8 +89,8 @@ func about(body task.Body) (id task.TaskID, ok bool) {
 	switch {
 	case body.Claims != nil:
 		return body.Claims.Task, true
-	case body.Commitments != nil && len(body.Commitments.Commitments) > 0:
-		return body.Commitments.Commitments[0].Ballot.Task, true
+	case body.Commitments != nil:
+		return body.Commitments.Ballot.Task, true
 	case body.Verdicts != nil:
 		return body.Verdicts.Ballot.Task, true
 	case body.Skip != nil:

@@ -117,7 +117,7 @@ func (w *world) body(who, verb string, with map[string]string) task.Body {
 		return w.commitRow(with["from"])
 	case "reveal":
 		c := w.c()
-		return task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(), Reveals: []task.Reveal{{Ballot: c.Ballot(), Node: task.NodeID{1}, Verdict: task.OK}}}}
+		return task.Body{Verdicts: task.PackVerdicts(c.Ballot(), []task.Reveal{{Ballot: c.Ballot(), Node: task.NodeID{1}, Verdict: task.OK}}, nil)}
 	case "release":
 		c := w.c()
 		r := task.Release{Task: w.id, View: c.View.Number, Role: task.Alice, Evidence: task.H(task.TagEvidence, c.Genuine()), Sealed: []byte{1}}
@@ -150,7 +150,7 @@ func (w *world) body(who, verb string, with map[string]string) task.Body {
 		return task.Body{Show: ref(w.pair(w.quote(task.PreRun)))}
 	case "open":
 		s := w.pair(w.quote(task.PreRun))
-		return task.Body{Verdicts: &task.Verdicts{Ballot: s.Ballot, Opening: w.opening(s)}}
+		return task.Body{Verdicts: task.PackVerdicts(s.Ballot, nil, w.opening(s))}
 	case "exit":
 		return task.Body{Exit: &task.Exit{Ballot: w.c().Ballot(), Evidence: []byte{1}}}
 	case "accuse":
@@ -234,7 +234,7 @@ func (w *world) commitRow(from string) task.Body {
 			}
 		}
 	}
-	return task.Body{Commitments: &task.Commitments{Commitments: []task.Commitment{k}}}
+	return task.Body{Commitments: task.PackCommitments([]task.Commitment{k})}
 }
 
 func (w *world) resultRow(with map[string]string) task.Body {

@@ -173,7 +173,7 @@ func threatCopiedVerdicts(t *testing.T) {
 		k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
 		set = append(set, k)
 	}
-	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: set}})
+	w.must("carol", task.Body{Commitments: task.PackCommitments(set)})
 	for w.c().View.Pre.Progress < Sealed && w.c().Phase == Attesting && w.c().View.Number == 0 && w.c().Attempt == 0 {
 		w.commitRest(shown, set)
 		w.next()
@@ -200,7 +200,7 @@ func (w *world) commitRest(shown task.Showing, have []task.Commitment) {
 		k.Signature = task.Sign(w.nodes[id].peer, k.Hash())
 		rest = append(rest, k)
 	}
-	_ = w.send("carol", task.Body{Commitments: &task.Commitments{Commitments: rest}})
+	_ = w.send("carol", task.Body{Commitments: task.PackCommitments(rest)})
 }
 
 // All that ever ended a case is sent again, in every order: it stays settled
@@ -214,7 +214,7 @@ func threatDoubleSettlement(t *testing.T) {
 	}
 	exit := task.Exit{Ballot: c.Ballot(), Evidence: task.Encode(w.quote(task.PostRun))}
 	exit.Signature = task.Sign(w.nodes[c.View.Executor].peer, exit.Hash())
-	again = append(again, task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(), Reveals: c.View.Pre.Reveals}}, task.Body{Exit: &exit}, task.Body{Skip: &task.Skip{Task: w.id, View: 1}})
+	again = append(again, task.Body{Verdicts: task.PackVerdicts(c.Ballot(), c.View.Pre.Reveals, nil)}, task.Body{Exit: &exit}, task.Body{Skip: &task.Skip{Task: w.id, View: 1}})
 	w.left()
 	settled := task.Encode(*w.c().Settlement)
 	bob := w.state().Account(task.PublicKey(w.keys["bob"])).Balance

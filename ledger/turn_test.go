@@ -228,7 +228,7 @@ func TestADeclineIsNoWayOutOfFaultyEvidence(t *testing.T) {
 	if err := w.decline(bad, task.CannotRun); task.CodeOf(err) != "decline-late" {
 		t.Errorf("before the reveals: %v", err)
 	}
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Opening: w.opening(shown), Reveals: reveals}})
+	w.must("carol", task.Body{Verdicts: task.PackVerdicts(shown.Ballot, reveals, w.opening(shown))})
 	for w.c().View.Number == 0 {
 		w.next()
 	}

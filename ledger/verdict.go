@@ -150,14 +150,14 @@ func (b *Block) verdicts(t task.Verdicts) error {
 		b.goOn(c, Judging)
 	}
 	known := len(round.Reveals)
-	for _, v := range t.Reveals {
+	for _, v := range t.All() {
 		said := slices.ContainsFunc(round.Reveals, func(o task.Reveal) bool { return o.Node == v.Node })
 		if !said && v.Ballot == t.Ballot && c.CheckReveal(v) == nil {
 			round.Reveals = append(round.Reveals, v)
 		}
 	}
 	if !opens && len(round.Reveals) == known {
-		return task.Refuse("nothing-new", "no new valid reveal among %d, and nothing that opens the pair", len(t.Reveals))
+		return task.Refuse("nothing-new", "no new valid reveal among %d, and nothing that opens the pair", len(t.Words))
 	}
 	ok, other := c.Tally(round.Reveals)
 	b.saveCase(c, Fact{Kind: FactRevealed, Seats: ok, Against: other, Of: c.Roster().Judging()})

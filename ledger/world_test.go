@@ -331,14 +331,14 @@ func (w *world) judge(says say) {
 func (w *world) judgeThis(shown task.Showing, says say) {
 	w.t.Helper()
 	reveals := w.commit(shown, says)
-	w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Opening: w.opening(shown), Reveals: reveals}})
+	w.must("carol", task.Body{Verdicts: task.PackVerdicts(shown.Ballot, reveals, w.opening(shown))})
 }
 
 // commit brings the commitments and waits until they are closed.
 func (w *world) commit(shown task.Showing, says say) (reveals []task.Reveal) {
 	w.t.Helper()
 	commits, reveals := w.speak(shown, says)
-	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
+	w.must("carol", task.Body{Commitments: task.PackCommitments(commits)})
 	for range 20 {
 		if w.c().View.Pre.Progress >= Sealed {
 			break

@@ -63,7 +63,7 @@ func TestACaseIsWrittenOnce(t *testing.T) {
 		return nil
 	})
 	do("verdicts, which decide", true, func() error {
-		return w.send("carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Opening: w.opening(shown), Reveals: reveals}})
+		return w.send("carol", task.Body{Verdicts: task.PackVerdicts(shown.Ballot, reveals, w.opening(shown))})
 	})
 	do("a call for keys", true, w.call)
 	do("Alice's key", true, func() error { return w.release(task.Alice) })

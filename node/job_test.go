@@ -97,14 +97,14 @@ func TestOwnersWithTwoReleases(t *testing.T) {
 		o := &twoFaced{direct: task.Release{Sealed: []byte("junk")}, taken: map[task.Role]task.Release{}}
 		sealed := []byte(onChain.sealed)
 		c := &ledger.Case{View: ledger.View{Releases: []task.Release{{Role: task.Alice, Sealed: sealed}, {Role: task.Bob, Sealed: sealed}}}}
-		r := &runner{w: New(Config{Blobs: store{}, Net: o, Peer: anyKey, Log: slog.New(slog.DiscardHandler)}), ctx: t.Context(), inputs: make(chan func(*Session), 1), state: c, seen: make(chan struct{})}
+		r := &runner{w: New(Config{Blobs: store{}, Net: o, Peer: anyKey, Log: slog.New(slog.DiscardHandler)}), ctx: t.Context(), inputs: make(chan func(*Session), 8), state: c, seen: make(chan struct{})}
 		j := &job{r: r, ctx: t.Context(), of: c, enclave: o}
 		if err := j.execute(committee.RequestKeys{}); err != nil {
 			t.Fatal(err)
 		}
 		last, _, _ := o.Run(nil, nil, nil)
-		if last.Result.Outcome != onChain.want || len(r.inputs) != 1 {
-			t.Errorf("%s: %s, %d results brought", name, last.Result.Outcome, len(r.inputs))
+		if last.Result.Outcome != onChain.want || len(r.inputs) < 2 { // a call for what opens nothing, and the result
+			t.Errorf("%s: %s, %d words to the session", name, last.Result.Outcome, len(r.inputs))
 		}
 		r.w.wg.Wait()
 	}

@@ -187,7 +187,7 @@ func (s *Session) perform(a committee.Action) {
 		s.commit(a.Reveal)
 	case committee.SendReveal:
 		s.step(committee.RevealHeard{Reveal: a.Reveal})
-		s.send(Message{Reveal: &a.Reveal})
+		s.tell(Message{Reveal: &a.Reveal})
 	case committee.SendEvidence:
 		s.send(Message{Shown: &a.Shown})
 	case committee.Appraise:
@@ -281,7 +281,13 @@ func (s *Session) commit(r task.Reveal) {
 	k := task.Commitment{Ballot: r.Ballot, Node: s.self, Digest: r.Digest()}
 	k.Signature = task.Sign(s.cfg.Peer, k.Hash())
 	s.step(committee.CommitmentHeard{Commitment: k})
-	s.send(Message{Commitment: &k})
+	s.tell(Message{Commitment: &k})
+}
+
+// tell brings a message to the executor, who carries it to the chain. A member that it
+// leaves out goes by itself (committee).
+func (s *Session) tell(m Message) {
+	s.cfg.Effects.Send([]task.NodeID{s.c.View.Executor}, m)
 }
 
 // send brings a message to every other member.

@@ -270,7 +270,7 @@ func TestStoredThenCountedThenSent(t *testing.T) {
 	s.Chain(w.c)
 	w.tell(s, w.workers[0].id, w.junkEvidence())
 	s.TimedOut(committee.Timer{Kind: committee.StallTimer})
-	want := []string{"store verdict 0/0", "send commitment 0/0 to 3"}
+	want := []string{"store verdict 0/0", "send commitment 0/0 to 1"}
 	if got := w.words(); !slices.Equal(got, want) || !slices.Contains(w.trace, "submit commitments") {
 		t.Fatalf("said\n%q, want\n%q", got, want)
 	}
@@ -383,7 +383,7 @@ func TestVerdictIsTheSameAfterACrash(t *testing.T) {
 		w.trace = nil
 		w.tell(w.elected(k), w.workers[0].id, w.junkEvidence())
 		r, ok := w.said["verdict 0/0"].(task.Reveal)
-		if got := w.words(); !ok || !slices.Equal(got[len(got)-2:], []string{"store verdict 0/0", "send commitment 0/0 to 3"}) {
+		if got := w.words(); !ok || !slices.Equal(got[len(got)-2:], []string{"store verdict 0/0", "send commitment 0/0 to 1"}) {
 			t.Fatalf("no verdict, or not in order: %q", got)
 		}
 		return r

@@ -166,7 +166,7 @@ func TestReleasesWaitSideBySide(t *testing.T) {
 		for i := range 4 {
 			q := newRequest(t, func(c *ledger.Case) { c.Task.Nonce = uint64(i) })
 			q.onChain()
-			q.c.Phase = ledger.Releasing
+			q.c.Phase, q.c.View.Seal = ledger.Releasing, []byte(enclaveKey)
 			chain.cases[q.c.ID()] = q.c
 			chain.found = append(chain.found, q.c.ID())
 		}

@@ -217,7 +217,7 @@ func TestEveryEndVerifies(t *testing.T) {
 			for w.show(shown); w.c().View.Pre.Progress < ledger.Sealed; {
 				w.next()
 			}
-			w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Opening: w.opening(shown)}})
+			w.must("carol", task.Body{Verdicts: task.PackVerdicts(shown.Ballot, nil, w.opening(shown))})
 			return w.wait(ledger.Posted).elect().ran(task.RunOK, 9).leave()
 		}},
 		{"redrawn for good", "oooooo -o - - - ooo", ledger.NoCommittee, func(t testing.TB) *world {

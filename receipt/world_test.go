@@ -317,12 +317,12 @@ func (w *world) judgeThis(shown task.Showing, opens bool) *world {
 			reveals = append(reveals, v)
 		}
 	}
-	w.must("carol", task.Body{Commitments: &task.Commitments{Commitments: commits}})
+	w.must("carol", task.Body{Commitments: task.PackCommitments(commits)})
 	if !opens {
 		opening = nil
 	}
 	if opens || len(reveals) > 0 {
-		w.must("carol", task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(), Opening: opening, Reveals: reveals}})
+		w.must("carol", task.Body{Verdicts: task.PackVerdicts(c.Ballot(), reveals, opening)})
 	}
 	return w
 }

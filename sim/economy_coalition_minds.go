@@ -107,28 +107,28 @@ func (s *coalSession) bends(b *task.Body) bool {
 		return !w.friend(b.Accuse.Accused)
 	case b.Commitments != nil:
 		var set []task.Commitment
-		for _, k := range b.Commitments.Commitments {
+		for _, k := range b.Commitments.All() {
 			hidden := executes && s.t.does(devHideCommitments) && !w.friend(k.Node)
 			if !hidden && !(k.Node == id && (s.t.does(devSleep) || s.t.does(devCopy))) {
 				set = append(set, k)
 			}
 		}
-		b.Commitments = &task.Commitments{Commitments: set}
+		b.Commitments = task.PackCommitments(set)
 		return len(set) > 0
 	case b.Verdicts != nil:
-		t := *b.Verdicts
-		t.Reveals = nil
-		for _, v := range b.Verdicts.Reveals {
+		var said []task.Reveal
+		for _, v := range b.Verdicts.All() {
 			hidden := executes && s.t.does(devHideReveals) && !w.friend(v.Node)
 			if !hidden && !(v.Node == id && (s.t.does(devHush) || s.t.does(devCopy))) {
-				t.Reveals = append(t.Reveals, v)
+				said = append(said, v)
 			}
 		}
+		opening := b.Verdicts.Opening
 		if s.t.does(devNoOpen) {
-			t.Opening = nil
+			opening = nil
 		}
-		b.Verdicts = &t
-		return len(t.Reveals) > 0 || t.Opening != nil
+		b.Verdicts = task.PackVerdicts(b.Verdicts.Ballot, said, opening)
+		return len(said) > 0 || opening != nil
 	case b.Show != nil: // not what a friend has shown, if it is not as it should be
 		spoilt := s.t.does(devBadEvidence) || s.t.does(devTwoGood) || s.t.does(devVouch)
 		return executes || !w.friend(s.s.Case().View.Executor) || !spoilt

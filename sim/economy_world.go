@@ -386,7 +386,7 @@ func (w *econWorld) attest(c *ledger.Case) {
 				reveals = append(reveals, v)
 			}
 		}
-		w.must(w.relay, task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Reveals: reveals, Opening: &w.enclave.opening}})
+		w.must(w.relay, task.Body{Verdicts: task.PackVerdicts(shown.Ballot, reveals, &w.enclave.opening)})
 	}
 }
 
@@ -440,7 +440,7 @@ func (w *econWorld) commit(c *ledger.Case, said *econWords) {
 		}
 	}
 	if len(set) > 0 {
-		w.must(w.relay, task.Body{Commitments: &task.Commitments{Commitments: set}})
+		w.must(w.relay, task.Body{Commitments: task.PackCommitments(set)})
 	}
 }
 

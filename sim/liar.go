@@ -107,12 +107,12 @@ func (l *liar) send(s *session, to []task.NodeID, m node.Message) {
 		l.shown[m.Shown.Ballot] = *m.Shown
 	}
 	switch {
-	case m.Commitment != nil && l.kind == twoTongues && len(to) > 1:
-		s.send(to[:len(to)/2], m)
+	case m.Commitment != nil && l.kind == twoTongues:
+		s.send(to, m)
 		other := *m.Commitment
 		other.Digest = task.Hash(l.w.fresh())
 		other.Signature = task.Sign(l.k.peer, other.Hash())
-		s.send(to[len(to)/2-1:], node.Message{Commitment: &other})
+		s.send(to, node.Message{Commitment: &other})
 	case m.Commitment != nil:
 		if k, ok := l.commitment(s, *m.Commitment); ok {
 			s.send(to, node.Message{Commitment: &k})
@@ -187,29 +187,29 @@ func (l *liar) submit(s *session, b task.Body) (task.Body, bool) {
 		return b, false
 	case b.Commitments != nil:
 		var set []task.Commitment
-		for _, k := range b.Commitments.Commitments {
+		for _, k := range b.Commitments.All() {
 			if k.Node != l.k.id {
 				set = append(set, k)
 			} else if k, ok := l.commitment(s, k); ok {
 				set = append(set, k)
 			}
 		}
-		return task.Body{Commitments: &task.Commitments{Commitments: set}}, len(set) > 0
+		return task.Body{Commitments: task.PackCommitments(set)}, len(set) > 0
 	case b.Verdicts != nil:
-		v := *b.Verdicts
-		v.Reveals = nil
-		for _, r := range b.Verdicts.Reveals {
+		var said []task.Reveal
+		for _, r := range b.Verdicts.All() {
 			if _, lied := l.said[r.Ballot]; r.Node != l.k.id || !lied && l.kind != hushed {
-				v.Reveals = append(v.Reveals, r)
+				said = append(said, r)
 			}
 		}
+		v := task.PackVerdicts(b.Verdicts.Ballot, said, b.Verdicts.Opening)
 		if v.Opening != nil && l.kind == twoBad {
 			v.Opening = nil
 		}
 		if v.Opening != nil && l.kind == chooser {
 			v.Opening = l.choose(*v.Opening)
 		}
-		return task.Body{Verdicts: &v}, len(v.Reveals) > 0 || v.Opening != nil
+		return task.Body{Verdicts: v}, len(said) > 0 || v.Opening != nil
 	}
 	return b, true
 }
@@ -223,7 +223,7 @@ func (l *liar) moved(s *session, c *ledger.Case) {
 	if shown, ok := l.shown[c.Ballot()]; ok && l.kind == eager && c.View.Executor == l.k.id && c.View.Pre.OpenedAt == 0 {
 		proof, beta := l.k.vrf.Prove(shown.Ballot.PairInput())
 		o := task.Opening{Pair: shown.Pair(), Proof: [81]byte(proof), Evidence: shown.Evidence[task.PairPlace(beta)]}
-		s.submit(task.Body{Verdicts: &task.Verdicts{Ballot: shown.Ballot, Opening: &o}}) // so that nobody has to look
+		s.submit(task.Body{Verdicts: task.PackVerdicts(shown.Ballot, nil, &o)}) // so that nobody has to look
 	}
 	if b := c.Ballot(); !l.told[b] {
 		if v, ok := l.said[b]; ok && c.CheckReveal(v) == nil {
@@ -233,7 +233,7 @@ func (l *liar) moved(s *session, c *ledger.Case) {
 				to = append(to, m.Claim.Node)
 			}
 			s.send(to, node.Message{Reveal: &v})
-			s.submit(task.Body{Verdicts: &task.Verdicts{Ballot: b, Reveals: []task.Reveal{v}}})
+			s.submit(task.Body{Verdicts: task.PackVerdicts(b, []task.Reveal{v}, nil)})
 		}
 	}
 	if n := l.done[s.id]; l.kind == skipper && c.Phase == ledger.Attesting && c.View.Executor != l.k.id && n <= int(c.View.Number) {
@@ -287,7 +287,7 @@ func (l *liar) nuisance(c *ledger.Case) (all []task.Body) {
 		made := task.Reveal{Ballot: c.Ballot(), Node: m.Claim.Node, Verdict: task.Fault, Reason: "made-up", Pair: c.Pair().Hash()}
 		exit := task.Exit{Ballot: c.Ballot(), Evidence: []byte("made up")}
 		exit.Signature = task.Sign(l.k.peer, exit.Hash())
-		all = append(all, task.Body{Verdicts: &task.Verdicts{Ballot: c.Ballot(), Reveals: []task.Reveal{made}}}, task.Body{Exit: &exit})
+		all = append(all, task.Body{Verdicts: task.PackVerdicts(c.Ballot(), []task.Reveal{made}, nil)}, task.Body{Exit: &exit})
 	}
 	if c.View.Result != nil { // again, as if it had not been taken
 		all = append(all, task.Body{Result: c.View.Result})

@@ -131,6 +131,30 @@ func TestPlantedIsWritten(t *testing.T) {
 
 var elsewhere = []tested{
 	{
+		"claims without a fee bring idle ones along", "ledger/apply.go", `	if added == 0 || free && added < len(set) {`, `	if added == 0 {`,
+		"ledger", "TestFreeClaimsCountOrAreRefused",
+	},
+	{
+		"nobody's transaction moves money", "task/tx.go", `	if t.Free() && !free {`, `	if t.Free() && !free && t.Body.Transfer == nil {`,
+		"task", "TestOnlyClaimsNeedNoSender",
+	},
+	{
+		"a block with claims that do not count", "chain/app.go", `		if err := block.Apply(tx); err != nil { // nobody pays for it`, `		if err := block.Apply(tx); err != nil && signed { // nobody pays for it`,
+		"chain", "TestProposalsNeedTheirBeacon",
+	},
+	{
+		"an owner seals to any key", "owner/release.go", `	if attest.SealKey(seal) != ev.Keys.Seal {`, `	if len(seal) == 0 {`,
+		"owner", "TestKeeperRefuses",
+	},
+	{
+		"anyone makes the owners pay", "ledger/call.go", `	case from != c.Member(c.View.Executor).Node.Operator:`, `	case from == task.Address{}:`,
+		"ledger", "TestRules",
+	},
+	{
+		"a quote that answers another committee", "attest/attest.go", `case e.Nonce != want.Nonce:`, `case e.Nonce.IsZero():`,
+		"attest", "TestAppraise",
+	},
+	{
 		"one operator is a quorum", "roster/roster.go", `ppm := r.Rules.OperatorPPM; ppm > 0 {`, `ppm := r.Rules.OperatorPPM; ppm > million {`,
 		"ledger", "TestOneOperatorIsNoQuorum",
 	},

@@ -148,17 +148,84 @@ func (c Claims) All() []Claim {
 	return all
 }
 
-// Commitments brings the commitments of any number of verifiers.
+// Commitments brings the commitments of any number of verifiers to one ballot.
 type Commitments struct {
-	Commitments []Commitment `cbor:"1,keyasint" json:"commitments"`
+	Ballot Ballot      `cbor:"1,keyasint" json:"ballot"`
+	Words  []Committed `cbor:"2,keyasint" json:"words"`
+}
+
+// Committed is a commitment without the ballot.
+type Committed struct {
+	Node      NodeID    `cbor:"1,keyasint" json:"node"`
+	Digest    Hash      `cbor:"2,keyasint" json:"digest"`
+	Signature Signature `cbor:"3,keyasint" json:"signature"`
+}
+
+// PackCommitments puts commitments to the ballot of the first of them together.
+func PackCommitments(set []Commitment) *Commitments {
+	c := &Commitments{}
+	for _, k := range set {
+		c.Ballot = set[0].Ballot
+		c.Words = append(c.Words, Committed{k.Node, k.Digest, k.Signature})
+	}
+	return c
+}
+
+// All are the commitments.
+func (c Commitments) All() []Commitment {
+	var all []Commitment
+	for _, w := range c.Words {
+		all = append(all, Commitment{Ballot: c.Ballot, Node: w.Node, Digest: w.Digest, Signature: w.Signature})
+	}
+	return all
 }
 
 // Verdicts opens the commitments of a closed set. With the executor's own comes
 // the opening of its pair.
 type Verdicts struct {
-	Ballot  Ballot   `cbor:"1,keyasint" json:"ballot"`
-	Reveals []Reveal `cbor:"2,keyasint" json:"reveals"`
-	Opening *Opening `cbor:"3,keyasint,omitempty" json:"opening,omitempty"`
+	Ballot  Ballot     `cbor:"1,keyasint" json:"ballot"`
+	Pair    Hash       `cbor:"2,keyasint" json:"pair"` // that they are about
+	Words   []Revealed `cbor:"3,keyasint" json:"words"`
+	Opening *Opening   `cbor:"4,keyasint,omitempty" json:"opening,omitempty"`
+}
+
+// Revealed is a reveal without the ballot and the pair.
+type Revealed struct {
+	Node    NodeID  `cbor:"1,keyasint" json:"node"`
+	Verdict Verdict `cbor:"2,keyasint" json:"verdict"`
+	Reason  string  `cbor:"3,keyasint,omitempty" json:"reason,omitempty"`
+	Place   uint8   `cbor:"4,keyasint" json:"place"`
+	Salt    Hash    `cbor:"5,keyasint" json:"salt"`
+	Pair    Hash    `cbor:"6,keyasint,omitzero" json:"pair,omitzero"` // if it is about another
+}
+
+// PackVerdicts puts reveals about one ballot together.
+func PackVerdicts(b Ballot, set []Reveal, o *Opening) *Verdicts {
+	t := &Verdicts{Ballot: b, Opening: o}
+	for i, v := range set {
+		w := Revealed{Node: v.Node, Verdict: v.Verdict, Reason: v.Reason, Place: v.Place, Salt: v.Salt}
+		if i == 0 {
+			t.Pair = v.Pair
+		}
+		if v.Pair != t.Pair {
+			w.Pair = v.Pair
+		}
+		t.Words = append(t.Words, w)
+	}
+	return t
+}
+
+// All are the reveals.
+func (t Verdicts) All() []Reveal {
+	var all []Reveal
+	for _, w := range t.Words {
+		v := Reveal{Ballot: t.Ballot, Node: w.Node, Verdict: w.Verdict, Reason: w.Reason, Pair: t.Pair, Place: w.Place, Salt: w.Salt}
+		if !w.Pair.IsZero() {
+			v.Pair = w.Pair
+		}
+		all = append(all, v)
+	}
+	return all
 }
 
 // Accusation brings proof of a lie to the chain, which judges it there and

@@ -99,7 +99,7 @@ func rank(b task.Body) int {
 	case b.Commitments != nil:
 		return 2
 	case b.Verdicts != nil:
-		return 4 + len(b.Verdicts.Reveals)
+		return 4 + len(b.Verdicts.Words)
 	case b.Result != nil:
 		return 30
 	case b.Exit != nil:

@@ -68,13 +68,13 @@ func (m *model) detail(b task.Body) string {
 	switch {
 	case b.Commitments != nil:
 		var who []string
-		for _, k := range b.Commitments.Commitments {
+		for _, k := range b.Commitments.All() {
 			who = append(who, m.cast.name(k.Node))
 		}
 		return " of " + strings.Join(who, " ")
 	case b.Verdicts != nil:
 		var who []string
-		for _, r := range b.Verdicts.Reveals {
+		for _, r := range b.Verdicts.All() {
 			who = append(who, fmt.Sprintf("%s:%s%d", m.cast.name(r.Node), r.Verdict, r.Place))
 		}
 		if b.Verdicts.Opening != nil {

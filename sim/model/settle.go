@@ -68,14 +68,14 @@ func offers(m *model, chain int32, faultyExit bool) (all []int32) {
 		}
 		switch round := &k.View.Pre; {
 		case round.Progress == ledger.Collecting:
-			offer(who, fmt.Sprintf("commitments of all, %d", k.View.Number), task.Body{Commitments: &task.Commitments{Commitments: commitments}})
+			offer(who, fmt.Sprintf("commitments of all, %d", k.View.Number), task.Body{Commitments: task.PackCommitments(commitments)})
 			if !round.HasPair() {
 				offer(who, fmt.Sprintf("evidence, %d", k.View.Number), task.Body{Show: &q.Shown})
 			}
 		default:
-			offer(who, fmt.Sprintf("reveals of all, with the opening, %d", k.View.Number), task.Body{Verdicts: &task.Verdicts{Ballot: k.Ballot(), Reveals: reveals, Opening: &q.Opening}})
+			offer(who, fmt.Sprintf("reveals of all, with the opening, %d", k.View.Number), task.Body{Verdicts: task.PackVerdicts(k.Ballot(), reveals, &q.Opening)})
 			if len(round.Reveals) == 0 {
-				offer(who, fmt.Sprintf("reveal of one, %d", k.View.Number), task.Body{Verdicts: &task.Verdicts{Ballot: k.Ballot(), Reveals: reveals[:1]}})
+				offer(who, fmt.Sprintf("reveal of one, %d", k.View.Number), task.Body{Verdicts: task.PackVerdicts(k.Ballot(), reveals[:1], nil)})
 			}
 		}
 	}
