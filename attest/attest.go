@@ -81,7 +81,8 @@ func ExitNonce(result task.Hash, beacon task.Hash) task.Hash {
 	return task.H(task.TagExitNonce, result[:], beacon[:])
 }
 
-// Context is what the evidence must be bound to, from the chain's own record.
+// Context is what the evidence must be bound to, from the chain's own record. The
+// names of task and function bind all files and all parties.
 type Context struct {
 	Chain    string          `cbor:"1,keyasint"`
 	Task     task.TaskID     `cbor:"2,keyasint"`
@@ -90,8 +91,6 @@ type Context struct {
 	Node     task.NodeID     `cbor:"5,keyasint"`
 	Round    task.Round      `cbor:"6,keyasint"`
 	Function task.FunctionID `cbor:"7,keyasint"`
-	CodeCID  string          `cbor:"8,keyasint"`
-	InputCID string          `cbor:"9,keyasint"`
 }
 
 // ReportData binds keys, nonce, state and container runtime to the context

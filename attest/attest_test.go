@@ -27,7 +27,7 @@ func newScene() *scene {
 	s := &scene{platform: Platform{Chip: chip(1), Measurement: task.Hash{7}, TCB: 3}, policy: task.Policy{MinTier: task.TierSimulated}}
 	s.ref = Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}, MinTCB: 3}
 	s.want = Expected{
-		Context: Context{Chain: "c", Task: task.TaskID{1}, Attempt: 1, View: 2, Node: task.NodeID{3}, Round: task.PreRun, Function: task.FunctionID{4}, CodeCID: "code", InputCID: "input"},
+		Context: Context{Chain: "c", Task: task.TaskID{1}, Attempt: 1, View: 2, Node: task.NodeID{3}, Round: task.PreRun, Function: task.FunctionID{4}},
 		Chip:    task.PublicKey(s.platform.Chip), Kind: string(Simulated), Nonce: task.Hash{5}, State: EmptyState,
 	}
 	s.ev = Evidence{Keys: Keys{Seal: SealKey([]byte("key")), Sign: task.Key{1}}, Nonce: task.Hash{5}, State: EmptyState}
@@ -103,8 +103,6 @@ func TestAppraise(t *testing.T) {
 		{"of another node", NotBound, func(s *scene) { s.want.Context.Node[0]++ }},
 		{"of another chain", NotBound, func(s *scene) { s.want.Context.Chain = "d" }},
 		{"of another function", NotBound, func(s *scene) { s.want.Context.Function[0]++ }},
-		{"of other code", NotBound, func(s *scene) { s.want.Context.CodeCID = "x" }},
-		{"of other input", NotBound, func(s *scene) { s.want.Context.InputCID = "x" }},
 		{"sealing key swapped", NotBound, func(s *scene) { s.ev.Keys.Seal = SealKey([]byte("mine")) }},
 		{"signing key swapped", NotBound, func(s *scene) { s.ev.Keys.Sign = task.Key{9} }},
 	} {

@@ -33,8 +33,8 @@ func Decoy(q Quoter, c Context, k Keys, nonce, runtime task.Hash, fault uint8) (
 		return Make(q, c, k, nonce, task.H(task.TagState, []byte("decoy")), runtime)
 	case 1: // nonce-missing
 		return Make(q, c, k, NonceRoot([]task.Hash{nonce}), EmptyState, runtime)
-	case 2: // report-data-mismatch: another input
-		shown.InputCID += "-"
+	case 2: // report-data-mismatch: another task
+		shown.Task[0]++
 	case 3: // report-data-mismatch: another view
 		shown.View++
 	}

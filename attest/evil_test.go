@@ -56,8 +56,6 @@ var forEvery = []evil{
 	{"of an earlier attempt", NotBound, func(r *rig) { r.ctx.Attempt-- }, nil},
 	{"of another view", NotBound, func(r *rig) { r.ctx.View++ }, nil},
 	{"of another node", NotBound, func(r *rig) { r.ctx.Node[0]++ }, nil},
-	{"of other code", NotBound, func(r *rig) { r.ctx.CodeCID = "other" }, nil},
-	{"of other input", NotBound, func(r *rig) { r.ctx.InputCID = "other" }, nil},
 	{"sealing key swapped (relay)", NotBound, nil, func(r *rig) { r.ev.Keys.Seal = SealKey([]byte("mine")) }},
 	{"state said clean that was quoted dirty", NotBound, func(r *rig) { r.state = task.Hash{1} }, func(r *rig) { r.ev.State = EmptyState }},
 }

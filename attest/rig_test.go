@@ -56,7 +56,7 @@ const rigTime = 1_780_000_000 // May 2026
 
 func newRig(t testing.TB, k Kind) *rig {
 	r := &rig{t: t, kind: k, keys: Keys{Seal: SealKey([]byte("key")), Sign: task.Key{1}}, nonce: task.Hash{5}, state: EmptyState}
-	r.ctx = Context{Chain: "c", Task: task.TaskID{1}, Attempt: 1, View: 2, Node: task.NodeID{3}, Round: task.PreRun, Function: task.FunctionID{4}, CodeCID: "code", InputCID: "input"}
+	r.ctx = Context{Chain: "c", Task: task.TaskID{1}, Attempt: 1, View: 2, Node: task.NodeID{3}, Round: task.PreRun, Function: task.FunctionID{4}}
 	r.policy = task.Policy{MinTier: task.TierMeasured}
 	r.ref = Reference{Kinds: []Kind{k}}
 	r.want = Expected{Context: r.ctx, Kind: string(k), Nonce: task.Hash{5}, State: EmptyState, Now: rigTime}

@@ -141,7 +141,7 @@ func publish() task.Body {
 
 func job() task.Task {
 	return task.Task{
-		Chain: testChain, Owner: addr("alice"), Function: function().ID(), Input: task.Blob{CID: "bafy-input", Size: 10},
+		Chain: testChain, Requester: addr("alice"), Function: function().ID(), Data: []task.Data{{Owner: addr("alice"), Blob: task.Blob{CID: "bafy-input", Size: 10}}},
 		Recipient: task.NameRecipient("age1"), GasLimit: 1e9, GasPrice: 1000, Fee: 2 * task.PRY, Seats: 13, MinSeats: 3,
 		Policy: task.Policy{MinTier: task.TierSimulated},
 	}

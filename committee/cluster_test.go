@@ -142,7 +142,7 @@ func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Patience, bl
 		t.Fatal(err)
 	}
 	fn := task.Function{Owner: task.PublicKey(c.bob), Manifest: task.Manifest{Name: "f", Runtime: "wasm", Limits: task.Limits{Gas: 1, MemoryBytes: 1, OutputBytes: 1, WallMillis: 100}}, Code: task.Blob{CID: "x", Size: 1}}
-	tk := task.Task{Chain: "test", Owner: task.PublicKey(c.alice), Function: fn.ID(), Input: task.Blob{CID: "y", Size: 1}, Recipient: task.NameRecipient("r"), GasLimit: 1, Fee: 4 * task.PRY, Seats: tau, MinSeats: 4, Policy: task.Policy{MinTier: 1}}
+	tk := task.Task{Chain: "test", Requester: task.PublicKey(c.alice), Function: fn.ID(), Data: []task.Data{{Owner: task.PublicKey(c.alice), Blob: task.Blob{CID: "y", Size: 1}}}, Recipient: task.NameRecipient("r"), GasLimit: 1, Fee: 4 * task.PRY, Seats: tau, MinSeats: 4, Policy: task.Policy{MinTier: 1}}
 	c.id = tk.ID()
 	c.block(queued{c.bob, task.Body{Publish: &task.Publish{Function: fn, Bond: 10 * task.PRY}}})
 	c.block(queued{c.alice, task.Body{Post: &tk}})
@@ -407,19 +407,19 @@ func (c *cluster) release(p *peer, a RequestKeys) {
 	}
 	c.after(10, func() {
 		if p.id == c.dies {
-			c.step(p, Unable{Ballot: b, Reason: task.CannotRun})
+			c.step(p, Unable{Ballot: b, Why: task.Lack{Reason: task.CannotRun}})
 			return
 		}
-		outcome, input := task.RunOK, task.Hash{}
+		outcome, party, keys := task.RunOK, uint8(0), make([]task.Hash, 3)
 		if c.blame {
-			alice := task.Release{Task: c.id, Attempt: k.Attempt, View: b.View, Role: task.Alice, Evidence: digest, Sealed: []byte{1}}
-			outcome, input = task.BadInputKey, alice.Hash()
+			alice := task.Release{Task: c.id, Attempt: k.Attempt, View: b.View, Party: alices, Evidence: digest, Sealed: []byte{1}}
+			outcome, party, keys[alices] = task.WrongKey, alices, alice.Hash()
 		}
 		cid := "o"
 		if c.slow[p.id] {
 			outcome, cid = task.OutOfTime, ""
 		}
-		r := task.Result{Task: c.id, Attempt: k.Attempt, View: b.View, Node: p.id, Outcome: outcome, InputKey: input, Evidence: digest, PreState: attest.EmptyState, PostState: attest.EmptyState}
+		r := task.Result{Task: c.id, Attempt: k.Attempt, View: b.View, Node: p.id, Outcome: outcome, Party: party, Keys: keys, Evidence: digest, PreState: attest.EmptyState, PostState: attest.EmptyState}
 		r.Gas = k.Function.Manifest.Shown(k.Task, outcome, 0)
 		c.step(p, Ran{Result: task.SignedResult{Result: r, Signature: task.Sign(key("enclave"), r.Hash()), CID: cid}.PlacedBy(p.key)})
 	})
@@ -446,6 +446,12 @@ func (c *cluster) dump() {
 	}
 }
 
+// The places of the two among the parties of a task.
+const (
+	alices uint8 = 1
+	bobs   uint8 = 2
+)
+
 // owners release their keys to an enclave, once.
 func (c *cluster) owners(attempt, view uint32, evidence task.Hash) {
 	if c.served == nil {
@@ -456,10 +462,10 @@ func (c *cluster) owners(attempt, view uint32, evidence task.Hash) {
 	}
 	c.served[evidence] = true
 	for _, o := range []struct {
-		role task.Role
-		key  ed25519.PrivateKey
-	}{{task.Alice, c.alice}, {task.Bob, c.bob}} {
-		r := task.Release{Task: c.id, Attempt: attempt, View: view, Role: o.role, Evidence: evidence, Sealed: []byte{1}}
+		party uint8
+		key   ed25519.PrivateKey
+	}{{alices, c.alice}, {bobs, c.bob}} {
+		r := task.Release{Task: c.id, Attempt: attempt, View: view, Party: o.party, Evidence: evidence, Sealed: []byte{1}}
 		c.pool = append(c.pool, queued{o.key, task.Body{Release: &r}})
 	}
 }

@@ -93,7 +93,7 @@ type (
 	// Unable says that this node cannot execute in a view, and why.
 	Unable struct {
 		Ballot task.Ballot
-		Reason task.DeclineReason
+		Why    task.Lack
 	}
 	// TimedOut says that a timer set by SetTimer is up.
 	TimedOut struct{ Timer Timer }

@@ -200,7 +200,7 @@ func TestBlameWaitsForTheRelease(t *testing.T) {
 		c.dump()
 		t.Fatal("not settled")
 	}
-	if k := c.theCase(); k.Settlement.Outcome != ledger.AliceSilent || len(k.Passed) != 0 {
+	if k := c.theCase(); k.Settlement.Outcome != ledger.DataOwnerSilent || len(k.Passed) != 0 {
 		c.dump()
 		t.Errorf("settled as %s, passed over %d", k.Settlement.Outcome, len(k.Passed))
 	}

@@ -344,7 +344,7 @@ func TestAfterACrashItGivesUp(t *testing.T) {
 		"when the keys are out":           {[]Event{ChainMoved{unlocking}, up}, 0},
 		"as soon as they are":             {[]Event{ChainMoved{unlocking}, up, ChainMoved{computing}}, 1},
 		"its result was there after all":  {[]Event{ChainMoved{computing}, ChainMoved{reviewing}, up}, 0},
-		"an enclave that fails meanwhile": {[]Event{ChainMoved{computing}, Unable{Ballot: computing.Ballot(), Reason: task.CannotRun}}, 1},
+		"an enclave that fails meanwhile": {[]Event{ChainMoved{computing}, Unable{Ballot: computing.Ballot(), Why: task.Lack{Reason: task.CannotRun}}}, 1},
 	} {
 		m, gaveUp, timer := New(self, Embedded), 0, false
 		for _, e := range row.events {

@@ -18,12 +18,12 @@ type Machine struct {
 
 	out []Action // of the present Step
 
-	said    map[task.Ballot]task.Reveal   // before a crash
-	drawn   bool                          // in the present attempt
-	accused map[task.NodeID]bool          // of two words, in the present attempt
-	unable  map[uint32]task.DeclineReason // why this node executes nothing in an attempt
-	enclave bool                          // this node has one for the present view
-	turn                                  // the present view
+	said    map[task.Ballot]task.Reveal // before a crash
+	drawn   bool                        // in the present attempt
+	accused map[task.NodeID]bool        // of two words, in the present attempt
+	unable  map[uint32]task.Lack        // why this node executes nothing in an attempt
+	enclave bool                        // this node has one for the present view
+	turn                                // the present view
 }
 
 // turn is what a machine knows of one executor's turn. The next one forgets it.
@@ -67,14 +67,14 @@ type round struct {
 
 // New makes a machine for a node. It wants ChainMoved first.
 func New(self task.NodeID, p Patience) *Machine {
-	return &Machine{self: self, patience: p, said: map[task.Ballot]task.Reveal{}, accused: map[task.NodeID]bool{}, unable: map[uint32]task.DeclineReason{}}
+	return &Machine{self: self, patience: p, said: map[task.Ballot]task.Reveal{}, accused: map[task.NodeID]bool{}, unable: map[uint32]task.Lack{}}
 }
 
 // Restore tells a machine, before its first Step, what this node has committed
 // to and declined before a crash, so that it never says something else.
 func (m *Machine) Restore(reveals []task.Reveal, declines []task.Decline) {
 	for _, d := range declines {
-		m.unable[d.Attempt] = d.Reason
+		m.unable[d.Attempt] = d.Lack
 	}
 	for _, r := range reveals {
 		m.said[r.Ballot] = r
@@ -197,7 +197,7 @@ func (m *Machine) begin() {
 	case !m.isMember():
 	case m.c.View.Executor != m.self:
 		m.timer(SilenceTimer, m.patience.Silence)
-	case m.unable[m.c.Attempt] != 0:
+	case m.unable[m.c.Attempt] != task.Lack{}:
 		m.decline()
 	case m.c.Phase == ledger.Attesting && !m.c.View.Pre.HasPair():
 		// Where evidence is on the chain, it is of an enclave that a crash has taken:
@@ -217,10 +217,10 @@ func (m *Machine) cannot(e Unable) {
 	if e.Ballot.Attempt != m.c.Attempt || !m.executes() || e.Ballot.View != m.view {
 		return
 	}
-	m.unable[m.c.Attempt] = e.Reason
+	m.unable[m.c.Attempt] = e.Why
 	if m.enclave {
 		m.enclave = false
-		m.do(StopEnclave{Why: "this node cannot execute it: " + e.Reason.String()})
+		m.do(StopEnclave{Why: "this node cannot execute it: " + e.Why.String()})
 	}
 	m.decline()
 	m.lost = true
@@ -232,7 +232,7 @@ func (m *Machine) cannot(e Unable) {
 func (m *Machine) giveUp() {
 	if m.lost && !m.gaveUp && m.executes() && m.c.Stage == ledger.Computing {
 		m.gaveUp = true
-		m.do(Decline{Decline: task.Decline{Task: m.id, Attempt: m.c.Attempt, Node: m.self, Reason: task.Gone}})
+		m.do(Decline{Decline: task.Decline{Task: m.id, Attempt: m.c.Attempt, Node: m.self, Lack: task.Lack{Reason: task.Gone}}})
 	}
 }
 
@@ -240,7 +240,7 @@ func (m *Machine) giveUp() {
 func (m *Machine) decline() {
 	if !m.declined && !m.c.HasShown() {
 		m.declined = true
-		m.do(Decline{Decline: task.Decline{Task: m.id, Attempt: m.c.Attempt, Node: m.self, Reason: m.unable[m.c.Attempt]}})
+		m.do(Decline{Decline: task.Decline{Task: m.id, Attempt: m.c.Attempt, Node: m.self, Lack: m.unable[m.c.Attempt]}})
 	}
 }
 

@@ -26,7 +26,7 @@ func Fact(f ledger.Fact) string {
 
 var kinds = map[ledger.Kind]func(ledger.Fact) string{
 	ledger.FactPosted: func(f ledger.Fact) string {
-		return fmt.Sprintf("posted: %s locked by Alice, %s of Bob's bond", f.Amount, f.Bond)
+		return fmt.Sprintf("posted: %s locked by the requester, %s of the function's bond", f.Amount, f.Bond)
 	},
 	ledger.FactSeeded: func(f ledger.Fact) string {
 		return fmt.Sprintf("seeded: attempt %d, %d seats expected, claims close at the end of block %d", f.Number, f.Of, f.Until)
@@ -44,7 +44,7 @@ var kinds = map[ledger.Kind]func(ledger.Fact) string{
 		return fmt.Sprintf("view %d: %s is the executor, %d seats verify it", f.Number, f.Node.Short(), f.Of)
 	},
 	ledger.FactDeclined: func(f ledger.Fact) string {
-		return fmt.Sprintf("node %s declines: %s", f.Node.Short(), Reason(f.Reason))
+		return fmt.Sprintf("node %s declines: %s", f.Node.Short(), Lack(task.Lack{Reason: f.Reason, Party: f.Party}))
 	},
 	ledger.FactCommitted: func(f ledger.Fact) string {
 		return fmt.Sprintf("commitments: %d of %d seats so far", f.Seats, f.Of)
@@ -77,10 +77,10 @@ var kinds = map[ledger.Kind]func(ledger.Fact) string{
 		return fmt.Sprintf("%s calls for the owners' keys: they are due by block %d", f.Node.Short(), f.Until)
 	},
 	ledger.FactReleased: func(f ledger.Fact) string {
-		return fmt.Sprintf("%s has released the key", f.Role)
+		return fmt.Sprintf("the %s, party %d, has released its key", f.Role, f.Party)
 	},
 	ledger.FactRunning: func(f ledger.Fact) string {
-		return fmt.Sprintf("both keys are released: the result is due by block %d", f.Until)
+		return fmt.Sprintf("all keys are released: the result is due by block %d", f.Until)
 	},
 	ledger.FactResult: func(f ledger.Fact) string {
 		return fmt.Sprintf("result: %s, %d gas", f.Ran, f.Gas)
@@ -104,7 +104,7 @@ var kinds = map[ledger.Kind]func(ledger.Fact) string{
 		return fmt.Sprintf("an accusation against %s proved nothing", f.Node.Short())
 	},
 	ledger.FactSettled: func(f ledger.Fact) string {
-		return fmt.Sprintf("settled: %s; fault: %s", f.Outcome, Fault(f.Outcome.Fault()))
+		return fmt.Sprintf("settled: %s; fault: %s", f.Outcome, blamed(f.Outcome, f.Role, f.Party))
 	},
 }
 
@@ -154,10 +154,17 @@ func Reason(r task.DeclineReason) string {
 
 var reasons = map[task.DeclineReason]string{
 	task.Busy:      "busy, no enclave is free",
-	task.NoInput:   "the input does not come",
-	task.NoCode:    "the code or the image does not come",
+	task.NoFile:    "a file does not come",
 	task.CannotRun: "it cannot",
 	task.Gone:      "its enclave is gone",
+}
+
+// Lack is the same, with the party whose file it is.
+func Lack(l task.Lack) string {
+	if l.Party == 0 {
+		return Reason(l.Reason)
+	}
+	return fmt.Sprintf("%s, of party %d", Reason(l.Reason), l.Party)
 }
 
 // Outcome is how a case ended, in a sentence.
@@ -170,34 +177,51 @@ func Outcome(o ledger.Outcome) string {
 
 var outcomes = map[ledger.Outcome]string{
 	ledger.Completed:       "the function ran, and its result is signed by the enclave that was found good",
-	ledger.FunctionFailed:  "the function failed; how, Alice alone was told",
-	ledger.AliceSilent:     "Alice released no key that opens the input in time",
-	ledger.BobSilent:       "Bob released no key that opens the code in time",
+	ledger.FunctionFailed:  "the function failed; how, the requester alone was told",
+	ledger.DataOwnerSilent: "a data owner released no key that opens its input in time",
+	ledger.CodeOwnerSilent: "the code owner released no key that opens the code in time",
 	ledger.ExecutorsFailed: "no executor brought a result",
 	ledger.AllOutOfTime:    "every executor's enclave ran out of the time that the function's wall limit gives it; those who verified them are paid",
-	ledger.InputWithheld:   "the executors could not fetch Alice's input, one after the other",
-	ledger.CodeWithheld:    "the executors could not fetch Bob's code or image, one after the other",
+	ledger.InputWithheld:   "the executors could not fetch a data owner's input, one after the other",
+	ledger.CodeWithheld:    "the executors could not fetch the code owner's code or image, one after the other",
+	ledger.RequesterSilent: "the requester, who owns no data, named nobody whom the result is for",
 	ledger.DirtyExit:       "the executor's enclave left something behind, or another one ended than ran",
 	ledger.ExitSilent:      "the executor did not show how its enclave ended",
 	ledger.BadEnclave:      "the enclave that ran was not what it should be, which was found after the run",
 	ledger.ForgedResult:    "the enclave signed two results",
 	ledger.NoCommittee:     "in every attempt too few workers drew seats, or judged: of those whose machines the policy takes",
-	ledger.ShortOfGas:      "the function failed, with all the gas used that Alice gave it",
+	ledger.ShortOfGas:      "the function failed, with all the gas used that the requester gave it",
 }
 
-// Fault is who is at fault.
-func Fault(p ledger.Party) string {
-	if words, ok := parties[p]; ok {
+// Fault is who is at fault for how a case ended.
+func Fault(c *ledger.Case) string {
+	f := c.SettledAs()
+	return blamed(f.Outcome, f.Role, f.Party)
+}
+
+// blamed is who is at fault for an outcome: a party that is named, or none.
+func blamed(o ledger.Outcome, role task.Role, party uint8) string {
+	who := Culprit(o.Culprit())
+	if role != 0 {
+		who = "the " + role.String()
+	}
+	if party != 0 {
+		who += fmt.Sprintf(", party %d", party)
+	}
+	return who
+}
+
+// Culprit is who is at fault, of those who are not named.
+func Culprit(p ledger.Culprit) string {
+	if words, ok := culprits[p]; ok {
 		return words
 	}
 	return p.String()
 }
 
-var parties = map[ledger.Party]string{
+var culprits = map[ledger.Culprit]string{
 	ledger.Nobody:       "nobody",
-	ledger.FunctionOrIn: "the function (Bob) or the input (Alice)",
-	ledger.PartyAlice:   "Alice",
-	ledger.PartyBob:     "Bob",
+	ledger.AParty:       "the function, which is the code owner's, or its input, which is a data owner's",
 	ledger.TheExecutor:  "the executor",
 	ledger.TheNetwork:   "the network: too few workers",
 	ledger.NobodyCanSee: "nobody can see: the function is slow, or the machines were",

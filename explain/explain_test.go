@@ -28,7 +28,7 @@ func TestEveryWordOfTheChainIsExplained(t *testing.T) {
 				t.Errorf("%s %d is none, and is explained: %q", name, n, s)
 			case known && (s == "" || said[s] != ""):
 				t.Errorf("%s %s: %q, as %s", name, w, s, said[s])
-			case known && s == w && !(name == "cause" && unexplained[ledger.Cause(n)]) && !(name == "party" && w == "nobody"):
+			case known && s == w && !(name == "cause" && unexplained[ledger.Cause(n)]) && !(name == "culprit" && w == "nobody"):
 				t.Errorf("%s %s has no words", name, w)
 			}
 			if known {
@@ -42,7 +42,7 @@ func TestEveryWordOfTheChainIsExplained(t *testing.T) {
 	table("kind", func(n uint8) string { return ledger.Kind(n).String() }, func(n uint8) string { return Fact(ledger.Fact{Kind: ledger.Kind(n)}) })
 	table("cause", func(n uint8) string { return ledger.Cause(n).String() }, func(n uint8) string { return Cause(ledger.Cause(n)) })
 	table("outcome", func(n uint8) string { return ledger.Outcome(n).String() }, func(n uint8) string { return Outcome(ledger.Outcome(n)) })
-	table("party", func(n uint8) string { return ledger.Party(n).String() }, func(n uint8) string { return Fault(ledger.Party(n)) })
+	table("culprit", func(n uint8) string { return ledger.Culprit(n).String() }, func(n uint8) string { return Culprit(ledger.Culprit(n)) })
 	table("due", func(n uint8) string { return ledger.Due(n).String() }, func(n uint8) string { return Due(ledger.Due(n)) })
 }
 

@@ -170,7 +170,7 @@ func (b *Block) weighResult(c *Case, accused task.NodeID, s task.SignedResult, a
 	b.slash(c, accused, TwoResults, want, accuser)
 	b.jail(accused, c.ID())
 	if c.Phase == Reviewing {
-		b.settle(c, ForgedResult)
+		b.settle(c, End{Outcome: ForgedResult})
 		return true, nil
 	}
 	b.saveCase(c)

@@ -37,11 +37,11 @@ func TestNarrowPoliciesAreRefused(t *testing.T) {
 	w.rest(2*w.block.Params.EpochBlocks + 1)
 	tk := w.task()
 	tk.Policy.Measurements = []task.Hash{rare}
-	before := w.state().Account(tk.Owner).Balance
+	before := w.state().Account(tk.Requester).Balance
 	if err := w.send("alice", task.Body{Post: &tk}); task.CodeOf(err) != "policy-narrow" {
 		t.Errorf("400 of 4900 PRY suit the policy: %v", err)
 	}
-	if after := w.state().Account(tk.Owner).Balance; after != before-w.fee {
+	if after := w.state().Account(tk.Requester).Balance; after != before-w.fee {
 		t.Errorf("%s of %s left", after, before)
 	}
 	// A quarter is enough where the function's owner says so, and a twelfth is not.

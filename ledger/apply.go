@@ -313,16 +313,16 @@ func (b *Block) withdraw(from task.Address, w task.Withdraw) error {
 	return nil
 }
 
-// quote says what a task locks of Alice's money and of Bob's bond, or why it
-// cannot be posted. acct is Alice's account after the transaction's fee.
+// quote says what a task locks of each party's money, or why it cannot be posted.
+// acct is the requester's account after the transaction's fee.
 func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	p := *t.Body.Post
 	f, known := load[FunctionRecord](b.state, join(keyFunction, p.Function[:]))
 	refuse := func(code, format string, args ...any) (Escrow, FunctionRecord, error) {
 		return Escrow{}, f, task.Refuse(code, format, args...).WithMoney("nothing is locked; the account still holds %s", acct.Balance)
 	}
-	if p.Owner != t.From || p.Chain != t.Chain || p.Nonce != t.Nonce {
-		return refuse("task-mismatch", "the task names another owner, chain or nonce than its transaction")
+	if p.Requester != t.From || p.Chain != t.Chain || p.Nonce != t.Nonce {
+		return refuse("task-mismatch", "the task names another requester, chain or nonce than its transaction")
 	}
 	if err := p.Check(); err != nil {
 		return refuse("task-malformed", "%v", err)
@@ -333,6 +333,9 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	}
 	if !known {
 		return refuse("no-function", "function %s is not published here", p.Function.Short())
+	}
+	if err := CheckParties(p); err != nil {
+		return Escrow{}, f, err.WithMoney("nothing is locked; the account still holds %s", acct.Balance)
 	}
 	if err := CheckRequest(p, f.Function.Manifest); err != nil {
 		return Escrow{}, f, err.WithMoney("nothing is locked; the account still holds %s", acct.Balance)
@@ -358,8 +361,10 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 			b.meta.Open, b.Params.MaxOpen, room.Load, room.Fee, room.Locked, p.MaxLoad).
 			WithMoney("nothing is locked; the account still holds %s", acct.Balance).WithNext("--max-load %d, or try later", room.Load)
 	}
-	gas, alice, ok := locks(p, f.Function)
-	need, ok2 := task.Sum(alice, room.Fee, room.Locked)
+	locks, ok := Locks(p, f.Function, b.Params)
+	gas, _ := task.GasCost(p.GasLimit, p.GasPrice)
+	work, promise := locks[0], locks[len(locks)-1]
+	need, ok2 := task.Sum(work, room.Fee, room.Locked)
 	if !ok || !ok2 || !ok3 {
 		return refuse("amount-overflow", "gas limit × price + fees is over 2^64-1 base units")
 	}
@@ -368,14 +373,13 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 			need, gas, p.Fee, f.Function.Manifest.Royalty, room.Fee, room.Locked, room.Load, acct.Balance).
 			WithMoney("nothing is locked; the account still holds %s", acct.Balance).WithNext("%s", cheaper(room))
 	}
-	if stake := alice - p.Fee; stake > b.Params.Cap(p.Seats) {
+	if stake := work - p.Fee; stake > b.Params.Cap(p.Seats) {
 		return refuse("value-over-cap", "gas and royalty of %s are more than %d seats can answer for, %s; ask for more seats", stake, p.Seats, b.Params.Cap(p.Seats))
 	}
-	bob, ok := fixedPart(p, b.Params).Add(p.Fee)
-	if !ok || f.Bond < bob {
-		return refuse("function-bond-low", "the function's free bond is %s; this task needs %s of it, in case Bob releases no key", f.Bond, bob)
+	if f.Bond < promise {
+		return refuse("function-bond-low", "the function's free bond is %s; this task needs %s of it, in case its owner releases no key", f.Bond, promise)
 	}
-	return Escrow{Alice: alice, Bob: bob, Room: room.Locked}, f, nil
+	return Escrow{Locks: locks, Room: room.Locked}, f, nil
 }
 
 // cheaper is what to do about a task that the account cannot pay.
@@ -402,6 +406,17 @@ func CheckSuited(has, all task.Amount, m task.Manifest) *task.Error {
 	}
 	return task.Refuse("policy-narrow", "machines that the task's policy asks for have %s of the %s of all stake; the function wants tasks that %s can work for", has, all, need).
 		WithNext("ask for less: --kind, --measurement, --tier, --min-tcb; or the function's owner lowers suited_share in its manifest")
+}
+
+// CheckParties refuses a task with other parties than this version of the protocol
+// settles: one data owner, who is the requester (spec §10.1). Everything else counts
+// parties, and would take more. Nil if so.
+func CheckParties(t task.Task) *task.Error {
+	if len(t.Data) != 1 || t.Data[0].Owner != t.Requester {
+		return task.Refuse("data-owners", "a task has one input, and who posts it owns it; this one has %d, or another's", len(t.Data)).
+			WithNext("one task for each owner, posted by that owner")
+	}
+	return nil
 }
 
 // CheckRequest says whether a function takes what a task asks of it, and a task
@@ -432,12 +447,17 @@ func Weakness(name string) string {
 	return "the function's gas stands on the chain to the last unit, its result comes to the millisecond, and its code can write into both what it has read"
 }
 
-// locks is what a task locks of Alice's money, and what of it is for gas. It is
-// not ok over 2^64-1.
-func locks(p task.Task, f task.Function) (gas, alice task.Amount, ok bool) {
-	gas, fits := task.GasCost(p.GasLimit, p.GasPrice)
-	alice, ok = task.Sum(gas, p.Fee, f.Manifest.Royalty)
-	return gas, alice, ok && fits
+// Locks is what a task locks of each party's money: the requester's for all that the
+// task may cost, the code owner's bond for work that is useless if no key comes. Data
+// that the requester owns himself is answered for by his lock (spec §10.1). It is not
+// ok over 2^64-1.
+func Locks(t task.Task, f task.Function, p Params) (locks []task.Amount, ok bool) {
+	locks = make([]task.Amount, len(t.Data)+2)
+	gas, ok := task.GasCost(t.GasLimit, t.GasPrice)
+	var ok2, ok3 bool
+	locks[0], ok2 = task.Sum(gas, t.Fee, f.Manifest.Royalty)
+	locks[len(locks)-1], ok3 = fixedPart(t, p).Add(t.Fee)
+	return locks, ok && ok2 && ok3
 }
 
 // post locks the money and opens the case (spec §10.1).
@@ -449,12 +469,12 @@ func (b *Block) post(t task.Tx) error {
 	}
 	id := t.Body.Post.ID()
 	room, _ := b.Params.Room(*t.Body.Post, f.Function, b.Params.Load(b.meta.Open)) // as quoted
-	if err := b.debit(t.From, escrow.Alice+escrow.Room+room.Fee); err != nil {
+	if err := b.debit(t.From, escrow.Locks[0]+escrow.Room+room.Fee); err != nil {
 		return err
 	}
 	b.meta.Burned += room.Fee
 	b.meta.Open++
-	f.Bond -= escrow.Bob
+	f.Bond -= escrow.Locks[len(escrow.Locks)-1]
 	save(b.state, join(keyFunction, t.Body.Post.Function[:]), f)
 	c := &Case{
 		Task: *t.Body.Post, Function: f.Function, Params: b.Params, PostedAt: b.Height,
@@ -464,7 +484,7 @@ func (b *Block) post(t task.Tx) error {
 	b.callFor(c)
 	b.hold(id, c)
 	b.state.Set(join(keyOwned, t.From[:], task.U64(b.Height), id[:]), nil)
-	b.saveCase(c, Fact{Kind: FactPosted, Amount: escrow.Alice, Bond: escrow.Bob})
+	b.saveCase(c, Fact{Kind: FactPosted, Amount: escrow.Locks[0], Bond: escrow.Locks[len(escrow.Locks)-1]})
 	return nil
 }
 

@@ -278,7 +278,7 @@ func (b *Block) nextAttempt(c *Case, why Cause) {
 	over := Fact{Kind: FactAttemptOver, Number: c.Attempt, Nodes: uint32(len(c.Members)), Seats: c.Roster().Total(), Of: c.Task.MinSeats, Cause: why}
 	if c.Attempt+1 >= b.Params.MaxAttempts {
 		b.note(c, over)
-		b.settle(c, NoCommittee)
+		b.settle(c, End{Outcome: NoCommittee})
 		return
 	}
 	c.Attempt++

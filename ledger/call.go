@@ -7,7 +7,7 @@ import (
 
 // This file is how keys come to the enclave when they do not come directly (spec
 // §8.4). The chain sees nothing of what owner and executor say to each other. So an
-// executor whose owners do not answer it calls here, and they answer here: who is
+// executor whom a party does not answer calls here, and they answer here: who is
 // silent then is seen to be. One that neither calls nor brings a result is the silent
 // one itself.
 
@@ -17,8 +17,8 @@ func (v *View) Called() bool { return len(v.Seal) > 0 }
 // CallBy is the last block in which the present executor may call for keys.
 func (c *Case) CallBy() uint64 { return c.View.Pre.DecidedAt + c.Params.ReleaseBlocks }
 
-// call takes an executor's call for keys. Nobody else calls: it costs the owners a
-// transaction each.
+// call takes an executor's call for keys. Nobody else calls: it costs each party a
+// transaction.
 func (b *Block) call(from task.Address, k task.Call) error {
 	c, err := b.open(k.Ballot.Task, k.Ballot.Attempt)
 	if err != nil {
@@ -28,7 +28,7 @@ func (b *Block) call(from task.Address, k task.Call) error {
 	case c.Stage != Computing && c.Stage != Unlocking || k.Ballot != c.Ballot():
 		return task.Refuse("call-stale", "no keys are awaited in phase %s, view %d", c.Phase, c.View.Number)
 	case c.View.Called():
-		return task.Refuse("nothing-new", "the owners were called in block %d", c.View.CalledAt)
+		return task.Refuse("nothing-new", "the parties were called in block %d", c.View.CalledAt)
 	case b.Height > c.CallBy():
 		return task.Refuse("call-late", "the executor could call until block %d", c.CallBy())
 	case from != c.Member(c.View.Executor).Node.Operator:
@@ -52,38 +52,35 @@ func (c *Case) CheckCall(k task.Call) error {
 	return nil
 }
 
-// release records an owner's sealed key, when an executor has called: from then on
-// nobody can say that the owner did not release it.
+// release records a party's sealed key, when an executor has called: from then on
+// nobody can say that the party did not release it.
 func (b *Block) release(from task.Address, r task.Release) error {
 	c, err := b.open(r.Task, r.Attempt)
 	if err != nil {
 		return err
 	}
-	owner, broker := c.Task.Owner, c.Task.Endpoint.Account
-	if r.Role == task.Bob {
-		owner, broker = c.Function.Owner, c.Function.Broker.Account
-	}
+	parties := c.Parties()
 	switch {
-	case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker:
-		return task.Refuse("not-owner", "%s does not speak for %s in this task", from.Short(), r.Role)
+	case int(r.Party) >= len(parties) || !parties[r.Party].Releases || !parties[r.Party].SpeaksFor(from):
+		return task.Refuse("not-owner", "%s releases nothing for party %d of this task", from.Short(), r.Party)
 	case !c.View.Called() || r.View != c.View.Number:
 		return task.Refuse("release-stale", "no release is awaited in phase %s, view %d", c.Phase, c.View.Number)
 	case r.Evidence != task.H(task.TagEvidence, c.Genuine()):
 		return task.Refuse("release-mismatch", "the key is sealed to another enclave than the one that was found good")
 	case len(r.Sealed) == 0 || len(r.Sealed) > task.MaxSealed:
 		return task.Refuse("release-malformed", "a sealed key has 1 to %d bytes", task.MaxSealed)
-	case c.Released(r.Role):
-		return task.Refuse("nothing-new", "%s has released already", r.Role)
+	case c.Released(r.Party):
+		return task.Refuse("nothing-new", "the %s, party %d, has released already", parties[r.Party].Role, r.Party)
 	}
 	c.View.Releases = append(c.View.Releases, r)
-	b.saveCase(c, Fact{Kind: FactReleased, Role: r.Role})
+	b.saveCase(c, Fact{Kind: FactReleased, Role: parties[r.Party].Role, Party: r.Party})
 	b.released(c)
 	return nil
 }
 
-// released starts the run's deadline anew once both owners have released.
+// released starts the run's deadline anew once all parties have released.
 func (b *Block) released(c *Case) {
-	if c.Stage != Unlocking || !c.Released(task.Alice) || !c.Released(task.Bob) {
+	if _, waits := c.Unreleased(); waits || c.Stage != Unlocking {
 		return
 	}
 	b.enter(c, Computing)

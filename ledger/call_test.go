@@ -32,7 +32,7 @@ func TestNobodyIsSilentUncalled(t *testing.T) {
 	if c = w.c(); c.Phase == Closed || len(c.Passed) != 1 || c.Passed[0].Why != BroughtNothing {
 		t.Fatalf("%s, passed %+v, settled %+v", c.Phase, c.Passed, c.Settlement)
 	}
-	if n, _ := w.state().Node(first); held-n.Bond != max(c.Params.Silence, c.Escrow.Alice) {
+	if n, _ := w.state().Node(first); held-n.Bond != max(c.Params.Silence, c.Escrow.Of(0)) {
 		t.Errorf("the silent executor has lost %s", held-n.Bond)
 	}
 }
@@ -53,10 +53,10 @@ func TestACalledOwnerHasItsTime(t *testing.T) {
 	for range w.block.Params.ReleaseBlocks {
 		w.next()
 	}
-	if err := w.release(task.Alice); err != nil {
+	if err := w.release(alices); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.release(task.Bob); err != nil {
+	if err := w.release(bobs); err != nil {
 		t.Fatal(err)
 	}
 	for due := w.c().Deadline; w.height < due; {

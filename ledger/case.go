@@ -117,9 +117,32 @@ type Pass struct {
 // Escrow is the money that the case holds while it is open; a closed case
 // keeps the figures, from which anyone can repeat the settlement.
 type Escrow struct {
-	Alice task.Amount `cbor:"1,keyasint" json:"alice"`
-	Bob   task.Amount `cbor:"2,keyasint" json:"bob"`  // from the function's bond
-	Room  task.Amount `cbor:"3,keyasint" json:"room"` // Alice's as well: the rent of the longest that the task can be open
+	Locks []task.Amount `cbor:"1,keyasint" json:"locks"` // by party; the code owner's is from the function's bond
+	Room  task.Amount   `cbor:"2,keyasint" json:"room"`  // the requester's as well: the rent of the longest that the task can be open
+}
+
+// Of is what is locked of a party's money.
+func (e Escrow) Of(party uint8) task.Amount {
+	if int(party) < len(e.Locks) {
+		return e.Locks[party]
+	}
+	return 0
+}
+
+// Sum is all that is locked; not ok over 2^64-1.
+func (e Escrow) Sum() (task.Amount, bool) {
+	return task.Sum(append([]task.Amount{e.Room}, e.Locks...)...)
+}
+
+// Parties are those of the task, in the order in which the case numbers them.
+func (c *Case) Parties() []task.Party { return task.Parties(c.Task, c.Function) }
+
+// RoleOf is the role of the party in a place; 0 where there is none.
+func (c *Case) RoleOf(party uint8) task.Role {
+	if all := c.Parties(); int(party) < len(all) {
+		return all[party].Role
+	}
+	return 0
 }
 
 // ID is the task's.
@@ -310,7 +333,7 @@ func (c *Case) Expected(r task.Round, view uint32, executor task.Node) attest.Ex
 	e := attest.Expected{
 		Context: attest.Context{
 			Chain: c.Task.Chain, Task: c.ID(), Attempt: c.Attempt, View: view, Node: executor.ID(), Round: r,
-			Function: c.Function.ID(), CodeCID: c.Function.Code.CID, InputCID: c.Task.Input.CID,
+			Function: c.Function.ID(),
 		},
 		Chip: executor.TEE.Identity, Kind: executor.TEE.Kind, State: attest.EmptyState, Now: c.SeededTime,
 		OCI: c.Function.Manifest.Runtime == task.RuntimeOCI, Docker: c.Function.Manifest.Runtime == task.RuntimeDocker,
@@ -347,6 +370,9 @@ func (c *Case) CheckResult(s task.SignedResult) error {
 	if err := c.checkBlame(r); err != nil {
 		return err
 	}
+	if n := len(c.Parties()); len(r.Keys) != n || int(r.Party) >= n || r.Party != 0 && r.Outcome != task.WrongKey {
+		return task.Refuse("result-malformed", "the result names %d releases and party %d; the task has %d parties", len(r.Keys), r.Party, n)
+	}
 	if !r.Outcome.Known() || len(s.CID) > 256 || r.Size > task.MaxBlob {
 		return task.Refuse("result-malformed", "unknown outcome, or a bad output reference")
 	}
@@ -366,18 +392,29 @@ func (c *Case) checkShown(s task.SignedResult) error {
 	return nil
 }
 
-// checkBlame lets an enclave blame an owner for a key that opens nothing only
-// if it is the key that the owner put on the chain: what a host hands to its
-// enclave is not the owner's word.
+// checkBlame lets an enclave blame a party for a key that opens nothing only
+// if it is the key that the party put on the chain: what a host hands to its
+// enclave is not the party's word.
 func (c *Case) checkBlame(r task.Result) error {
-	role, used, blames := r.Blames()
-	if blames && !slices.ContainsFunc(c.View.Releases, func(o task.Release) bool { return o.Role == role && o.Hash() == used }) {
-		return task.Refuse("blame-unfounded", "the key that opened nothing is not the one that %s put on the chain", role)
+	party, used, blames := r.Blames()
+	if blames && !slices.ContainsFunc(c.View.Releases, func(o task.Release) bool { return o.Party == party && o.Hash() == used }) {
+		return task.Refuse("blame-unfounded", "the key that opened nothing is not the one that party %d put on the chain", party)
 	}
 	return nil
 }
 
-// Released says whether an owner's key for the present view is on the chain.
-func (c *Case) Released(role task.Role) bool {
-	return slices.ContainsFunc(c.View.Releases, func(r task.Release) bool { return r.Role == role })
+// Released says whether a party's key for the present view is on the chain.
+func (c *Case) Released(party uint8) bool {
+	return slices.ContainsFunc(c.View.Releases, func(r task.Release) bool { return r.Party == party })
+}
+
+// Unreleased is the first party whose key for the present view is not on the chain
+// yet; not ok if all are.
+func (c *Case) Unreleased() (party uint8, ok bool) {
+	for i, p := range c.Parties() {
+		if p.Releases && !c.Released(uint8(i)) {
+			return uint8(i), true
+		}
+	}
+	return 0, false
 }

@@ -39,7 +39,7 @@ func TestNobodyRobsBobByFailing(t *testing.T) {
 	}
 	run := func(w *world) {
 		w.judge(everyone(task.OK))
-		for _, r := range []task.Role{task.Alice, task.Bob} {
+		for _, r := range []uint8{alices, bobs} {
 			if err := w.release(r); err != nil {
 				w.t.Fatal(err)
 			}
@@ -57,7 +57,7 @@ func TestNobodyRobsBobByFailing(t *testing.T) {
 			other := w.both(w.quote(task.PreRun), w.dirty(task.PreRun))
 			reveals := w.commit(shown, everyone(task.OK))
 			w.must("carol", task.Body{Verdicts: task.PackVerdicts(shown.Ballot, reveals, w.opening(shown))})
-			for _, r := range []task.Role{task.Alice, task.Bob} {
+			for _, r := range []uint8{alices, bobs} {
 				if err := w.release(r); err != nil {
 					w.t.Fatal(err)
 				}

@@ -14,20 +14,21 @@ type Fact struct {
 	Height  uint64             `cbor:"1,keyasint" json:"height,string"`
 	Kind    Kind               `cbor:"2,keyasint" json:"kind"`
 	Node    task.NodeID        `cbor:"3,keyasint,omitzero" json:"node,omitzero"`
-	Role    task.Role          `cbor:"4,keyasint,omitzero" json:"role,omitzero"`
+	Role    task.Role          `cbor:"4,keyasint,omitzero" json:"role,omitzero"`   // of the party
 	Number  uint32             `cbor:"5,keyasint,omitzero" json:"number,omitzero"` // of the attempt, or of the view
 	Nodes   uint32             `cbor:"6,keyasint,omitzero" json:"nodes,omitzero"`
 	Seats   uint32             `cbor:"7,keyasint,omitzero" json:"seats,omitzero"`         // that came, committed, or named the genuine place
 	Against uint32             `cbor:"8,keyasint,omitzero" json:"against,omitzero"`       // seats
 	Of      uint32             `cbor:"9,keyasint,omitzero" json:"of,omitzero"`            // seats: all, or as many as were asked for
 	Until   uint64             `cbor:"10,keyasint,omitzero" json:"until,omitzero,string"` // height
-	Amount  task.Amount        `cbor:"11,keyasint,omitzero" json:"amount,omitzero"`       // Alice's, or a slashed node's
-	Bond    task.Amount        `cbor:"12,keyasint,omitzero" json:"bond,omitzero"`         // of Bob's
+	Amount  task.Amount        `cbor:"11,keyasint,omitzero" json:"amount,omitzero"`       // the requester's, or a slashed node's
+	Bond    task.Amount        `cbor:"12,keyasint,omitzero" json:"bond,omitzero"`         // of the code owner's
 	Gas     uint64             `cbor:"13,keyasint,omitzero" json:"gas,omitzero,string"`   // that the result shows
 	Ran     task.Outcome       `cbor:"14,keyasint,omitzero" json:"ran,omitzero"`          // how the run ended
 	Reason  task.DeclineReason `cbor:"15,keyasint,omitzero" json:"reason,omitzero"`       // the decliner's own
 	Cause   Cause              `cbor:"16,keyasint,omitzero" json:"cause,omitzero"`        // why money, a turn or an attempt was lost
 	Outcome Outcome            `cbor:"17,keyasint,omitzero" json:"outcome,omitzero"`      // of the case
+	Party   uint8              `cbor:"18,keyasint,omitzero" json:"party,omitzero"`        // its place in the case's list
 }
 
 // Kind is what a fact says has happened.
@@ -101,6 +102,7 @@ const (
 	hasReason
 	hasCause
 	hasOutcome
+	hasParty
 )
 
 var fieldsOf = map[Kind]has{
@@ -110,7 +112,7 @@ var fieldsOf = map[Kind]has{
 	FactClaimsLate:  hasNodes | hasSeats | hasOf | hasUntil,
 	FactAttemptOver: hasNumber | hasNodes | hasSeats | hasOf | hasCause,
 	FactTurn:        hasNode | hasNumber | hasOf,
-	FactDeclined:    hasNode | hasReason,
+	FactDeclined:    hasNode | hasReason | hasParty,
 	FactCommitted:   hasSeats | hasOf,
 	FactCommitsLate: hasSeats | hasOf | hasUntil,
 	FactClosed:      hasSeats | hasOf,
@@ -120,7 +122,7 @@ var fieldsOf = map[Kind]has{
 	FactUndecided:   hasUntil,
 	FactFaulty:      hasNode | hasUntil,
 	FactPassed:      hasNode | hasNumber | hasCause,
-	FactReleased:    hasRole,
+	FactReleased:    hasRole | hasParty,
 	FactRunning:     hasUntil,
 	FactResult:      hasGas | hasRan,
 	FactLate:        hasNode | hasUntil,
@@ -129,7 +131,7 @@ var fieldsOf = map[Kind]has{
 	FactExitWaits:   hasUntil,
 	FactSlashed:     hasNode | hasAmount | hasCause,
 	FactUnproven:    hasNode,
-	FactSettled:     hasOutcome,
+	FactSettled:     hasOutcome | hasRole | hasParty,
 	FactCalled:      hasNode | hasUntil,
 }
 
@@ -140,7 +142,7 @@ func (f Fact) Check() error {
 	var uses has
 	for i, there := range [...]bool{
 		!f.Node.IsZero(), f.Role != 0, f.Number != 0, f.Nodes != 0, f.Seats != 0, f.Against != 0, f.Of != 0, f.Until != 0,
-		f.Amount != 0, f.Bond != 0, f.Gas != 0, f.Ran != 0, f.Reason != 0, f.Cause != 0, f.Outcome != 0,
+		f.Amount != 0, f.Bond != 0, f.Gas != 0, f.Ran != 0, f.Reason != 0, f.Cause != 0, f.Outcome != 0, f.Party != 0,
 	} {
 		if there {
 			uses |= 1 << i
@@ -149,7 +151,7 @@ func (f Fact) Check() error {
 	if !known || uses&^may != 0 {
 		return task.Refuse("fact-malformed", "a fact of the kind %s has other fields than that kind has", f.Kind)
 	}
-	if f.Role > task.Bob || f.Ran > task.BadCodeKey || f.Reason > task.CannotRun || f.Outcome > AllOutOfTime || f.Cause != 0 && !causeWords.Has(uint8(f.Cause)) {
+	if f.Role > task.CodeOwner || f.Ran > task.WrongKey || f.Reason > task.CannotRun || f.Outcome >= ShortOfGas || f.Cause != 0 && !causeWords.Has(uint8(f.Cause)) {
 		return task.Refuse("fact-malformed", "a fact of the kind %s has a number that stands for nothing", f.Kind)
 	}
 	return nil

@@ -57,7 +57,7 @@ func TestSpecSaysTheFacts(t *testing.T) {
 		}
 	}
 	for begin, table := range map[string]task.Words{
-		"Cause: ": causeWords, "Outcome of a case (§10.2): ": outcomeWords, "Party at fault: ": partyWords, "What a payment is for: ": dueWords,
+		"Cause: ": causeWords, "Outcome of a case (§10.2): ": outcomeWords, "At fault: ": culpritWords, "What a payment is for: ": dueWords,
 	} {
 		_, line, _ := strings.Cut(words, begin)
 		line, _, _ = strings.Cut(line, ".")
@@ -81,7 +81,7 @@ func TestFactsHaveTheirKindsFields(t *testing.T) {
 	}
 	for kind, may := range fieldsOf {
 		whole := Fact{Height: 1, Kind: kind}
-		for i := range 15 {
+		for i := range 16 {
 			f := Fact{Height: 1, Kind: kind}
 			for _, x := range []*Fact{&f, &whole} {
 				switch v := reflect.ValueOf(x).Elem().Field(2 + i); {
@@ -102,7 +102,7 @@ func TestFactsHaveTheirKindsFields(t *testing.T) {
 		}
 	}
 	for _, f := range []Fact{
-		{Kind: FactReleased, Role: 3}, {Kind: FactResult, Ran: 6}, {Kind: FactDeclined, Reason: task.Gone}, {Kind: FactSettled, Outcome: ShortOfGas},
+		{Kind: FactReleased, Role: 4}, {Kind: FactResult, Ran: 5}, {Kind: FactDeclined, Reason: task.Gone}, {Kind: FactSettled, Outcome: ShortOfGas},
 		{Kind: FactPassed, Cause: 19}, {Kind: FactSlashed, Cause: 200}, {Kind: 28}, {Kind: 255},
 	} {
 		if f.Check() == nil {

@@ -14,7 +14,7 @@ import (
 // keysOut has both owners release.
 func (w *world) keysOut() {
 	w.t.Helper()
-	if err := errors.Join(w.release(task.Alice), w.release(task.Bob)); err != nil {
+	if err := errors.Join(w.release(alices), w.release(bobs)); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -168,7 +168,7 @@ func TestOutputIsWhereTheExecutorSays(t *testing.T) {
 	pre, _ := attest.ParseEvidence(c.Genuine())
 	own := w.signed(task.Result{
 		Task: w.id, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK, Gas: 500_000,
-		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest(),
+		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest(), Keys: keysOf(c),
 	})
 	elsewhere := own
 	elsewhere.CID = "nowhere"

@@ -14,7 +14,7 @@ func ran(t *testing.T, o task.Outcome, gas uint64) *world {
 	w.post()
 	w.elect()
 	w.judge(everyone(task.OK))
-	for _, r := range []task.Role{task.Alice, task.Bob} {
+	for _, r := range []uint8{alices, bobs} {
 		if err := w.release(r); err != nil {
 			t.Fatal(err)
 		}
@@ -62,10 +62,10 @@ func TestOutcomes(t *testing.T) {
 			return w
 		}, FunctionFailed, "4 PRY", "2 PRY", "0 PRY", "0.5 PRY"},
 		{"alice's key opens nothing", func(t *testing.T) *world {
-			w := ran(t, task.BadInputKey, 0)
+			w := ran(t, task.WrongKey, 0)
 			w.left()
 			return w
-		}, AliceSilent, "0.4 PRY", "2 PRY", "0 PRY", "4.1 PRY"},
+		}, DataOwnerSilent, "0.4 PRY", "2 PRY", "0 PRY", "4.1 PRY"},
 		{"dirty exit", func(t *testing.T) *world {
 			w := ran(t, task.RunOK, 250_000)
 			if err := w.exit(w.dirty(task.PostRun)); err != nil {
@@ -78,23 +78,23 @@ func TestOutcomes(t *testing.T) {
 			w.post()
 			w.elect()
 			w.judge(everyone(task.OK))
-			if err := w.release(task.Bob); err != nil {
+			if err := w.release(bobs); err != nil {
 				t.Fatal(err)
 			}
 			w.wait(Closed)
 			return w
-		}, AliceSilent, "0.4 PRY", "2 PRY", "0 PRY", "4.1 PRY"},
+		}, DataOwnerSilent, "0.4 PRY", "2 PRY", "0 PRY", "4.1 PRY"},
 		{"bob silent", func(t *testing.T) *world {
 			w := newWorld(t, 9)
 			w.post()
 			w.elect()
 			w.judge(everyone(task.OK))
-			if err := w.release(task.Alice); err != nil {
+			if err := w.release(alices); err != nil {
 				t.Fatal(err)
 			}
 			w.wait(Closed)
 			return w
-		}, BobSilent, "0.4 PRY", "2 PRY", "0 PRY", "6.5 PRY"},
+		}, CodeOwnerSilent, "0.4 PRY", "2 PRY", "0 PRY", "6.5 PRY"},
 		{"no committee", func(t *testing.T) *world {
 			w := newWorld(t, 9)
 			w.post()
@@ -182,7 +182,7 @@ func TestLateRevealDoesNotEndTheReview(t *testing.T) {
 	if w.c().Phase != Running {
 		t.Skip("this draw has no small verifier")
 	}
-	_, _ = w.release(task.Alice), w.release(task.Bob)
+	_, _ = w.release(alices), w.release(bobs)
 	if err := w.result(task.RunOK, 5); err != nil {
 		t.Fatal(err)
 	}
@@ -203,8 +203,8 @@ func TestBlameNeedsTheOwnersOwnRelease(t *testing.T) {
 		c := w.c()
 		pre, _ := attest.ParseEvidence(c.Genuine())
 		r := task.Result{
-			Task: w.id, Node: c.View.Executor, Outcome: task.BadInputKey, Evidence: pre.Digest(),
-			PreState: attest.EmptyState, PostState: attest.EmptyState, InputKey: task.Hash{1}, // rubbish from its host
+			Task: w.id, Node: c.View.Executor, Outcome: task.WrongKey, Evidence: pre.Digest(),
+			PreState: attest.EmptyState, PostState: attest.EmptyState, Party: alices, Keys: []task.Hash{{}, {1}, {}}, // rubbish from its host
 		}
 		s := w.signed(r)
 		return w.send("carol", task.Body{Result: &s})
@@ -212,7 +212,7 @@ func TestBlameNeedsTheOwnersOwnRelease(t *testing.T) {
 	if err := blame(); task.CodeOf(err) != "blame-unfounded" {
 		t.Errorf("blamed before any release: %v", err)
 	}
-	if err := w.release(task.Alice); err != nil {
+	if err := w.release(alices); err != nil {
 		t.Fatal(err)
 	}
 	if err := blame(); task.CodeOf(err) != "blame-unfounded" {

@@ -16,7 +16,7 @@ const (
 	Posted    Phase = 1 // waits for the beacon that seeds the draw
 	Electing  Phase = 2 // claims are open
 	Attesting Phase = 3 // the executor shows a pair of evidence, verifiers commit and reveal
-	Releasing Phase = 4 // the executor has called: owners release their keys on the chain
+	Releasing Phase = 4 // the executor has called: parties release their keys on the chain
 	Running   Phase = 5 // the enclave is found good; it owes a result
 	Reviewing Phase = 6 // the result is there; the executor shows how its enclave ended
 	Closed    Phase = 7 // settled
@@ -44,7 +44,7 @@ const (
 	Opening     Stage = 5  // the commitments are closed: for reveals, and the opening of the pair
 	Judging     Stage = 6  // the pair is opened: for a quorum that names the genuine place
 	Doubting    Stage = 7  // all have spoken, and too few so: for who found the other piece good to show it
-	Unlocking   Stage = 8  // the executor has called: for the owners' keys
+	Unlocking   Stage = 8  // the executor has called: for the parties' keys
 	Computing   Stage = 9  // for a result
 	Questioning Stage = 10 // for the beacon that the exit's nonce is made of
 	Leaving     Stage = 11 // for the exit evidence
@@ -152,11 +152,8 @@ func (b *Block) expire(c *Case) {
 	case Judging, Doubting:
 		b.judgeUp(c) // to Condemned, or another committee
 	case Unlocking:
-		if !c.Released(task.Alice) {
-			b.settle(c, AliceSilent)
-		} else {
-			b.settle(c, BobSilent)
-		}
+		party, _ := c.Unreleased()
+		b.settle(c, c.Silent(party))
 	case Computing:
 		b.silent(c)
 		b.passOver(c, Pass{Why: BroughtNothing}) // to the next view
@@ -164,7 +161,7 @@ func (b *Block) expire(c *Case) {
 		b.endTurn(c) // to the next view
 	case Leaving:
 		b.silent(c)
-		b.settle(c, ExitSilent)
+		b.settle(c, End{Outcome: ExitSilent})
 	case Left:
 		b.endExit(c) // to Settled
 	case Condemned:

@@ -138,15 +138,15 @@ var sent = []struct {
 		return w.send("carol", task.Body{Show: &shown})
 	}},
 	{"skip", func(w *world, _ *told) error { return w.send("carol", w.skipRow("all")) }},
-	{"decline", func(w *world, _ *told) error { return w.leave(task.NoInput) }},
-	{"give-up", func(w *world, _ *told) error { return w.leave(task.Gone) }},
+	{"decline", func(w *world, _ *told) error { return w.leave(task.Lack{Reason: task.NoFile, Party: alices}) }},
+	{"give-up", func(w *world, _ *told) error { return w.leave(task.Lack{Reason: task.Gone}) }},
 	{"call", func(w *world, _ *told) error {
 		if w.c().View.Executor.IsZero() {
 			w.names[task.NodeID{}] = "carol"
 		}
 		return w.call()
 	}},
-	{"release", func(w *world, _ *told) error { return w.released(task.Alice) }},
+	{"release", func(w *world, _ *told) error { return w.released(alices) }},
 	{"result", func(w *world, _ *told) error { return w.result(task.RunOK, 9) }},
 	{"exit", func(w *world, _ *told) error { return w.exit(w.quote(task.PostRun)) }},
 	{"accuse", func(w *world, s *told) error {
@@ -202,8 +202,8 @@ func (w *world) good(s *told) {
 }
 
 // leave is the executor's decline, or a member's before there is one.
-func (w *world) leave(why task.DeclineReason) error {
-	d := task.Decline{Task: w.id, Node: w.c().View.Executor, Reason: why}
+func (w *world) leave(why task.Lack) error {
+	d := task.Decline{Task: w.id, Node: w.c().View.Executor, Lack: why}
 	if d.Node.IsZero() && len(w.c().Members) > 0 {
 		d.Node = w.c().Members[0].Claim.Node
 	}

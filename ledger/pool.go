@@ -63,9 +63,9 @@ func (b *Block) Cost(tx task.VerifiedTx) (cost task.Amount, ok bool) {
 		return task.Sum(fee, b.Params.AccusationBond)
 	case body.Post != nil:
 		f, _ := load[FunctionRecord](b.state, join(keyFunction, body.Post.Function[:]))
-		_, alice, fits := locks(*body.Post, f.Function)
+		locks, fits := Locks(*body.Post, f.Function, b.Params)
 		room, fits2 := b.Params.Room(*body.Post, f.Function, b.Params.Load(b.meta.Open))
-		cost, ok = task.Sum(fee, alice, room.Fee, room.Locked)
+		cost, ok = task.Sum(fee, locks[0], room.Fee, room.Locked)
 		return cost, ok && fits && fits2
 	}
 	return fee, true

@@ -93,7 +93,7 @@ func (w *world) stride() {
 			w.judge(everyone(task.OK))
 		}
 	case Releasing:
-		_, _ = w.release(task.Alice), w.release(task.Bob)
+		_, _ = w.release(alices), w.release(bobs)
 	case Running:
 		switch {
 		case w.salt%4 == 1 && !c.View.Called():

@@ -162,7 +162,8 @@ func (r Reader) Held() task.Amount {
 	}
 	for _, c := range listed[Case](r.s, []byte(keyCase), Whole) {
 		if c.Phase != Closed {
-			held += c.Escrow.Alice + c.Escrow.Bob + c.Escrow.Room
+			sum, _ := c.Escrow.Sum()
+			held += sum
 		}
 	}
 	return held

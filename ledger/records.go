@@ -95,7 +95,7 @@ type Name struct {
 // was short of gas says nothing.
 func (f FunctionRecord) Success() (ppm, runs uint64) {
 	good := f.Counts[Completed]
-	runs = good + f.Counts[FunctionFailed] + f.Counts[BobSilent] + f.Counts[CodeWithheld]
+	runs = good + f.Counts[FunctionFailed] + f.Counts[CodeOwnerSilent] + f.Counts[CodeWithheld]
 	if runs == 0 {
 		return 0, 0
 	}

@@ -33,7 +33,7 @@ func (p Params) Room(t task.Task, f task.Function, load uint64) (r Room, ok bool
 // stay is the longest that a task of a function can be open: every attempt, whose seed
 // comes two blocks later at the most, with all that can be waited for in it.
 func (p Params) stay(t task.Task, f task.Function) uint64 {
-	attempt := 2 + p.attempt(p.Blocks(f.Manifest.LateMillis()), p.fetch(t.Input.Size+f.Size()))
+	attempt := 2 + p.attempt(p.Blocks(f.Manifest.LateMillis()), p.fetch(t.DataSize()+f.Size()))
 	return uint64(p.MaxAttempts)*attempt + p.ReviewBlocks
 }
 

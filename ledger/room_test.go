@@ -17,11 +17,11 @@ func (w *world) fill(who ...string) (spent task.Amount, open uint64, err error) 
 			key := task.PublicKey(w.keys[name])
 			acct := w.state().Account(key)
 			tk := w.task()
-			tk.Owner, tk.Nonce = key, acct.Nonce
+			tk.Requester, tk.Data[0].Owner, tk.Nonce = key, key, acct.Nonce
 			tk.Seats, tk.MinSeats, tk.GasPrice, tk.Fee = 2, 2, 1, 2*w.block.Params.SeatFee
 			if err = w.send(name, task.Body{Post: &tk}); err == nil {
 				c, _ := w.state().Case(tk.ID())
-				spent += acct.Balance - w.state().Account(key).Balance - w.fee - c.Escrow.Alice - c.Escrow.Room
+				spent += acct.Balance - w.state().Account(key).Balance - w.fee - c.Escrow.Locks[0] - c.Escrow.Room
 			}
 		}
 		if task.CodeOf(err) == "chain-full" {
@@ -110,7 +110,7 @@ func TestRentIsForBlocks(t *testing.T) {
 	}
 	long := *c
 	long.Settlement = nil
-	if s := Settle(&long, ExecutorsFailed, c.PostedAt+1<<40); s.Rent != c.Escrow.Room || paid(&s, WhyRoom) != 0 {
+	if s := Settle(&long, End{Outcome: ExecutorsFailed}, c.PostedAt+1<<40); s.Rent != c.Escrow.Room || paid(&s, WhyRoom) != 0 {
 		t.Errorf("open for ever: rent %s of %s", s.Rent, c.Escrow.Room)
 	}
 }

@@ -120,10 +120,8 @@ func (w *world) body(who, verb string, with map[string]string) task.Body {
 		return task.Body{Verdicts: task.PackVerdicts(c.Ballot(), []task.Reveal{{Ballot: c.Ballot(), Node: task.NodeID{1}, Verdict: task.OK}}, nil)}
 	case "release":
 		c := w.c()
-		r := task.Release{Task: w.id, View: c.View.Number, Role: task.Alice, Evidence: task.H(task.TagEvidence, c.Genuine()), Sealed: []byte{1}}
-		if with["role"] == "bob" {
-			r.Role = task.Bob
-		}
+		r := task.Release{Task: w.id, View: c.View.Number, Party: alices, Evidence: task.H(task.TagEvidence, c.Genuine()), Sealed: []byte{1}}
+		r.Party = uint8(number(with, "party", 1))
 		if with["evidence"] != "" {
 			r.Evidence[0]++
 		}
@@ -186,7 +184,7 @@ func (w *world) postRow(with map[string]string) task.Body {
 		p.Function[0]++
 	}
 	if o := with["owner"]; o != "" {
-		p.Owner = task.PublicKey(w.keys[o])
+		p.Requester = task.PublicKey(w.keys[o])
 	}
 	if c := with["chain"]; c != "" {
 		p.Chain = c
@@ -240,7 +238,7 @@ func (w *world) commitRow(from string) task.Body {
 func (w *world) resultRow(with map[string]string) task.Body {
 	c := w.c()
 	pre, _ := attest.ParseEvidence(c.Genuine())
-	r := task.Result{Task: w.id, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK, Gas: number(with, "gas", 500_000), PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest()}
+	r := task.Result{Task: w.id, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK, Gas: number(with, "gas", 500_000), PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest(), Keys: keysOf(c)}
 	s := w.signed(r)
 	if _, forged := with["forged"]; forged {
 		s.Signature[0]++
@@ -268,7 +266,7 @@ func (w *world) skipRow(votes string) task.Body {
 
 // declineRow is the executor's, or that of the verifier with the lowest name.
 func (w *world) declineRow(with map[string]string) task.Body {
-	d := task.Decline{Task: w.id, Attempt: w.c().Attempt, Node: w.c().View.Executor, Reason: task.DeclineReason(number(with, "reason", 1))}
+	d := task.Decline{Task: w.id, Attempt: w.c().Attempt, Node: w.c().View.Executor, Lack: task.Lack{Reason: task.DeclineReason(number(with, "reason", 1)), Party: uint8(number(with, "party", 0))}}
 	switch with["node"] {
 	case "stranger":
 		d.Node = task.NodeID{1}

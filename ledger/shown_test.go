@@ -125,10 +125,9 @@ func (w *world) bare(o task.Outcome, gas uint64) task.Result {
 		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: o, Gas: gas,
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest(),
 	}
-	for _, k := range c.View.Releases {
-		if k.Role == task.Alice {
-			r.InputKey = k.Hash()
-		}
+	r.Keys = keysOf(c)
+	if o == task.WrongKey {
+		r.Party = alices
 	}
 	return r
 }
@@ -139,7 +138,7 @@ func TestFineResultsAreRefused(t *testing.T) {
 	taken := map[uint64]bool{}
 	for gas := uint64(0); gas <= 1_000_000; gas = gas*2 + 1 {
 		for _, g := range []uint64{gas, gas + 1, 1_000_000 >> min(20, gas)} {
-			for _, o := range []task.Outcome{task.RunOK, task.RunFailed, task.OutOfTime, task.BadInputKey} {
+			for _, o := range []task.Outcome{task.RunOK, task.RunFailed, task.OutOfTime, task.WrongKey} {
 				s := w.signed(w.bare(o, g))
 				if o == task.OutOfTime {
 					s.CID = ""
@@ -279,7 +278,7 @@ func TestAllOutOfTime(t *testing.T) {
 		w.keysOut()
 	}
 	c := w.c()
-	if s := c.Settlement; s.Outcome != AllOutOfTime || s.Fault != NobodyCanSee || paid(s, WhyVerifier)+task.Amount(len(c.Members)) < c.Task.Fee || paid(s, WhyVerifier)+paid(s, WhyRefund) != c.Escrow.Alice || paid(s, WhyExecutor) != 0 || paid(s, WhyRoom) != c.Escrow.Room-s.Rent {
+	if s := c.Settlement; s.Outcome != AllOutOfTime || s.Fault.Of != NobodyCanSee || paid(s, WhyVerifier)+task.Amount(len(c.Members)) < c.Task.Fee || paid(s, WhyVerifier)+paid(s, WhyRefund) != c.Escrow.Locks[0] || paid(s, WhyExecutor) != 0 || paid(s, WhyRoom) != c.Escrow.Room-s.Rent {
 		t.Errorf("%+v", s)
 	}
 	if len(c.Passed) < 2 || len(c.Slashes) != 0 {
@@ -326,7 +325,7 @@ func TestStarvedRunsSpoilNoRecord(t *testing.T) {
 		f, _ := w.state().Function(w.fn)
 		ppm, runs := f.Success()
 		s := w.c().Settlement
-		if s.Outcome != FunctionFailed || s.Fault != FunctionOrIn || f.Counts[row.counts] != 1 || ppm != row.ppm || runs != row.nOfRuns || paid(s, WhyExecutor).String() != row.executor {
+		if s.Outcome != FunctionFailed || !slices.Equal(s.Fault.Parties, []uint32{uint32(alices), uint32(bobs)}) || f.Counts[row.counts] != 1 || ppm != row.ppm || runs != row.nOfRuns || paid(s, WhyExecutor).String() != row.executor {
 			t.Errorf("%s: %s, %v, %d of %d, executor %s", row.name, s.Outcome, f.Counts, ppm, runs, paid(s, WhyExecutor))
 		}
 	}

@@ -89,7 +89,7 @@ type Slash struct {
 func (b *Block) silent(c *Case) {
 	due := b.Params.Silence
 	if c.Stage >= Computing {
-		due = max(due, c.Escrow.Alice)
+		due = max(due, c.Escrow.Of(0))
 	}
 	b.slash(c, c.View.Executor, Silence, due, nil)
 	b.missed(c.View.Executor, c.ID())

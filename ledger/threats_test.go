@@ -260,12 +260,12 @@ func threatFeeOverflow(t *testing.T) {
 		w.publish()
 		tk := w.task()
 		change(&tk)
-		before := w.state().Account(tk.Owner).Balance
+		before := w.state().Account(tk.Requester).Balance
 		err := w.send("alice", task.Body{Post: &tk})
 		if got := task.CodeOf(err); got != "amount-overflow" && got != "escrow-low" && got != "task-malformed" {
 			t.Errorf("%s: %v", name, err)
 		}
-		if lost := before - w.state().Account(tk.Owner).Balance; lost != w.fee {
+		if lost := before - w.state().Account(tk.Requester).Balance; lost != w.fee {
 			t.Errorf("%s: cost %s", name, lost)
 		}
 	}
@@ -273,7 +273,7 @@ func threatFeeOverflow(t *testing.T) {
 
 // An owner who does not show up pays for the others' work, and only then.
 func threatNoShow(t *testing.T) {
-	for silent, want := range map[task.Role]Outcome{task.Alice: AliceSilent, task.Bob: BobSilent} {
+	for silent, want := range map[uint8]Outcome{alices: DataOwnerSilent, bobs: CodeOwnerSilent} {
 		w := elected(t)
 		w.judge(everyone(task.OK))
 		if err := w.release(3 - silent); err != nil {
@@ -282,8 +282,8 @@ func threatNoShow(t *testing.T) {
 		w.wait(Closed)
 		s := w.c().Settlement
 		fine := s.Outcome == want && paid(s, WhyExecutor) > 0 && paid(s, WhyVerifier) > 0 && paid(s, WhyRoyalty) == 0
-		if all := w.c().Escrow.Alice; !fine || (paid(s, WhyRefund) == all) != (silent == task.Bob) {
-			t.Errorf("%s silent: %+v", silent, s)
+		if all := w.c().Escrow.Locks[0]; !fine || (paid(s, WhyRefund) == all) != (silent == bobs) {
+			t.Errorf("party %d silent: %+v", silent, s)
 		}
 	}
 }

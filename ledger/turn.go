@@ -35,7 +35,7 @@ const enoughWithheld = 8
 
 // fetchBlocks is how long an executor may take to fetch the task's files.
 func (c *Case) fetchBlocks() uint64 {
-	return c.Params.fetch(c.Task.Input.Size + c.Function.Size())
+	return c.Params.fetch(c.Task.DataSize() + c.Function.Size())
 }
 
 // DeclineBy is the last block in which the present executor may decline.
@@ -75,8 +75,8 @@ func (b *Block) decline(d task.Decline) error {
 	m, in := r.Member(d.Node)
 	turn := c.Phase >= Attesting && d.Node == r.Executor
 	switch {
-	case !in:
-		return task.Refuse("decline-malformed", "node %s is no member of this committee", d.Node.Short())
+	case !in || int(d.Party) >= len(c.Parties()):
+		return task.Refuse("decline-malformed", "node %s is no member of this committee, or party %d none of the task", d.Node.Short(), d.Party)
 	case len(m.Tickets()) == 0 || c.Phase >= Attesting && !r.Judges(d.Node) && !turn,
 		slices.ContainsFunc(c.Declined, func(o Declined) bool { return o.Decline.Node == d.Node }):
 		return task.Refuse("nothing-new", "node %s executes nothing in this attempt anyway", d.Node.Short())
@@ -93,7 +93,7 @@ func (b *Block) decline(d task.Decline) error {
 		from = c.View.Number + 1
 	}
 	c.Declined = append(c.Declined, Declined{Decline: d, Height: b.Height, From: from, Turn: turn})
-	b.saveCase(c, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason})
+	b.saveCase(c, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason, Party: d.Party})
 	if !turn {
 		return nil
 	}
@@ -127,10 +127,10 @@ func (b *Block) giveUp(c *Case, d task.Decline) error {
 	return nil
 }
 
-// Withheld says whether an owner is to blame for a file that does not come: most
+// Withheld says whether a party is to blame for a file that does not come: most
 // of the tickets of those who could execute, and more than one hand, or so many
 // members that they are not all liars, had their turn and missed it (spec §6.4.6).
-func (c *Case) Withheld() (Outcome, bool) {
+func (c *Case) Withheld() (End, bool) {
 	var able uint32
 	r := c.Roster()
 	for _, m := range r.Members {
@@ -138,22 +138,19 @@ func (c *Case) Withheld() (Outcome, bool) {
 			able += m.Seats
 		}
 	}
-	missed := func(why task.DeclineReason) bool {
+	for i := range c.Parties() {
+		lack := task.Lack{Reason: task.NoFile, Party: uint8(i)}
 		var seats, nodes uint32
 		for _, d := range c.Declined {
-			if d.Turn && d.Decline.Reason == why {
+			if d.Turn && d.Decline.Lack == lack {
 				seats, nodes = seats+r.Seats(d.Decline.Node), nodes+1
 			}
 		}
-		return nodes >= enoughWithheld || nodes > 1 && 2*seats > able
+		if nodes >= enoughWithheld || nodes > 1 && 2*seats > able {
+			return c.withheld(uint8(i)), true
+		}
 	}
-	switch {
-	case missed(task.NoInput):
-		return InputWithheld, true
-	case missed(task.NoCode):
-		return CodeWithheld, true
-	}
-	return 0, false
+	return End{}, false
 }
 
 // nobodyLeft ends an attempt that has nobody whose turn it could be. Members that
@@ -164,7 +161,7 @@ func (b *Block) nobodyLeft(c *Case) {
 		b.nextAttempt(c, NobodyLeft)
 		return
 	}
-	b.settle(c, c.Failure())
+	b.settle(c, End{Outcome: c.Failure()})
 }
 
 // Spent says whether an attempt has come to nothing for want of members that

@@ -70,7 +70,16 @@ func (w *world) skip() error {
 }
 
 func (w *world) decline(id task.NodeID, why task.DeclineReason) error {
-	d := task.Decline{Task: w.id, Attempt: w.c().Attempt, Node: id, Reason: why}.SignedBy(w.nodes[id].peer)
+	return w.lack(id, task.Lack{Reason: why})
+}
+
+// lacks declines for want of a party's file.
+func (w *world) lacks(id task.NodeID, party uint8) error {
+	return w.lack(id, task.Lack{Reason: task.NoFile, Party: party})
+}
+
+func (w *world) lack(id task.NodeID, why task.Lack) error {
+	d := task.Decline{Task: w.id, Attempt: w.c().Attempt, Node: id, Lack: why}.SignedBy(w.nodes[id].peer)
 	return w.send("carol", task.Body{Decline: &d})
 }
 
@@ -139,12 +148,12 @@ func TestWithheldFilesRobNobody(t *testing.T) {
 		loses func(Params, *Case) task.Amount // in each hit
 	}{
 		"he declines": {func(w *world, id task.NodeID) {
-			if err := w.decline(id, task.NoInput); err != nil {
+			if err := w.lacks(id, alices); err != nil {
 				w.t.Error(err)
 			}
 		}, func(Params, *Case) task.Amount { return 0 }},
 		"he sleeps":       {func(*world, task.NodeID) {}, func(p Params, _ *Case) task.Amount { return p.Absent }},
-		"he shows before": {func(w *world, _ task.NodeID) { w.judge(everyone(task.OK)); w.keysOut() }, func(p Params, c *Case) task.Amount { return max(p.Silence, c.Escrow.Alice) }},
+		"he shows before": {func(w *world, _ task.NodeID) { w.judge(everyone(task.OK)); w.keysOut() }, func(p Params, c *Case) task.Amount { return max(p.Silence, c.Escrow.Of(0)) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 9, func(p *Params) { p.JailMisses = 100 })
@@ -205,7 +214,7 @@ func TestDeclineCostsNothing(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	// It cannot take its word back, nor give it twice.
-	if err := w.decline(first, task.NoInput); task.CodeOf(err) != "nothing-new" {
+	if err := w.lacks(first, alices); task.CodeOf(err) != "nothing-new" {
 		t.Error(err)
 	}
 	w.finish()
@@ -262,7 +271,7 @@ func TestSilenceIsBurned(t *testing.T) {
 		w.next()
 	}
 	n, _ := w.state().Node(second)
-	if got := w.lost(Silence)[second]; got != max(p.Silence, c.Escrow.Alice) || n.Misses != wrongWord || w.c().Passed[1].Why != BroughtNothing {
+	if got := w.lost(Silence)[second]; got != max(p.Silence, c.Escrow.Of(0)) || n.Misses != wrongWord || w.c().Passed[1].Why != BroughtNothing {
 		t.Errorf("lost %s, %d misses, %s", got, n.Misses, w.c().Passed[1].Why)
 	}
 	if n, _ := w.state().Node(first); n.Misses != 0 {
@@ -281,11 +290,11 @@ func TestGivingUpCostsSilence(t *testing.T) {
 	if err := w.decline(w.verifiers()[0], task.Gone); task.CodeOf(err) != "decline-malformed" {
 		t.Errorf("a verifier gives up: %v", err)
 	}
-	forged := task.Decline{Task: w.id, Node: first, Reason: task.Gone}.SignedBy(w.nodes[w.verifiers()[0]].peer)
+	forged := task.Decline{Task: w.id, Node: first, Lack: task.Lack{Reason: task.Gone}}.SignedBy(w.nodes[w.verifiers()[0]].peer)
 	if err := w.send("carol", task.Body{Decline: &forged}); task.CodeOf(err) != "decline-malformed" {
 		t.Errorf("another says that it gives up: %v", err)
 	}
-	free := task.Decline{Task: w.id, Node: first, Reason: task.CannotRun}.SignedBy(w.nodes[first].peer)
+	free := task.Decline{Task: w.id, Node: first, Lack: task.Lack{Reason: task.CannotRun}}.SignedBy(w.nodes[first].peer)
 	if err := w.send("carol", task.Body{Decline: &free}); task.CodeOf(err) != "decline-late" {
 		t.Errorf("a decline that costs nothing: %v", err)
 	}
@@ -294,7 +303,7 @@ func TestGivingUpCostsSilence(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := w.c()
-	price := max(w.block.Params.Silence, c.Escrow.Alice) // what the silence would have cost
+	price := max(w.block.Params.Silence, c.Escrow.Of(0)) // what the silence would have cost
 	if c.Stage != Committing || c.View.Number != 1 || c.View.Executor == first || w.height >= end {
 		t.Fatalf("%s, view %d", c.Stage, c.View.Number)
 	}
@@ -363,10 +372,9 @@ func TestGivingUpSavesNoLiar(t *testing.T) {
 // have missed it, each in its own turn, and not by one hand alone.
 func TestWithheld(t *testing.T) {
 	for _, row := range []struct {
-		why   task.DeclineReason
-		end   Outcome
-		fault Party
-	}{{task.NoInput, InputWithheld, PartyAlice}, {task.NoCode, CodeWithheld, PartyBob}} {
+		who uint8
+		end Outcome
+	}{{alices, InputWithheld}, {bobs, CodeWithheld}} {
 		w := elected(t)
 		alice := w.state().Account(task.PublicKey(w.keys["alice"])).Balance
 		fn, _ := w.state().Function(w.fn)
@@ -378,20 +386,21 @@ func TestWithheld(t *testing.T) {
 				t.Fatalf("%d of %d seats, by %d, and nobody is blamed", seats, c.Roster().Total(), nodes)
 			}
 			seats, nodes = seats+c.Member(id).Seats, nodes+1
-			if err := w.decline(id, row.why); err != nil {
+			if err := w.lacks(id, row.who); err != nil {
 				t.Fatal(err)
 			}
 		}
 		c := w.c()
 		s := c.Settlement
 		part := fixedPart(c.Task, c.Params)
-		if s.Outcome != row.end || s.Fault != row.fault || s.Burned != part || len(s.Payments) != 2 || len(c.Slashes) != 0 || 2*seats <= c.Roster().Total() {
+		if s.Outcome != row.end || !slices.Equal(s.Fault.Parties, []uint32{uint32(row.who)}) || s.Burned != part || len(s.Payments) != 2 || len(c.Slashes) != 0 || 2*seats <= c.Roster().Total() {
 			t.Errorf("after %d of %d seats: %+v", seats, c.Roster().Total(), s)
 		}
 		back := w.state().Account(task.PublicKey(w.keys["alice"])).Balance - alice - (c.Escrow.Room - s.Rent)
 		after, _ := w.state().Function(w.fn)
 		kept := after.Bond - fn.Bond
-		if row.fault == PartyAlice && (back != c.Escrow.Alice-part || kept != c.Escrow.Bob) || row.fault == PartyBob && (back != c.Escrow.Alice || kept != c.Escrow.Bob-part) {
+		locks := c.Escrow.Locks
+		if row.who == alices && (back != locks[0]-part || kept != locks[bobs]) || row.who == bobs && (back != locks[0] || kept != locks[bobs]-part) {
 			t.Errorf("%s: %s back to Alice, %s to Bob's bond", s.Outcome, back, kept)
 		}
 	}
@@ -402,7 +411,7 @@ func TestWithheld(t *testing.T) {
 func TestOnlyWhoTriedBlames(t *testing.T) {
 	w := elected(t)
 	for _, id := range w.verifiers() {
-		if err := w.decline(id, task.NoInput); err != nil {
+		if err := w.lacks(id, alices); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -464,7 +473,7 @@ func TestBusyClaims(t *testing.T) {
 	if err := w.send("carol", task.Body{Claims: task.PackClaims([]task.Claim{forged})}); task.CodeOf(err) != "nothing-new" {
 		t.Errorf("a forged word: %v", err)
 	}
-	d := task.Decline{Task: w.id, Node: busy, Reason: task.Busy}.SignedBy(w.nodes[busy].peer)
+	d := task.Decline{Task: w.id, Node: busy, Lack: task.Lack{Reason: task.Busy}}.SignedBy(w.nodes[busy].peer)
 	claims[0].Busy = &d.Signature
 	w.must("carol", task.Body{Claims: task.PackClaims(claims)})
 	w.elect()
@@ -478,7 +487,7 @@ func TestBusyClaims(t *testing.T) {
 	}
 	// When all are busy, another committee is drawn.
 	w.claimed(func(k *task.Claim) {
-		d := task.Decline{Task: k.Task, Attempt: k.Attempt, Node: k.Node, Reason: task.Busy}.SignedBy(w.nodes[k.Node].peer)
+		d := task.Decline{Task: k.Task, Attempt: k.Attempt, Node: k.Node, Lack: task.Lack{Reason: task.Busy}}.SignedBy(w.nodes[k.Node].peer)
 		k.Busy = &d.Signature
 	})
 	if c := w.c(); c.Attempt != 1 || !c.View.Executor.IsZero() {
@@ -518,7 +527,7 @@ func TestAQuorumsCommitmentsRobNobody(t *testing.T) {
 	for range 20 { // it has missed the input for so long
 		w.next()
 	}
-	if err := w.decline(honest, task.NoInput); err != nil {
+	if err := w.lacks(honest, alices); err != nil {
 		t.Logf("its decline within its time: %v", err)
 	}
 	_ = w.verdicts(reveals) // a word about nothing is neither paid nor slashed

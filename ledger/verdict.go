@@ -325,7 +325,7 @@ func (b *Block) lastWords(c *Case) {
 func (b *Block) endFaulty(c *Case) {
 	b.condemn(c, b.wrong(c))
 	if c.Phase == Reviewing {
-		b.settle(c, BadEnclave)
+		b.settle(c, End{Outcome: BadEnclave})
 		return
 	}
 	b.passOver(c, Pass{Why: WasFaulty})
@@ -523,10 +523,10 @@ func (b *Block) endExit(c *Case) {
 		want, _ := b.atStake(c.View.Executor).MulDiv(b.Params.BadEvidencePPM, million)
 		b.slash(c, c.View.Executor, UncleanExit, want, nil)
 		b.jail(c.View.Executor, c.ID())
-		b.settle(c, DirtyExit)
+		b.settle(c, End{Outcome: DirtyExit})
 		return
 	}
-	b.settle(c, outcomeOf(c.View.Result.Result.Outcome))
+	b.settle(c, c.ended(c.View.Result.Result))
 }
 
 // endTurn passes over an executor whose enclave ran out of time, or that gives up,

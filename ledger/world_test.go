@@ -187,8 +187,8 @@ func (w *world) publish() {
 func (w *world) task() task.Task {
 	alice := task.PublicKey(w.keys["alice"])
 	return task.Task{
-		Chain: "test", Owner: alice, Nonce: w.state().Account(alice).Nonce, Function: w.fn,
-		Input: task.Blob{CID: "input", Size: 5}, Recipient: task.NameRecipient("age1"), GasLimit: 1_000_000, GasPrice: 4 * task.PRY,
+		Chain: "test", Requester: alice, Nonce: w.state().Account(alice).Nonce, Function: w.fn,
+		Data: []task.Data{{Owner: alice, Blob: task.Blob{CID: "input", Size: 5}}}, Recipient: task.NameRecipient("age1"), GasLimit: 1_000_000, GasPrice: 4 * task.PRY,
 		Fee: 2 * task.PRY, Seats: 13, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated},
 	}
 }
@@ -402,23 +402,29 @@ func (w *world) call() error {
 	return w.send(w.names[c.View.Executor], task.Body{Call: &task.Call{Ballot: c.Ballot(), Seal: []byte("enclave")}})
 }
 
-// release is an owner's on the chain, when the executor has called.
-func (w *world) release(role task.Role) error {
+// The places of the two among the parties of a task.
+const (
+	alices uint8 = 1
+	bobs   uint8 = 2
+)
+
+// release is a party's on the chain, when the executor has called.
+func (w *world) release(party uint8) error {
 	c := w.c()
 	if c.Stage == Computing && !c.View.Called() {
 		if err := w.call(); err != nil {
 			return err
 		}
 	}
-	return w.released(role)
+	return w.released(party)
 }
 
-func (w *world) released(role task.Role) error {
+func (w *world) released(party uint8) error {
 	c := w.c()
 	pre, _ := attest.ParseEvidence(c.Genuine())
-	who := map[task.Role]string{task.Alice: "alice", task.Bob: "bob"}[role]
+	who := map[uint8]string{alices: "alice", bobs: "bob"}[party]
 	return w.send(who, task.Body{Release: &task.Release{
-		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Role: role, Evidence: pre.Digest(), Sealed: []byte("sealed"),
+		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Party: party, Evidence: pre.Digest(), Sealed: []byte("sealed"),
 	}})
 }
 
@@ -431,12 +437,9 @@ func (w *world) result(o task.Outcome, gas uint64) error {
 		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: o, Gas: gas,
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: pre.Digest(),
 	}
-	for _, o := range c.View.Releases {
-		if o.Role == task.Alice {
-			r.InputKey = o.Hash()
-		} else {
-			r.CodeKey = o.Hash()
-		}
+	r.Keys = keysOf(c)
+	if o == task.WrongKey {
+		r.Party = alices
 	}
 	s := w.signed(r)
 	if o == task.OutOfTime { // there is no output that could lie anywhere
@@ -444,6 +447,15 @@ func (w *world) result(o task.Outcome, gas uint64) error {
 		s = s.PlacedBy(w.nodes[r.Node].peer)
 	}
 	return w.send("carol", task.Body{Result: &s})
+}
+
+// keysOf are the releases on the chain, by party.
+func keysOf(c *Case) []task.Hash {
+	keys := make([]task.Hash, len(c.Parties()))
+	for _, r := range c.View.Releases {
+		keys[r.Party] = r.Hash()
+	}
+	return keys
 }
 
 // signed is a result under the signatures of enclave and executor.

@@ -66,9 +66,9 @@ func TestACaseIsWrittenOnce(t *testing.T) {
 		return w.send("carol", task.Body{Verdicts: task.PackVerdicts(shown.Ballot, reveals, w.opening(shown))})
 	})
 	do("a call for keys", true, w.call)
-	do("Alice's key", true, func() error { return w.release(task.Alice) })
-	do("the same again", false, func() error { return w.release(task.Alice) })
-	do("Bob's key, which starts the run", true, func() error { return w.release(task.Bob) })
+	do("Alice's key", true, func() error { return w.release(alices) })
+	do("the same again", false, func() error { return w.release(alices) })
+	do("Bob's key, which starts the run", true, func() error { return w.release(bobs) })
 	do("a result", true, func() error { return w.result(task.RunOK, 9) })
 	for w.c().View.ExitNonce.IsZero() {
 		next()
@@ -88,7 +88,7 @@ func TestARefusedTransactionChangesNoHeldCase(t *testing.T) {
 	before := task.Encode(w.c())
 	held, _ := w.block.loadCase(w.id)
 	held.View.Number = 77 // as a handler may have done before it refuses
-	if err := w.release(task.Alice); err == nil {
+	if err := w.release(alices); err == nil {
 		t.Fatal("twice released")
 	}
 	again, _ := w.block.loadCase(w.id)

@@ -26,10 +26,10 @@ type job struct {
 
 	ready   chan struct{} // closed when the enclave and the blobs are there, or failed
 	enclave Enclave
-	code    []byte
-	input   []byte
-	image   []byte // if the function has one
-	seal    []byte // what owners seal to
+	parties []task.Party
+	files   [][]byte // by party
+	image   []byte   // if the function has one
+	seal    []byte   // what parties seal to
 }
 
 // heartbeats in one Silence timeout.
@@ -42,7 +42,7 @@ func (r *runner) startJob(c *ledger.Case, a committee.StartEnclave) {
 	ctx, cancel := context.WithCancelCause(r.ctx)
 	j := &job{
 		r: r, ctx: ctx, cancel: cancel, ballot: a.Ballot, view: a.Ballot.View, of: c, ready: make(chan struct{}),
-		context: c.Expected(task.PreRun, a.Ballot.View, r.w.Node).Context,
+		context: c.Expected(task.PreRun, a.Ballot.View, r.w.Node).Context, parties: c.Parties(),
 	}
 	r.job = j
 	r.w.wg.Go(func() { j.begin(a) })
@@ -65,7 +65,7 @@ func (j *job) begin(a committee.StartEnclave) {
 	ctx, cancel := w.until(j.ctx, a.GiveUp)
 	defer cancel()
 	if !j.slot(a.GiveUp) {
-		j.unable(task.Busy, errors.New("all enclaves are at work"))
+		j.unable(task.Lack{Reason: task.Busy}, errors.New("all enclaves are at work"))
 		return
 	}
 	defer w.wg.Go(func() { // the enclave lives as long as the job
@@ -78,20 +78,32 @@ func (j *job) begin(a committee.StartEnclave) {
 		w.jobs.Add(-1)
 	})
 	var wg sync.WaitGroup
-	var failed [4]error
 	t, f := j.of.Task, j.of.Function
-	wg.Go(func() { j.input, failed[0] = j.fetch(ctx, t.Input, t.Endpoint.Addr) })
-	wg.Go(func() { j.code, failed[1] = j.fetch(ctx, f.Code, f.Broker.Addr) })
-	if image := f.Manifest.Image; image != nil {
-		wg.Go(func() { j.image, failed[2] = j.fetch(ctx, image.Blob, f.Broker.Addr) })
+	j.files = make([][]byte, len(j.parties))
+	missing := make([]error, len(j.parties)) // by party
+	var noImage, noEnclave error
+	for i, p := range j.parties {
+		if p.Releases {
+			wg.Go(func() { j.files[i], missing[i] = j.fetch(ctx, p.File, p.At.Addr) })
+		}
 	}
-	wg.Go(func() { j.enclave, failed[3] = w.Enclaves(j.ctx, f) })
+	if image := f.Manifest.Image; image != nil {
+		wg.Go(func() { j.image, noImage = j.fetch(ctx, image.Blob, f.Broker.Addr) })
+	}
+	wg.Go(func() { j.enclave, noEnclave = w.Enclaves(j.ctx, f) })
 	wg.Wait()
-	for i, why := range []task.DeclineReason{task.NoInput, task.NoCode, task.NoCode, task.CannotRun} {
-		if failed[i] != nil {
-			j.unable(why, failed[i])
+	if owner := len(j.parties) - 1; missing[owner] == nil { // the code's, last
+		missing[owner] = noImage
+	}
+	for i, err := range missing {
+		if err != nil {
+			j.unable(task.Lack{Reason: task.NoFile, Party: uint8(i)}, err)
 			return
 		}
+	}
+	if noEnclave != nil {
+		j.fail(noEnclave)
+		return
 	}
 	genuine, decoy, seal, err := j.enclave.Begin(t, f, j.context, j.of.Wanted(task.PreRun).Nonce, Fault(w.VRF, a.Ballot))
 	if err != nil {
@@ -146,12 +158,12 @@ func (j *job) fetch(ctx context.Context, b task.Blob, from string) ([]byte, erro
 const fetchAgain = 50 * time.Millisecond
 
 // fail ends the job: this node declines if it still can, or is passed over.
-func (j *job) fail(err error) { j.unable(task.CannotRun, err) }
+func (j *job) fail(err error) { j.unable(task.Lack{Reason: task.CannotRun}, err) }
 
-func (j *job) unable(why task.DeclineReason, err error) {
+func (j *job) unable(why task.Lack, err error) {
 	if j.ctx.Err() == nil {
 		level := slog.LevelInfo
-		if why == task.CannotRun {
+		if why.Reason == task.CannotRun {
 			level = slog.LevelError
 		}
 		j.r.w.Log.Log(j.ctx, level, "cannot execute", "task", j.r.id.Short(), "why", why.String(), "err", err)
@@ -191,7 +203,7 @@ func (j *job) alive(to task.NodeID, raw []byte, within time.Duration) {
 	})
 }
 
-// keys asks both owners for their keys, runs, and brings the result.
+// keys asks all parties for their keys, runs, and brings the result.
 func (j *job) keys(a committee.RequestKeys) {
 	if j == nil || a.Opening.Pair.Ballot.View != j.view {
 		return
@@ -209,35 +221,35 @@ func (j *job) keys(a committee.RequestKeys) {
 
 func (j *job) execute(a committee.RequestKeys) error {
 	var wg sync.WaitGroup
-	var errs [2]error
-	for i, o := range []struct {
-		role task.Role
-		end  task.Endpoint
-	}{{task.Alice, j.of.Task.Endpoint}, {task.Bob, j.of.Function.Broker}} {
+	errs := make([]error, len(j.parties))
+	for i, p := range j.parties {
+		if !p.Releases {
+			continue
+		}
 		wg.Go(func() {
-			r, err := j.release(a, o.role, o.end)
+			r, err := j.release(a, uint8(i))
 			if err == nil {
 				err = j.enclave.Release(r)
 			}
 			if err != nil {
-				errs[i] = fmt.Errorf("%s's key: %w", o.role, err)
+				errs[i] = fmt.Errorf("the %s's key: %w", p.Role, err)
 			}
 		})
 	}
 	wg.Wait()
-	if err := errors.Join(errs[:]...); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	result, output, err := j.enclave.Run(j.code, j.input, j.image)
+	result, output, err := j.enclave.Run(j.files, j.image)
 	if err != nil {
 		return err
 	}
-	for { // the chain holds an owner to what it told the chain, not to this
-		role, used, blamed := result.Result.Blames()
+	for { // the chain holds a party to what it told the chain, not to this
+		party, used, blamed := result.Result.Blames()
 		if !blamed {
 			break
 		}
-		r, err := j.releaseOnChain(role)
+		r, err := j.releaseOnChain(party)
 		if err != nil {
 			return err
 		}
@@ -247,16 +259,16 @@ func (j *job) execute(a committee.RequestKeys) error {
 		if err := j.enclave.Release(r); err != nil {
 			return err
 		}
-		if result, output, err = j.enclave.Run(j.code, j.input, j.image); err != nil {
+		if result, output, err = j.enclave.Run(j.files, j.image); err != nil {
 			return err
 		}
 	}
 	return j.bring(result, output)
 }
 
-// bring brings a result to Alice and the chain. It has no output if she named
-// nobody whom it could be encrypted to: a result that blames her all the same.
-// One that is out of time is none for her: the next executor runs the task again.
+// bring brings a result to the requester and the chain. It has no output if that one
+// named nobody whom it could be encrypted to, and the result says so. One that is out
+// of time is none for the requester: the next executor runs the task again.
 func (j *job) bring(result task.SignedResult, output []byte) error {
 	late := result.Result.Outcome == task.OutOfTime
 	if len(output) > 0 && !late {
@@ -270,7 +282,7 @@ func (j *job) bring(result task.SignedResult, output []byte) error {
 	if late {
 		j.r.w.Log.Warn("the run was out of time: the next executor's turn", "task", j.r.id.Short(), "wall_ms", j.of.Function.Manifest.Limits.WallMillis)
 	} else {
-		j.r.w.wg.Go(func() { // Alice hears it at once; the chain gets it anyway
+		j.r.w.wg.Go(func() { // who gets it hears it at once; the chain gets it anyway
 			_ = j.r.w.Net.Send(j.ctx, j.of.Task.Endpoint.Addr, task.ProtoResult, task.Encode(result))
 		})
 	}
@@ -278,31 +290,31 @@ func (j *job) bring(result task.SignedResult, output []byte) error {
 	return nil
 }
 
-// release asks an owner directly. One that does not answer is called before the
+// release asks a party directly. One that does not answer is called before the
 // chain, where its silence is seen, while there is still time for that.
-func (j *job) release(a committee.RequestKeys, role task.Role, end task.Endpoint) (task.Release, error) {
-	w := j.r.w
+func (j *job) release(a committee.RequestKeys, party uint8) (task.Release, error) {
+	w, p := j.r.w, j.parties[party]
 	ctx, cancel := w.until(j.ctx, w.height.Load()+j.of.Params.ReleaseBlocks/4)
 	defer cancel()
-	raw, err := w.Net.Request(ctx, end.Addr, task.ProtoRelease, task.Encode(KeyRequest(a, role, j.seal)))
+	raw, err := w.Net.Request(ctx, p.At.Addr, task.ProtoRelease, task.Encode(KeyRequest(a, party, j.seal)))
 	if err == nil {
 		var r task.Release
 		if r, err = ReadKeyReply(raw); err == nil {
 			return r, nil
 		}
 	}
-	w.Log.Warn("no key from an owner directly: it is called before the chain", "task", j.r.id.Short(), "owner", role.String(), "err", err)
-	return j.releaseOnChain(role)
+	w.Log.Warn("no key from a party directly: it is called before the chain", "task", j.r.id.Short(), "role", p.Role.String(), "err", err)
+	return j.releaseOnChain(party)
 }
 
-// releaseOnChain calls for an owner's release, and waits for it.
-func (j *job) releaseOnChain(role task.Role) (task.Release, error) {
+// releaseOnChain calls for a party's release, and waits for it.
+func (j *job) releaseOnChain(party uint8) (task.Release, error) {
 	j.r.post(func(s *Session) { s.Unanswered(j.ballot, j.seal) })
 	for {
 		c, newer := j.r.latest()
 		if c.View.Number == j.view && c.Attempt == j.of.Attempt {
 			for _, r := range c.View.Releases {
-				if r.Role == role {
+				if r.Party == party {
 					return r, nil
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -51,6 +52,12 @@ func TestResultWithoutOutputIsBrought(t *testing.T) {
 	r.w.wg.Wait()
 }
 
+// The places of the two among the parties of a task.
+const (
+	alices uint8 = 1
+	bobs   uint8 = 2
+)
+
 // twoFaced is an owner that answers an executor with another release than it puts
 // on the chain, and an enclave that only the latter opens anything for; of both
 // owners it blames Bob first, if it must.
@@ -59,30 +66,30 @@ type twoFaced struct {
 	Enclave
 	direct task.Release
 	mu     sync.Mutex
-	taken  map[task.Role]task.Release
+	taken  map[uint8]task.Release
 }
 
 func (o *twoFaced) Request(_ context.Context, _, _ string, raw []byte) ([]byte, error) {
 	q, err := task.Decode[task.KeyRequest](raw, task.MaxMessage)
 	r := o.direct
-	r.Role = q.Role
+	r.Party = q.Party
 	return task.Encode(task.KeyReply{Release: &r}), err
 }
 
 func (o *twoFaced) Release(r task.Release) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.taken[r.Role] = r
+	o.taken[r.Party] = r
 	return nil
 }
 
-func (o *twoFaced) Run(_, _, _ []byte) (task.SignedResult, []byte, error) {
-	r := task.Result{Outcome: task.RunOK, InputKey: o.taken[task.Alice].Hash(), CodeKey: o.taken[task.Bob].Hash()}
+func (o *twoFaced) Run(_ [][]byte, _ []byte) (task.SignedResult, []byte, error) {
+	r := task.Result{Outcome: task.RunOK, Keys: []task.Hash{{}, o.taken[alices].Hash(), o.taken[bobs].Hash()}}
 	switch {
-	case bytes.Equal(o.taken[task.Bob].Sealed, o.direct.Sealed):
-		r.Outcome = task.BadCodeKey
-	case bytes.Equal(o.taken[task.Alice].Sealed, o.direct.Sealed):
-		r.Outcome = task.BadInputKey
+	case bytes.Equal(o.taken[bobs].Sealed, o.direct.Sealed):
+		r.Outcome, r.Party = task.WrongKey, bobs
+	case bytes.Equal(o.taken[alices].Sealed, o.direct.Sealed):
+		r.Outcome, r.Party = task.WrongKey, alices
 	}
 	return task.SignedResult{Result: r}, []byte("output"), nil
 }
@@ -93,18 +100,19 @@ func TestOwnersWithTwoReleases(t *testing.T) {
 	for name, onChain := range map[string]struct {
 		sealed string
 		want   task.Outcome
-	}{"another on the chain": {"sealed", task.RunOK}, "the same on the chain": {"junk", task.BadCodeKey}} {
-		o := &twoFaced{direct: task.Release{Sealed: []byte("junk")}, taken: map[task.Role]task.Release{}}
+		said   int // a call for each other release, and the result
+	}{"another on the chain": {"sealed", task.RunOK, 3}, "the same on the chain": {"junk", task.WrongKey, 2}} {
+		o := &twoFaced{direct: task.Release{Sealed: []byte("junk")}, taken: map[uint8]task.Release{}}
 		sealed := []byte(onChain.sealed)
-		c := &ledger.Case{View: ledger.View{Releases: []task.Release{{Role: task.Alice, Sealed: sealed}, {Role: task.Bob, Sealed: sealed}}}}
+		c := &ledger.Case{Task: task.Task{Data: make([]task.Data, 1)}, View: ledger.View{Releases: []task.Release{{Party: alices, Sealed: sealed}, {Party: bobs, Sealed: sealed}}}}
 		r := &runner{w: New(Config{Blobs: store{}, Net: o, Peer: anyKey, Log: slog.New(slog.DiscardHandler)}), ctx: t.Context(), inputs: make(chan func(*Session), 8), state: c, seen: make(chan struct{})}
-		j := &job{r: r, ctx: t.Context(), of: c, enclave: o}
+		j := &job{r: r, ctx: t.Context(), of: c, parties: c.Parties(), enclave: o}
 		if err := j.execute(committee.RequestKeys{}); err != nil {
 			t.Fatal(err)
 		}
-		last, _, _ := o.Run(nil, nil, nil)
-		if last.Result.Outcome != onChain.want || len(r.inputs) < 2 { // a call for what opens nothing, and the result
-			t.Errorf("%s: %s, %d words to the session", name, last.Result.Outcome, len(r.inputs))
+		last, _, _ := o.Run(nil, nil)
+		if last.Result.Outcome != onChain.want || len(r.inputs) != onChain.said {
+			t.Errorf("%s: %s, %d calls and results brought", name, last.Result.Outcome, len(r.inputs))
 		}
 		r.w.wg.Wait()
 	}
@@ -153,10 +161,10 @@ func (g given) Get(ctx context.Context, b task.Blob, _ string) ([]byte, error) {
 
 // turns has a worker begin so many turns of tasks with a code, an image and an
 // input, and waits until each has shown evidence or declined.
-func (w *world) turns(t *testing.T, n int, worker *Worker, blocks uint64) (up int, why []task.DeclineReason) {
+func (w *world) turns(t *testing.T, n int, worker *Worker, blocks uint64) (up int, why []task.Lack) {
 	ctx, stop := context.WithCancel(t.Context())
 	c := *w.c
-	c.Task.Input.CID, c.Function.Code.CID = "input", "code"
+	c.Task.Data, c.Function.Code.CID = []task.Data{{Blob: task.Blob{CID: "input"}}}, "code"
 	c.Function.Manifest.Image = &task.Image{Blob: task.Blob{CID: "image"}}
 	c.Phase, c.View = ledger.Attesting, ledger.View{Executor: w.workers[0].id}
 	var runners []*runner
@@ -176,7 +184,7 @@ func (w *world) turns(t *testing.T, n int, worker *Worker, blocks uint64) (up in
 		} else {
 			for _, b := range w.submitted {
 				if b.Decline != nil {
-					why = append(why, b.Decline.Reason)
+					why = append(why, b.Decline.Lack)
 				}
 			}
 		}
@@ -214,7 +222,7 @@ func TestBusyWorkersDecline(t *testing.T) {
 		t.Error("an idle worker is busy")
 	}
 	up, why := w.turns(t, 5, worker, 30)
-	if up != 2 || len(why) != 3 || why[0] != task.Busy || why[1] != task.Busy || why[2] != task.Busy {
+	if up != 2 || len(why) != 3 || slices.ContainsFunc(why, func(l task.Lack) bool { return l != task.Lack{Reason: task.Busy} }) {
 		t.Errorf("%d of 5 show evidence, the others decline: %v", up, why)
 	}
 	if !worker.free() || len(worker.slots) != 0 {
@@ -224,7 +232,7 @@ func TestBusyWorkersDecline(t *testing.T) {
 
 // Without all files there is no evidence: it would say that the node has them.
 func TestFilesComeBeforeEvidence(t *testing.T) {
-	for name, want := range map[string]task.DeclineReason{"input": task.NoInput, "code": task.NoCode, "image": task.NoCode} {
+	for name, want := range map[string]uint8{"input": alices, "code": bobs, "image": bobs} {
 		w := newWorld(t)
 		k := w.workers[0]
 		e := lateEnclave{asked: make(chan string, 1)}
@@ -233,7 +241,7 @@ func TestFilesComeBeforeEvidence(t *testing.T) {
 			Enclaves: func(context.Context, task.Function) (Enclave, error) { return e, nil },
 		})
 		up, why := w.turns(t, 1, worker, 30)
-		if up != 0 || len(why) != 1 || why[0] != want || len(e.asked) != 0 {
+		if up != 0 || len(why) != 1 || (why[0] != task.Lack{Reason: task.NoFile, Party: want}) || len(e.asked) != 0 {
 			t.Errorf("without %s: %d show evidence, declined for %v, the enclave was asked %d times", name, up, why, len(e.asked))
 		}
 	}

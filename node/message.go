@@ -113,13 +113,13 @@ func Alive(c *ledger.Case, view uint32) Message {
 	return Message{Alive: &task.Ballot{Task: c.ID(), Attempt: c.Attempt, View: view}}
 }
 
-// KeyRequest shows an owner this enclave's evidence, the verdicts on it, and the key
+// KeyRequest shows a party this enclave's evidence, the verdicts on it, and the key
 // to seal to.
-func KeyRequest(a committee.RequestKeys, of task.Role, seal []byte) task.KeyRequest {
-	return task.KeyRequest{Role: of, Opening: a.Opening, Reveals: a.Reveals, Seal: seal}
+func KeyRequest(a committee.RequestKeys, of uint8, seal []byte) task.KeyRequest {
+	return task.KeyRequest{Party: of, Opening: a.Opening, Reveals: a.Reveals, Seal: seal}
 }
 
-// ReadKeyReply reads an owner's answer; a refusal is an error.
+// ReadKeyReply reads a party's answer; a refusal is an error.
 func ReadKeyReply(raw []byte) (task.Release, error) {
 	reply, err := task.Decode[task.KeyReply](raw, task.MaxMessage)
 	switch {

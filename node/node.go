@@ -67,7 +67,8 @@ type Enclave interface {
 	// for (spec §7.6). seal is the HPKE key that the evidence names.
 	Begin(t task.Task, f task.Function, c attest.Context, nonce task.Hash, fault uint8) (genuine, decoy, seal []byte, err error)
 	Release(r task.Release) error
-	Run(code, input, image []byte) (result task.SignedResult, output []byte, err error)
+	// Run gets the encrypted files by party, and the image of the function.
+	Run(files [][]byte, image []byte) (result task.SignedResult, output []byte, err error)
 	Exit(c attest.Context, nonce task.Hash) (evidence []byte, err error)
 	Close()
 }

@@ -160,9 +160,9 @@ func (s *Session) Unanswered(b task.Ballot, seal []byte) {
 }
 
 // Unable says that this node cannot execute in a view, and why.
-func (s *Session) Unable(b task.Ballot, why task.DeclineReason) {
+func (s *Session) Unable(b task.Ballot, why task.Lack) {
 	if b.Attempt == s.c.Attempt {
-		s.step(committee.Unable{Ballot: b, Reason: why})
+		s.step(committee.Unable{Ballot: b, Why: why})
 	}
 }
 
@@ -195,7 +195,7 @@ func (s *Session) perform(a committee.Action) {
 	case committee.StartEnclave:
 		if err := s.fits(s.c); err != nil { // another program or runtime since the draw
 			s.warn("no enclave is started", err)
-			s.Unable(a.Ballot, task.CannotRun)
+			s.Unable(a.Ballot, task.Lack{Reason: task.CannotRun})
 			return
 		}
 		s.cfg.Effects.StartEnclave(s.c, a)
@@ -239,7 +239,7 @@ func (s *Session) draw(c *ledger.Case) {
 	}
 	k := task.Claim{Task: s.task, Attempt: c.Attempt, Node: s.self, Proof: task.Proof(claim.Proof())}
 	if !s.cfg.Effects.Free() {
-		busy := task.Decline{Task: s.task, Attempt: c.Attempt, Node: s.self, Reason: task.Busy}.SignedBy(s.cfg.Peer)
+		busy := task.Decline{Task: s.task, Attempt: c.Attempt, Node: s.self, Lack: task.Lack{Reason: task.Busy}}.SignedBy(s.cfg.Peer)
 		k.Busy = &busy.Signature
 	}
 	s.step(committee.Won{Claim: k})

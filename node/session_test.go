@@ -571,13 +571,13 @@ func TestADeclineIsStoredFirst(t *testing.T) {
 	s := w.session(w.workers[0])
 	s.Chain(c)
 	w.trace = nil
-	s.Unable(c.Ballot(), task.NoInput)
+	s.Unable(c.Ballot(), task.Lack{Reason: task.NoFile, Party: 1})
 	want := []string{"stop", "store decline 0", "submit decline"}
 	if !slices.Equal(w.trace, want) {
 		t.Errorf("%v, want %v", w.trace, want)
 	}
 	d := w.submitted[len(w.submitted)-1].Decline
-	if err := d.Check(w.workers[0].rec.Node.Peer); err != nil || d.Reason != task.NoInput {
+	if err := d.Check(w.workers[0].rec.Node.Peer); err != nil || (d.Lack != task.Lack{Reason: task.NoFile, Party: 1}) {
 		t.Errorf("%+v, %v", d, err)
 	}
 	again := w.session(w.workers[0])
@@ -591,7 +591,7 @@ func TestADeclineIsStoredFirst(t *testing.T) {
 	s = w.session(w.workers[0])
 	s.Chain(c)
 	w.broken, w.trace = errors.New("disk full"), nil
-	s.Unable(c.Ballot(), task.Busy)
+	s.Unable(c.Ballot(), task.Lack{Reason: task.Busy})
 	if slices.Contains(w.trace, "submit decline") {
 		t.Errorf("%v", w.trace)
 	}
@@ -604,7 +604,7 @@ func TestNothingIsDeclinedAfterEvidence(t *testing.T) {
 	c.View.Pre.Digests[0] = task.Hash{1}
 	s := w.session(w.workers[0])
 	s.Chain(&c)
-	s.Unable(c.Ballot(), task.CannotRun)
+	s.Unable(c.Ballot(), task.Lack{Reason: task.CannotRun})
 	if slices.Contains(w.trace, "submit decline") {
 		t.Errorf("%v", w.trace)
 	}
@@ -616,7 +616,7 @@ func TestALostEnclaveIsGivenUp(t *testing.T) {
 	w := newWorld(t)
 	s := w.session(w.workers[0])
 	s.Chain(w.c)
-	s.Unable(w.c.Ballot(), task.CannotRun)
+	s.Unable(w.c.Ballot(), task.Lack{Reason: task.CannotRun})
 	running := *w.c
 	running.Phase, running.Stage = ledger.Running, ledger.Computing
 	running.View.Pre.Digests[0] = task.Hash{1}

@@ -1,6 +1,7 @@
 package owner
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -81,6 +82,7 @@ type Run struct {
 	Task    task.Task
 	c       *Client
 	keeper  *Keeper
+	input   task.Blob
 	secrets Secrets
 	from    uint64                 // height of the block that may ask for the key already; 0: none does
 	resumed bool                   // an earlier process has posted it, and may have released the key
@@ -112,7 +114,7 @@ func (c *Client) Post(ctx context.Context, j Job) (*Run, error) {
 	}
 	me := task.PublicKey(c.Account)
 	t := task.Task{
-		Chain: params.Chain, Owner: me, Function: j.Function, Input: input, Args: j.Args, Recipient: task.NameRecipient(secrets.Recipient()),
+		Chain: params.Chain, Requester: me, Function: j.Function, Data: []task.Data{{Owner: me, Blob: input}}, Args: j.Args, Recipient: task.NameRecipient(secrets.Recipient()),
 		Endpoint: task.Endpoint{Addr: c.Endpoint, Account: me}, GasLimit: j.GasLimit, GasPrice: j.GasPrice,
 		Fee: j.Fee, Seats: j.Seats, MinSeats: j.MinSeats, Policy: j.Policy,
 		MaxLoad: j.MaxLoad,
@@ -122,7 +124,7 @@ func (c *Client) Post(ctx context.Context, j Job) (*Run, error) {
 	}
 	// Executors may ask before this call knows the task's name, and it holds up
 	// nobody else's post.
-	r := c.open(&Run{Task: t, secrets: secrets})
+	r := c.open(&Run{Task: t, input: input, secrets: secrets})
 	c.mu.Lock()
 	c.posting[input.CID] = r
 	c.mu.Unlock()
@@ -143,11 +145,17 @@ func (c *Client) Post(ctx context.Context, j Job) (*Run, error) {
 // it is: it releases the key if that is still waited for, and brings the result
 // if there is one.
 func (c *Client) Resume(k *ledger.Case) (*Run, error) {
-	secrets, err := c.Vault.Find(k.Task.Input)
+	var input task.Blob
+	var secrets Secrets
+	err := error(task.Refuse("not-owner", "task %s has no data", k.ID().Short()))
+	for i := 0; i < len(k.Task.Data) && err != nil; i++ {
+		input = k.Task.Data[i].Blob
+		secrets, err = c.Vault.Find(input)
+	}
 	if err != nil {
 		return nil, err
 	}
-	r := &Run{ID: k.ID(), Task: k.Task, secrets: secrets, resumed: true}
+	r := &Run{ID: k.ID(), Task: k.Task, input: input, secrets: secrets, resumed: true}
 	if n := len(k.History); n > 0 {
 		r.from = k.History[n-1].Height
 	}
@@ -162,8 +170,11 @@ func (c *Client) Resume(k *ledger.Case) (*Run, error) {
 func (c *Client) open(r *Run) *Run {
 	r.c, r.direct = c, make(chan task.SignedResult, 4)
 	r.keeper = &Keeper{
-		Role: task.Alice, Account: c.Account, Chain: c.Chain, Policy: c.Policy, Log: c.Log,
-		Seal: func(_ *ledger.Case, rel task.Release, enclave []byte) (task.Release, error) {
+		Role: task.DataOwner, Account: c.Account, Chain: c.Chain, Policy: c.Policy, Log: c.Log,
+		Seal: func(k *ledger.Case, rel task.Release, enclave []byte) (task.Release, error) {
+			if k.Parties()[rel.Party].File != r.input {
+				return rel, task.Refuse("no-key", "the key of this run is of another file")
+			}
 			return r.secrets.Seal(rel, enclave)
 		},
 	}
@@ -197,7 +208,10 @@ func (c *Client) posted(ctx context.Context, id task.TaskID) *Run {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := c.posting[k.Task.Input.CID]
+	var r *Run
+	for _, d := range k.Task.Data {
+		r = cmp.Or(r, c.posting[d.Blob.CID])
+	}
 	if r == nil {
 		return c.runs[id] // by now
 	}
@@ -331,7 +345,7 @@ func (r *Run) meet(ctx context.Context, addr string) {
 
 // keep lets the keeper follow this run until ctx ends.
 func (r *Run) keep(ctx context.Context) {
-	_ = r.keeper.Follow(ctx, r.from, func(k *ledger.Case) bool { return k.ID() == r.ID })
+	_ = r.keeper.Follow(ctx, r.from, func(k *ledger.Case, p task.Party) bool { return k.ID() == r.ID && p.File == r.input })
 }
 
 // attemptsAfterEnd is how often a result is fetched after the task has ended.
@@ -348,7 +362,7 @@ func (r *Run) take(ctx context.Context, s task.SignedResult) (Outcome, error) {
 		return Outcome{}, err
 	}
 	if ev.Digest() != s.Result.Evidence || !s.Signature.Verify(ev.Keys.Sign, s.Result.Hash()) || s.Result.Task != r.ID {
-		return Outcome{}, task.Refuse("result-forged", "not signed by the enclave that Alice released her key to")
+		return Outcome{}, task.Refuse("result-forged", "not signed by the enclave that this owner released its key to")
 	}
 	m := c.Member(s.Result.Node)
 	if m == nil {
@@ -381,7 +395,7 @@ func (r *Run) releasedTo(ctx context.Context, b task.Ballot) (attest.Evidence, e
 		return ev, nil
 	}
 	if !r.resumed {
-		return attest.Evidence{}, task.Refuse("result-forged", "Alice has released her key to no enclave of this view")
+		return attest.Evidence{}, task.Refuse("result-forged", "this owner has released its key to no enclave of this view")
 	}
 	c, err := r.c.Chain.VerifiedCase(ctx, r.ID)
 	if err != nil {
@@ -497,7 +511,7 @@ func Ended(c *ledger.Case) error {
 		words += fmt.Sprintf("; %d of %d ran out of the time that the function's wall limit gives them", len(late), len(c.Passed))
 	}
 	e := task.Refuse("task-"+s.Outcome.String(), "%s", words)
-	e.Fault = explain.Fault(s.Fault)
-	return e.WithMoney("%s came back to Alice, who had %s in escrow", back, locked).
+	e.Fault = explain.Fault(c)
+	return e.WithMoney("%s came back to the requester, who had %s in escrow", back, locked).
 		WithNext("prytany task why %s", c.ID())
 }

@@ -47,7 +47,7 @@ func newRequest(t *testing.T, change ...func(*ledger.Case)) *request {
 	q := &request{chips: map[task.NodeID]ed25519.PrivateKey{}, vrfs: map[task.NodeID]*vrf.PrivateKey{}, peers: map[task.NodeID]ed25519.PrivateKey{}}
 	f := task.Function{Manifest: task.Manifest{Name: "f", Runtime: task.RuntimeWasm}, Code: task.Blob{CID: "code", Size: 1}}
 	q.c = &ledger.Case{
-		Task:     task.Task{Chain: "c", Function: f.ID(), Input: task.Blob{CID: "input", Size: 1}, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated}},
+		Task:     task.Task{Chain: "c", Function: f.ID(), Data: []task.Data{{Blob: task.Blob{CID: "input", Size: 1}}}, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated}},
 		Function: f, Params: ledger.Embedded("c"), Seats: 20, TotalStake: 6, Beacon: beacon.Signature{1}, Phase: ledger.Attesting,
 	}
 	under(q.c, attest.Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}})
@@ -151,7 +151,7 @@ const enclaveKey = "an enclave's key"
 
 func keeper(policy task.Policy) *Keeper {
 	return &Keeper{
-		Role: task.Alice, Policy: policy, Log: slog.New(slog.DiscardHandler),
+		Role: task.DataOwner, Policy: policy, Log: slog.New(slog.DiscardHandler),
 		Seal: func(_ *ledger.Case, r task.Release, enclave []byte) (task.Release, error) {
 			if string(enclave) != enclaveKey {
 				return r, errors.New("not an enclave's key")
@@ -234,7 +234,7 @@ func TestKeeperRefuses(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			q := newRequest(t)
 			row.change(q)
-			r, err := keeper(row.policy).Decide(q.c, q.opening, q.reveals, []byte(enclaveKey))
+			r, err := keeper(row.policy).Decide(q.c, 1, q.opening, q.reveals, []byte(enclaveKey))
 			if row.code == "" {
 				if err != nil || !bytes.Equal(r.Sealed, []byte("sealed")) || r.Evidence != q.ev.Digest() {
 					t.Fatalf("%+v, %v", r, err)
@@ -301,36 +301,71 @@ func TestNoTaskNamesAProgramForBob(t *testing.T) {
 // One key, one enclave: the same answer for the same evidence, none for another.
 func TestKeeperRemembersByTheChain(t *testing.T) {
 	q := newRequest(t)
-	first, err := keeper(task.Policy{}).Decide(q.c, q.opening, q.reveals, []byte(enclaveKey))
+	first, err := keeper(task.Policy{}).Decide(q.c, 1, q.opening, q.reveals, []byte(enclaveKey))
 	if err != nil {
 		t.Fatal(err)
 	}
 	first.Sealed = []byte("as it was sealed the first time")
 	q.c.View.Releases = []task.Release{first}
-	again, err := keeper(task.Policy{}).Decide(q.c, q.opening, q.reveals, []byte(enclaveKey)) // of another process
+	again, err := keeper(task.Policy{}).Decide(q.c, 1, q.opening, q.reveals, []byte(enclaveKey)) // of another process
 	if err != nil || again.Hash() != first.Hash() {
 		t.Errorf("%v: sealed anew", err)
 	}
 	q.c.View.Releases[0].Evidence[0]++
-	if _, err := keeper(task.Policy{}).Decide(q.c, q.opening, q.reveals, []byte(enclaveKey)); task.CodeOf(err) != "release-twice" {
+	if _, err := keeper(task.Policy{}).Decide(q.c, 1, q.opening, q.reveals, []byte(enclaveKey)); task.CodeOf(err) != "release-twice" {
 		t.Errorf("%v", err)
+	}
+}
+
+// An owner answers for its own places in the list, each for itself, and all of them to
+// one enclave: not for the requester's, another role's, or none.
+func TestKeeperSpeaksForItsOwnParties(t *testing.T) {
+	two := func(c *ledger.Case) {
+		c.Task.Data = append(c.Task.Data, task.Data{Blob: task.Blob{CID: "more", Size: 1}})
+	}
+	q, k := newRequest(t, two), keeper(task.Policy{})
+	seen := map[task.Hash]bool{}
+	for party, code := range map[uint8]string{0: "not-owner", 1: "", 2: "", 3: "not-owner", 4: "not-owner", 255: "not-owner"} {
+		r, err := k.Decide(q.c, party, q.opening, q.reveals, []byte(enclaveKey))
+		if task.CodeOf(err) != code || err == nil && (r.Party != party || seen[r.Hash()]) {
+			t.Errorf("party %d: %v, %+v", party, err, r)
+		}
+		seen[r.Hash()] = err == nil
+	}
+	chain := &told{c: q.c}
+	k.Chain, q.c.Phase = chain, ledger.Releasing
+	q.onChain()
+	mine := func(_ *ledger.Case, p task.Party) bool { return p.File.CID == "more" }
+	if k.Record(t.Context(), q.c.ID(), mine); len(chain.all) != 1 || chain.all[0].Release == nil || chain.all[0].Release.Party != 2 {
+		t.Errorf("%+v", chain.all)
+	}
+	q = newRequest(t, two)
+	again := keeper(task.Policy{})
+	if _, err := again.Decide(q.c, 1, q.opening, q.reveals, []byte(enclaveKey)); err != nil {
+		t.Fatal(err)
+	}
+	q.ev.Keys.Sign[0]++
+	q.show()
+	q.judge(task.OK)
+	if _, err := again.Decide(q.c, 2, q.opening, q.reveals, []byte(enclaveKey)); task.CodeOf(err) != "release-twice" {
+		t.Errorf("each file to an enclave of its own: %v", err)
 	}
 }
 
 func TestKeeperReleasesOnce(t *testing.T) {
 	q, k := newRequest(t), keeper(task.Policy{})
-	first, err := k.Decide(q.c, q.opening, q.reveals, []byte(enclaveKey))
+	first, err := k.Decide(q.c, 1, q.opening, q.reveals, []byte(enclaveKey))
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := k.Decide(q.c, q.opening, q.reveals, []byte(enclaveKey))
+	again, err := k.Decide(q.c, 1, q.opening, q.reveals, []byte(enclaveKey))
 	if err != nil || again.Hash() != first.Hash() {
 		t.Errorf("asked again: %v", err)
 	}
 	q.ev.Keys.Sign[0]++
 	q.show()
 	q.judge(task.OK)
-	if _, err := k.Decide(q.c, q.opening, q.reveals, []byte(enclaveKey)); task.CodeOf(err) != "release-twice" {
+	if _, err := k.Decide(q.c, 1, q.opening, q.reveals, []byte(enclaveKey)); task.CodeOf(err) != "release-twice" {
 		t.Errorf("a second enclave: %v", err)
 	}
 }
@@ -363,7 +398,7 @@ func TestKeeperAccusesEachBadExecutor(t *testing.T) {
 		q.judge(task.OK)
 		q.onChain()
 		for range 2 {
-			k.Record(t.Context(), q.c.ID(), func(*ledger.Case) bool { return true })
+			k.Record(t.Context(), q.c.ID(), func(*ledger.Case, task.Party) bool { return true })
 		}
 		if n := len(chain.all); n != int(view)+1 || chain.all[view].Accuse == nil || !chain.all[view].Accuse.Look || chain.all[view].Accuse.Accused != q.c.View.Executor {
 			t.Fatalf("view %d: %d transactions: %+v", view, n, chain.all)

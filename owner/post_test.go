@@ -117,7 +117,7 @@ func TestPostsWaitSideBySide(t *testing.T) {
 			}
 		}
 		copied := chain.cases[hers[0]].Task
-		copied.Owner, copied.Function = task.PublicKey(keyOf("thief")), task.FunctionID{1}
+		copied.Requester, copied.Function = task.PublicKey(keyOf("thief")), task.FunctionID{1}
 		chain.cases[copied.ID()] = &ledger.Case{Task: copied}
 		if c.posted(t.Context(), copied.ID()) != nil || ask(copied.ID()) != stranger {
 			t.Error("a task of another, with her input, is taken for hers")
@@ -172,7 +172,7 @@ func TestReleasesWaitSideBySide(t *testing.T) {
 		}
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			_ = k.Follow(ctx, 0, func(c *ledger.Case) bool { return c.Task.Nonce != 0 })
+			_ = k.Follow(ctx, 0, func(c *ledger.Case, _ task.Party) bool { return c.Task.Nonce != 0 })
 		})
 		synctest.Wait()
 		if len(chain.sent) != 3 {

@@ -39,22 +39,29 @@ type Chain interface {
 	Watch(ctx context.Context, from uint64, each func(height uint64, events []ledger.Event)) error
 }
 
-// Keeper decides on releases for one owner in one role.
+// Keeper decides on releases for one owner in one role, which may be several parties
+// of a task.
 type Keeper struct {
 	Role    task.Role
 	Account ed25519.PrivateKey // signs releases on the chain
 	Chain   Chain
 	Policy  task.Policy // the owner's own, on top of the task's
-	// Seal seals the secret of the case's blob to an enclave key, or says that
-	// this owner has none for it.
+	// Seal seals the secret of the release's party to an enclave key, or says that this
+	// owner has none for its file.
 	Seal func(c *ledger.Case, r task.Release, enclave []byte) (task.Release, error)
 	Log  *slog.Logger
 
 	waiting  atomic.Int32 // requests that wait for the chain
 	mu       sync.Mutex
-	released map[task.Ballot]task.Release
-	judged   map[task.Ballot]attest.Evidence // what each was released to
-	said     map[task.Ballot]string          // the last refusal
+	released map[share]task.Release
+	judged   map[task.Ballot]attest.Evidence // what a view's were released to: one for all parties
+	said     map[share]string                // the last refusal
+}
+
+// share is one party's part in one view of a task.
+type share struct {
+	ballot task.Ballot
+	party  uint8
 }
 
 // Answer is the handler of the release protocol. It never returns an error:
@@ -68,11 +75,11 @@ func (k *Keeper) Answer(ctx context.Context, _ task.Key, raw []byte) ([]byte, er
 	c, err := k.awaitClosed(ctx, asked)
 	var r task.Release
 	if err == nil {
-		r, err = k.Decide(c, q.Opening, q.Reveals, q.Seal)
+		r, err = k.Decide(c, q.Party, q.Opening, q.Reveals, q.Seal)
 	}
 	if err != nil {
-		if c != nil {
-			k.complain(c.Ballot(), err)
+		if c != nil && task.CodeOf(err) != "not-owner" {
+			k.complain(share{c.Ballot(), q.Party}, err)
 		}
 		k.Log.Warn("key refused", "owner", k.Role.String(), "task", asked.Task.Short(), "view", asked.View, "reason", err)
 		return task.Encode(task.KeyReply{Refused: err.Error()}), nil
@@ -135,21 +142,26 @@ func (k *Keeper) awaitClosed(ctx context.Context, b task.Ballot) (*ledger.Case, 
 	return c, werr
 }
 
-// Decide checks everything and releases the key, once for each view of each
+// Decide checks everything and releases a party's key, once for each view of each
 // attempt: asked again for the same enclave it gives the same answer, for
 // another one a refusal.
-func (k *Keeper) Decide(c *ledger.Case, o task.Opening, reveals []task.Reveal, seal []byte) (task.Release, error) {
+func (k *Keeper) Decide(c *ledger.Case, party uint8, o task.Opening, reveals []task.Reveal, seal []byte) (task.Release, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.released == nil {
-		k.released, k.judged = map[task.Ballot]task.Release{}, map[task.Ballot]attest.Evidence{}
+		k.released, k.judged = map[share]task.Release{}, map[task.Ballot]attest.Evidence{}
+	}
+	parties := c.Parties()
+	if int(party) >= len(parties) || parties[party].Role != k.Role {
+		return task.Release{}, task.Refuse("not-owner", "party %d of this task is not one that the %s here speaks for", party, k.Role)
 	}
 	b := c.Ballot()
+	of := share{b, party}
 	digest := task.H(task.TagEvidence, o.Evidence)
-	if r, ok := k.released[b]; ok {
-		if r.Evidence != digest {
-			return r, task.Refuse("release-twice", "the key for this view was released to another enclave already")
-		}
+	if to, ok := k.judged[b]; ok && to.Digest() != digest {
+		return task.Release{}, task.Refuse("release-twice", "a key for this view was released to another enclave already")
+	}
+	if r, ok := k.released[of]; ok {
 		return r, nil
 	}
 	ev, err := k.check(c, o, reveals)
@@ -162,20 +174,20 @@ func (k *Keeper) Decide(c *ledger.Case, o task.Opening, reveals []task.Reveal, s
 	// What the chain has on record this owner has done, also before a restart.
 	for _, r := range c.View.Releases {
 		switch {
-		case r.Role != k.Role:
+		case r.Party != party:
 		case r.Evidence != digest:
 			return r, task.Refuse("release-twice", "the key for this view was released to another enclave already")
 		default:
-			k.released[b], k.judged[b] = r, ev
+			k.released[of], k.judged[b] = r, ev
 			return r, nil
 		}
 	}
-	r := task.Release{Task: b.Task, Attempt: b.Attempt, View: b.View, Role: k.Role, Evidence: digest}
+	r := task.Release{Task: b.Task, Attempt: b.Attempt, View: b.View, Party: party, Evidence: digest}
 	if r, err = k.Seal(c, r, seal); err != nil {
 		return r, err
 	}
-	k.released[b], k.judged[b] = r, ev
-	k.Log.Info("key released", "owner", k.Role.String(), "task", b.Task.Short(), "view", b.View, "node", c.View.Executor.Short(), "evidence", digest.Short())
+	k.released[of], k.judged[b] = r, ev
+	k.Log.Info("key released", "owner", k.Role.String(), "party", party, "task", b.Task.Short(), "view", b.View, "node", c.View.Executor.Short(), "evidence", digest.Short())
 	return r, nil
 }
 
@@ -240,7 +252,7 @@ func CheckCommittee(c *ledger.Case) error {
 //
 // Each task is looked after by itself: none waits for the proof, or the block, of
 // another.
-func (k *Keeper) Follow(ctx context.Context, from uint64, mine func(*ledger.Case) bool) error {
+func (k *Keeper) Follow(ctx context.Context, from uint64, mine func(*ledger.Case, task.Party) bool) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	var mu sync.Mutex
@@ -274,27 +286,47 @@ func (k *Keeper) Follow(ctx context.Context, from uint64, mine func(*ledger.Case
 
 // Record puts this owner's release for a case on the chain; done says that
 // there is nothing more to wait for.
-func (k *Keeper) Record(ctx context.Context, id task.TaskID, mine func(*ledger.Case) bool) (done bool) {
+func (k *Keeper) Record(ctx context.Context, id task.TaskID, mine func(*ledger.Case, task.Party) bool) (done bool) {
 	// A node's word is enough to leave a task alone: others' cost no proof.
-	if c, err := k.Chain.Case(ctx, id); err != nil || !mine(c) {
+	if c, err := k.Chain.Case(ctx, id); err != nil || len(k.places(c, mine)) == 0 {
 		return err == nil
 	}
 	c, err := k.Chain.VerifiedCase(ctx, id)
 	if err != nil || c.Phase < ledger.Releasing {
 		return false
 	}
-	if c.Phase == ledger.Running && !c.View.Called() && mine(c) { // refused directly: an executor that is not called good must not get away by never calling
+	places := k.places(c, mine)
+	if c.Phase == ledger.Running && !c.View.Called() && len(places) > 0 { // refused directly: an executor that is not called good must not get away by never calling
 		if _, err := k.check(c, c.Opening(), c.View.Pre.Reveals); err != nil {
 			k.accuse(ctx, c)
 		}
 		return true
 	}
-	if c.Phase != ledger.Releasing || !mine(c) {
+	if c.Phase != ledger.Releasing {
 		return true
 	}
-	r, err := k.Decide(c, c.Opening(), c.View.Pre.Reveals, c.View.Seal)
+	done = true
+	for _, party := range places {
+		done = k.record(ctx, c, party) && done
+	}
+	return done
+}
+
+// places are those of this keeper's parties in a case.
+func (k *Keeper) places(c *ledger.Case, mine func(*ledger.Case, task.Party) bool) (all []uint8) {
+	for i, p := range c.Parties() {
+		if p.Role == k.Role && mine(c, p) {
+			all = append(all, uint8(i))
+		}
+	}
+	return all
+}
+
+func (k *Keeper) record(ctx context.Context, c *ledger.Case, party uint8) (done bool) {
+	id := c.ID()
+	r, err := k.Decide(c, party, c.Opening(), c.View.Pre.Reveals, c.View.Seal)
 	if err != nil {
-		if k.complain(c.Ballot(), err) {
+		if k.complain(share{c.Ballot(), party}, err) {
 			k.Log.Warn("key refused", "owner", k.Role.String(), "task", id.Short(), "reason", err)
 			k.accuse(ctx, c)
 		}
@@ -327,8 +359,8 @@ func (k *Keeper) accuse(ctx context.Context, c *ledger.Case) {
 func (k *Keeper) refused(id task.TaskID) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for b := range k.said {
-		if b.Task == id {
+	for of := range k.said {
+		if of.ballot.Task == id {
 			return true
 		}
 	}
@@ -337,13 +369,13 @@ func (k *Keeper) refused(id task.TaskID) bool {
 
 // complain says whether this refusal is a new one for the view: the next
 // executor's enclave may be bad in the same way.
-func (k *Keeper) complain(b task.Ballot, err error) bool {
+func (k *Keeper) complain(of share, err error) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.said == nil {
-		k.said = map[task.Ballot]string{}
+		k.said = map[share]string{}
 	}
-	again := k.said[b] == err.Error()
-	k.said[b] = err.Error()
+	again := k.said[of] == err.Error()
+	k.said[of] = err.Error()
 	return !again
 }

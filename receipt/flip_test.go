@@ -120,6 +120,7 @@ var onlyTheChain = map[string]string{
 	"Case.History[].Kind":    "likewise",
 	"Case.History[].Node":    "likewise",
 	"Case.History[].Role":    "likewise",
+	"Case.History[].Party":   "likewise",
 	"Case.History[].Number":  "likewise",
 	"Case.History[].Nodes":   "likewise",
 	"Case.History[].Seats":   "likewise",
@@ -313,8 +314,12 @@ func (w *world) rejudge(c *ledger.Case, r task.Round, ev attest.Evidence) {
 // breaks a rule: each of these has every signature and sum in place. That of
 // completed is told first; it has all that can be bent.
 func TestConsistentLies(t *testing.T) {
-	settled := func(c *ledger.Case, o ledger.Outcome) {
-		s := ledger.Settle(c, o, c.Settlement.Height)
+	settled := func(c *ledger.Case, o ledger.Outcome, party ...uint8) {
+		e := ledger.End{Outcome: o}
+		if len(party) > 0 {
+			e.Party = party[0]
+		}
+		s := ledger.Settle(c, e, c.Settlement.Height)
 		c.Settlement = &s
 	}
 	first := func(c *ledger.Case, cause ledger.Cause) *ledger.Slash {
@@ -331,7 +336,26 @@ func TestConsistentLies(t *testing.T) {
 			p[0].Amount++
 			p[len(p)-1].Amount--
 		}},
-		{"more was locked, and paid back", "escrow", func(_ *world, c *ledger.Case) { c.Escrow.Alice++; settled(c, ledger.Completed) }},
+		{"another party is at fault", "settlement", func(_ *world, c *ledger.Case) {
+			c.Settlement.Fault = ledger.Fault{Of: ledger.AParty, Parties: []uint32{uint32(bobs)}}
+		}},
+		{"the refund is another party's", "settlement", func(_ *world, c *ledger.Case) {
+			p := c.Settlement.Payments
+			p[len(p)-1].Party = bobs
+		}},
+		{"the requester has released a key", "key releases", func(_ *world, c *ledger.Case) { c.View.Releases[0].Party = 0 }},
+		{"a party that there is not has released", "key releases", func(_ *world, c *ledger.Case) { c.View.Releases[0].Party = 200 }},
+		{"one party has released twice", "key releases", func(_ *world, c *ledger.Case) { c.View.Releases[0].Party = c.View.Releases[1].Party }},
+		{"a lock is another party's", "escrow", func(_ *world, c *ledger.Case) {
+			c.Escrow.Locks[alices]++
+			c.Escrow.Locks[bobs]--
+			settled(c, ledger.Completed)
+		}},
+		{"there are more locks than parties", "escrow", func(_ *world, c *ledger.Case) {
+			c.Escrow.Locks = append(c.Escrow.Locks, 0)
+			settled(c, ledger.Completed)
+		}},
+		{"more was locked, and paid back", "escrow", func(_ *world, c *ledger.Case) { c.Escrow.Locks[0]++; settled(c, ledger.Completed) }},
 		{"less was locked for rent", "escrow", func(_ *world, c *ledger.Case) { c.Escrow.Room--; settled(c, ledger.Completed) }},
 		{"the rent of a block is left out", "settlement", func(_ *world, c *ledger.Case) {
 			p := &c.Settlement.Payments[len(c.Settlement.Payments)-1]
@@ -393,7 +417,7 @@ func TestConsistentLies(t *testing.T) {
 		{"too little time for the gas", "task", func(_ *world, c *ledger.Case) { c.Params.GasFloor = 1 }},
 		{"Alice is said to be silent, before her time was up", "settlement", func(_ *world, c *ledger.Case) {
 			c.View = ledger.View{Number: 4, Executor: c.View.Executor, StartedAt: c.View.StartedAt, Pre: c.View.Pre}
-			settled(c, ledger.AliceSilent)
+			settled(c, ledger.DataOwnerSilent, alices)
 		}},
 		{"a member twice", "committee", func(_ *world, c *ledger.Case) { c.Members = append(c.Members, c.Members[0]) }},
 		{"more seats", "course", func(_ *world, c *ledger.Case) { c.Seats = 100 }},

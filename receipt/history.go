@@ -45,13 +45,13 @@ func told(c *ledger.Case) error {
 		from  int
 		facts []ledger.Fact
 	}{
-		{ledger.FactPosted, 0, []ledger.Fact{{Height: c.PostedAt, Amount: c.Escrow.Alice, Bond: c.Escrow.Bob}}},
+		{ledger.FactPosted, 0, []ledger.Fact{{Height: c.PostedAt, Amount: c.Escrow.Of(0), Bond: c.Escrow.Of(uint8(len(c.Parties()) - 1))}}},
 		{ledger.FactSeeded, last, []ledger.Fact{{Height: c.SeededAt, Number: c.Attempt, Of: c.Seats, Until: c.SeededAt + c.Params.ClaimBlocks}}},
 		{ledger.FactPassed, 0, passes(c)},
 		{ledger.FactDeclined, last, declines(c)},
 		{ledger.FactSlashed, 0, slashed(c)},
 		{ledger.FactResult, 0, result(c)},
-		{ledger.FactSettled, 0, []ledger.Fact{{Height: c.Settlement.Height, Outcome: c.Settlement.Outcome}}},
+		{ledger.FactSettled, 0, []ledger.Fact{c.SettledAs()}},
 	} {
 		said := slices.DeleteFunc(slices.Clone(c.History[min(part.from, len(c.History)):]), func(f ledger.Fact) bool { return f.Kind != part.kind })
 		for i := range part.facts {
@@ -76,7 +76,7 @@ func passes(c *ledger.Case) (all []ledger.Fact) {
 
 func declines(c *ledger.Case) (all []ledger.Fact) {
 	for _, d := range c.Declined {
-		all = append(all, ledger.Fact{Height: d.Height, Node: d.Decline.Node, Reason: d.Decline.Reason})
+		all = append(all, ledger.Fact{Height: d.Height, Node: d.Decline.Node, Reason: d.Decline.Reason, Party: d.Decline.Party})
 	}
 	return all
 }

@@ -64,7 +64,7 @@ var mutants = []mutant{
 	{"silence pays the first member", "slash.go", `Silence, due, nil)`, `Silence, due, []share{c.share(c.Members[0].Claim.Node)})`},
 	{"finders get all", "slash.go", `b.reward(c, cut/2, finders, WhyFinder)`, `b.reward(c, cut, finders, WhyFinder)`},
 	{"no exit costs nothing", "phase.go", `		b.silent(c)
-		b.settle(c, ExitSilent)`, `		b.settle(c, ExitSilent)`},
+		b.settle(c, End{Outcome: ExitSilent})`, `		b.settle(c, End{Outcome: ExitSilent})`},
 	{"no result costs nothing", "phase.go", `		b.silent(c)
 		b.passOver`, `		b.passOver`},
 	{"giving up costs nothing", "verdict.go", `		b.silent(c)

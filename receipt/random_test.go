@@ -105,13 +105,13 @@ func (w *world) wander(r *rand.Rand) {
 		case c.Phase >= ledger.Attesting && c.View.Pre.Progress >= ledger.Opened && one(12):
 			w.otherPair()
 		case c.Phase == ledger.Releasing && patience == 2 && one(2):
-			w.release(task.Alice)
-			w.release(task.Bob)
+			w.release(alices)
+			w.release(bobs)
 			if w.result(task.RunOK, 9); w.c().Phase == ledger.Reviewing {
 				w.twoResults()
 			}
 		case c.Phase == ledger.Releasing && !one(3):
-			w.release(task.Role(1 + r.IntN(2)))
+			w.release(uint8(1 + r.IntN(2)))
 		case c.Stage == ledger.Computing && one(5):
 			w.declines(task.Gone)
 		case c.Phase == ledger.Running && !c.View.Called() && one(3):

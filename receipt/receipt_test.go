@@ -3,27 +3,39 @@ package receipt_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/receipt"
+	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 )
 
 func debug(ev *quoted) { ev.Debug = true }
 
 // attesting is a world with a committee, reviewed one at its exit round.
-func attesting(t testing.TB) *world { return newWorld(t).elect() }
+// attesting has an executor, and judges who agree without the first of them as well.
+func attesting(t testing.TB) *world {
+	for nonce := 0; ; nonce++ {
+		w := newWorld(t, fmt.Sprint(nonce)).elect()
+		if n := w.c().Roster().Judging(); n-w.c().Member(w.judges()[0]).Seats >= sortition.Quorum(n) {
+			return w
+		}
+	}
+}
 
-func reviewed(t testing.TB, o task.Outcome, gas uint64) *world { return attesting(t).ran(o, gas) }
+func reviewed(t testing.TB, o task.Outcome, gas uint64, wrong ...uint8) *world {
+	return attesting(t).ran(o, gas, wrong...)
+}
 
 // A story plays until the case is closed, and what comes after it is told.
 type story func(testing.TB) *world
 
-func run(o task.Outcome, gas uint64) story {
-	return func(t testing.TB) *world { return reviewed(t, o, gas).leave() }
+func run(o task.Outcome, gas uint64, wrong ...uint8) story {
+	return func(t testing.TB) *world { return reviewed(t, o, gas, wrong...).leave() }
 }
 
 func ref[T any](v T) *T { return &v }
@@ -57,14 +69,14 @@ func TestEveryEndVerifies(t *testing.T) {
 			return w.to(func(w *world) *world { return w.ran(task.OutOfTime, 9) })
 		}},
 		{"gives up        ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
-			w := attesting(t).say(task.OK, elsewhere).judge().release(task.Alice, task.Bob).declines(task.Gone)
+			w := attesting(t).say(task.OK, elsewhere).judge().release(alices, bobs).declines(task.Gone)
 			return w.until(1).say(task.OK).ran(task.RunOK, 9).leave()
 		}},
 		{"all give up     ", "oooooo oo o - - ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
-			return attesting(t).to(func(w *world) *world { return w.judge().release(task.Alice, task.Bob).declines(task.Gone) })
+			return attesting(t).to(func(w *world) *world { return w.judge().release(alices, bobs).declines(task.Gone) })
 		}},
-		{"wrong input key ", "oooooo oo o o o o-o", ledger.AliceSilent, run(task.BadInputKey, 0)},
-		{"wrong code key  ", "oooooo oo o o o o-o", ledger.BobSilent, run(task.BadCodeKey, 0)},
+		{"wrong input key ", "oooooo oo o o o o-o", ledger.DataOwnerSilent, run(task.WrongKey, 0, alices)},
+		{"wrong code key  ", "oooooo oo o o o o-o", ledger.CodeOwnerSilent, run(task.WrongKey, 0, bobs)},
 		{"guessers        ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
 			return attesting(t).say(task.OK, elsewhere).ran(task.RunOK, 9).leave()
 		}},
@@ -86,7 +98,7 @@ func TestEveryEndVerifies(t *testing.T) {
 			return attesting(t).dirty(func(w *world) *world { return w.ran(task.RunOK, 9) }).look()
 		}},
 		{"accused at once ", "oooooo oo o o - ooo", ledger.BadEnclave, func(t testing.TB) *world {
-			w := attesting(t).say(task.OK, silent).dirty((*world).judge).release(task.Alice, task.Bob)
+			w := attesting(t).say(task.OK, silent).dirty((*world).judge).release(alices, bobs)
 			w.one = true
 			return w.result(task.RunOK, 9).look()
 		}},
@@ -126,7 +138,7 @@ func TestEveryEndVerifies(t *testing.T) {
 		{"two good, run   ", "oooooo oo o o - ooo", ledger.BadEnclave, func(t testing.TB) *world {
 			w := attesting(t).say(task.OK, elsewhere)
 			shown := w.twoGood()
-			return w.judgeThis(shown, true).release(task.Alice, task.Bob).result(task.RunOK, 9).show(shown)
+			return w.judgeThis(shown, true).release(alices, bobs).result(task.RunOK, 9).show(shown)
 		}},
 		{"neither is good ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
 			w := attesting(t).say(task.Fault)
@@ -163,13 +175,13 @@ func TestEveryEndVerifies(t *testing.T) {
 		{"no exit evidence", "oooooo oo o o - ooo", ledger.ExitSilent, func(t testing.TB) *world {
 			return reviewed(t, task.RunOK, 9)
 		}},
-		{"alice silent    ", "oooooo oo o - - o-o", ledger.AliceSilent, func(t testing.TB) *world {
-			return attesting(t).judge().release(task.Bob)
+		{"alice silent    ", "oooooo oo o - - o-o", ledger.DataOwnerSilent, func(t testing.TB) *world {
+			return attesting(t).judge().release(bobs)
 		}},
-		{"bob silent      ", "oooooo oo o - - o-o", ledger.BobSilent, func(t testing.TB) *world {
-			return attesting(t).judge().release(task.Alice)
+		{"bob silent      ", "oooooo oo o - - o-o", ledger.CodeOwnerSilent, func(t testing.TB) *world {
+			return attesting(t).judge().release(alices)
 		}},
-		{"both silent     ", "oooooo oo - - - o-o", ledger.AliceSilent, func(t testing.TB) *world {
+		{"both silent     ", "oooooo oo - - - o-o", ledger.DataOwnerSilent, func(t testing.TB) *world {
 			return attesting(t).judge().call()
 		}},
 		{"keys directly   ", "oooooo oo - o o o-o", ledger.Completed, func(t testing.TB) *world {
@@ -183,7 +195,7 @@ func TestEveryEndVerifies(t *testing.T) {
 			return attesting(t).to((*world).skip)
 		}},
 		{"no result       ", "oooooo oo o - - ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
-			return attesting(t).to(func(w *world) *world { return w.judge().release(task.Alice, task.Bob).nextView() })
+			return attesting(t).to(func(w *world) *world { return w.judge().release(alices, bobs).nextView() })
 		}},
 		{"evidence faulty ", "oooooo oo - - - ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
 			w := attesting(t).say(task.Fault)
@@ -195,13 +207,13 @@ func TestEveryEndVerifies(t *testing.T) {
 		}},
 		{"another declined", "oooooo oo o o o o-o", ledger.Completed, func(t testing.TB) *world {
 			w := attesting(t)
-			return w.decline(w.judges()[0], task.CannotRun).declines(task.NoInput).ran(task.RunOK, 9).leave()
+			return w.decline(w.judges()[0], task.CannotRun).lacks(alices).ran(task.RunOK, 9).leave()
 		}},
 		{"no input        ", "oooooo -- - - - o-o", ledger.InputWithheld, func(t testing.TB) *world {
-			return attesting(t).to(func(w *world) *world { return w.declines(task.NoInput) })
+			return attesting(t).to(func(w *world) *world { return w.lacks(alices) })
 		}},
 		{"no code         ", "oooooo -- - - - o-o", ledger.CodeWithheld, func(t testing.TB) *world {
-			return attesting(t).to(func(w *world) *world { return w.declines(task.NoCode) })
+			return attesting(t).to(func(w *world) *world { return w.lacks(bobs) })
 		}},
 		{"nobody can      ", "oooooo -- - - - o-o", ledger.NoCommittee, func(t testing.TB) *world {
 			return attesting(t).to(func(w *world) *world {
@@ -265,20 +277,31 @@ func TestEveryEndVerifies(t *testing.T) {
 			if got, want := letters(rep), strings.ReplaceAll(row.rows, " ", "")+"o"; got != want {
 				t.Errorf("rows %s, want %s\n%s", got, want, rep.Text())
 			}
-			for _, other := range ends {
+			for _, other := range ends() {
 				bad, _ := receipt.Parse(r.Encode())
-				s := ledger.Settle(&bad.Case, other, bad.Case.Settlement.Height)
+				was := *bad.Case.Settlement
+				s := ledger.Settle(&bad.Case, other, was.Height)
 				bad.Case.Settlement = &s
-				if other != row.end && receipt.Verify(bad, gullible).Holds() {
-					t.Errorf("it might as well have ended with %s", other)
+				if !bytes.Equal(task.Encode(s), task.Encode(was)) && receipt.Verify(bad, gullible).Holds() {
+					t.Errorf("it might as well have ended with %v", other)
 				}
 			}
 		})
 	}
 }
 
-var ends = []ledger.Outcome{
-	ledger.Completed, ledger.FunctionFailed, ledger.AliceSilent, ledger.BobSilent, ledger.ExecutorsFailed,
+// ends are all that there are, each by each party.
+func ends() (all []ledger.End) {
+	for _, o := range outcomes {
+		for party := range uint8(3) {
+			all = append(all, ledger.End{Outcome: o, Party: party})
+		}
+	}
+	return all
+}
+
+var outcomes = []ledger.Outcome{
+	ledger.RequesterSilent, ledger.Completed, ledger.FunctionFailed, ledger.DataOwnerSilent, ledger.CodeOwnerSilent, ledger.ExecutorsFailed,
 	ledger.DirtyExit, ledger.NoCommittee, ledger.ExitSilent, ledger.BadEnclave, ledger.ForgedResult,
 	ledger.InputWithheld, ledger.CodeWithheld, ledger.AllOutOfTime,
 }

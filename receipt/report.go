@@ -35,8 +35,9 @@ type Report struct {
 	Function task.FunctionID `json:"function"`
 	Executor task.NodeID     `json:"executor"`
 	Outcome  ledger.Outcome  `json:"outcome"`
-	Output   task.Hash       `json:"output"` // SHA-256 of the result's file; zero without a result
-	Tier     task.Tier       `json:"tier"`   // of evidence that was found good; zero without
+	Parties  []task.Party    `json:"parties"` // who asked, whose data and whose code: in the order that all else names them by
+	Output   task.Hash       `json:"output"`  // SHA-256 of the result's file; zero without a result
+	Tier     task.Tier       `json:"tier"`    // of evidence that was found good; zero without
 	Rows     []Row           `json:"rows"`
 	Caveats  []string        `json:"caveats"` // true, and yet not what one would hope for
 	Vouched  []string        `json:"vouched"` // what the chain alone vouches for

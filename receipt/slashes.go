@@ -114,7 +114,7 @@ func debts(c *ledger.Case) (all []debt) {
 			}
 			all = append(all, debt{p.Executor, ledger.Absent, p.View, p.Height, c.Params.Absent, nil})
 		case ledger.BroughtNothing, ledger.GaveUp:
-			all = append(all, debt{p.Executor, ledger.Silence, p.View, p.Height, max(c.Params.Silence, c.Escrow.Alice), nil})
+			all = append(all, debt{p.Executor, ledger.Silence, p.View, p.Height, max(c.Params.Silence, c.Escrow.Of(0)), nil})
 		case ledger.DidNotOpen:
 			all = append(all, debt{p.Executor, ledger.Silence, p.View, p.Height, c.Params.Silence, nil})
 		}
@@ -132,7 +132,7 @@ func debts(c *ledger.Case) (all []debt) {
 	case ledger.DirtyExit:
 		executor(ledger.UncleanExit, anyShare, nil)
 	case ledger.ExitSilent:
-		executor(ledger.Silence, max(c.Params.Silence, c.Escrow.Alice), nil)
+		executor(ledger.Silence, max(c.Params.Silence, c.Escrow.Of(0)), nil)
 	}
 	return append(all, words(c, end.Height)...)
 }

@@ -81,7 +81,7 @@ func Verify(r Receipt, trust Trust) Report {
 	e := &exam{receipt: r, c: &r.Case, trust: trust}
 	c := e.c
 	e.values = c.Under(r.Reference)
-	e.report = Report{Task: c.ID(), Chain: plain(c.Task.Chain), Function: c.Task.Function, Executor: c.View.Executor, Vouched: vouched}
+	e.report = Report{Task: c.ID(), Chain: plain(c.Task.Chain), Function: c.Task.Function, Executor: c.View.Executor, Parties: c.Parties(), Vouched: vouched}
 	if c.Settlement != nil {
 		e.report.Outcome = c.Settlement.Outcome
 	}
@@ -150,6 +150,9 @@ func (e *exam) task() finding {
 			return fails("%v", err)
 		}
 	}
+	if err := ledger.CheckParties(c.Task); err != nil {
+		return fails("%v", err)
+	}
 	if err := ledger.CheckRequest(c.Task, c.Function.Manifest); err != nil {
 		return fails("%v", err)
 	}
@@ -160,7 +163,7 @@ func (e *exam) task() finding {
 		return fails("the task is for chain %q, the rules are of %q", c.Task.Chain, c.Params.Chain)
 	}
 	for _, w := range c.Function.Manifest.Weaknesses() {
-		e.caveat("Alice has accepted a weakness (%s): %s.", w, ledger.Weakness(w))
+		e.caveat("The requester has accepted a weakness (%s): %s.", w, ledger.Weakness(w))
 	}
 	return holds("task %s asks for function %s (%s %s) on chain %s; both are well-formed, and fit",
 		c.ID().Short(), c.Task.Function.Short(), c.Function.Manifest.Name, c.Function.Manifest.Version, c.Task.Chain)
@@ -512,12 +515,13 @@ func outOfTime(was *ledger.Case, p ledger.Pass) error {
 	return was.CheckResult(*p.Result)
 }
 
-// releases: the owners' keys went to this view's enclave (spec §8.2). What is
+// releases: the parties' keys went to this view's enclave (spec §8.2). What is
 // in them nobody can see here; that there is none is no fault unless the executor has
-// called, since owners hand their keys to it directly.
+// called, since parties hand their keys to it directly.
 func (e *exam) releases() finding {
 	c, v := e.c, &e.c.View
 	digest := task.H(task.TagEvidence, c.Genuine())
+	parties := c.Parties()
 	var who []string
 	switch called := v.Called(); {
 	case !called && (len(v.Releases) > 0 || v.CalledAt != 0):
@@ -530,20 +534,22 @@ func (e *exam) releases() finding {
 		}
 	}
 	for i, r := range v.Releases {
-		twice := slices.ContainsFunc(v.Releases[:i], func(o task.Release) bool { return o.Role == r.Role })
+		twice := slices.ContainsFunc(v.Releases[:i], func(o task.Release) bool { return o.Party == r.Party })
 		switch {
-		case r.Role != task.Alice && r.Role != task.Bob || twice || len(r.Sealed) == 0 || len(r.Sealed) > task.MaxSealed:
-			return fails("a release of %s is malformed or stands twice", r.Role)
+		case int(r.Party) >= len(parties) || !parties[r.Party].Releases:
+			return fails("party %d has released, and the task has no key of it", r.Party)
+		case twice || len(r.Sealed) == 0 || len(r.Sealed) > task.MaxSealed:
+			return fails("a release of party %d is malformed or stands twice", r.Party)
 		case r.Task != c.ID() || r.Attempt != c.Attempt || r.View != v.Number || r.Evidence != digest:
-			return fails("%s released the key for another view or to another enclave", r.Role)
+			return fails("party %d released the key for another view or to another enclave", r.Party)
 		}
-		who = append(who, r.Role.String())
+		who = append(who, "the "+parties[r.Party].Role.String())
 	}
 	switch {
 	case len(who) > 0:
 		return holds("sealed to the attested enclave: the key of %s", strings.Join(who, " and "))
 	case v.Result != nil:
-		return idle("no release is on the chain; the owners gave their keys to the executor directly")
+		return idle("no release is on the chain; the parties gave their keys to the executor directly")
 	}
 	return idle("no key was released")
 }
@@ -565,23 +571,23 @@ func (e *exam) result() finding {
 func (e *exam) escrow() finding {
 	c := e.c
 	gas, ok := task.GasCost(c.Task.GasLimit, c.Task.GasPrice)
-	alice, ok2 := task.Sum(gas, c.Task.Fee, c.Function.Manifest.Royalty)
+	work, ok2 := task.Sum(gas, c.Task.Fee, c.Function.Manifest.Royalty)
 	fixed, ok3 := gas.MulDiv(c.Params.FixedPPM, 1_000_000)
-	bob, ok4 := fixed.Add(c.Task.Fee)
+	promise, ok4 := fixed.Add(c.Task.Fee)
 	if !ok || !ok2 || !ok3 || !ok4 {
 		return fails("the task's amounts are over 2^64-1 base units")
 	}
-	if least, fits := c.Params.SeatFee.MulDiv(uint64(c.Task.Seats), 1); !fits || c.Task.Fee < least || alice-c.Task.Fee > c.Params.Cap(c.Task.Seats) {
-		return fails("%d seats must get at least %s, and cannot answer for gas and royalty of %s", c.Task.Seats, least, alice-c.Task.Fee)
+	if least, fits := c.Params.SeatFee.MulDiv(uint64(c.Task.Seats), 1); !fits || c.Task.Fee < least || work-c.Task.Fee > c.Params.Cap(c.Task.Seats) {
+		return fails("%d seats must get at least %s, and cannot answer for gas and royalty of %s", c.Task.Seats, least, work-c.Task.Fee)
 	}
 	if err := c.CheckRoom(); err != nil {
 		return fails("%v", err)
 	}
 	room := c.Escrow.Room
-	if want := (ledger.Escrow{Alice: alice, Bob: bob, Room: room}); c.Escrow != want {
-		return fails("locked were %s and %s; the rules ask for %s and %s", c.Escrow.Alice, c.Escrow.Bob, alice, bob)
+	if want := []task.Amount{work, 0, promise}; !slices.Equal(c.Escrow.Locks, want) { // the data are the requester's own
+		return fails("locked were, by party, %v; the rules ask for %v", c.Escrow.Locks, want)
 	}
-	return holds("locked: %s", amounts(named{alice, "of Alice"}, named{room, "of Alice for room"}, named{bob, "of Bob's bond"}))
+	return holds("locked: %s", amounts(named{work, "of the requester"}, named{room, "of the requester for room"}, named{promise, "of the code owner's bond"}))
 }
 
 // settlement: the end follows from the case, the payments follow from the end,
@@ -592,95 +598,102 @@ func (e *exam) settlement() finding {
 	if err != nil {
 		return fails("%v", err)
 	}
-	if s.Outcome != end {
-		return fails("the chain says %s, the case says %s", s.Outcome, end)
+	if s.Outcome != end.Outcome {
+		return fails("the chain says %s, the case says %s", s.Outcome, end.Outcome)
 	}
 	again := ledger.Settle(c, end, s.Height)
 	if !bytes.Equal(task.Encode(again), task.Encode(s)) {
-		return fails("the settlement, repeated, pays otherwise or faults another: %s", explain.Fault(again.Fault))
+		return fails("the settlement, repeated, pays otherwise or faults another")
 	}
 	paid := map[ledger.Due]task.Amount{}
 	for _, p := range s.Payments {
 		paid[p.Why] += p.Amount // each in total at most what was paid in all
 	}
 	spent, ok := total(s.Payments)
-	all, ok2 := task.Sum(spent, s.Kept, s.Burned, s.Rent)
-	if locked, ok3 := task.Sum(c.Escrow.Alice, c.Escrow.Bob, c.Escrow.Room); !ok || !ok2 || !ok3 || locked != all {
+	kept, ok4 := task.Sum(s.Kept...)
+	all, ok2 := task.Sum(spent, kept, s.Burned, s.Rent)
+	if locked, ok3 := c.Escrow.Sum(); !ok4 || !ok || !ok2 || !ok3 || locked != all {
 		return fails("%s were locked, %s were paid or kept", locked, all)
 	}
-	return holds("%s, at fault: %s. Paid: %s. To the last unit what was locked: %s", s.Outcome, explain.Fault(s.Fault), amounts(
+	return holds("%s, at fault: %s. Paid: %s. To the last unit what was locked: %s", s.Outcome, explain.Fault(c), amounts(
 		named{paid[ledger.WhyExecutor], "to the executor"}, named{paid[ledger.WhyVerifier], "to verifiers"},
-		named{paid[ledger.WhyRoyalty], "to Bob"}, named{paid[ledger.WhyRefund], "back to Alice"}, named{paid[ledger.WhyRoom], "back to Alice of the rent"}, named{s.Rent, "rent, burned"}, named{s.Kept, "back into Bob's bond"}, named{s.Burned, "burned"}), all)
+		named{paid[ledger.WhyRoyalty], "to the code owner"}, named{paid[ledger.WhyRefund], "back to the requester"}, named{paid[ledger.WhyRoom], "back to the requester of the rent"}, named{s.Rent, "rent, burned"}, named{kept, "back into the code owner's bond"}, named{s.Burned, "burned"}), all)
 }
 
 // runs is how an enclave's outcome ends a case (spec §10.2).
 var runs = map[task.Outcome]ledger.Outcome{
-	task.RunOK:       ledger.Completed,
-	task.RunFailed:   ledger.FunctionFailed,
-	task.BadInputKey: ledger.AliceSilent,
-	task.BadCodeKey:  ledger.BobSilent,
+	task.RunOK:     ledger.Completed,
+	task.RunFailed: ledger.FunctionFailed,
 }
 
+// because is an end that is no party's fault.
+func because(o ledger.Outcome) ledger.End { return ledger.End{Outcome: o} }
+
 // abandoned is how a case ends with the last executor's turn.
-func abandoned(c *ledger.Case) (ledger.Outcome, error) {
+func abandoned(c *ledger.Case) (none ledger.End, _ error) {
 	withheld, blamed := c.Withheld()
 	id, more := c.Roster().Turn(c.View.Number + 1)
 	last := turns(c)[c.View.Number]
 	switch {
 	case c.View.Result != nil || last.ended != c.Settlement.Height:
-		return 0, fmt.Errorf("the last executor's turn was over, but that did not end the case")
+		return none, fmt.Errorf("the last executor's turn was over, but that did not end the case")
 	case blamed:
 		return withheld, nil
 	case more:
-		return 0, fmt.Errorf("the last executor's turn was over, but %s was not asked", id.Short())
+		return none, fmt.Errorf("the last executor's turn was over, but %s was not asked", id.Short())
 	case c.Spent() && c.Attempt+1 < c.Params.MaxAttempts:
-		return 0, fmt.Errorf("nobody would execute after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
+		return none, fmt.Errorf("nobody would execute after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
 	case c.Spent():
-		return ledger.NoCommittee, nil
+		return because(ledger.NoCommittee), nil
 	}
-	return c.Failure(), nil
+	return because(c.Failure()), nil
 }
 
 // ending is how the case must end, by what is in it.
-func ending(c *ledger.Case) (ledger.Outcome, error) {
+func ending(c *ledger.Case) (none ledger.End, _ error) {
 	v, end := &c.View, c.Settlement
 	lastAttempt := c.Attempt+1 == c.Params.MaxAttempts
 	switch {
 	case v.Executor.IsZero() && lastAttempt:
-		return ledger.NoCommittee, nil
+		return because(ledger.NoCommittee), nil
 	case v.Executor.IsZero():
-		return 0, fmt.Errorf("no committee after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
+		return none, fmt.Errorf("no committee after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
 	case gone(c):
 		return abandoned(c)
 	case v.Result == nil && v.Pre.Faulty:
-		return 0, fmt.Errorf("the evidence was found faulty, yet its executor was not passed over")
+		return none, fmt.Errorf("the evidence was found faulty, yet its executor was not passed over")
 	case v.Result == nil && v.Pre.Progress < ledger.Decided:
 		// Silent or doubting without proof: as good as no committee.
 		if v.Pre.Progress < ledger.Opened || c.Appraise(task.PreRun, c.Genuine()).Verdict != task.OK {
-			return 0, fmt.Errorf("the executor showed nothing that is good, yet it was not passed over")
+			return none, fmt.Errorf("the executor showed nothing that is good, yet it was not passed over")
 		}
 		if !lastAttempt {
-			return 0, fmt.Errorf("the committee decided nothing after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
+			return none, fmt.Errorf("the committee decided nothing after %d attempts, but %d are due", c.Attempt+1, c.Params.MaxAttempts)
 		}
-		return ledger.NoCommittee, nil
+		return because(ledger.NoCommittee), nil
 	case v.Result == nil && !v.Called():
-		return 0, fmt.Errorf("the executor neither called for keys nor brought a result, yet it was not passed over")
+		return none, fmt.Errorf("the executor neither called for keys nor brought a result, yet it was not passed over")
 	case v.Result == nil && end.Height-v.CalledAt < c.Params.ReleaseBlocks:
-		return 0, fmt.Errorf("owners have %d blocks for their keys, and were called in block %d", c.Params.ReleaseBlocks, v.CalledAt)
-	case v.Result == nil && !c.Released(task.Alice):
-		return ledger.AliceSilent, nil
-	case v.Result == nil && !c.Released(task.Bob):
-		return ledger.BobSilent, nil
+		return none, fmt.Errorf("parties have %d blocks for their keys, and were called in block %d", c.Params.ReleaseBlocks, v.CalledAt)
 	case v.Result == nil:
-		return 0, fmt.Errorf("both keys were released and there is no result, yet nobody was passed over")
+		if party, waits := c.Unreleased(); waits {
+			return c.Silent(party), nil
+		}
+		return none, fmt.Errorf("all keys were released and there is no result, yet nobody was passed over")
 	case end.Outcome == ledger.ForgedResult && slices.ContainsFunc(c.Slashes, func(s ledger.Slash) bool { return s.Cause == ledger.TwoResults && s.Height == end.Height }):
-		return ledger.ForgedResult, nil // in the same block it may also have come just after another end
+		return because(ledger.ForgedResult), nil // in the same block it may also have come just after another end
 	case v.Pre.Faulty:
-		return ledger.BadEnclave, nil
+		return because(ledger.BadEnclave), nil
 	case len(v.Exit) == 0:
-		return ledger.ExitSilent, nil
+		return because(ledger.ExitSilent), nil
 	case c.Appraise(task.PostRun, v.Exit).Verdict == task.Fault:
-		return ledger.DirtyExit, nil
+		return because(ledger.DirtyExit), nil
 	}
-	return runs[v.Result.Result.Outcome], nil
+	if r := v.Result.Result; r.Outcome == task.WrongKey {
+		if c.RoleOf(r.Party) == 0 {
+			return none, fmt.Errorf("the result blames party %d, and the task has none", r.Party)
+		}
+		return c.Silent(r.Party), nil
+	}
+	return because(runs[v.Result.Result.Outcome]), nil
 }

@@ -109,8 +109,8 @@ func newWorld(t testing.TB, args ...string) *world {
 	}
 	w.must("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}})
 	w.tk = task.Task{
-		Chain: chainID, Owner: address("alice"), Function: f.ID(), Args: args,
-		Input: task.Blob{CID: "input", Size: 5}, Recipient: task.NameRecipient("age1"), Endpoint: task.Endpoint{Addr: "/memory/alice", Account: address("alice")},
+		Chain: chainID, Requester: address("alice"), Function: f.ID(), Args: args,
+		Data: []task.Data{{Owner: address("alice"), Blob: task.Blob{CID: "input", Size: 5}}}, Recipient: task.NameRecipient("age1"), Endpoint: task.Endpoint{Addr: "/memory/alice", Account: address("alice")},
 		GasLimit: 1_000_000, GasPrice: 4 * task.PRY, Fee: 2 * task.PRY, Seats: 13, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated},
 	}
 	w.id = w.tk.ID()
@@ -196,8 +196,17 @@ func (w *world) elect() *world { return w.claim(99).wait(ledger.Attesting) }
 
 // decline has a member say that it executes nothing.
 func (w *world) decline(id task.NodeID, why task.DeclineReason) *world {
+	return w.lack(id, task.Lack{Reason: why})
+}
+
+// lacks has the executor decline for want of a party's file.
+func (w *world) lacks(party uint8) *world {
+	return w.lack(w.c().View.Executor, task.Lack{Reason: task.NoFile, Party: party})
+}
+
+func (w *world) lack(id task.NodeID, why task.Lack) *world {
 	w.t.Helper()
-	d := task.Decline{Task: w.id, Attempt: w.c().Attempt, Node: id, Reason: why}.SignedBy(w.nodes[id].peer)
+	d := task.Decline{Task: w.id, Attempt: w.c().Attempt, Node: id, Lack: why}.SignedBy(w.nodes[id].peer)
 	w.must("carol", task.Body{Decline: &d})
 	return w
 }
@@ -437,16 +446,22 @@ func (w *world) call() *world {
 	return w
 }
 
-// release is what owners say on the chain, when the executor has called.
-func (w *world) release(roles ...task.Role) *world {
+// The places of the two among the parties of a task.
+const (
+	alices uint8 = 1
+	bobs   uint8 = 2
+)
+
+// release is what parties say on the chain, when the executor has called.
+func (w *world) release(parties ...uint8) *world {
 	w.t.Helper()
 	if c := w.c(); c.Phase == ledger.Running && !c.View.Called() {
 		w.call()
 	}
 	c := w.c()
-	for _, role := range roles {
-		w.must(map[task.Role]string{task.Alice: "alice", task.Bob: "bob"}[role], task.Body{Release: &task.Release{
-			Task: w.id, Attempt: c.Attempt, View: c.View.Number, Role: role,
+	for _, party := range parties {
+		w.must(map[uint8]string{alices: "alice", bobs: "bob"}[party], task.Body{Release: &task.Release{
+			Task: w.id, Attempt: c.Attempt, View: c.View.Number, Party: party,
 			Evidence: task.H(task.TagEvidence, c.Genuine()), Sealed: []byte("sealed"),
 		}})
 	}
@@ -454,23 +469,26 @@ func (w *world) release(roles ...task.Role) *world {
 }
 
 // ran brings the case from a committee to a result under review.
-func (w *world) ran(o task.Outcome, gas uint64) *world {
+func (w *world) ran(o task.Outcome, gas uint64, wrong ...uint8) *world {
 	w.t.Helper()
-	return w.judge().release(task.Alice, task.Bob).result(o, gas)
+	return w.judge().release(alices, bobs).result(o, gas, wrong...)
 }
 
 // result is the enclave's, of a run that used the keys on the chain.
-func (w *world) result(o task.Outcome, gas uint64) *world {
+func (w *world) result(o task.Outcome, gas uint64, wrong ...uint8) *world {
 	w.t.Helper()
 	c := w.c()
-	keys := map[task.Role]task.Hash{}
+	keys := make([]task.Hash, len(c.Parties()))
 	for _, o := range c.View.Releases {
-		keys[o.Role] = o.Hash()
+		keys[o.Party] = o.Hash()
 	}
 	r := task.Result{
-		InputKey: keys[task.Alice], CodeKey: keys[task.Bob],
+		Keys: keys,
 		Task: w.id, Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: o, Gas: c.Function.Manifest.Shown(c.Task, o, gas), Output: task.Hash{7}, Size: 99,
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: task.H(task.TagEvidence, c.Genuine()),
+	}
+	for _, party := range wrong {
+		r.Party = party
 	}
 	cid := "out"
 	if o == task.OutOfTime {
@@ -521,7 +539,7 @@ func much(w *world) *world {
 	for range 3 {
 		w.next()
 	}
-	return w.declines(task.NoInput)
+	return w.lacks(alices)
 }
 
 var errUnproven = errors.New("the state has another value")

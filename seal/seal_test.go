@@ -40,7 +40,7 @@ func TestReleaseIsBoundToAllItWasMadeFor(t *testing.T) {
 	enclave, _ := NewEnclaveKey()
 	other, _ := NewEnclaveKey()
 	secret, _ := NewIdentity()
-	r, err := Seal(task.Release{Attempt: 1, View: 2, Role: task.Alice, Evidence: task.Hash{3}}, enclave.Public(), Opened{secret, task.Hash{7}, "age1"})
+	r, err := Seal(task.Release{Attempt: 1, View: 2, Party: 1, Evidence: task.Hash{3}}, enclave.Public(), Opened{secret, task.Hash{7}, "age1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestReleaseIsBoundToAllItWasMadeFor(t *testing.T) {
 		"task":     func(r *task.Release) { r.Task[0] ^= 1 },
 		"attempt":  func(r *task.Release) { r.Attempt++ },
 		"view":     func(r *task.Release) { r.View++ },
-		"role":     func(r *task.Release) { r.Role = task.Bob },
+		"party":    func(r *task.Release) { r.Party = 2 },
 		"evidence": func(r *task.Release) { r.Evidence[0] ^= 1 },
 		"sealed":   func(r *task.Release) { r.Sealed = bytes.Clone(r.Sealed); r.Sealed[len(r.Sealed)-1] ^= 1 },
 		"short":    func(r *task.Release) { r.Sealed = r.Sealed[:100] },

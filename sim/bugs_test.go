@@ -158,13 +158,13 @@ var bugs = []bug{
 			return ev,`, 100, "keys go to attested enclaves",
 	},
 	{
-		"anyone releases for an owner", "ledger/call.go", `case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker:`, `case r.Role != task.Alice && r.Role != task.Bob || from != owner && from != broker && r.Role == 0:`, 100, "owners release their own keys",
+		"anyone releases for an owner", "ledger/call.go", `case int(r.Party) >= len(parties) || !parties[r.Party].Releases || !parties[r.Party].SpeaksFor(from):`, `case int(r.Party) >= len(parties) || !parties[r.Party].Releases:`, 100, "owners release their own keys",
 	},
 	{
 		"a closed case is settled again", "ledger/accuse.go", `if c.Phase == Reviewing {`, `if c.Phase >= Reviewing {`, 400, "supply is conserved|a task is settled once",
 	},
 	{
-		"a split loses its remainder", "ledger/settle.go", `c.Task.Owner, task.NodeID{}, purse.Alice, WhyRefund)`, `c.Task.Owner, task.NodeID{}, purse.Alice/10*10, WhyRefund)`, 20, "supply is conserved|a settlement pays what was locked",
+		"a split loses its remainder", "ledger/settle.go", `toParty(0, locks[0], WhyRefund))`, `toParty(0, locks[0]/10*10, WhyRefund))`, 20, "supply is conserved|a settlement pays what was locked",
 	},
 	{
 		"a slash burns nothing", "ledger/slash.go", `	b.meta.Burned += cut - total(s.Rewards)
@@ -180,7 +180,7 @@ var bugs = []bug{
 		"finders get all of a slash", "ledger/slash.go", `b.reward(c, cut/2, finders, WhyFinder)`, `b.reward(c, cut, finders, WhyFinder)`, 100, "half of a slash is burned",
 	},
 	{
-		"a silent owner pays nothing", "ledger/settle.go", `{fault: PartyBob, executor: 'b', fixed: true, verifier: 'b'}`, `{fault: PartyBob, executor: 'a', fixed: true, verifier: 'a'}`, 200, "who is at fault pays",
+		"a silent owner pays nothing", "ledger/settle.go", `executor: byCulprit, fixed: true, verifier: byCulprit}`, `executor: byRequester, fixed: true, verifier: byRequester}`, 200, "who is at fault pays",
 	},
 	{
 		"who guessed wrong is paid", "ledger/settle.go", `if says(v) == ForGenuine && o != BadEnclave {`, `if says(v) != Elsewhere && o != BadEnclave {`, 100, "work is paid by the table",
@@ -225,13 +225,22 @@ var bugs = []bug{
 		return task.Refuse("skip-stale"`, 800, "words wait",
 	},
 	{
-		"a decline is slashed", "ledger/turn.go", `	b.saveCase(c, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason})
+		"a decline is slashed", "ledger/turn.go", `	b.saveCase(c, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason, Party: d.Party})
 `, `	b.slash(c, d.Node, Absent, b.Params.Absent, nil)
-	b.saveCase(c, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason})
+	b.saveCase(c, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason, Party: d.Party})
 `, 100, "a decline costs nothing|nobody honest is slashed",
 	},
 	{
 		"one word blames an owner", "ledger/turn.go", `nodes > 1 && 2*seats > able`, `nodes > 0`, 400, "an honest owner is not blamed",
+	},
+	{
+		"whose file does not come is not looked at", "ledger/turn.go", `d.Turn && d.Decline.Lack == lack`, `d.Turn && d.Decline.Reason == lack.Reason`, 400, "an honest owner is not blamed|who is at fault pays",
+	},
+	{
+		"the requester pays for everybody", "ledger/settle.go", `return &locks[purseOf(parties, e.Party)]`, `return &locks[0]`, 200, "who is at fault pays",
+	},
+	{
+		"one release stands for all", "ledger/case.go", `func(r task.Release) bool { return r.Party == party })`, `func(r task.Release) bool { return true })`, 200, "nobody honest is slashed|every task ends|silence|supply|receipts verify",
 	},
 	{
 		"who declines is asked again", "ledger/case.go", `roster.Out{Node: d.Decline.Node, From: d.From}`, `roster.Out{Node: d.Decline.Node, From: d.From + 1}`, 100, "the executor owns the lowest ticket|a declined turn is over",

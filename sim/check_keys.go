@@ -28,7 +28,7 @@ func (w *world) checkReleases(c *ledger.Case) {
 		return
 	}
 	v := &c.View
-	silent := c.Phase == ledger.Closed && v.Result == nil && (c.Settlement.Outcome == ledger.AliceSilent || c.Settlement.Outcome == ledger.BobSilent)
+	silent := c.Phase == ledger.Closed && v.Result == nil && (c.Settlement.Outcome == ledger.DataOwnerSilent || c.Settlement.Outcome == ledger.CodeOwnerSilent)
 	if (len(v.Releases) > 0 || silent) && !v.Called() {
 		w.violate("owners are called before they are blamed", "task %s view %d: nobody has called", c.ID().Short(), v.Number)
 	}
@@ -37,7 +37,7 @@ func (w *world) checkReleases(c *ledger.Case) {
 	}
 	for _, r := range c.View.Releases {
 		p := w.alice
-		if r.Role == task.Bob {
+		if c.Parties()[r.Party].Role == task.CodeOwner {
 			p = w.bob
 		}
 		box, mine := bytes.CutPrefix(bytes.TrimPrefix(r.Sealed, []byte(wrongKey)), []byte(p.name+" to "))

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"math/big"
+	"slices"
 
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
@@ -31,11 +32,11 @@ func (w *world) checkSettledOnce(c *ledger.Case) {
 		w.violate("a task is settled once", "task %s was settled again", id.Short())
 	}
 	w.facts.settled[id] = raw
-	sum := c.Settlement.Kept + c.Settlement.Burned + c.Settlement.Rent
+	sum, _ := task.Sum(append([]task.Amount{c.Settlement.Burned, c.Settlement.Rent}, c.Settlement.Kept...)...)
 	for _, p := range c.Settlement.Payments {
 		sum += p.Amount
 	}
-	if locked := c.Escrow.Alice + c.Escrow.Bob + c.Escrow.Room; sum != locked {
+	if locked, _ := c.Escrow.Sum(); sum != locked {
 		w.violate("a settlement pays what was locked", "task %s: %d of %d", id.Short(), sum, locked)
 	}
 	if c.Phase != ledger.Closed {
@@ -68,12 +69,27 @@ func (w *world) checkPayments(c *ledger.Case) {
 	if burned := c.Settlement.Burned; withheld != (burned > 0) || withheld && new(big.Int).SetUint64(uint64(burned)).Cmp(fixed(c)) != 0 {
 		w.violate("who is at fault pays", "task %s, %s: %s were burned", c.ID().Short(), c.Settlement.Outcome, burned)
 	}
-	if lost := c.Escrow.Bob - c.Settlement.Kept; c.Settlement.Outcome == ledger.CodeWithheld && lost != c.Settlement.Burned {
+	w.checkFault(c)
+}
+
+// The parties here are Alice, who asks, her input, which she owns, and Bob's code
+// (§10.2).
+func (w *world) checkFault(c *ledger.Case) {
+	const bob = 2
+	s, locked := c.Settlement, c.Escrow.Locks[bob]
+	blamed := map[ledger.Outcome][]uint32{
+		ledger.FunctionFailed: {1, bob}, ledger.DataOwnerSilent: {1}, ledger.InputWithheld: {1},
+		ledger.CodeOwnerSilent: {bob}, ledger.CodeWithheld: {bob},
+	}[s.Outcome]
+	if !slices.Equal(s.Fault.Parties, blamed) || (s.Fault.Of == ledger.AParty) != (len(blamed) > 0) {
+		w.violate("who is at fault pays", "task %s, %s: the fault is of %v", c.ID().Short(), s.Outcome, s.Fault)
+	}
+	if lost := locked - s.Kept[bob]; s.Outcome == ledger.CodeWithheld && lost != s.Burned {
 		w.violate("who is at fault pays", "task %s: Bob withheld a file, and lost %s", c.ID().Short(), lost)
 	}
-	bob := c.Settlement.Outcome == ledger.BobSilent || c.Settlement.Outcome == ledger.CodeWithheld
-	if kept := c.Settlement.Kept; kept > c.Escrow.Bob || bob == (kept == c.Escrow.Bob) && len(c.Settlement.Payments) > 1 {
-		w.violate("who is at fault pays", "task %s, %s: %s of Bob's %s is kept", c.ID().Short(), c.Settlement.Outcome, kept, c.Escrow.Bob)
+	his := s.Outcome == ledger.CodeOwnerSilent || s.Outcome == ledger.CodeWithheld
+	if kept := s.Kept[bob]; kept > locked || his == (kept == locked) && len(s.Payments) > 1 {
+		w.violate("who is at fault pays", "task %s, %s: %s of Bob's %s is kept", c.ID().Short(), s.Outcome, kept, locked)
 	}
 }
 
@@ -82,7 +98,7 @@ func (w *world) checkPayments(c *ledger.Case) {
 func (w *world) checkRent(c *ledger.Case) {
 	p, open := w.params, c.Settlement.Height-c.PostedAt
 	run := (c.Function.Manifest.LateMillis() + p.IntervalMillis - 1) / p.IntervalMillis
-	bytes := c.Task.Input.Size + c.Function.Code.Size
+	bytes := c.Task.DataSize() + c.Function.Code.Size
 	fetch := (bytes/p.FetchFloor + 1 + p.IntervalMillis - 1) / p.IntervalMillis
 	view := p.AttestBlocks + 4*p.CommitBlocks + fetch + 2*p.ReleaseBlocks + run + p.RunGraceBlocks
 	attempt := 2 + 4*p.ClaimBlocks + 32*(p.DeclineBlocks+fetch) + uint64(p.MaxViews)*view
@@ -97,7 +113,7 @@ func (w *world) checkRent(c *ledger.Case) {
 	}
 	var back task.Amount
 	for _, pay := range c.Settlement.Payments {
-		if pay.Why == ledger.WhyRoom && pay.To == c.Task.Owner {
+		if pay.Why == ledger.WhyRoom && pay.To == c.Task.Requester {
 			back += pay.Amount
 		}
 	}
@@ -120,7 +136,7 @@ func wages(c *ledger.Case) map[due]int64 {
 	add := func(to task.Address, why ledger.Due, a *big.Int) { owed[due{to, why}] += a.Int64() }
 	o := c.Settlement.Outcome
 	ran := o == ledger.Completed || o == ledger.FunctionFailed
-	silent := o == ledger.AliceSilent || o == ledger.BobSilent
+	silent := o == ledger.DataOwnerSilent || o == ledger.CodeOwnerSilent
 	if m := c.Member(c.View.Executor); m != nil {
 		switch {
 		case ran:

@@ -48,7 +48,7 @@ func (w *world) checkTurns(c *ledger.Case) {
 		}
 	}
 	for _, s := range c.Slashes {
-		price, silence := map[ledger.Cause]task.Amount{ledger.Absent: w.params.Absent, ledger.Silence: max(w.params.Silence, c.Escrow.Alice)}[s.Cause]
+		price, silence := map[ledger.Cause]task.Amount{ledger.Absent: w.params.Absent, ledger.Silence: max(w.params.Silence, c.Escrow.Of(0))}[s.Cause]
 		if silence && (s.Amount > price || len(s.Rewards) > 0) {
 			w.violate("silence is burned", "task %s: %s lost %s for %s, of which others got %d parts", c.ID().Short(), w.name(s.Node), s.Amount, s.Cause, len(s.Rewards))
 		}
@@ -70,9 +70,9 @@ func (w *world) checkBlame(c *ledger.Case) {
 	if c.Settlement == nil {
 		return
 	}
-	p, why := w.alice, task.NoInput
+	p, why := w.alice, task.Lack{Reason: task.NoFile, Party: 1}
 	if c.Settlement.Outcome == ledger.CodeWithheld {
-		p, why = w.bob, task.NoCode
+		p, why.Party = w.bob, 2
 	} else if c.Settlement.Outcome != ledger.InputWithheld {
 		return
 	}
@@ -85,7 +85,7 @@ func (w *world) checkBlame(c *ledger.Case) {
 			able += m.Seats
 		}
 		i := slices.IndexFunc(c.Declined, func(d ledger.Declined) bool {
-			return d.Turn && d.Decline.Node == m.Claim.Node && d.Decline.Reason == why
+			return d.Turn && d.Decline.Node == m.Claim.Node && d.Decline.Lack == why
 		})
 		if i < 0 {
 			continue

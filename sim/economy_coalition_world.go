@@ -329,8 +329,8 @@ func (w *coalWorld) play(market int, main, trap *coalTask) {
 func (w *coalWorld) wish(t *coalTask, fn task.FunctionID) task.Task {
 	alice := task.PublicKey(t.owner)
 	return task.Task{
-		Chain: w.params.Chain, Owner: alice, Nonce: w.block.Nonce(alice), Function: fn,
-		Input: task.Blob{CID: "input", Size: 1}, Recipient: task.NameRecipient("age1"), GasLimit: 1_000_000, GasPrice: t.market.gas * w.params.CheckCost,
+		Chain: w.params.Chain, Requester: alice, Nonce: w.block.Nonce(alice), Function: fn,
+		Data: []task.Data{{Owner: alice, Blob: task.Blob{CID: "input", Size: 1}}}, Recipient: task.NameRecipient("age1"), GasLimit: 1_000_000, GasPrice: t.market.gas * w.params.CheckCost,
 		Fee: w.params.SeatFee * task.DefaultSeats, Seats: task.DefaultSeats, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated},
 	}
 }
@@ -514,7 +514,7 @@ func (w *coalWorld) passes(t *coalTask) {
 
 // serves says whether an owner's file comes to a worker.
 func (w *coalWorld) serves(t *coalTask, role task.Role, mate bool) bool {
-	if role == task.Alice {
+	if role == task.DataOwner {
 		return !t.does(devNoInput) && (mate || !t.does(devInputFriends)) && !(t.does(devEnough) && t.has)
 	}
 	return !t.does(devNoCode) && (mate || !t.does(devCodeFriends))
@@ -522,7 +522,7 @@ func (w *coalWorld) serves(t *coalTask, role task.Role, mate bool) bool {
 
 // coalOwner is an owner's way with keys, in the present view of a task.
 type coalOwner struct {
-	role    task.Role
+	party   uint8 // its place among the task's
 	key     ed25519.PrivateKey
 	ours    bool
 	bad     bool // the evidence is, and this is no friend's
@@ -539,9 +539,9 @@ func (w *coalWorld) ownersOf(t *coalTask) []coalOwner {
 	alice, bob := w.plan.roles()&coalAlice != 0, w.plan.roles()&coalBob != 0
 	bad := w.found(c, c.Genuine()).Verdict != task.OK
 	return []coalOwner{
-		{task.Alice, t.owner, alice, bad && !(friend && alice), t.does(devAliceSilent) || t.does(devAliceKeeps) && !friend || t.does(devEnough) && t.has,
+		{1, t.owner, alice, bad && !(friend && alice), t.does(devAliceSilent) || t.does(devAliceKeeps) && !friend || t.does(devEnough) && t.has,
 			t.does(devAliceWrongKey), t.does(devAliceLate), t.does(devAliceAccuses) && !friend},
-		{task.Bob, w.bob, bob, bad && !(friend && bob), t.does(devBobSilent) || t.does(devBobKeeps) && !friend,
+		{2, w.bob, bob, bad && !(friend && bob), t.does(devBobSilent) || t.does(devBobKeeps) && !friend,
 			t.does(devBobWrongKey), false, t.does(devBobAccuses) && !friend},
 	}
 }
@@ -562,7 +562,7 @@ func (w *coalWorld) owners(t *coalTask) {
 			t.accused[ballot] = true
 			w.submit(o.key, o.ours, task.Body{Accuse: &task.Accusation{Ballot: ballot, Accused: c.View.Executor, Look: true}})
 		}
-		if waits := o.late && w.height+1 < c.Deadline; c.Stage != ledger.Unlocking || o.bad || o.silent || waits || c.Released(o.role) || w.sends(o.key) {
+		if waits := o.late && w.height+1 < c.Deadline; c.Stage != ledger.Unlocking || o.bad || o.silent || waits || c.Released(o.party) || w.sends(o.key) {
 			continue
 		}
 		sealed := "key"
@@ -570,7 +570,7 @@ func (w *coalWorld) owners(t *coalTask) {
 			sealed = wrongKey
 		}
 		w.submit(o.key, o.ours, task.Body{Release: &task.Release{
-			Task: t.id, Attempt: c.Attempt, View: c.View.Number, Role: o.role,
+			Task: t.id, Attempt: c.Attempt, View: c.View.Number, Party: o.party,
 			Evidence: task.H(task.TagEvidence, c.Genuine()), Sealed: []byte(sealed),
 		}})
 	}
@@ -698,23 +698,26 @@ func (s *coalSession) tryStart() {
 		return
 	}
 	a := *s.start
-	unable := func(why task.DeclineReason) { s.start = nil; s.s.Unable(a.Ballot, why) }
-	input, code := s.w.serves(s.t, task.Alice, s.mate), s.w.serves(s.t, task.Bob, s.mate)
+	unable := func(party uint8) {
+		s.start = nil
+		s.s.Unable(a.Ballot, task.Lack{Reason: task.NoFile, Party: party})
+	}
+	input, code := s.w.serves(s.t, task.DataOwner, s.mate), s.w.serves(s.t, task.CodeOwner, s.mate)
 	switch {
 	case s.deviates(devMute):
 		s.start = nil
 	case s.deviates(devLieInput):
-		unable(task.NoInput)
+		unable(1)
 	case s.deviates(devLieCode):
-		unable(task.NoCode)
+		unable(2)
 	case input && code:
 		s.start = nil
 		s.quote(a.Ballot)
 	case s.w.height < a.GiveUp:
 	case input:
-		unable(task.NoCode)
+		unable(2)
 	default:
-		unable(task.NoInput)
+		unable(1)
 	}
 }
 
@@ -758,7 +761,7 @@ func (s *coalSession) askKeys() {
 	}
 	all := true
 	for _, o := range s.w.ownersOf(s.t) {
-		all = all && (o.gives() || c.Released(o.role))
+		all = all && (o.gives() || c.Released(o.party))
 	}
 	calls := s.deviates(devCall) && !c.View.Called()
 	switch {
@@ -778,21 +781,15 @@ func (s *coalSession) run(c *ledger.Case) {
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: task.H(task.TagEvidence, c.Genuine()),
 	}
 	cid := "out"
+	r.Keys = make([]task.Hash, len(c.Parties()))
 	for _, o := range c.View.Releases {
-		wrong := string(o.Sealed) == wrongKey
-		switch {
-		case o.Role == task.Alice:
-			if r.InputKey = o.Hash(); wrong {
-				r.Outcome = task.BadInputKey
-			}
-		case r.Outcome == task.RunOK && wrong:
-			r.CodeKey, r.Outcome = o.Hash(), task.BadCodeKey
-		default:
-			r.CodeKey = o.Hash()
+		r.Keys[o.Party] = o.Hash()
+		if string(o.Sealed) == wrongKey && (r.Outcome == task.RunOK || o.Party < r.Party) { // the first
+			r.Outcome, r.Party = task.WrongKey, o.Party
 		}
 	}
 	if s.deviates(devBlame) {
-		r.Outcome, r.InputKey = task.BadInputKey, task.Hash{66}
+		r.Outcome, r.Party, r.Keys[1] = task.WrongKey, 1, task.Hash{66}
 	}
 	stopped := s.deviates(devLate)
 	if r.Outcome == task.RunOK && (stopped || s.t.does(devSlow) && !s.mate) {

@@ -291,8 +291,8 @@ func (w *econWorld) play(faulty bool) *ledger.Case {
 
 func (w *econWorld) post() {
 	t := task.Task{
-		Chain: w.params.Chain, Owner: task.PublicKey(w.poster), Nonce: w.block.Nonce(task.PublicKey(w.poster)), Function: w.fn,
-		Input: task.Blob{CID: "input", Size: 1}, Recipient: task.NameRecipient("age1"), GasLimit: 1_000_000,
+		Chain: w.params.Chain, Requester: task.PublicKey(w.poster), Nonce: w.block.Nonce(task.PublicKey(w.poster)), Function: w.fn,
+		Data: []task.Data{{Owner: task.PublicKey(w.poster), Blob: task.Blob{CID: "input", Size: 1}}}, Recipient: task.NameRecipient("age1"), GasLimit: 1_000_000,
 		Fee: w.params.SeatFee * task.DefaultSeats, Seats: task.DefaultSeats, MinSeats: 4,
 		Policy: task.Policy{MinTier: task.TierSimulated},
 	}
@@ -479,12 +479,9 @@ func (w *econWorld) run(c *ledger.Case) {
 		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: task.H(task.TagEvidence, c.Genuine()),
 	}
 	r.Gas = c.Function.Manifest.Shown(c.Task, r.Outcome, 0)
+	r.Keys = make([]task.Hash, len(c.Parties()))
 	for _, o := range c.View.Releases {
-		if o.Role == task.Alice {
-			r.InputKey = o.Hash()
-		} else {
-			r.CodeKey = o.Hash()
-		}
+		r.Keys[o.Party] = o.Hash()
 	}
 	w.judges = append(w.judges, c.Roster().Judging())
 	s := task.SignedResult{Result: r, Signature: task.Sign(w.enclave.sign, r.Hash()), CID: "out"}.PlacedBy(w.worker(r.Node).node.peer)

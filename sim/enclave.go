@@ -32,7 +32,9 @@ type enclave struct {
 func (s *session) StartEnclave(c *ledger.Case, a committee.StartEnclave) {
 	began := s.starts + 1
 	s.starts = began
-	unable := func(why task.DeclineReason) { s.s.Unable(a.Ballot, why) }
+	unable := func(why task.DeclineReason, party uint8) {
+		s.s.Unable(a.Ballot, task.Lack{Reason: why, Party: party})
+	}
 	var try func()
 	try = func() {
 		input, code := s.w.alice.serves(s.worker), s.w.bob.serves(s.worker)
@@ -43,17 +45,20 @@ func (s *session) StartEnclave(c *ledger.Case, a committee.StartEnclave) {
 		case s.w.chain.height < a.GiveUp:
 			s.later(60*millisecond, try)
 		case input:
-			unable(task.NoCode)
+			unable(task.NoFile, 2)
 		default:
-			unable(task.NoInput)
+			unable(task.NoFile, 1)
 		}
 	}
 	switch {
 	case s.liar != nil && s.liar.kind == silent:
 	case s.liar != nil && s.liar.kind == decliner:
-		s.later(s.w.between(0, second), func() { unable(task.DeclineReason(1 + s.w.rand.IntN(4))) })
+		s.later(s.w.between(0, second), func() {
+			lacks := []task.Lack{{Reason: task.Busy}, {Reason: task.NoFile, Party: 1}, {Reason: task.NoFile, Party: 2}, {Reason: task.CannotRun}}
+			s.s.Unable(a.Ballot, lacks[s.w.rand.IntN(4)])
+		})
 	case !s.free():
-		s.later(s.w.between(0, 300*millisecond), func() { unable(task.Busy) })
+		s.later(s.w.between(0, 300*millisecond), func() { unable(task.Busy, 0) })
 	default:
 		s.later(s.w.between(5*millisecond, 40*millisecond), try)
 	}
@@ -157,7 +162,7 @@ func (s *session) request(a committee.RequestKeys) {
 		return
 	}
 	for _, p := range []*person{s.w.alice, s.w.bob} {
-		q := node.KeyRequest(a, p.role, e.box)
+		q := node.KeyRequest(a, p.party, e.box)
 		if s.w.chance(s.w.net.loss) {
 			continue
 		}
@@ -202,7 +207,7 @@ func (s *session) take(r task.Release) {
 	if e == nil || e.ran || r.View != e.context.View || r.Attempt != e.context.Attempt || !strings.HasSuffix(string(r.Sealed), string(e.box)) {
 		return
 	}
-	if r.Role == task.Alice {
+	if r.Party == 1 {
 		e.input = &r
 	} else {
 		e.code = &r
@@ -231,6 +236,7 @@ func (s *session) stopped() bool {
 }
 
 func (s *session) result(e *enclave) {
+	party := uint8(0)
 	outcome, used := task.RunOK, uint64(s.w.between(1, 1_000_000))
 	for _, j := range s.w.jobs {
 		if j.id == s.id {
@@ -239,9 +245,9 @@ func (s *session) result(e *enclave) {
 	}
 	switch { // nothing ran
 	case strings.HasPrefix(string(e.input.Sealed), wrongKey):
-		outcome = task.BadInputKey
+		outcome, party = task.WrongKey, 1
 	case strings.HasPrefix(string(e.code.Sealed), wrongKey):
-		outcome = task.BadCodeKey
+		outcome, party = task.WrongKey, 2
 	case s.stopped():
 		outcome = task.OutOfTime
 		s.w.facts.late[turn{s.id, e.context.Attempt, e.context.View}] = s.worker.id
@@ -249,7 +255,7 @@ func (s *session) result(e *enclave) {
 	c, cid := s.s.Case(), "out"
 	r := task.Result{
 		Task: s.id, Attempt: e.context.Attempt, View: e.context.View, Node: s.worker.id, Outcome: outcome, Gas: c.Function.Manifest.Shown(c.Task, outcome, used), Output: task.Hash{7}, Size: 9,
-		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: e.input.Evidence, InputKey: e.input.Hash(), CodeKey: e.code.Hash(),
+		PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: e.input.Evidence, Keys: []task.Hash{{}, e.input.Hash(), e.code.Hash()}, Party: party,
 	}
 	if outcome == task.OutOfTime {
 		r.Output, r.Size, cid = task.Hash{}, 0, ""

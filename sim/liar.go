@@ -274,10 +274,10 @@ func (l *liar) nuisance(c *ledger.Case) (all []task.Body) {
 	digest := task.H(task.TagEvidence, c.Genuine())
 	gone := task.SignedVote{Vote: task.Vote{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number + 1, Node: l.k.id}}
 	gone.Signature = task.Sign(l.k.peer, gone.Vote.Hash())
-	forged := task.Result{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK, Gas: 5, PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: digest}
+	forged := task.Result{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Node: c.View.Executor, Outcome: task.RunOK, Gas: 5, PreState: attest.EmptyState, PostState: attest.EmptyState, Evidence: digest, Keys: make([]task.Hash, 3)}
 	all = append(all,
 		task.Body{Result: &task.SignedResult{Result: forged, Signature: task.Sign(l.k.peer, forged.Hash()), CID: "forged"}},
-		task.Body{Release: &task.Release{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Role: task.Alice, Evidence: digest, Sealed: []byte("junk")}},
+		task.Body{Release: &task.Release{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number, Party: 1, Evidence: digest, Sealed: []byte("junk")}},
 		task.Body{Skip: &task.Skip{Task: c.ID(), Attempt: c.Attempt, View: c.View.Number + 1, Votes: slices.Repeat([]task.SignedVote{gone}, 12)}},
 		task.Body{Claims: task.PackClaims([]task.Claim{{Task: c.ID(), Attempt: c.Attempt, Node: l.k.id, Proof: task.Proof{1}}})},
 	)

@@ -17,6 +17,7 @@ type person struct {
 	w      *world
 	name   string
 	role   task.Role
+	party  uint8 // its place among a task's parties
 	key    ed25519.PrivateKey
 	keeper *owner.Keeper
 	silent bool // releases nothing, answers nobody
@@ -34,8 +35,8 @@ func (w *world) key() ed25519.PrivateKey {
 
 // people makes Alice and Bob.
 func (w *world) people() {
-	w.alice = &person{w: w, name: "alice", role: task.Alice, key: w.key()}
-	w.bob = &person{w: w, name: "bob", role: task.Bob, key: w.key()}
+	w.alice = &person{w: w, name: "alice", role: task.DataOwner, party: 1, key: w.key()}
+	w.bob = &person{w: w, name: "bob", role: task.CodeOwner, party: 2, key: w.key()}
 	for _, p := range []*person{w.alice, w.bob} {
 		p.busy = map[task.TaskID]bool{}
 		p.silent = !w.o.Honest && w.chance(0.06)
@@ -80,7 +81,7 @@ func (p *person) follow(c *ledger.Case) {
 	p.busy[id] = true
 	p.w.after(p.w.between(2*millisecond, 40*millisecond), func() {
 		p.busy[id] = false
-		p.keeper.Record(context.Background(), id, func(*ledger.Case) bool { return true })
+		p.keeper.Record(context.Background(), id, func(*ledger.Case, task.Party) bool { return true })
 	})
 }
 
@@ -98,7 +99,7 @@ func (p *person) ask(q task.KeyRequest, tries int, answer func(task.KeyReply)) {
 		}
 		return
 	}
-	r, err := p.keeper.Decide(c, q.Opening, q.Reveals, q.Seal)
+	r, err := p.keeper.Decide(c, q.Party, q.Opening, q.Reveals, q.Seal)
 	if err != nil {
 		p.w.say("%s refuses a key of task %s to %s: %s", p.name, q.Opening.Pair.Ballot.Task.Short(), p.w.name(c.View.Executor), task.CodeOf(err))
 		answer(task.KeyReply{Refused: err.Error()})
@@ -173,8 +174,8 @@ func (w *world) post(j *job, f task.Function) {
 		seats = w.o.Seats
 	}
 	p := task.Task{
-		Chain: chainID, Owner: alice, Nonce: w.chain.read().Account(alice).Nonce, Function: f.ID(),
-		Input: task.Blob{CID: fmt.Sprint("input ", w.now), Size: 5}, Recipient: task.NameRecipient("age1"), Endpoint: task.Endpoint{Addr: "alice"},
+		Chain: chainID, Requester: alice, Nonce: w.chain.read().Account(alice).Nonce, Function: f.ID(),
+		Data: []task.Data{{Owner: alice, Blob: task.Blob{CID: fmt.Sprint("input ", w.now), Size: 5}}}, Recipient: task.NameRecipient("age1"), Endpoint: task.Endpoint{Addr: "alice"},
 		GasLimit: 1_000_000, GasPrice: task.PRY, Fee: max(2*task.PRY, task.Amount(seats)*w.params.SeatFee), Seats: seats, MinSeats: min(seats, 4), Policy: task.Policy{MinTier: task.TierSimulated},
 	}
 	if len(w.chain.pool) > 0 { // her nonce may be about to be used

@@ -62,7 +62,7 @@ func (s *stranger) block(later uint64, key ed25519.PrivateKey, bodies ...task.Bo
 	}
 	for _, body := range bodies {
 		if body.Post != nil {
-			body.Post.Owner, body.Post.Nonce = task.PublicKey(key), b.Nonce(task.PublicKey(key))
+			body.Post.Requester, body.Post.Data[0].Owner, body.Post.Nonce = task.PublicKey(key), task.PublicKey(key), b.Nonce(task.PublicKey(key))
 		}
 		if err := b.Apply(s.w.chain.sign(b, pooled{key: key, body: body})); refused == nil {
 			refused = err
@@ -142,7 +142,7 @@ func (s *stranger) asksForItsOwn(later uint64) {
 
 func (s *stranger) task() task.Task {
 	return task.Task{
-		Chain: chainID, Function: s.w.function().ID(), Input: task.Blob{CID: "input", Size: 5}, Recipient: task.NameRecipient("age1"),
+		Chain: chainID, Function: s.w.function().ID(), Data: []task.Data{{Blob: task.Blob{CID: "input", Size: 5}}}, Recipient: task.NameRecipient("age1"),
 		GasLimit: 1000, GasPrice: 1, Fee: 2 * s.w.params.SeatFee, Seats: 2, MinSeats: 2, Policy: task.Policy{MinTier: task.TierSimulated},
 	}
 }
@@ -173,7 +173,7 @@ func (s *stranger) fillsTheChain() {
 		for range 10 * open / w.params.MaxOpen {
 			times *= 2
 		}
-		least += times*w.params.PostingFee + c.Escrow.Alice + c.Escrow.Room
+		least += times*w.params.PostingFee + c.Escrow.Locks[0] + c.Escrow.Room
 		open++
 	}
 	if spent < least || open < w.params.MaxOpen/4 {

@@ -285,7 +285,7 @@ var elsewhere = []tested{
 		"committee", "TestHeldBackRevealsComeByThemselves",
 	},
 	{
-		"a busy worker blames Alice", "node/job.go", `		j.unable(task.Busy, errors`, `		j.unable(task.NoInput, errors`,
+		"a busy worker blames Alice", "node/job.go", `		j.unable(task.Lack{Reason: task.Busy}, errors`, `		j.unable(task.Lack{Reason: task.NoFile, Party: 1}, errors`,
 		"node", "TestBusyWorkersDecline",
 	},
 	{

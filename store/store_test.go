@@ -33,8 +33,8 @@ func TestWhatWasSaidStays(t *testing.T) {
 	if err := j.Reveal(verdict(0, task.Fault)); !errors.Is(err, ErrContradiction) {
 		t.Errorf("a second verdict: %v", err)
 	}
-	for _, why := range []task.DeclineReason{task.NoInput, task.Busy} { // the first one stays
-		if err := j.Decline(task.Decline{Task: task.TaskID{1}, Reason: why}); err != nil {
+	for _, why := range []task.DeclineReason{task.NoFile, task.Busy} { // the first one stays
+		if err := j.Decline(task.Decline{Task: task.TaskID{1}, Lack: task.Lack{Reason: why}}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -52,7 +52,7 @@ func TestWhatWasSaidStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	reveals, declines, err := j.Load(task.TaskID{1})
-	if err != nil || len(reveals) != 2 || reveals[0] != verdict(0, task.OK) || len(declines) != 1 || declines[0].Reason != task.NoInput {
+	if err != nil || len(reveals) != 2 || reveals[0] != verdict(0, task.OK) || len(declines) != 1 || declines[0].Reason != task.NoFile {
 		t.Fatalf("%v, %v, %v", reveals, declines, err)
 	}
 	pair.Digests[1] = task.Hash{3}

@@ -110,7 +110,7 @@ func TestGasStepsAtTheEdges(t *testing.T) {
 // Of a run that is not paid by gas no gas is shown, whatever it used.
 func TestUnpaidRunsShowNoGas(t *testing.T) {
 	m, p := Manifest{Limits: Limits{Gas: 1000}}, Task{GasLimit: 400}
-	for o, want := range map[Outcome]uint64{RunOK: 100, RunFailed: 100, OutOfTime: 0, BadInputKey: 0, BadCodeKey: 0} {
+	for o, want := range map[Outcome]uint64{RunOK: 100, RunFailed: 100, OutOfTime: 0, WrongKey: 0} {
 		if got := m.Shown(p, o, 70); got != want {
 			t.Errorf("%s: %d, want %d", o, got, want)
 		}

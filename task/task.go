@@ -413,16 +413,16 @@ func (t Tier) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 // UnmarshalText reads one.
 func (t *Tier) UnmarshalText(text []byte) error { return ReadWord(tierWords, t, text) }
 
-// Task is one job that Alice posts.
+// Task is one job: what a requester wants run on whose data.
 type Task struct {
 	Chain     string     `cbor:"1,keyasint" json:"chain"`
-	Owner     Address    `cbor:"2,keyasint" json:"owner"`
+	Requester Address    `cbor:"2,keyasint" json:"requester"`
 	Nonce     uint64     `cbor:"3,keyasint" json:"nonce,string"` // of the posting transaction: equal tasks get different names
 	Function  FunctionID `cbor:"4,keyasint" json:"function"`
-	Input     Blob       `cbor:"5,keyasint" json:"input"`
+	Data      []Data     `cbor:"5,keyasint" json:"data"`
 	Args      []string   `cbor:"6,keyasint" json:"args"`
 	Recipient Hash       `cbor:"7,keyasint" json:"recipient"` // names whom the result is encrypted to: [NameRecipient]
-	Endpoint  Endpoint   `cbor:"8,keyasint" json:"endpoint"`
+	Endpoint  Endpoint   `cbor:"8,keyasint" json:"endpoint"`  // of the requester, and of the inputs that it owns
 	GasLimit  uint64     `cbor:"9,keyasint" json:"gas_limit,string"`
 	GasPrice  Amount     `cbor:"10,keyasint" json:"gas_price"` // base units per 1,000,000 gas
 	Fee       Amount     `cbor:"11,keyasint" json:"fee"`       // of the whole committee, split by seats
@@ -449,7 +449,7 @@ const (
 
 // Check refuses a task that is malformed whatever the state of the chain.
 func (t Task) Check() error {
-	if err := t.Input.check("input"); err != nil {
+	if err := t.checkData(); err != nil {
 		return err
 	}
 	if err := checkArgs(t.Args); err != nil {

@@ -30,7 +30,7 @@ func vectors() []vector {
 		Manifest: Manifest{Name: "poster", Version: "1.0.0", Description: "d", Runtime: RuntimeWasm, Args: []string{"--levels", "6"}, Limits: Limits{1e9, 1 << 28, 1 << 24, 60_000, 1e7}, Royalty: PRY / 2},
 	}
 	t := Task{
-		Chain: "c", Owner: Key{3}, Nonce: 4, Function: f.ID(), Input: Blob{CID: f.Code.CID, Size: 5}, Recipient: NameRecipient("age1"), GasLimit: 1e9, GasPrice: 100,
+		Chain: "c", Requester: Key{3}, Nonce: 4, Function: f.ID(), Data: []Data{{Owner: Key{3}, Blob: Blob{CID: f.Code.CID, Size: 5}}}, Recipient: NameRecipient("age1"), GasLimit: 1e9, GasPrice: 100,
 		Fee: 2 * PRY, Seats: 13, MinSeats: 4, Policy: Policy{MinTier: TierSimulated, Measurements: []Hash{{9}}},
 	}
 	n := Node{Operator: Key{1}, VRF: Key{2}, Peer: Key{3}, Addr: "/ip4/127.0.0.1/tcp/2", Runtimes: []string{RuntimeWasm}, Arch: "amd64", TEE: TEE{Kind: "simulated", Identity: Key{4}}}
@@ -38,7 +38,7 @@ func vectors() []vector {
 	r := Reveal{Ballot: Ballot{Task: t.ID(), View: 2}, Node: n.ID(), Verdict: OK, Pair: Hash{5}, Place: 1, Salt: Hash{6}}
 	p := Pair{Ballot: r.Ballot, Digests: [2]Hash{{7}, {8}}}
 	e := Exit{Ballot: r.Ballot, Evidence: []byte{9}}
-	res := Result{Task: t.ID(), Node: n.ID(), Outcome: RunOK, Gas: 7, Size: 8}
+	res := Result{Task: t.ID(), Node: n.ID(), Outcome: RunOK, Gas: 7, Size: 8, Keys: []Hash{{1}, {2}}}
 	tx := SignTx(key, Tx{Chain: "c", Nonce: 4, Salt: 1 << 40, Body: Body{Post: &t}})
 	row := func(what string, raw []byte, h Hash) vector { return vector{what, hex.EncodeToString(raw), h.String()} }
 	return []vector{

@@ -1,6 +1,9 @@
 package task
 
-import "crypto/ed25519"
+import (
+	"crypto/ed25519"
+	"fmt"
+)
 
 // Claim says that a node has won seats in one attempt at one task. The proof
 // is its own signature: only the holder of the VRF key can make it (spec §5.4).
@@ -19,7 +22,7 @@ func (c Claim) Decline() (d Decline, brought bool) {
 	if c.Busy == nil {
 		return d, false
 	}
-	return Decline{Task: c.Task, Attempt: c.Attempt, Node: c.Node, Reason: Busy, Signature: *c.Busy}, true
+	return Decline{Task: c.Task, Attempt: c.Attempt, Node: c.Node, Lack: Lack{Reason: Busy}, Signature: *c.Busy}, true
 }
 
 // DeclineReason is why a member does not execute.
@@ -28,13 +31,12 @@ type DeclineReason uint8
 // The reasons.
 const (
 	Busy      DeclineReason = 1 // no enclave is free
-	NoInput   DeclineReason = 2 // Alice's file does not come
-	NoCode    DeclineReason = 3 // Bob's code or image does not come
-	CannotRun DeclineReason = 4 // anything else
-	Gone      DeclineReason = 5 // its enclave, which was found good: this one is paid for
+	NoFile    DeclineReason = 2 // a file of a party's does not come
+	CannotRun DeclineReason = 3 // anything else
+	Gone      DeclineReason = 4 // its enclave, which was found good: this one is paid for
 )
 
-var declineWords = Words{"", "busy", "no-input", "no-code", "cannot-run", "gone"}
+var declineWords = Words{"", "busy", "no-file", "cannot-run", "gone"}
 
 func (r DeclineReason) String() string { return declineWords.Of(uint8(r)) }
 
@@ -44,15 +46,37 @@ func (r DeclineReason) MarshalText() ([]byte, error) { return []byte(r.String())
 // UnmarshalText reads one.
 func (r *DeclineReason) UnmarshalText(text []byte) error { return ReadWord(declineWords, r, text) }
 
+// Lack is why a member executes nothing: the reason, and whose file it is that does
+// not come, by place among the parties, if that is the reason.
+type Lack struct {
+	Reason DeclineReason `cbor:"4,keyasint" json:"reason"`
+	Party  uint8         `cbor:"5,keyasint" json:"party"`
+}
+
+func (l Lack) String() string {
+	if l.Party == 0 {
+		return l.Reason.String()
+	}
+	return fmt.Sprintf("%s of party %d", l.Reason, l.Party)
+}
+
+// Check refuses a reason that is not known, and a party that does not go with it.
+func (l Lack) Check() error {
+	if l.Reason < Busy || l.Reason > Gone || (l.Reason == NoFile) != (l.Party != 0) {
+		return Refuse("decline-malformed", "no such reason, or no party that goes with it")
+	}
+	return nil
+}
+
 // Decline is a member's word that it executes no more in this attempt, signed by
 // its peer key. It costs nothing, and the member judges on; but for one that gives up
 // a run, whose reason is Gone (spec §6.4).
 type Decline struct {
-	Task      TaskID        `cbor:"1,keyasint" json:"task"`
-	Attempt   uint32        `cbor:"2,keyasint" json:"attempt"`
-	Node      NodeID        `cbor:"3,keyasint" json:"node"`
-	Reason    DeclineReason `cbor:"4,keyasint" json:"reason"`
-	Signature Signature     `cbor:"5,keyasint" json:"signature"`
+	Task    TaskID `cbor:"1,keyasint" json:"task"`
+	Attempt uint32 `cbor:"2,keyasint" json:"attempt"`
+	Node    NodeID `cbor:"3,keyasint" json:"node"`
+	Lack
+	Signature Signature `cbor:"6,keyasint" json:"signature"`
 }
 
 // Hash is what the node's peer key signs.
@@ -69,10 +93,10 @@ func (d Decline) SignedBy(peer ed25519.PrivateKey) Decline {
 
 // Check says whether it is a decline that the node has signed.
 func (d Decline) Check(peer Key) error {
-	if d.Reason < Busy || d.Reason > Gone || !d.Signature.Verify(peer, d.Hash()) {
-		return Refuse("decline-malformed", "no such reason, or node %s has not signed it", d.Node.Short())
+	if !d.Signature.Verify(peer, d.Hash()) {
+		return Refuse("decline-malformed", "node %s has not signed it", d.Node.Short())
 	}
-	return nil
+	return d.Lack.Check()
 }
 
 // Vote is one member's word that the executor of the view before is silent: it
@@ -238,14 +262,13 @@ type Outcome uint8
 
 // The ways in which a run ends (spec §9.3, §10.2).
 const (
-	RunOK       Outcome = 1
-	RunFailed   Outcome = 2 // the function, at its own fault or at a limit of gas, memory or output
-	OutOfTime   Outcome = 3 // at the wall limit: the machine's affair, and so the executor's
-	BadInputKey Outcome = 4 // what Alice released opens nothing
-	BadCodeKey  Outcome = 5 // what Bob released opens nothing
+	RunOK     Outcome = 1
+	RunFailed Outcome = 2 // the function, at its own fault or at a limit of gas, memory or output
+	OutOfTime Outcome = 3 // at the wall limit: the machine's affair, and so the executor's
+	WrongKey  Outcome = 4 // what a party has released opens nothing that can be used, or names nobody for the result
 )
 
-var outcomeWords = Words{"", "ok", "failed", "out-of-time", "wrong-input-key", "wrong-code-key"}
+var outcomeWords = Words{"", "ok", "failed", "out-of-time", "wrong-key"}
 
 func (o Outcome) String() string { return outcomeWords.Of(uint8(o)) }
 
@@ -259,7 +282,7 @@ func (o *Outcome) UnmarshalText(text []byte) error { return ReadWord(outcomeWord
 func (o Outcome) Paid() bool { return o == RunOK || o == RunFailed }
 
 // Known says whether the outcome is one of those above.
-func (o Outcome) Known() bool { return o >= RunOK && o <= BadCodeKey }
+func (o Outcome) Known() bool { return o >= RunOK && o <= WrongKey }
 
 // Result is what the enclave says of the run (spec §9.5).
 type Result struct {
@@ -274,23 +297,20 @@ type Result struct {
 	PostState Hash    `cbor:"9,keyasint" json:"post_state"`
 	Evidence  Hash    `cbor:"10,keyasint" json:"evidence"`    // the pre-run evidence that names the signing key
 	Size      uint64  `cbor:"11,keyasint" json:"size,string"` // of the age file, in bytes
-	InputKey  Hash    `cbor:"12,keyasint" json:"input_key"`   // the release of Alice's that the enclave opened
-	CodeKey   Hash    `cbor:"13,keyasint" json:"code_key"`    // and of Bob's
+	Keys      []Hash  `cbor:"12,keyasint" json:"keys"`        // the releases that the enclave opened, by party; zero of who releases none
+	Party     uint8   `cbor:"13,keyasint" json:"party"`       // whose key is wrong; else 0
 }
 
 // Hash is what the enclave key signs.
 func (r Result) Hash() Hash { return H(TagResult, Encode(r)) }
 
-// Blames is the owner at whose fault the run came to nothing, and the release of
-// that owner that opened nothing; not ok if it blames nobody.
-func (r Result) Blames() (role Role, used Hash, ok bool) {
-	switch r.Outcome {
-	case BadInputKey:
-		return Alice, r.InputKey, true
-	case BadCodeKey:
-		return Bob, r.CodeKey, true
+// Blames is the party at whose fault the run came to nothing, and the release of that
+// party's that opened nothing; not ok if it blames nobody for a key.
+func (r Result) Blames() (party uint8, used Hash, ok bool) {
+	if r.Outcome != WrongKey || int(r.Party) >= len(r.Keys) {
+		return 0, Hash{}, false
 	}
-	return 0, Hash{}, false
+	return r.Party, r.Keys[r.Party], true
 }
 
 // SignedResult is a Result with the enclave's signature, and where the output
@@ -315,35 +335,8 @@ func (s SignedResult) PlaceHash() Hash {
 	return H(TagPlace, h[:], []byte(s.CID))
 }
 
-// Role is an owner's part in a task.
-type Role uint8
-
-// The two owners of a task's secrets.
-const (
-	Alice Role = 1 // owns the input
-	Bob   Role = 2 // owns the code
-)
-
-func (r Role) String() string {
-	switch r {
-	case Alice:
-		return "Alice"
-	case Bob:
-		return "Bob"
-	}
-	return "unknown role"
-}
-
-var roleWords = Words{"", "alice", "bob"}
-
-// MarshalText is the role's word.
-func (r Role) MarshalText() ([]byte, error) { return []byte(roleWords.Of(uint8(r))), nil }
-
-// UnmarshalText reads one.
-func (r *Role) UnmarshalText(text []byte) error { return ReadWord(roleWords, r, text) }
-
-// Call asks the owners of a task's secrets, before the chain, for the keys that they
-// do not give directly: from then on their silence is seen (spec §8.4).
+// Call asks the parties of a task, before the chain, for the keys that they do not
+// give directly: from then on their silence is seen (spec §8.4).
 type Call struct {
 	Ballot Ballot `cbor:"1,keyasint" json:"ballot"`
 	Seal   []byte `cbor:"2,keyasint" json:"seal"` // the enclave's HPKE public key, which its evidence names
@@ -355,7 +348,7 @@ type Release struct {
 	Task     TaskID `cbor:"1,keyasint" json:"task"`
 	Attempt  uint32 `cbor:"2,keyasint" json:"attempt"`
 	View     uint32 `cbor:"3,keyasint" json:"view"`
-	Role     Role   `cbor:"4,keyasint" json:"role"`
+	Party    uint8  `cbor:"4,keyasint" json:"party"`
 	Evidence Hash   `cbor:"5,keyasint" json:"evidence"`
 	Sealed   []byte `cbor:"6,keyasint" json:"sealed"`
 }
@@ -365,6 +358,6 @@ func (r Release) Hash() Hash { return H(TagRelease, Encode(r)) }
 
 // AAD binds the sealed key to what it was released for (spec §8.2).
 func (r Release) AAD() []byte {
-	h := H(TagSeal, r.Task[:], U64(uint64(r.Attempt)), U64(uint64(r.View)), []byte{byte(r.Role)}, r.Evidence[:])
+	h := H(TagSeal, r.Task[:], U64(uint64(r.Attempt)), U64(uint64(r.View)), []byte{r.Party}, r.Evidence[:])
 	return h[:]
 }

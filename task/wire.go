@@ -11,7 +11,7 @@ const (
 // KeyRequest shows an owner why it may release its key: the genuine evidence, and
 // the verdicts on it. Everything else the owner asks the chain.
 type KeyRequest struct {
-	Role    Role     `cbor:"1,keyasint"`
+	Party   uint8    `cbor:"1,keyasint"` // who is asked
 	Opening Opening  `cbor:"2,keyasint"`
 	Reveals []Reveal `cbor:"3,keyasint"`
 	Seal    []byte   `cbor:"4,keyasint"` // the enclave's HPKE public key, which the evidence names

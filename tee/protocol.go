@@ -22,8 +22,8 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-// MaxFrame bounds one message between node and enclave: three blobs, what was
-// compiled, and a bit.
+// MaxFrame bounds one message between node and enclave: all inputs, the code, an
+// image, what was compiled, and a bit.
 const MaxFrame = 3*task.MaxBlob + MaxCompiled + 1<<20
 
 // Request is what the node asks of the enclave: exactly one field is set.
@@ -52,15 +52,14 @@ type Begin struct {
 	Fault    uint8          `cbor:"6,keyasint"` // of the decoy: [attest.Decoy]
 }
 
-// Run brings the two encrypted blobs, and the image if the function has one.
-// The enclave answers with a result.
+// Run brings the parties' encrypted files, in the order of [task.Parties], and the
+// image if the function has one. The enclave answers with a result.
 type Run struct {
-	Code  []byte `cbor:"1,keyasint"`
-	Input []byte `cbor:"2,keyasint"`
-	Image []byte `cbor:"3,keyasint"` // in the clear
+	Files [][]byte `cbor:"1,keyasint"` // by party; empty of who has none
+	Image []byte   `cbor:"2,keyasint"` // in the clear
 	// Compiled is the image, compiled, or nothing. It is used only if it is what
 	// the enclave program has in [Public], byte for byte.
-	Compiled []byte `cbor:"4,keyasint,omitempty"`
+	Compiled []byte `cbor:"3,keyasint,omitempty"`
 }
 
 // Exit asks for the last evidence; then the enclave ends.

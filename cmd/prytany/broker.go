@@ -51,7 +51,7 @@ func startBroker(host *p2p.Host, chain chainEdge, blobs *blob.Store, keys seal.K
 	if err := b.load(); err != nil {
 		return nil, err
 	}
-	b.keeper = &owner.Keeper{Role: task.Bob, Account: keys.Account(), Chain: chain, Log: log, Policy: task.Policy{MinTier: task.TierSimulated}, Seal: b.seal}
+	b.keeper = &owner.Keeper{Role: task.CodeOwner, Account: keys.Account(), Chain: chain, Log: log, Policy: task.Policy{MinTier: task.TierSimulated}, Seal: b.seal}
 	host.Handle(task.ProtoRelease, b.keeper.Answer)
 	host.Handle(task.ProtoDeposit, func(ctx context.Context, _ task.Key, raw []byte) ([]byte, error) {
 		return task.Encode(depositReply{Refused: text(b.deposit(ctx, blobs, raw))}), nil
@@ -77,7 +77,7 @@ func (b *broker) run(ctx context.Context) error {
 	if h := b.chain.Height(); h > p.ReleaseBlocks {
 		from = h - p.ReleaseBlocks
 	}
-	return b.keeper.Follow(ctx, from, func(c *ledger.Case) bool { return b.has(fileName(c.Function.Owner, c.Function.Code.CID)) })
+	return b.keeper.Follow(ctx, from, func(_ *ledger.Case, p task.Party) bool { return b.has(fileName(p.Account, p.File.CID)) })
 }
 
 func (b *broker) has(name string) bool {
@@ -88,11 +88,12 @@ func (b *broker) has(name string) bool {
 }
 
 func (b *broker) seal(c *ledger.Case, r task.Release, enclave []byte) (task.Release, error) {
+	p := c.Parties()[r.Party]
 	b.mu.Lock()
-	k, ok := b.secrets[fileName(c.Function.Owner, c.Function.Code.CID)]
+	k, ok := b.secrets[fileName(p.Account, p.File.CID)]
 	b.mu.Unlock()
 	if !ok {
-		return r, task.Refuse("no-key", "this broker has no key for function %s", c.Task.Function.Short())
+		return r, task.Refuse("no-key", "this broker has no key for the file %s", p.File.CID)
 	}
 	return seal.Seal(r, enclave, seal.Opened{ID: k.ID, File: k.File})
 }

@@ -26,12 +26,12 @@ func TestAnothersCodeGetsNoKey(t *testing.T) {
 	bob, mallory := task.Address{1}, task.Address{2}
 	b := &broker{secrets: map[string]kept{fileName(bob, "code"): {ID: id, File: task.Hash{3}}}}
 	of := func(owner task.Address) *ledger.Case {
-		return &ledger.Case{Function: task.Function{Owner: owner, Code: task.Blob{CID: "code", Size: 1}}}
+		return &ledger.Case{Task: task.Task{Data: make([]task.Data, 1)}, Function: task.Function{Owner: owner, Code: task.Blob{CID: "code", Size: 1}}}
 	}
-	if r, err := b.seal(of(bob), task.Release{Role: task.Bob}, enclave.Public()); err != nil || len(r.Sealed) == 0 {
+	if r, err := b.seal(of(bob), task.Release{Party: 2}, enclave.Public()); err != nil || len(r.Sealed) == 0 {
 		t.Errorf("Bob's own function: %v", err)
 	}
-	if r, err := b.seal(of(mallory), task.Release{Role: task.Bob}, enclave.Public()); task.CodeOf(err) != "no-key" || len(r.Sealed) > 0 {
+	if r, err := b.seal(of(mallory), task.Release{Party: 2}, enclave.Public()); task.CodeOf(err) != "no-key" || len(r.Sealed) > 0 {
 		t.Errorf("Mallory's function with Bob's code: %v", err)
 	}
 }

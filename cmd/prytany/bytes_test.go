@@ -91,11 +91,11 @@ func (s *sleeper) Begin(t task.Task, f task.Function, c attest.Context, nonce ta
 	return s.Enclave.Begin(t, f, c, nonce, fault)
 }
 
-func (s *sleeper) Run(code, input, image []byte) (task.SignedResult, []byte, error) {
+func (s *sleeper) Run(files [][]byte, image []byte) (task.SignedResult, []byte, error) {
 	if s.first {
 		return task.SignedResult{}, nil, task.Refuse("asleep", "this host runs nothing")
 	}
-	return s.Enclave.Run(code, input, image)
+	return s.Enclave.Run(files, image)
 }
 
 // written is what stands in some blocks, by kind.

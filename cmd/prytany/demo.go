@@ -178,7 +178,7 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	if err != nil {
 		return err
 	}
-	line.mark("posted", "Alice posted task %s: her picture is encrypted as %s, her money is in escrow", r.ID.Short(), short(r.Task.Input.CID))
+	line.mark("posted", "Alice posted task %s: her picture is encrypted as %s, her money is in escrow", r.ID.Short(), short(r.Task.Data[0].Blob.CID))
 	result, err := r.Result(ctx, each)
 	silent := o.with == silentAlice || o.with == silentBob || o.with == withholding
 	if err != nil && !(silent && ctx.Err() == nil) {

@@ -352,6 +352,6 @@ func (e enclaveEdge) Begin(t task.Task, f task.Function, c attest.Context, nonce
 	return e.Enclave.Begin(tee.Begin{Task: t, Function: f, Context: c, Nonce: nonce, Platform: e.by, Fault: fault})
 }
 
-func (e enclaveEdge) Run(code, input, image []byte) (task.SignedResult, []byte, error) {
-	return e.Enclave.Run(tee.Run{Code: code, Input: input, Image: image, Compiled: e.compiled(image)})
+func (e enclaveEdge) Run(files [][]byte, image []byte) (task.SignedResult, []byte, error) {
+	return e.Enclave.Run(tee.Run{Files: files, Image: image, Compiled: e.compiled(image)})
 }

@@ -104,13 +104,13 @@ func (c *client) post(ctx context.Context, j owner.Job) (*owner.Run, error) {
 func (a *app) follow(ctx context.Context, s *session, o runOptions, r *owner.Run) error {
 	locked := "what the task may cost"
 	if c, err := s.chain.Case(ctx, r.ID); err == nil {
-		locked = c.Escrow.Alice.String()
+		locked = c.Escrow.Of(0).String()
 	}
 	f := &finished{Task: r.ID, Files: []string{}}
 	each := func(e ledger.Event) { a.say("  block %d  %s", e.Height, explain.Fact(e.Fact)) }
 	settled := false
 	left := func(err error) error {
-		what := fmt.Sprintf("task %s goes on without this process; if Alice's key to the input is not released in time, it ends as alice-silent", r.ID)
+		what := fmt.Sprintf("task %s goes on without this process; if the key to its input is not released in time, it ends as data-owner-silent", r.ID)
 		switch {
 		case settled:
 			what = fmt.Sprintf("task %s is settled, and its receipt is not here", r.ID)
@@ -122,7 +122,7 @@ func (a *app) follow(ctx context.Context, s *session, o runOptions, r *owner.Run
 			e = task.Refuse(cmp.Or(task.CodeOf(err), "failed"), "%v; %s", err, what)
 		}
 		if !settled {
-			e = e.WithMoney("%s in escrow; what the task does not cost comes back to Alice when it is settled", locked)
+			e = e.WithMoney("%s in escrow; what the task does not cost comes back when it is settled", locked)
 		}
 		return unfinished{e.WithNext("prytany task result %s --output FILE   takes it up again", r.ID), f}
 	}
@@ -280,7 +280,7 @@ func ended(c *ledger.Case, f *finished, runErr error, unwritten []string) error 
 	}
 	if told.Money == "" {
 		back, locked := c.Returned()
-		told.Money = fmt.Sprintf("the run is paid: of %s in escrow, %s came back to Alice", locked, back)
+		told.Money = fmt.Sprintf("the run is paid: of %s in escrow, %s came back", locked, back)
 	}
 	if told.Next == "" {
 		told.Next = "prytany task why " + f.Task.String()

@@ -87,6 +87,7 @@ type (
 	taskWhy struct {
 		Task       task.TaskID        `json:"task"`
 		Phase      ledger.Phase       `json:"phase"`
+		Parties    []task.Party       `json:"parties"`
 		Settlement *ledger.Settlement `json:"settlement"`
 		Faults     []receipt.Fault    `json:"faults"`
 		Words      string             `json:"words"`

@@ -381,8 +381,8 @@ func TestSilentOwners(t *testing.T) {
 			t.Fatal(err)
 		}
 		c, _, err := w.finish(r)
-		if task.CodeOf(err) != "task-bob-silent" || c.Settlement.Fault != ledger.PartyBob {
-			t.Errorf("%v, fault %s", err, c.Settlement.Fault)
+		if task.CodeOf(err) != "task-code-owner-silent" || !slices.Equal(c.Settlement.Fault.Parties, []uint32{2}) {
+			t.Errorf("%v, fault %v", err, c.Settlement.Fault)
 		}
 	})
 	t.Run("Alice", func(t *testing.T) {
@@ -394,7 +394,7 @@ func TestSilentOwners(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		c, err := owner.Settled(ctx, w.client, r.ID, nil)
-		if err != nil || c.Settlement.Outcome != ledger.AliceSilent && c.Settlement.Outcome != ledger.InputWithheld {
+		if err != nil || c.Settlement.Outcome != ledger.DataOwnerSilent && c.Settlement.Outcome != ledger.InputWithheld {
 			t.Fatalf("%v: %v", err, c)
 		}
 	})

@@ -89,7 +89,7 @@ func (a *app) quote(ctx context.Context, s *session, f ledger.FunctionRecord, j 
 		j.MaxLoad = 2 * load // a little more may have been posted when it comes to the chain
 	}
 	gas, ok := task.GasCost(j.GasLimit, j.GasPrice)
-	room, ok2 := m.params.Room(task.Task{Input: task.Blob{Size: uint64(len(j.Input))}}, f.Function, load)
+	room, ok2 := m.params.Room(task.Task{Data: []task.Data{{Blob: task.Blob{Size: uint64(len(j.Input))}}}}, f.Function, load)
 	sum, ok3 := task.Sum(gas, j.Fee, of.Royalty, room.Locked)
 	if !ok || !ok2 || !ok3 {
 		return nil // the chain says so

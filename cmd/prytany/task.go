@@ -78,7 +78,7 @@ func (a *app) taskShow(ctx context.Context, name string, why bool) error {
 	defer s.close()
 	id, text := c.ID(), explainCase(c, s.chain.Height())
 	if why {
-		return a.print(taskWhy{id, c.Phase, c.Settlement, receipt.Faults(c), text}, text)
+		return a.print(taskWhy{id, c.Phase, c.Parties(), c.Settlement, receipt.Faults(c), text}, text)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "task %s\nfunction %s %s (%s)\n", id, c.Function.Manifest.Name, c.Function.Manifest.Version, c.Task.Function.Short())
@@ -157,7 +157,7 @@ func (a *app) taskResult(ctx context.Context, name string, o runOptions) error {
 	defer s.close()
 	ctx, stop := s.whileUp(ctx)
 	defer stop()
-	if c.Task.Owner != task.PublicKey(keys.Account()) {
+	if c.Task.Requester != task.PublicKey(keys.Account()) {
 		return task.Refuse("not-yours", "task %s is another's: only who posted it can open its result", c.ID()).WithNext("prytany task list")
 	}
 	if err := o.checkPlaces(c.Function.Manifest); err != nil {
@@ -208,7 +208,7 @@ func explainCase(c *ledger.Case, height uint64) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	for _, d := range c.Declined {
-		line("node %s declined to execute at block %d: %s. That costs nothing", d.Decline.Node.Short(), d.Height, explain.Reason(d.Decline.Reason))
+		line("node %s declined to execute at block %d: %s. That costs nothing", d.Decline.Node.Short(), d.Height, explain.Lack(d.Decline.Lack))
 	}
 	for _, p := range c.Passed {
 		line("executor %s was passed over at block %d: %s", p.Executor.Short(), p.Height, explain.Cause(p.Why))
@@ -227,17 +227,14 @@ func explainCase(c *ledger.Case, height uint64) string {
 	}
 	if s := c.Settlement; s != nil {
 		line("settled at block %d: %s", s.Height, s.Outcome)
-		line("at fault: %s", explain.Fault(s.Fault))
+		line("at fault: %s", explain.Fault(c))
 		if e, ok := owner.Ended(c).(*task.Error); ok {
 			line("what happened: %s", e.What)
 		}
 		for _, p := range s.Payments {
 			who := p.To.Short()
-			switch {
-			case p.To == c.Task.Owner:
-				who = "Alice"
-			case p.To == c.Function.Owner:
-				who = "Bob"
+			if p.Node.IsZero() {
+				who = "the " + c.RoleOf(p.Party).String()
 			}
 			if p.Why == ledger.WhyRoom {
 				line("  %s got %s back of what was locked for rent", who, p.Amount)
@@ -248,14 +245,21 @@ func explainCase(c *ledger.Case, height uint64) string {
 		if s.Rent > 0 {
 			line("  %s of rent were burned, for the %d blocks that the task was open", s.Rent, s.Height-c.PostedAt)
 		}
-		if s.Kept > 0 {
-			line("  %s went back into the function's bond", s.Kept)
+		for i, kept := range s.Kept {
+			if kept > 0 {
+				line("  %s went back into the bond of the %s", kept, c.RoleOf(uint8(i)))
+			}
 		}
 		return b.String()
 	}
 	line("%s: %s", c.Phase, waitsFor(c))
 	line("at block %d; this phase ends at block %d at the latest", height, c.Deadline)
-	line("in escrow: %s of Alice's and %s for rent, %s of Bob's bond", c.Escrow.Alice, c.Escrow.Room, c.Escrow.Bob)
+	for i, locked := range c.Escrow.Locks {
+		if locked > 0 {
+			line("in escrow: %s of the %s", locked, c.RoleOf(uint8(i)))
+		}
+	}
+	line("in escrow: %s of the requester for rent", c.Escrow.Room)
 	return b.String()
 }
 
@@ -280,9 +284,9 @@ func waitsFor(c *ledger.Case) string {
 		return fmt.Sprintf("waits for verifiers to judge %s's enclave: %d seats for it, %d against, of %d, a quorum is %d", c.View.Executor.Short(), ok, bad, c.Roster().Judging(), need)
 	case ledger.Releasing:
 		missing := []string{}
-		for _, r := range []task.Role{task.Alice, task.Bob} {
-			if !c.Released(r) {
-				missing = append(missing, r.String())
+		for i, p := range c.Parties() {
+			if p.Releases && !c.Released(uint8(i)) {
+				missing = append(missing, "the "+p.Role.String())
 			}
 		}
 		return "waits for the key of " + strings.Join(missing, " and ")

@@ -169,11 +169,23 @@ func plural(n uint32) string {
 
 // namesOf are the people and workers of a demo, by account.
 func namesOf(c *ledger.Case, n *network) map[task.Address]string {
-	names := map[task.Address]string{c.Task.Owner: "Alice", c.Function.Owner: "Bob"}
+	names := map[task.Address]string{c.Task.Requester: "Alice", c.Function.Owner: "Bob"}
 	for _, w := range n.workers {
 		names[w.node.Operator] = w.name
 	}
 	return names
+}
+
+// faultOf says whose fault a demo's end was, by the names of its people.
+func faultOf(c *ledger.Case, names map[task.Address]string) string {
+	var who []string
+	for _, i := range c.Settlement.Fault.Parties {
+		who = append(who, names[c.Parties()[i].Account])
+	}
+	if len(who) == 0 {
+		return explain.Fault(c)
+	}
+	return strings.Join(who, " or ")
 }
 
 // told says in words who paid whom and why: the moral of a demo with a liar.
@@ -190,7 +202,7 @@ func (l *timeline) told(c *ledger.Case, n *network) {
 		tell("the %s evidence of %s, looked at again: %s: %s", f.Round, nodes[f.Executor], f.Reason, f.Detail)
 	}
 	for _, d := range c.Declined {
-		tell("%s declined to execute, which costs nothing: %s", nodes[d.Decline.Node], explain.Reason(d.Decline.Reason))
+		tell("%s declined to execute, which costs nothing: %s", nodes[d.Decline.Node], explain.Lack(d.Decline.Lack))
 	}
 	for _, p := range c.Passed {
 		tell("%s lost its turn: %s", nodes[p.Executor], explain.Cause(p.Why))
@@ -211,16 +223,16 @@ func (l *timeline) told(c *ledger.Case, n *network) {
 		payer := "Alice paid"
 		if p.Why == ledger.WhyRefund || p.Why == ledger.WhyRoom {
 			payer = "the escrow gave back to"
-		} else if c.Settlement.Outcome == ledger.BobSilent {
+		} else if c.Settlement.Outcome == ledger.CodeOwnerSilent {
 			payer = "Bob's bond paid"
 		}
 		tell("%s %s %s: %s", payer, names[p.To], p.Amount, explain.Due(p.Why))
 	}
 	if s := c.Settlement; s.Burned > 0 {
-		tell("%s of what %s had locked were burned: nobody gains by a file that does not come", s.Burned, explain.Fault(s.Fault))
+		tell("%s of what %s had locked were burned: nobody gains by a file that does not come", s.Burned, faultOf(c, names))
 	}
-	if s := c.Settlement; s.Kept > 0 {
-		tell("%s went back into the bond of Bob's function", s.Kept)
+	if kept := c.Settlement.Kept; kept[len(kept)-1] > 0 {
+		tell("%s went back into the bond of Bob's function", kept[len(kept)-1])
 	}
 }
 
@@ -230,7 +242,7 @@ func (l *timeline) settled(c *ledger.Case, n *network) {
 	defer l.mu.Unlock()
 	names := namesOf(c, n)
 	s := c.Settlement
-	l.line(bold, "settled: %s, at fault: %s", s.Outcome, explain.Fault(s.Fault))
+	l.line(bold, "settled: %s, at fault: %s", s.Outcome, faultOf(c, names))
 	paid := slices.Clone(s.Payments) // the case is everybody's
 	slices.SortStableFunc(paid, func(a, b ledger.Payment) int { return cmp.Compare(a.Why, b.Why) })
 	for _, p := range paid {

@@ -56,7 +56,7 @@ func TestVaultKeeps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := found.Seal(task.Release{Role: task.Alice}, enclave.Public())
+	r, err := found.Seal(task.Release{Party: 1}, enclave.Public())
 	if err != nil {
 		t.Fatal(err)
 	}

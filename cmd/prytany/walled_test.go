@@ -24,7 +24,7 @@ func TestProgramMindsItsWalls(t *testing.T) {
 		t.Skip(err)
 	}
 	f := task.Function{Manifest: task.Manifest{Runtime: task.RuntimeWasm}}
-	tk := task.Task{Function: f.ID()}
+	tk := task.Task{Function: f.ID(), Data: make([]task.Data, 1)}
 	begin := tee.Begin{Task: tk, Function: f, Nonce: task.Hash{1}, Context: attest.Context{Task: tk.ID(), Function: f.ID(), Round: task.PreRun}}
 	simulated := tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{Measurement: p.Measurement}}
 	for _, c := range []struct {

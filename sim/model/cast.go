@@ -97,7 +97,7 @@ func tryCast(try byte, set func(*ledger.Params)) *cast {
 		panic(err)
 	}
 	fn := task.Function{Owner: task.PublicKey(c.bob), Manifest: task.Manifest{Name: "f", Runtime: "wasm", Limits: task.Limits{Gas: 1, MemoryBytes: 1, OutputBytes: 1, WallMillis: 1000}}, Code: task.Blob{CID: "x", Size: 1}}
-	post := task.Task{Chain: chainID, Owner: task.PublicKey(c.alice), Function: fn.ID(), Input: task.Blob{CID: "y", Size: 1}, Recipient: task.NameRecipient("r"), GasLimit: 1, Fee: 4 * task.PRY, Seats: members, MinSeats: 4, Policy: task.Policy{MinTier: 1}}
+	post := task.Task{Chain: chainID, Requester: task.PublicKey(c.alice), Function: fn.ID(), Data: []task.Data{{Owner: task.PublicKey(c.alice), Blob: task.Blob{CID: "y", Size: 1}}}, Recipient: task.NameRecipient("r"), GasLimit: 1, Fee: 4 * task.PRY, Seats: members, MinSeats: 4, Policy: task.Policy{MinTier: 1}}
 	c.id = post.ID()
 	s = c.block(s, []signed{{c.bob, task.Body{Publish: &task.Publish{Function: fn, Bond: 10 * task.PRY}}}})
 	s = c.block(s, []signed{{c.alice, task.Body{Post: &post}}})

@@ -22,7 +22,7 @@ func settlement(name string, views uint32, height uint64, faultyExit bool) Scena
 		Bounds: fmt.Sprintf("%d views, each block empty, full, reversed or of one transaction, until the end", views),
 	}
 	sc.goals = map[string]func(*model, *world) bool{}
-	ends := []ledger.Outcome{ledger.Completed, ledger.AliceSilent, ledger.BobSilent, ledger.ExecutorsFailed, ledger.ExitSilent, ledger.NoCommittee}
+	ends := []ledger.Outcome{ledger.Completed, ledger.DataOwnerSilent, ledger.CodeOwnerSilent, ledger.ExecutorsFailed, ledger.ExitSilent, ledger.NoCommittee}
 	if faultyExit {
 		ends = []ledger.Outcome{ledger.DirtyExit}
 	}
@@ -88,9 +88,9 @@ func offers(m *model, chain int32, faultyExit bool) (all []int32) {
 		if !k.View.Called() {
 			offer(who, fmt.Sprintf("call for keys, view %d", k.View.Number), task.Body{Call: &task.Call{Ballot: k.Ballot(), Seal: []byte(sealKey)}})
 		}
-		for role, key := range map[task.Role]int{task.Alice: byAlice, task.Bob: byBob} {
-			if k.View.Called() && !k.Released(role) {
-				offer(key, fmt.Sprintf("release of %s, view %d", role, k.View.Number), task.Body{Release: &task.Release{Task: m.cast.id, View: k.View.Number, Role: role, Evidence: digest, Sealed: []byte{1}}})
+		for party, key := range map[uint8]int{1: byAlice, 2: byBob} {
+			if k.View.Called() && !k.Released(party) {
+				offer(key, fmt.Sprintf("release of party %d, view %d", party, k.View.Number), task.Body{Release: &task.Release{Task: m.cast.id, View: k.View.Number, Party: party, Evidence: digest, Sealed: []byte{1}}})
 			}
 		}
 		for _, o := range []task.Outcome{task.RunOK, task.OutOfTime} {
@@ -123,11 +123,11 @@ func settledOnce(m *model, w *world) string {
 	if k.Settlement == nil {
 		return ""
 	}
-	sum := k.Settlement.Kept + k.Settlement.Burned + k.Settlement.Rent
+	sum, _ := task.Sum(append([]task.Amount{k.Settlement.Burned, k.Settlement.Rent}, k.Settlement.Kept...)...)
 	for _, p := range k.Settlement.Payments {
 		sum += p.Amount
 	}
-	if locked := k.Escrow.Alice + k.Escrow.Bob + k.Escrow.Room; sum != locked || k.Phase != ledger.Closed {
+	if locked, _ := k.Escrow.Sum(); sum != locked || k.Phase != ledger.Closed {
 		return fmt.Sprintf("a settlement pays what was locked: %d of %d", sum, locked)
 	}
 	key := lateKey{w.chain, w.pool}

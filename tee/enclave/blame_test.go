@@ -48,7 +48,7 @@ func TestAStoppedEnclaveBlamesNobody(t *testing.T) {
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	s.in, s.out = in, out
 	s.releaseBoth()
-	if err := tee.WriteFrame(in, tee.Request{Run: &tee.Run{Code: s.code, Input: s.input}}); err != nil {
+	if err := tee.WriteFrame(in, tee.Request{Run: &tee.Run{Files: s.files()}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
@@ -67,7 +67,7 @@ func TestAStoppedEnclaveBlamesNobody(t *testing.T) {
 		t.Errorf("%+v, %d bytes", r, len(a.Output))
 	}
 	if who, _, blamed := r.Blames(); blamed {
-		t.Errorf("it blames %s", who)
+		t.Errorf("it blames party %d", who)
 	}
 }
 
@@ -79,7 +79,7 @@ func TestASlowPipeCostsTheFunctionNothing(t *testing.T) {
 	s := stageOf(t, m, teller, secret20{Loops: 1}.bytes(), system)
 	s.releaseBoth()
 	var frame bytes.Buffer
-	if err := tee.WriteFrame(&frame, tee.Request{Run: &tee.Run{Code: s.code, Input: s.input}}); err != nil {
+	if err := tee.WriteFrame(&frame, tee.Request{Run: &tee.Run{Files: s.files()}}); err != nil {
 		t.Fatal(err)
 	}
 	for raw := frame.Bytes(); len(raw) > 0; {
@@ -109,13 +109,13 @@ func TestFailuresLookAlike(t *testing.T) {
 			}
 			sizes[a.Result.Result.Size] = append(sizes[a.Result.Result.Size], name)
 		}
-		for name, role := range map[string]task.Role{"Alice's key": task.Alice, "Bob's key": task.Bob} {
+		for name, role := range map[string]uint8{"Alice's key": alices, "Bob's key": bobs} {
 			s := stageOf(t, m, teller, secret20{Loops: 1}.bytes(), system)
 			ev := s.start()
-			ids := map[task.Role]seal.Identity{task.Alice: s.alice, task.Bob: s.bob}
+			ids := map[uint8]seal.Identity{alices: s.alice, bobs: s.bob}
 			ids[role] = newIdentity(t)
-			s.release(ev, task.Alice, ids[task.Alice])
-			s.release(ev, task.Bob, ids[task.Bob])
+			s.release(ev, alices, ids[alices])
+			s.release(ev, bobs, ids[bobs])
 			note(name, s.run())
 		}
 		for name, code := range map[string][]byte{"no module": nil, "a crash": teller[:len(teller)-1], "exit": teller} {

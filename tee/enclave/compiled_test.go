@@ -80,9 +80,9 @@ func (s *stage) answer(image, compiled []byte) tee.Response {
 	if a := attest.Appraise(ev, want, policy, ref); a.Verdict != task.OK {
 		s.t.Fatal(a)
 	}
-	s.release(ev, task.Alice, s.alice)
-	s.release(ev, task.Bob, s.bob)
-	a := s.ask(tee.Request{Run: &tee.Run{Code: s.code, Input: s.input, Image: image, Compiled: compiled}})
+	s.release(ev, alices, s.alice)
+	s.release(ev, bobs, s.bob)
+	a := s.ask(tee.Request{Run: &tee.Run{Files: s.files(), Image: image, Compiled: compiled}})
 	if a.Result == nil {
 		s.t.Fatal(a.Error)
 	}

@@ -51,8 +51,8 @@ func TestContainerRuntimeIsInTheEvidence(t *testing.T) {
 	judge("on a chain that accepts another", attest.WrongRuntime, ev)
 	ref.Runtimes = []task.Hash{{6}, digest}
 	judge("on a chain that accepts it", "", ev)
-	s.release(ev, task.Alice, s.alice)
-	s.release(ev, task.Bob, s.bob)
+	s.release(ev, alices, s.alice)
+	s.release(ev, bobs, s.bob)
 	if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.RunOK {
 		t.Fatalf("%+v", a)
 	}

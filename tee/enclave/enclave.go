@@ -75,21 +75,21 @@ type enclave struct {
 	evidence attest.Evidence
 	sealKey  seal.EnclaveKey
 	signKey  ed25519.PrivateKey
-	input    *secret // Alice's
-	code     *secret // Bob's
-	to       string  // Alice's recipient
+	parties  []task.Party
+	opened   []*secret // by party: what each has released
+	to       string    // whom the result is encrypted to
 	ran      bool
-	blamed   bool      // by what ran: an owner, for a release that opens nothing
+	blamed   bool      // by what ran: a party, for a release that opens nothing
 	state    task.Hash // of the writable space, after the run
 }
 
-// secret is an owner's release, opened.
+// secret is a party's release, opened.
 type secret struct {
 	release task.Hash // which one it was
 	shown   task.Hash // the evidence that it was sealed to
 	id      seal.Identity
 	file    task.Hash // SHA-256 of the one file that it is for
-	to      string    // Alice's: whom the result is encrypted to
+	to      string    // whom the result is encrypted to, by the party that names it
 	bad     bool      // it could not be opened
 }
 
@@ -124,13 +124,16 @@ func (e *enclave) answer(q tee.Request) (tee.Response, error) {
 	case q.Exit != nil && e.ran:
 		return e.exit(*q.Exit)
 	}
-	return tee.Response{}, errors.New("out of order: begin, two releases, run, exit; or compile alone")
+	return tee.Response{}, errors.New("out of order: begin, releases, run, exit; or compile alone")
 }
 
 // start makes the keys and the pre-run evidence.
 func (e *enclave) start(b *tee.Begin) (tee.Response, error) {
 	if b.Context.Task != b.Task.ID() || b.Context.Function != b.Function.ID() || b.Context.Function != b.Task.Function {
 		return tee.Response{}, errors.New("the context is of another task or function")
+	}
+	if len(b.Task.Data) != 1 {
+		return tee.Response{}, fmt.Errorf("a function runs on one input here, and the task has %d", len(b.Task.Data))
 	}
 	if b.Context.Round != task.PreRun {
 		return tee.Response{}, errors.New("the first evidence is that before the run")
@@ -157,6 +160,8 @@ func (e *enclave) start(b *tee.Begin) (tee.Response, error) {
 	}
 	keys := attest.Keys{Seal: attest.SealKey(e.sealKey.Public()), Sign: task.PublicKey(e.signKey)}
 	e.begin, e.evidence.Keys, e.evidence.Runtime = b, keys, runtime
+	e.parties = task.Parties(b.Task, b.Function)
+	e.opened = make([]*secret, len(e.parties))
 	return e.quote(b.Nonce, b.Fault)
 }
 
@@ -209,41 +214,60 @@ func (e *enclave) quote(nonce task.Hash, fault uint8) (tee.Response, error) {
 	return tee.Response{Evidence: task.Encode(genuine), Decoy: task.Encode(decoy), Seal: e.sealKey.Public()}, nil
 }
 
-// take opens an owner's release. One that does not open is remembered: it is
-// the owner's fault, and the result says so.
+// take opens a party's release. One that does not open is remembered: it is
+// the party's fault, and the result says so.
 func (e *enclave) take(r task.Release) error {
-	o, err := e.sealKey.Open(r)
-	s := &secret{release: r.Hash(), shown: r.Evidence, id: o.ID, file: o.File, to: o.Recipient, bad: err != nil}
-	switch r.Role {
-	case task.Alice:
-		e.input = s
-	case task.Bob:
-		e.code = s
-	default:
-		return errors.New("a release is Alice's or Bob's")
+	if int(r.Party) >= len(e.parties) || !e.parties[r.Party].Releases {
+		return fmt.Errorf("party %d of this task has nothing to release", r.Party)
 	}
+	o, err := e.sealKey.Open(r)
+	e.opened[r.Party] = &secret{release: r.Hash(), shown: r.Evidence, id: o.ID, file: o.File, to: o.Recipient, bad: err != nil}
 	return nil
 }
 
-// run decrypts, runs Bob's code on Alice's data, encrypts what came out to
-// Alice, and signs the result. If an owner's release opens nothing, it runs again
-// with another: the owner may have told the node another than the chain.
+// released says which evidence all parties have released to, if they have.
+func (e *enclave) released() (to task.Hash, err error) {
+	for i, p := range e.parties {
+		switch s := e.opened[i]; {
+		case !p.Releases:
+		case s == nil:
+			return to, fmt.Errorf("all releases come before the run; the %s's, of party %d, is missing", p.Role, i)
+		case !to.IsZero() && s.shown != to:
+			return to, errors.New("the parties have released to different evidence")
+		default:
+			to = s.shown
+		}
+	}
+	return to, nil
+}
+
+// keys are the releases by party, for the result.
+func (e *enclave) keys() []task.Hash {
+	all := make([]task.Hash, len(e.opened))
+	for i, s := range e.opened {
+		if s != nil {
+			all[i] = s.release
+		}
+	}
+	return all
+}
+
+// run decrypts, runs the code on the data, encrypts what came out to the requester,
+// and signs the result. If a party's release opens nothing, it runs again with
+// another: the party may have told the node another than the chain.
 //
 // What is shown of the run is coarse, the moment of the answer too (spec §9.8).
 func (e *enclave) run(q tee.Run) (tee.Response, error) {
 	began := e.clock.now()
-	if e.input == nil || e.code == nil {
-		return tee.Response{}, errors.New("both owners' releases come before the run")
-	}
-	if e.input.shown != e.code.shown {
-		return tee.Response{}, errors.New("the owners have released to different evidence")
+	judged, err := e.released() // what was judged, not what was quoted last
+	if err != nil {
+		return tee.Response{}, err
 	}
 	res := task.Result{
-		InputKey: e.input.release, CodeKey: e.code.release,
+		Keys: e.keys(),
 		Task: e.begin.Context.Task, Attempt: e.begin.Context.Attempt, View: e.begin.Context.View,
-		Node: e.begin.Context.Node, Evidence: e.input.shown, PreState: e.evidence.State, // what was judged, not what was quoted last
+		Node: e.begin.Context.Node, Evidence: judged, PreState: e.evidence.State,
 	}
-	e.to = e.input.to
 	m := e.begin.Function.Manifest
 	ran, err := e.execute(q)
 	if err != nil {
@@ -254,14 +278,14 @@ func (e *enclave) run(q tee.Run) (tee.Response, error) {
 	if err != nil {
 		return tee.Response{}, err
 	}
-	res.Outcome, res.Gas = ran.outcome, m.Shown(e.begin.Task, ran.outcome, ran.Gas)
+	res.Outcome, res.Party, res.Gas = ran.outcome, ran.party, m.Shown(e.begin.Task, ran.outcome, ran.Gas)
 	_, _, e.blamed = res.Blames()
 	e.state, res.PostState = ran.After, ran.After
 	if ran.outcome != task.OutOfTime { // the next executor runs it again, and each would show something
 		res.Output, res.Size = task.Hash(sha256.Sum256(output)), uint64(len(output))
 	}
 	if !e.blamed {
-		e.input, e.code = nil, nil
+		clear(e.opened)
 	}
 	signed := task.SignedResult{Result: res, Signature: task.Sign(e.signKey, res.Hash())}
 	e.clock.until(began.Add(handOut(m, ran.outcome, e.clock.now().Sub(began))))

@@ -53,7 +53,7 @@ func stageWith(t *testing.T, runtimes Runtimes, m task.Manifest, code, input []b
 	s.code, _ = seal.Encrypt(s.bob.Recipient(), code)
 	s.input, _ = seal.Encrypt(s.alice.Recipient(), input)
 	f := task.Function{Code: task.BlobOf(s.code), Manifest: m}
-	tk := task.Task{Function: f.ID(), Input: task.BlobOf(s.input), Recipient: task.NameRecipient(s.results.Recipient()), GasLimit: m.Limits.Gas}
+	tk := task.Task{Function: f.ID(), Data: []task.Data{{Blob: task.BlobOf(s.input)}}, Recipient: task.NameRecipient(s.results.Recipient()), GasLimit: m.Limits.Gas}
 	s.begin = tee.Begin{Task: tk, Function: f, Platform: tee.Platform{Kind: attest.Simulated, Simulated: &tee.Simulated{ChipSeed: [32]byte{1}, Measurement: task.Hash{7}}}, Nonce: task.Hash{5},
 		Context: attest.Context{Task: tk.ID(), Function: f.ID(), Node: task.NodeID{3}, Round: task.PreRun}}
 	qr, qw := io.Pipe()
@@ -92,17 +92,26 @@ func (s *stage) start() attest.Evidence {
 	return ev
 }
 
-func (s *stage) release(ev attest.Evidence, role task.Role, id seal.Identity) {
+// The places of the two among the parties of a stage's task.
+const (
+	alices uint8 = 1
+	bobs   uint8 = 2
+)
+
+// files are those of the parties.
+func (s *stage) files() [][]byte { return [][]byte{nil, s.input, s.code} }
+
+func (s *stage) release(ev attest.Evidence, party uint8, id seal.Identity) {
 	s.t.Helper()
 	file := s.input
-	if role == task.Bob {
+	if party == bobs {
 		file = s.code
 	}
 	o := seal.Opened{ID: id, File: sha256.Sum256(file)}
-	if role == task.Alice {
+	if party == alices {
 		o.Recipient = s.results.Recipient()
 	}
-	r, err := seal.Seal(task.Release{Task: s.begin.Context.Task, Role: role, Evidence: ev.Digest()}, s.seal, o)
+	r, err := seal.Seal(task.Release{Task: s.begin.Context.Task, Party: party, Evidence: ev.Digest()}, s.seal, o)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -120,7 +129,7 @@ func (s *stage) expected() (attest.Expected, task.Policy, attest.Reference) {
 }
 
 func (s *stage) run() tee.Response {
-	return s.ask(tee.Request{Run: &tee.Run{Code: s.code, Input: s.input}})
+	return s.ask(tee.Request{Run: &tee.Run{Files: s.files()}})
 }
 
 func TestOneTaskInAnEnclave(t *testing.T) {
@@ -131,8 +140,8 @@ func TestOneTaskInAnEnclave(t *testing.T) {
 		t.Fatalf("%s: %s", a.Reason, a.Detail)
 	}
 	want.Keys = &ev.Keys
-	s.release(ev, task.Alice, s.alice)
-	s.release(ev, task.Bob, s.bob)
+	s.release(ev, alices, s.alice)
+	s.release(ev, bobs, s.bob)
 	a := s.run()
 	if a.Error != "" || a.Result.Result.Outcome != task.RunOK || !a.Result.Signature.Verify(ev.Keys.Sign, a.Result.Result.Hash()) {
 		t.Fatalf("%+v", a)
@@ -163,10 +172,11 @@ func TestOneTaskInAnEnclave(t *testing.T) {
 func TestWrongKeys(t *testing.T) {
 	for name, c := range map[string]struct {
 		alice, bob bool // releases the wrong key
-		want       task.Outcome
+		want       uint8
 	}{
-		"alice": {alice: true, want: task.BadInputKey},
-		"bob":   {bob: true, want: task.BadCodeKey},
+		"alice": {alice: true, want: alices},
+		"bob":   {bob: true, want: bobs},
+		"both":  {alice: true, bob: true, want: alices},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t)
@@ -179,17 +189,17 @@ func TestWrongKeys(t *testing.T) {
 			if c.bob {
 				b = wrong
 			}
-			s.release(ev, task.Alice, a)
-			s.release(ev, task.Bob, b)
+			s.release(ev, alices, a)
+			s.release(ev, bobs, b)
 			first := s.run().Result
-			if first.Result.Outcome != c.want {
-				t.Errorf("%s, want %s", first.Result.Outcome, c.want)
+			if who, used, ok := first.Result.Blames(); !ok || who != c.want || used != first.Result.Keys[c.want] || first.Result.Outcome != task.WrongKey {
+				t.Errorf("%s of party %d, want %d", first.Result.Outcome, who, c.want)
 			}
 			// The owner may have told the chain another: then that is what counts.
-			s.release(ev, task.Alice, s.alice)
-			s.release(ev, task.Bob, s.bob)
+			s.release(ev, alices, s.alice)
+			s.release(ev, bobs, s.bob)
 			second := s.run().Result
-			if second.Result.Outcome != task.RunOK || second.Result.InputKey == first.Result.InputKey && second.Result.CodeKey == first.Result.CodeKey {
+			if second.Result.Outcome != task.RunOK || second.Result.Party != 0 || second.Result.Keys[alices] == first.Result.Keys[alices] || second.Result.Keys[bobs] == first.Result.Keys[bobs] {
 				t.Errorf("with the right key: %s", second.Result.Outcome)
 			}
 			if a := s.run(); a.Error == "" {
@@ -199,20 +209,25 @@ func TestWrongKeys(t *testing.T) {
 	}
 }
 
-// Where nobody can be given the result, Alice is at fault; the enclave hears what
-// she told the chain all the same.
+// Where nobody can be given the result, the party that names the recipient is at
+// fault; the enclave hears what it told the chain all the same.
 func TestNoRecipientIsTriedAgain(t *testing.T) {
 	s := newStage(t)
 	s.begin.Task.Recipient = task.Hash{1}
 	s.begin.Context.Task = s.begin.Task.ID()
 	ev := s.start()
-	s.release(ev, task.Alice, s.alice)
-	s.release(ev, task.Bob, s.bob)
-	first := s.run().Result
-	s.release(ev, task.Alice, s.alice)
-	second := s.run().Result
-	if first.Result.Outcome != task.BadInputKey || second.Result.Outcome != task.BadInputKey || first.Result.InputKey == second.Result.InputKey {
-		t.Errorf("%s, then %s, for releases %s and %s", first.Result.Outcome, second.Result.Outcome, first.Result.InputKey.Short(), second.Result.InputKey.Short())
+	s.release(ev, alices, s.alice)
+	s.release(ev, bobs, s.bob)
+	first := s.run().Result.Result
+	s.release(ev, alices, s.alice)
+	second := s.run().Result.Result
+	for _, r := range []task.Result{first, second} {
+		if who, _, blames := r.Blames(); !blames || who != alices || r.Size != 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if first.Keys[alices] == second.Keys[alices] || first.Keys[bobs] != second.Keys[bobs] {
+		t.Errorf("%s, then %s, for releases %v and %v", first.Outcome, second.Outcome, first.Keys, second.Keys)
 	}
 }
 
@@ -250,13 +265,13 @@ func TestDecoy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := seal.Seal(task.Release{Task: s.begin.Context.Task, Role: task.Alice, Evidence: ev.Digest()}, lost.Public(), seal.Opened{ID: s.alice, File: sha256.Sum256(s.input)})
+	r, err := seal.Seal(task.Release{Task: s.begin.Context.Task, Party: alices, Evidence: ev.Digest()}, lost.Public(), seal.Opened{ID: s.alice, File: sha256.Sum256(s.input)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.ask(tee.Request{Release: &r})
-	s.release(ev, task.Bob, s.bob)
-	if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.BadInputKey {
+	s.release(ev, bobs, s.bob)
+	if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.WrongKey || a.Result.Result.Party != alices {
 		t.Fatalf("a key that was sealed to another enclave: %+v", a)
 	}
 }
@@ -299,8 +314,8 @@ func TestOutOfOrder(t *testing.T) {
 func TestSwappedFilesBlameNobody(t *testing.T) {
 	s := newStage(t)
 	ev := s.start()
-	s.release(ev, task.Alice, s.alice)
-	s.release(ev, task.Bob, s.bob)
+	s.release(ev, alices, s.alice)
+	s.release(ev, bobs, s.bob)
 	good := s.input
 	for _, bad := range [][]byte{nil, []byte("rubbish"), s.code} {
 		s.input = bad

@@ -14,10 +14,11 @@ import (
 	"github.com/prytany/prytany/tee"
 )
 
-// ended is what came of a run: what is signed of it, and what Alice alone hears.
+// ended is what came of a run: what is signed of it, and what the requester alone hears.
 type ended struct {
 	sandbox.Result
 	outcome task.Outcome
+	party   uint8  // whose key is wrong
 	detail  string // one of tee.Outcomes; empty if she hears nothing
 }
 
@@ -25,27 +26,43 @@ type ended struct {
 // failure, for which nobody signs a result. No function can cause one: it could
 // tell something by that, and its executor would pay.
 func (e *enclave) execute(q tee.Run) (ended, error) {
-	if _, err := e.encrypt(nil); err != nil {
-		// A result that nobody can be given is Alice's fault: she named nobody.
-		return notBegun(task.BadInputKey, "Alice named nobody whom the result could be encrypted to"), nil
+	if len(q.Files) != len(e.parties) {
+		return ended{}, fmt.Errorf("%d files for %d parties", len(q.Files), len(e.parties))
 	}
-	code, blame, err := e.code.decrypt(q.Code, e.begin.Function.Code)
-	if blame || err != nil {
-		return notBegun(task.BadCodeKey, "Bob's key does not open his code"), err
+	plain := make([][]byte, len(e.parties))
+	defer func() {
+		for _, p := range plain {
+			clear(p)
+		}
+	}()
+	for i, p := range e.parties {
+		if !p.Names {
+			continue
+		}
+		e.to = e.opened[i].to
+		if _, err := e.encrypt(nil); err != nil {
+			// A result that nobody can be given is the fault of who asked for it.
+			return wrongKey(i, p.Role, "the "+p.Role.String()+"'s release names nobody whom the result could be encrypted to"), nil
+		}
 	}
-	defer clear(code)
-	input, blame, err := e.input.decrypt(q.Input, e.begin.Task.Input)
-	if blame || err != nil {
-		return notBegun(task.BadInputKey, "Alice's key does not open her input"), err
+	for i, p := range e.parties {
+		if p.File == (task.Blob{}) {
+			continue
+		}
+		var blame bool
+		var err error
+		if plain[i], blame, err = e.opened[i].decrypt(q.Files[i], p.File); blame || err != nil {
+			return wrongKey(i, p.Role, "the "+p.Role.String()+"'s key does not open its file"), err
+		}
 	}
-	defer clear(input)
-	m := e.begin.Function.Manifest
+	const input = 1 // the one, of the first data owner
+	code, m := plain[len(plain)-1], e.begin.Function.Manifest
 	if m.Image != nil && task.BlobOf(q.Image) != m.Image.Blob {
 		return ended{}, fmt.Errorf("this is not the image %s", m.Image.Blob.CID)
 	}
-	inputs, err := tee.UnpackInputs(m, input)
+	inputs, err := tee.UnpackInputs(m, plain[input])
 	if err != nil {
-		return notBegun(task.BadInputKey, "Alice's input is not what the function takes: "+err.Error()), nil
+		return wrongKey(input, task.DataOwner, "the input is not what the function takes: "+err.Error()), nil
 	}
 	job := NewJob(m, e.begin.Task.Args, e.begin.Task.GasLimit, code, q.Image, inputs)
 	ran, err := e.runtimes.run(context.Background(), m, q.Compiled, job)
@@ -55,10 +72,10 @@ func (e *enclave) execute(q tee.Run) (ended, error) {
 	return judged(m, ran), nil
 }
 
-// notBegun is the end of a run that an owner's key, or what it opens, prevented.
-func notBegun(blame task.Outcome, reason string) ended {
-	e := ended{failed(reason), blame, "wrong-input-key"}
-	if blame == task.BadCodeKey {
+// wrongKey is the end of a run that a party's key, or what it opens, prevented.
+func wrongKey(party int, role task.Role, reason string) ended {
+	e := ended{Result: failed(reason), outcome: task.WrongKey, party: uint8(party), detail: "wrong-input-key"}
+	if role == task.CodeOwner {
 		e.detail = "wrong-code-key"
 	}
 	return e
@@ -142,11 +159,11 @@ func (e *enclave) pack(m task.Manifest, ran *ended, took time.Duration) ([]byte,
 	return file, nil
 }
 
-// encrypt encrypts to whom Alice's release names, who must be the one that her task
-// names: a release is hers if it opens her input, and this it need not.
+// encrypt encrypts to whom the requester's release names, who must be the one that the
+// task names.
 func (e *enclave) encrypt(plain []byte) ([]byte, error) {
 	if task.NameRecipient(e.to) != e.begin.Task.Recipient {
-		return nil, errors.New("Alice's release names another recipient than her task")
+		return nil, errors.New("the release names another recipient than the task")
 	}
 	return seal.Encrypt(e.to, plain)
 }

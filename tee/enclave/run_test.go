@@ -20,33 +20,33 @@ func TestWhoBroughtWhat(t *testing.T) {
 	t.Run("Bob releases a key for another file than he published", func(t *testing.T) {
 		s := newStage(t)
 		ev := s.start()
-		s.release(ev, task.Alice, s.alice)
+		s.release(ev, alices, s.alice)
 		published := s.code
 		s.code = other // his release names this one
-		s.release(ev, task.Bob, s.bob)
+		s.release(ev, bobs, s.bob)
 		s.code = published
-		if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.BadCodeKey {
+		if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.WrongKey || a.Result.Result.Party != bobs {
 			t.Errorf("%+v", a)
 		}
 	})
 	t.Run("Alice names her file in a shape of her own", func(t *testing.T) {
 		s := newStage(t)
-		s.begin.Task.Input.CID = "z" + s.begin.Task.Input.CID // a node finds it all the same
+		s.begin.Task.Data[0].Blob.CID = "z" + s.begin.Task.Data[0].Blob.CID // a node finds it all the same
 		s.begin.Context.Task = s.begin.Task.ID()
 		s.releaseBoth()
-		if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.BadInputKey {
+		if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.WrongKey || a.Result.Result.Party != alices {
 			t.Errorf("%+v", a)
 		}
 	})
 	t.Run("Bob publishes an image that has another digest", func(t *testing.T) {
 		s := pythonStage(t, []byte("no interpreter"), "sha256:"+strings.Repeat("0", 64))
-		if a := s.ask(tee.Request{Run: &tee.Run{Code: s.code, Input: s.input, Image: []byte("no interpreter")}}); a.Result == nil || a.Result.Result.Outcome != task.RunFailed {
+		if a := s.ask(tee.Request{Run: &tee.Run{Files: s.files(), Image: []byte("no interpreter")}}); a.Result == nil || a.Result.Result.Outcome != task.RunFailed {
 			t.Errorf("%+v", a)
 		}
 	})
 	t.Run("the host brings another image", func(t *testing.T) {
 		s := pythonStage(t, []byte("no interpreter"), fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("no interpreter"))))
-		if a := s.ask(tee.Request{Run: &tee.Run{Code: s.code, Input: s.input, Image: []byte("another")}}); a.Result != nil || !strings.Contains(a.Error, "not the image") {
+		if a := s.ask(tee.Request{Run: &tee.Run{Files: s.files(), Image: []byte("another")}}); a.Result != nil || !strings.Contains(a.Error, "not the image") {
 			t.Errorf("%+v", a)
 		}
 	})
@@ -56,7 +56,7 @@ func TestWhoBroughtWhat(t *testing.T) {
 		s.begin.Task.Function = s.begin.Function.ID()
 		s.begin.Context.Function, s.begin.Context.Task = s.begin.Task.Function, s.begin.Task.ID()
 		s.releaseBoth()
-		if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.BadInputKey {
+		if a := s.run(); a.Result == nil || a.Result.Result.Outcome != task.WrongKey || a.Result.Result.Party != alices {
 			t.Errorf("%+v", a)
 		}
 	})
@@ -86,8 +86,8 @@ func pythonStage(t *testing.T, image []byte, digest string) *stage {
 func (s *stage) releaseBoth() {
 	s.t.Helper()
 	ev := s.start()
-	s.release(ev, task.Alice, s.alice)
-	s.release(ev, task.Bob, s.bob)
+	s.release(ev, alices, s.alice)
+	s.release(ev, bobs, s.bob)
 }
 
 // A function may write as much as a blob holds, and then what it wrote is none
