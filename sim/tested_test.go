@@ -265,10 +265,6 @@ var elsewhere = []tested{
 		"store", "TestWordsTogether",
 	},
 	{
-		"anyone calls for an executor's keys", "ledger/call.go", `	case from != c.Member(c.View.Executor).Node.Operator:`, `	case from == (task.Address{}):`,
-		"ledger", "TestRules",
-	},
-	{
 		"an executor calls for a key that is not its enclave's", "ledger/call.go", ` || attest.SealKey(k.Seal) != ev.Keys.Seal {`, ` || ev.Keys.Seal.IsZero() && attest.SealKey(k.Seal).IsZero() {`,
 		"ledger", "TestRules",
 	},

@@ -52,6 +52,11 @@ func muteReveals(_ *model, f *fact) bool {
 	return f.kind == reveal || f.kind == tx && f.body.Verdicts != nil
 }
 
+// afterwards says nothing once the verdict is there: no call, no result, no exit.
+func afterwards(_ *model, f *fact) bool {
+	return f.kind == tx && (f.body.Call != nil || f.body.Result != nil || f.body.Exit != nil)
+}
+
 // mute says nothing at all.
 func mute(*model, *fact) bool { return true }
 

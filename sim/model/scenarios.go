@@ -19,7 +19,9 @@ func Scenarios(deep bool) []Scenario {
 		verdicts("verdicts, n3 says the opposite, blocks at any time", 3, false, func(sc *Scenario) { paid(sc); prompt(sc, deep); sc.lies = flips }),
 		verdicts("verdicts, n0 shows two faces, n1 crashes", 0, false, func(sc *Scenario) {
 			sc.start, sc.crashes, sc.crashable = twoFaces, 1, []int{1}
+			sc.mutes = afterwards
 			prompt(sc, deep)
+			sc.Bounds += "; the liar says nothing after the verdict"
 			sc.maximum = 3_000_000
 		}),
 		verdicts("skip, n0 is silent", 0, true, func(sc *Scenario) { paid(sc); twoViews(sc); sc.mutes = mute }),
