@@ -36,8 +36,11 @@ func (m *Machine) quoted(e Quoted) {
 	}
 }
 
-// stallTimer gives a round time to come to the chain by its usual way.
-func (m *Machine) stallTimer() { m.timer(StallTimer, m.patience.Silence/2) }
+// stallTimer gives a round time to come to the chain by its usual way, and leaves as
+// much for another.
+func (m *Machine) stallTimer() {
+	m.timer(StallTimer, min(m.patience.Silence, m.c.AttestBy()-m.c.View.StartedAt)/2)
+}
 
 func (m *Machine) flushTimer() { m.timer(FlushTimer, m.patience.Flush) }
 

@@ -12,8 +12,20 @@ func (w *world) checkReceipt(c *ledger.Case) {
 		Beacon: isBeacon,
 	})
 	for _, row := range report.Rows {
-		if row.Status == receipt.Failed {
+		if row.Status == receipt.Failed && !(row.Name == "evidence" && w.nobodyLooked(c)) {
 			w.violate("receipts verify", "task %s: %s: %s", c.ID().Short(), row.Name, row.Words)
 		}
 	}
+}
+
+// nobodyLooked says whether only liars have judged an executor, and both owners are
+// silent: then a receipt says that the evidence was bad and nothing came of it, which
+// is true.
+func (w *world) nobodyLooked(c *ledger.Case) bool {
+	for _, r := range c.View.Pre.Reveals {
+		if w.byID[r.Node].liar == nil {
+			return false
+		}
+	}
+	return w.alice.silent && w.bob.silent
 }
