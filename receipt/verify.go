@@ -394,7 +394,7 @@ func turns(c *ledger.Case) (all []turn) {
 	}
 	for _, d := range c.Declined {
 		if d.Turn && d.From > 0 {
-			all = append(all, turn{d.From - 1, d.Decline.Node, "declined: " + explain.Reason(d.Decline.Reason), 0, d.Height})
+			all = append(all, turn{d.From - 1, d.Decline.Node, "declined: " + explain.Lack(d.Decline.Lack), 0, d.Height})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b turn) int { return cmp.Compare(a.view, b.view) })
