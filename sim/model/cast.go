@@ -272,7 +272,7 @@ func (c *cast) exit(k *ledger.Case, who int, b task.Ballot, dirty bool) task.Exi
 func (c *cast) result(k *ledger.Case, who int, evidence task.Hash, o task.Outcome) task.SignedResult {
 	r := task.Result{
 		Task: c.id, Attempt: k.Attempt, View: k.View.Number, Node: c.workers[who].id, Outcome: o,
-		Evidence: evidence, PreState: attest.EmptyState, PostState: attest.EmptyState,
+		Evidence: evidence, PreState: attest.EmptyState, PostState: attest.EmptyState, Keys: make([]task.Hash, len(k.Parties())),
 	}
 	r.Gas = k.Function.Manifest.Shown(k.Task, o, 0)
 	cid := "o"
