@@ -47,11 +47,11 @@ type app struct {
 	poolMu sync.Mutex
 	pooled map[task.Address]ledger.Pooled // since the last commit; the engine checks again what it keeps
 	claims map[claimed]bool               // likewise
-	drawn  *ledger.Seen
+	drawn  *drawn
 }
 
 func newApp(chain string, s *store, id Identity, log *slog.Logger) *app {
-	a := &app{chain: chain, store: s, id: id, log: log, seen: newVerified(chain), gate: newGate(), recent: newRecent(), pooled: map[task.Address]ledger.Pooled{}, claims: map[claimed]bool{}, drawn: ledger.NewSeen()}
+	a := &app{chain: chain, store: s, id: id, log: log, seen: newVerified(chain), gate: newGate(), recent: newRecent(), pooled: map[task.Address]ledger.Pooled{}, claims: map[claimed]bool{}, drawn: newDrawn()}
 	a.gate.open(s.Height())
 	return a
 }

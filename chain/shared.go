@@ -74,8 +74,9 @@ func (s *shared[K, V]) get(ctx context.Context, key K, f func(context.Context) (
 // wait waits for all work, when life has ended.
 func (s *shared[K, V]) wait() {
 	s.mu.Lock() // who came before has begun, and nobody begins after
+	wait := s.wg.Wait
 	s.mu.Unlock()
-	s.wg.Wait()
+	wait()
 }
 
 // maxBlocks bounds how many blocks a client remembers, and maxCases how many cases;

@@ -251,7 +251,7 @@ func (c *cluster) hear(p *peer, e Event) {
 		b = e.Reveal.Ballot
 	case AliveHeard:
 		b = task.Ballot{Attempt: e.Attempt, View: e.View}
-	case Appraised, ChainMoved, Left, Quoted, Ran, TimedOut, Unable, Won: // nobody sends these
+	case Appraised, ChainMoved, Left, Quoted, Ran, TimedOut, Unable, Unanswered, Won: // nobody sends these
 	}
 	if k := p.c; k == nil || b.Attempt > k.Attempt || b.Attempt == k.Attempt && (k.Phase < ledger.Attesting || b.View > k.View.Number) {
 		c.after(5, func() { c.hear(p, e) })

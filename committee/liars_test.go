@@ -357,6 +357,7 @@ func TestAfterACrashItGivesUp(t *testing.T) {
 					}
 				case SetTimer:
 					timer = timer || a.Timer == up.Timer && a.Blocks == Embedded.Silence
+				default: // what else it does is not looked at
 				}
 			}
 		}

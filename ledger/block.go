@@ -45,7 +45,7 @@ type Block struct {
 	judged map[task.Hash]task.Verdict
 	sets   map[task.Hash]attest.Reference // of reference values, as far as they were asked for
 	cases  map[task.TaskID]*held          // as far as they were asked for
-	seen   *Seen                          // claims that were verified before; may be nil
+	seen   Seen                           // claims that were verified before; may be nil
 	wrote  func(task.TaskID)              // called for each case that is written; nil but in tests
 }
 

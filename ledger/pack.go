@@ -1,8 +1,6 @@
 package ledger
 
 import (
-	"sync"
-
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/task"
 )
@@ -14,7 +12,7 @@ import (
 
 // CheckFree refuses a pool claims that would not count in the next block. One comes
 // alone, so that no true one brings false ones along.
-func CheckFree(s Store, height uint64, tx task.VerifiedTx, seen *Seen) error {
+func CheckFree(s Store, height uint64, tx task.VerifiedTx, seen Seen) error {
 	t := tx.Tx()
 	if len(t.Body.Claims.Won) != 1 {
 		return task.Refuse("claims-many", "a claim without a sender comes alone; who proposes a block puts them together")
@@ -52,47 +50,32 @@ func (b *Block) Pack(waiting []task.Claims) []task.Claims {
 	return packs
 }
 
-// Seen remembers claims that were verified, since each comes by four times: into the
-// pool, into a proposal, out of one, and into the state. A validator's blocks share
-// one. It remembers what a pure function has said, so it changes nothing.
-type Seen struct {
-	mu   sync.Mutex
-	said map[task.Hash]Member
+// Seen remembers claims that were verified, by the hash of all that was asked, since
+// each comes by four times: into the pool, into a proposal, out of one, and into the
+// state. A validator's blocks share one, so whoever implements it serialises its use.
+// It remembers what a pure function has said, so it changes nothing, and may forget.
+type Seen interface {
+	Get(asked task.Hash) (Member, bool)
+	Put(asked task.Hash, said Member)
 }
 
-// NewSeen remembers nothing yet.
-func NewSeen() *Seen { return &Seen{said: map[task.Hash]Member{}} }
-
-// mostSeen is how many claims are remembered.
-const mostSeen = 1 << 12
-
 // Remember lets the block share what was verified before.
-func (b *Block) Remember(s *Seen) { b.seen = s }
+func (b *Block) Remember(s Seen) { b.seen = s }
 
 // admit is Case.Admit, once for each claim.
 func (b *Block) admit(c *Case, n task.Node, p attest.Profile, stake task.Amount, k task.Claim) (Member, error) {
 	if b.seen == nil {
 		return c.Admit(n, p, stake, k)
 	}
-	s := b.seen
 	values := c.Values
 	seed := c.Seed()
 	name := task.H(task.TagSeed, seed[:], values[:], task.Encode(n), task.Encode(p), task.U64(uint64(stake)), task.U64(uint64(c.TotalStake)), task.U64(uint64(c.Seats)), task.Encode(k))
-	s.mu.Lock()
-	m, ok := s.said[name]
-	s.mu.Unlock()
-	if ok {
+	if m, ok := b.seen.Get(name); ok {
 		return m, nil
 	}
 	m, err := c.Admit(n, p, stake, k)
-	if err != nil {
-		return m, err
+	if err == nil {
+		b.seen.Put(name, m)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.said) >= mostSeen {
-		clear(s.said)
-	}
-	s.said[name] = m
-	return m, nil
+	return m, err
 }

@@ -9,9 +9,9 @@
 package seal
 
 import (
-	"errors"
 	"bytes"
 	"crypto/hpke"
+	"errors"
 	"fmt"
 	"io"
 

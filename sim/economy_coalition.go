@@ -280,7 +280,10 @@ func (s *coalSearch) fresh() (field []coalCandidate) {
 func (s *coalSearch) near(largest int) coalCandidate {
 	any := func() coalPlan { return 1 << s.devs[s.rng.IntN(len(s.devs))] }
 	if len(s.best) == 0 || s.rng.IntN(4) == 0 {
-		return coalCandidate{any() | any() | any(), largest}
+		plan := any()
+		plan |= any()
+		plan |= any()
+		return coalCandidate{plan, largest}
 	}
 	c := s.best[s.rng.IntN(min(len(s.best), 2*s.o.Finds))]
 	list := []coalPlan{}

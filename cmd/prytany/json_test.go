@@ -279,7 +279,7 @@ func TestJSONFormFinds(t *testing.T) {
 	for what, v := range map[string]any{
 		"is a JSON number": struct {
 			A struct {
-				B []uint64 `json:"b,string"`
+				B []uint64 `json:"b"`
 			} `json:"a"`
 		}{},
 		"is an enumeration": struct {

@@ -23,7 +23,7 @@ func (m *model) note(from int, name string, f fact) int32 {
 	case committee.EvidenceHeard:
 		content = string(task.Encode(e.Shown))
 	case committee.AliveHeard, committee.Appraised, committee.ChainMoved, committee.Quoted,
-		committee.Left, committee.Ran, committee.TimedOut, committee.Unable, committee.Won: // nobody sends these
+		committee.Left, committee.Ran, committee.TimedOut, committee.Unable, committee.Unanswered, committee.Won: // nobody sends these
 	}
 	if f.kind == tx {
 		content = string(task.Encode(f.body))
