@@ -118,7 +118,7 @@ var often = map[ledger.Kind]bool{ledger.FactClaimed: true, ledger.FactClaimsLate
 // phaseNames are the phases as the table of times calls what led to them.
 var phaseNames = map[ledger.Phase]string{
 	ledger.Electing: "beacon", ledger.Attesting: "election and attestation", ledger.Running: "verdicts",
-	ledger.Releasing: "keys not given directly", ledger.Reviewing: "keys, run and result on the chain", ledger.Closed: "exit review and settlement",
+	ledger.Releasing: "keys not given directly", ledger.Reviewing: "result on the chain", ledger.Closed: "exit review and settlement",
 }
 
 // election shows every worker's draw against its threshold. The losers' draws
