@@ -349,15 +349,14 @@ func TestAfterACrashItGivesUp(t *testing.T) {
 		m, gaveUp, timer := New(self, Embedded), 0, false
 		for _, e := range row.events {
 			for _, a := range m.Step(e) {
-				switch a := a.(type) {
-				case Decline:
+				if said, ok := a.(Decline); ok {
 					gaveUp++
-					if d := a.Decline; d.Reason != task.Gone || d.Node != self || d.Task != computing.ID() {
+					if d := said.Decline; d.Reason != task.Gone || d.Node != self || d.Task != computing.ID() {
 						t.Errorf("%s: %+v", name, d)
 					}
-				case SetTimer:
-					timer = timer || a.Timer == up.Timer && a.Blocks == Embedded.Silence
-				default: // what else it does is not looked at
+				}
+				if set, ok := a.(SetTimer); ok {
+					timer = timer || set.Timer == up.Timer && set.Blocks == Embedded.Silence
 				}
 			}
 		}
