@@ -150,6 +150,9 @@ func BenchmarkApply(b *testing.B) {
 		"release": func(w *world) (string, task.Body) {
 			w.elect()
 			w.judge(everyone(task.OK))
+			if err := w.call(); err != nil {
+				panic(err)
+			}
 			return "alice", w.body("alice", "release", nil)
 		},
 		"result": func(w *world) (string, task.Body) {
