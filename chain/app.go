@@ -162,7 +162,12 @@ func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposa
 		}
 	}
 	for _, c := range a.pack(uint64(req.Height), req.Txs) {
-		if raw := task.FreeClaims(a.chain, &c); !add(raw) {
+		raw := task.FreeClaims(a.chain, &c)
+		if _, err := a.seen.verify(raw); err != nil { // a block with it would be refused, and the next one like it
+			a.log.Error("claims that cannot be packed", "height", req.Height, "task", c.Task.Short(), "err", err)
+			continue
+		}
+		if !add(raw) {
 			break
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 // This file is how claims come into a block (spec §6.3.1). A winner's claim travels
 // alone, as nobody's transaction, and waits in the pool. Whoever proposes a block puts
-// all that wait together: one transaction for each attempt. What one proposer leaves
+// all that wait together, by attempt, in as few transactions as may be. What one leaves
 // out the next one finds in the pool.
 
 // CheckFree refuses a pool claims that would not count in the next block. One comes
@@ -23,8 +23,12 @@ func CheckFree(s Store, height uint64, tx task.VerifiedTx, seen Seen) error {
 	return b.claims(t.Body.Claims.All(), true)
 }
 
-// Pack puts waiting claims together, as far as they count in this block: one set for
-// each attempt, in the order of arrival. The block is not to be used for another
+// mostPacked is how many claims one transaction holds: so many are below task.MaxTx,
+// however large each of them is. A larger one could be read by nobody.
+const mostPacked = 256
+
+// Pack puts waiting claims together, as far as they count in this block: sets of one
+// attempt each, in the order of arrival, none of more than mostPacked. The block is not to be used for another
 // purpose.
 func (b *Block) Pack(waiting []task.Claims) []task.Claims {
 	type attempt struct {
@@ -40,7 +44,7 @@ func (b *Block) Pack(waiting []task.Claims) []task.Claims {
 			}
 			of := attempt{k.Task, k.Attempt}
 			i, ok := at[of]
-			if !ok {
+			if !ok || len(packs[i].Won) == mostPacked {
 				i, at[of] = len(packs), len(packs)
 				packs = append(packs, task.Claims{Task: k.Task, Attempt: k.Attempt})
 			}

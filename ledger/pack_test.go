@@ -95,6 +95,46 @@ func TestClaimsArePacked(t *testing.T) {
 	}
 }
 
+// However many claims wait and however large they are, what a proposer makes of them can
+// be read: a block that nobody can read would be proposed again and again.
+func TestPacksAreNeverTooLarge(t *testing.T) {
+	w := newWorld(t, 900)
+	w.publish()
+	w.must("bob", task.Body{Publish: &task.Publish{Function: w.function(), Bond: 200 * task.PRY}})
+	w.postFor(task.MaxSeats)
+	for w.c().Phase != Electing {
+		w.next()
+	}
+	w.next()
+	all := w.allClaims()
+	if len(all) <= mostPacked {
+		t.Fatalf("only %d claims", len(all))
+	}
+	var waiting []task.Claims
+	for _, k := range all {
+		waiting = append(waiting, *task.PackClaims([]task.Claim{k}))
+	}
+	var packed []task.Claim
+	for _, p := range NewBlock(w.store, w.height).Pack(waiting) {
+		if _, err := task.VerifyTx(task.FreeClaims("test", &p), "test"); err != nil {
+			t.Errorf("%d claims: %v", len(p.Won), err)
+		}
+		packed = append(packed, p.All()...)
+	}
+	if !slices.Equal(packed, all) {
+		t.Errorf("%d of %d claims are packed", len(packed), len(all))
+	}
+	var largest []task.Claim
+	for i := range mostPacked {
+		k := all[i]
+		k.Busy = &task.Signature{}
+		largest = append(largest, k)
+	}
+	if raw := task.FreeClaims("test", task.PackClaims(largest)); len(raw) > task.MaxTx {
+		t.Errorf("%d busy claims have %d bytes", len(largest), len(raw))
+	}
+}
+
 // One claim comes alone into a pool, and only where it would count.
 func TestAPoolTakesClaimsThatCount(t *testing.T) {
 	w := newWorld(t, 9)
