@@ -38,7 +38,8 @@ type turn struct {
 	call     *task.Call         // to the owners, if one leaves this node without a key
 	called   bool               // the chain has been told
 	leaving  bool               // the enclave is asked for its exit
-	result   *task.SignedResult // the enclave's, not brought to the chain yet
+	result   *task.SignedResult // the enclave's, not brought to the chain yet, or too early
+	hasty    bool               // it was brought before the chain waited for one
 	declined bool               // the chain has been told that this node does not execute
 	lost     bool               // the enclave, with the result, if there was one
 	gaveUp   bool               // and has told the chain so

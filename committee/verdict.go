@@ -337,15 +337,24 @@ func (m *Machine) ran(s task.SignedResult) {
 	}
 }
 
+// tryResult brings the result at once, close behind the verdicts. The chain may take
+// it before them, and then refuses it: so it is brought again when the chain waits for
+// one.
 func (m *Machine) tryResult() {
-	s := m.result
-	if s == nil {
+	s, early := m.result, m.c.Phase < ledger.Running
+	switch {
+	case s == nil || early && m.hasty:
+		return
+	case m.c.Phase > ledger.Running:
+		m.result = nil
 		return
 	}
 	if _, _, blames := s.Result.Blames(); blames && m.c.CheckResult(*s) != nil {
 		return
 	}
-	m.result = nil
+	if m.hasty = early; !early {
+		m.result = nil
+	}
 	m.submit(task.Body{Result: s})
 }
 
