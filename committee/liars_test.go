@@ -321,6 +321,43 @@ func TestNoSecondEnclaveAfterACrash(t *testing.T) {
 	}
 }
 
+// A result goes to the chain close behind the verdicts, and may come there before them:
+// then it is refused, and is brought again, once, when the chain waits for one.
+func TestAResultThatWasTooEarlyComesAgain(t *testing.T) {
+	self := task.NodeID{1}
+	at := func(s ledger.Stage, p ledger.Phase, r ledger.Progress) ChainMoved {
+		c := &ledger.Case{Phase: p, Stage: s, Params: ledger.Embedded("test"), View: ledger.View{Executor: self}}
+		c.View.Pre.Digests[0], c.View.Pre.Progress = task.Hash{1}, r
+		c.Members = []ledger.Member{{Claim: task.Claim{Node: self}, Seats: 1}, {Claim: task.Claim{Node: task.NodeID{2}}, Seats: 1}}
+		return ChainMoved{c}
+	}
+	before := at(ledger.Opening, ledger.Attesting, ledger.Sealed)
+	waits := at(ledger.Computing, ledger.Running, ledger.Decided)
+	has := at(ledger.Questioning, ledger.Reviewing, ledger.Decided)
+	ran := Ran{task.SignedResult{Result: task.Result{Node: self, Outcome: task.RunOK}}}
+	for name, row := range map[string]struct {
+		events []Event
+		want   int
+	}{
+		"in time":                    {[]Event{waits, ran, waits, has}, 1},
+		"with the verdicts":          {[]Event{before, ran, before, has, has}, 1},
+		"before them":                {[]Event{before, ran, before, waits, waits, has}, 2},
+		"and there is no result yet": {[]Event{before, waits, has}, 0},
+	} {
+		m, brought := New(self, Embedded), 0
+		for _, e := range row.events {
+			for _, a := range m.Step(e) {
+				if said, ok := a.(Submit); ok && said.Body.Result != nil {
+					brought++
+				}
+			}
+		}
+		if brought != row.want {
+			t.Errorf("%s: brought %d times, want %d", name, brought, row.want)
+		}
+	}
+}
+
 // One that wakes after a crash, when its result is due, waits for what it may
 // have sent before, and then gives up, once: there is no enclave any more that could
 // bring a result.
