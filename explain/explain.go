@@ -108,14 +108,20 @@ var kinds = map[ledger.Kind]func(ledger.Fact) string{
 	},
 }
 
+// said is what a table has for a value, or the value's own word.
+func said[K interface {
+	comparable
+	String() string
+}](words map[K]string, k K) string {
+	if w, ok := words[k]; ok {
+		return w
+	}
+	return k.String()
+}
+
 // Cause is why something was lost, as what its node, or its committee, has done. One
 // that costs nothing has its word.
-func Cause(c ledger.Cause) string {
-	if words, ok := causes[c]; ok {
-		return words
-	}
-	return c.String()
-}
+func Cause(c ledger.Cause) string { return said(causes, c) }
 
 var causes = map[ledger.Cause]string{
 	ledger.Absent:       "it neither showed evidence in time nor declined",
@@ -145,12 +151,7 @@ var causes = map[ledger.Cause]string{
 }
 
 // Reason is why a member does not execute.
-func Reason(r task.DeclineReason) string {
-	if words, ok := reasons[r]; ok {
-		return words
-	}
-	return r.String()
-}
+func Reason(r task.DeclineReason) string { return said(reasons, r) }
 
 var reasons = map[task.DeclineReason]string{
 	task.Busy:      "busy, no enclave is free",
@@ -168,12 +169,7 @@ func Lack(l task.Lack) string {
 }
 
 // Outcome is how a case ended, in a sentence.
-func Outcome(o ledger.Outcome) string {
-	if words, ok := outcomes[o]; ok {
-		return words
-	}
-	return o.String()
-}
+func Outcome(o ledger.Outcome) string { return said(outcomes, o) }
 
 var outcomes = map[ledger.Outcome]string{
 	ledger.Completed:       "the function ran, and its result is signed by the enclave that was found good",
@@ -212,12 +208,7 @@ func blamed(o ledger.Outcome, role task.Role, party uint8) string {
 }
 
 // Culprit is who is at fault, of those who are not named.
-func Culprit(p ledger.Culprit) string {
-	if words, ok := culprits[p]; ok {
-		return words
-	}
-	return p.String()
-}
+func Culprit(p ledger.Culprit) string { return said(culprits, p) }
 
 var culprits = map[ledger.Culprit]string{
 	ledger.Nobody:       "nobody",
@@ -228,12 +219,7 @@ var culprits = map[ledger.Culprit]string{
 }
 
 // Due is why a payment was made.
-func Due(d ledger.Due) string {
-	if words, ok := dues[d]; ok {
-		return words
-	}
-	return d.String()
-}
+func Due(d ledger.Due) string { return said(dues, d) }
 
 var dues = map[ledger.Due]string{
 	ledger.WhyExecutor: "its enclave was at work",
