@@ -229,15 +229,8 @@ func (r *run) move(vectors, count, result uint64, one func(b []byte) (int, errno
 	return r.put32(result, total)
 }
 
-func fdRead(r *run, p []uint64) errno {
-	d, e := r.files.descriptor(p[0])
-	if e != success {
-		return e
-	}
-	return r.move(p[1], p[2], p[3], d.next)
-}
-
-func fdPread(r *run, p []uint64) errno {
+// moveAt reads or writes a file from a place of it, which only files have.
+func (r *run) moveAt(p []uint64, do func(d *descriptor, b []byte, at int64) (int, errno)) errno {
 	d, e := r.files.descriptor(p[0])
 	switch {
 	case e != success:
@@ -247,11 +240,21 @@ func fdPread(r *run, p []uint64) errno {
 	}
 	at := int64(p[3])
 	return r.move(p[1], p[2], p[4], func(b []byte) (int, errno) {
-		n, e := d.readAt(b, at)
+		n, e := do(d, b, at)
 		at += int64(n)
 		return n, e
 	})
 }
+
+func fdRead(r *run, p []uint64) errno {
+	d, e := r.files.descriptor(p[0])
+	if e != success {
+		return e
+	}
+	return r.move(p[1], p[2], p[3], d.next)
+}
+
+func fdPread(r *run, p []uint64) errno { return r.moveAt(p, (*descriptor).readAt) }
 
 func fdWrite(r *run, p []uint64) errno {
 	d, e := r.files.descriptor(p[0])
@@ -261,21 +264,7 @@ func fdWrite(r *run, p []uint64) errno {
 	return r.move(p[1], p[2], p[3], d.append)
 }
 
-func fdPwrite(r *run, p []uint64) errno {
-	d, e := r.files.descriptor(p[0])
-	switch {
-	case e != success:
-		return e
-	case d.node == nil:
-		return espipe
-	}
-	at := int64(p[3])
-	return r.move(p[1], p[2], p[4], func(b []byte) (int, errno) {
-		n, e := d.writeAt(b, at)
-		at += int64(n)
-		return n, e
-	})
-}
+func fdPwrite(r *run, p []uint64) errno { return r.moveAt(p, (*descriptor).writeAt) }
 
 // The one directory that is open from the start.
 const (
