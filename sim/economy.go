@@ -114,15 +114,7 @@ type EconomyTime struct {
 // them), the price of locked money, and verifiers who share
 // what they saw.
 func Economy(o EconomyOptions) (t EconomyTable, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			h, ours := p.(econHalt)
-			if !ours {
-				panic(p)
-			}
-			err = h.error
-		}
-	}()
+	defer halted(&err)
 	o = o.filled()
 	t.Options = o
 	if err := o.check(); err != nil {

@@ -157,15 +157,7 @@ type coalSearch struct {
 // and consensus itself: a proposer below a third of the validators can delay, but
 // can neither choose a beacon nor stop one (spec §4.2).
 func Coalitions(o CoalitionOptions) (t CoalitionTable, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			h, ours := p.(econHalt)
-			if !ours {
-				panic(p)
-			}
-			err = h.error
-		}
-	}()
+	defer halted(&err)
 	o = o.filled()
 	if err := o.check(); err != nil {
 		return t, err

@@ -129,6 +129,17 @@ type econHalt struct{ error }
 
 func halt(format string, args ...any) { panic(econHalt{fmt.Errorf("economy: "+format, args...)}) }
 
+// halted, deferred, makes a halt the error of whoever ran the experiment.
+func halted(err *error) {
+	switch p := recover().(type) {
+	case nil:
+	case econHalt:
+		*err = p.error
+	default:
+		panic(p)
+	}
+}
+
 func must(err error) {
 	if err != nil {
 		halt("%v", err)
