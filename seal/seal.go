@@ -54,10 +54,10 @@ func Encrypt(recipient string, plain []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("recipient: %w", err)
 	}
-	return encrypt(r, plain)
+	return EncryptTo(r, plain)
 }
 
-func encrypt(r age.Recipient, plain []byte) ([]byte, error) {
+func EncryptTo(r age.Recipient, plain []byte) ([]byte, error) {
 	var out bytes.Buffer
 	w, err := age.Encrypt(&out, r)
 	if err != nil {
@@ -74,10 +74,10 @@ func encrypt(r age.Recipient, plain []byte) ([]byte, error) {
 
 // Decrypt opens an age file of at most limit plaintext bytes.
 func (i Identity) Decrypt(file []byte, limit int) ([]byte, error) {
-	return decrypt(i.id, file, limit)
+	return DecryptBy(i.id, file, limit)
 }
 
-func decrypt(id age.Identity, file []byte, limit int) ([]byte, error) {
+func DecryptBy(id age.Identity, file []byte, limit int) ([]byte, error) {
 	r, err := age.Decrypt(bytes.NewReader(file), id)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,8 @@ package task
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 )
 
 // Error is an error that a person or a program can act on: a stable code,
@@ -50,4 +52,14 @@ func CodeOf(err error) string {
 		return e.Code
 	}
 	return ""
+}
+
+// ShellWord is a path as one word of a command that a person may type.
+func ShellWord(path string) string {
+	if path != "" && !strings.ContainsFunc(path, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-+:,@%", r)
+	}) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/task"
@@ -58,7 +59,7 @@ type described struct {
 }
 
 func (a *app) attestShow(path, of, at string, beside []string) error {
-	raw, err := readPiped(path, receipt.MaxSize)
+	raw, err := disk.ReadPiped(path, receipt.MaxSize)
 	if err != nil {
 		return task.Refuse("could-not", "%v", err)
 	}
@@ -155,7 +156,7 @@ func describeAlone(ev attest.Evidence, of string, now int64) (d described, err e
 		d.judge(ev, now)
 		return d, nil
 	}
-	file, err := readFile(of, receipt.MaxSize)
+	file, err := disk.ReadFile(of, receipt.MaxSize)
 	if err != nil {
 		return d, task.Refuse("could-not", "%v", err)
 	}
@@ -176,7 +177,7 @@ const maxBeside = 1 << 20
 func describeVendors(raw []byte, of string, beside []string, now int64) (d described, err error) {
 	var with [][]byte
 	for _, path := range beside {
-		b, err := readPiped(path, maxBeside)
+		b, err := disk.ReadPiped(path, maxBeside)
 		if err != nil {
 			return d, task.Refuse("could-not", "%v", err)
 		}

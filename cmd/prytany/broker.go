@@ -13,11 +13,14 @@ import (
 	"sync"
 
 	"github.com/prytany/prytany/blob"
+	"github.com/prytany/prytany/disk"
+	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/wallet"
 )
 
 // broker is Bob's long-running service: it serves the encrypted code of his
@@ -26,7 +29,7 @@ import (
 type broker struct {
 	keeper *owner.Keeper
 	chain  chainEdge
-	keys   seal.Keystore
+	keys   wallet.Keystore
 	dir    string // of the sealed identities; "" keeps them in memory
 	log    *slog.Logger
 	turn   chan struct{} // held by the deposit that is being taken
@@ -46,7 +49,7 @@ func fileName(owner task.Address, cid string) string { return owner.String() + "
 
 // startBroker opens the broker on a host: it answers for every function whose
 // code was deposited with it.
-func startBroker(host *p2p.Host, chain chainEdge, blobs *blob.Store, keys seal.Keystore, dir string, log *slog.Logger) (*broker, error) {
+func startBroker(host *p2p.Host, chain chainEdge, blobs *blob.Store, keys wallet.Keystore, dir string, log *slog.Logger) (*broker, error) {
 	b := &broker{chain: chain, keys: keys, dir: dir, log: log, turn: make(chan struct{}, 1), secrets: map[string]kept{}}
 	if err := b.load(); err != nil {
 		return nil, err
@@ -178,7 +181,7 @@ func (b *broker) save(name string, k kept) error {
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return err
 	}
-	return seal.WriteFileNew(filepath.Join(b.dir, name+".age"), file)
+	return disk.WriteNew(filepath.Join(b.dir, name+".age"), file)
 }
 
 func (b *broker) load() error {
@@ -190,7 +193,7 @@ func (b *broker) load() error {
 		return nil
 	}
 	for _, e := range entries {
-		file, err := readFile(filepath.Join(b.dir, e.Name()), maxSetting)
+		file, err := disk.ReadFile(filepath.Join(b.dir, e.Name()), disk.MaxSetting)
 		if err != nil {
 			return err
 		}
@@ -212,7 +215,7 @@ func (b *broker) load() error {
 
 // publication is a function on its way to the chain.
 type publication struct {
-	source
+	function.Source
 	broker task.Endpoint
 	bond   task.Amount
 }
@@ -224,7 +227,7 @@ func publish(ctx context.Context, host *p2p.Host, c chainEdge, blobs *blob.Store
 	if err != nil {
 		return task.Function{}, err
 	}
-	file, err := seal.Encrypt(id.Recipient(), p.code)
+	file, err := seal.Encrypt(id.Recipient(), p.Code)
 	if err != nil {
 		return task.Function{}, err
 	}
@@ -232,15 +235,15 @@ func publish(ctx context.Context, host *p2p.Host, c chainEdge, blobs *blob.Store
 	if err != nil {
 		return task.Function{}, err
 	}
-	f := task.Function{Owner: task.PublicKey(account), Manifest: p.manifest, Code: code, Broker: p.broker}
+	f := task.Function{Owner: task.PublicKey(account), Manifest: p.Manifest, Code: code, Broker: p.broker}
 	var image *task.Blob
-	if p.manifest.Image != nil {
-		blob, err := blobs.Put(ctx, p.image)
+	if p.Manifest.Image != nil {
+		blob, err := blobs.Put(ctx, p.Image)
 		if err != nil {
 			return f, err
 		}
 		image = &blob
-		f.Manifest.Image = &task.Image{Digest: p.manifest.Image.Digest, Blob: blob}
+		f.Manifest.Image = &task.Image{Digest: p.Manifest.Image.Digest, Blob: blob}
 	}
 	if err := f.Check(); err != nil {
 		return f, task.Refuse("manifest-invalid", "%v", err)

@@ -14,10 +14,11 @@ import (
 
 	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/chain"
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/p2p"
-	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/wallet"
 	"golang.org/x/term"
 )
 
@@ -37,7 +38,7 @@ type client struct {
 
 // openAlice opens the host of this user. She listens where a task of hers says
 // that she does, if there is one.
-func (a *app) openAlice(ctx context.Context, s *session, keys seal.Keystore, posted *task.Task) (*client, error) {
+func (a *app) openAlice(ctx context.Context, s *session, keys wallet.Keystore, posted *task.Task) (*client, error) {
 	home, err := a.userHome()
 	if err != nil {
 		return nil, err
@@ -50,11 +51,11 @@ func (a *app) openAlice(ctx context.Context, s *session, keys seal.Keystore, pos
 			host.Listen = ""
 		}
 	}
-	return openClient(ctx, s.chain, keys.Account(), host, vault{keys, filepath.Join(home, "tasks")}, filepath.Join(home, "blobs"), s.Bootstrap)
+	return openClient(ctx, s.chain, keys.Account(), host, wallet.Vault{Keys: keys, Dir: filepath.Join(home, "tasks")}, filepath.Join(home, "blobs"), s.Bootstrap)
 }
 
 // openClient opens a host for a person and connects it. Blobs are in dir.
-func openClient(ctx context.Context, c chainEdge, account ed25519.PrivateKey, host p2p.Config, v vault, dir string, near []string) (*client, error) {
+func openClient(ctx context.Context, c chainEdge, account ed25519.PrivateKey, host p2p.Config, v wallet.Vault, dir string, near []string) (*client, error) {
 	s, err := openService(ctx, host, dir, blob.Space{Bytes: blobSpace, Evict: true}, near)
 	if err != nil {
 		return nil, err
@@ -99,7 +100,7 @@ func (a *app) connect(ctx context.Context) (*session, error) {
 			return nil, err
 		}
 	}
-	raw, err := readFile(path, maxSetting)
+	raw, err := disk.ReadFile(path, disk.MaxSetting)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, task.Refuse("no-network", "there is no network file at %s", path).WithNext("prytany devnet   (in another terminal), or --network FILE")
 	}
@@ -130,7 +131,7 @@ func (a *app) connect(ctx context.Context) (*session, error) {
 func (s *session) close() { _ = s.chain.Client.Close() }
 
 // signIn opens this user's key and connects to the network.
-func (a *app) signIn(ctx context.Context) (seal.Keystore, *session, error) {
+func (a *app) signIn(ctx context.Context) (wallet.Keystore, *session, error) {
 	keys, err := a.keystore()
 	if err != nil {
 		return keys, nil, err
@@ -140,23 +141,23 @@ func (a *app) signIn(ctx context.Context) (seal.Keystore, *session, error) {
 }
 
 // keystore opens this user's key, once.
-func (a *app) keystore() (seal.Keystore, error) {
+func (a *app) keystore() (wallet.Keystore, error) {
 	if a.keys != nil {
 		return *a.keys, nil
 	}
 	home, err := a.userHome()
 	if err != nil {
-		return seal.Keystore{}, err
+		return wallet.Keystore{}, err
 	}
 	path := filepath.Join(home, "key.age")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return seal.Keystore{}, task.Refuse("key-missing", "there is no key at %s", path).WithNext("prytany key new --home %s", shellWord(home))
+		return wallet.Keystore{}, task.Refuse("key-missing", "there is no key at %s", path).WithNext("prytany key new --home %s", task.ShellWord(home))
 	}
 	pass, err := a.passphrase("Passphrase: ")
 	if err != nil {
-		return seal.Keystore{}, err
+		return wallet.Keystore{}, err
 	}
-	k, err := seal.LoadKeystore(path, pass)
+	k, err := wallet.Load(path, pass)
 	if err == nil {
 		a.keys = &k
 	}
@@ -170,9 +171,9 @@ func (a *app) passphrase(prompt string) (string, error) {
 		var raw []byte
 		var err error
 		if a.passFile == "-" {
-			raw, err = io.ReadAll(io.LimitReader(a.in, maxSecret))
+			raw, err = io.ReadAll(io.LimitReader(a.in, disk.MaxSecret))
 		} else {
-			raw, err = readPiped(a.passFile, maxSecret)
+			raw, err = disk.ReadPiped(a.passFile, disk.MaxSecret)
 		}
 		if err != nil {
 			return "", usage("--passphrase-file: %v", err)

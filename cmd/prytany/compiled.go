@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 )
@@ -48,7 +49,7 @@ func (k compiledFile) of(image []byte, compile func([]byte) ([]byte, error)) []b
 	}
 	compiling.Lock()
 	defer compiling.Unlock()
-	raw, err := readFile(k.path, tee.MaxCompiled)
+	raw, err := disk.ReadFile(k.path, tee.MaxCompiled)
 	if err == nil && (len(raw) == 0 || k.known.Has(k.interpreter, raw)) {
 		return raw
 	}

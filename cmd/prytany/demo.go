@@ -11,12 +11,14 @@ import (
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
+	"github.com/prytany/prytany/wallet"
 	"github.com/spf13/cobra"
 )
 
@@ -86,8 +88,8 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	go func() {
 		quiet := *a // the line above says what happens
 		quiet.quiet = true
-		src, err := quiet.loadExample(ctx, j.example)
-		src.manifest.Runtime = o.runtime // one container is as good as another
+		src, err := function.LoadExample(ctx, j.example, quiet.say)
+		src.Manifest.Runtime = o.runtime // one container is as good as another
 		building <- built{src, err}
 	}()
 	aliceKey, bobKey := ed25519.NewKeyFromSeed(seedOf()), ed25519.NewKeyFromSeed(seedOf())
@@ -115,7 +117,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 }
 
 type built struct {
-	source
+	function.Source
 	err error
 }
 
@@ -129,14 +131,14 @@ func (a *app) demoPublish(ctx context.Context, n *network, line *timeline, build
 	if b.err != nil {
 		return task.Function{}, b.err
 	}
-	line.say("Bob's code: %d KB; in the open with it: %d KB", (len(b.code)+1023)>>10, len(b.image)>>10)
+	line.say("Bob's code: %d KB; in the open with it: %d KB", (len(b.Code)+1023)>>10, len(b.Image)>>10)
 	bob, err := openService(ctx, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, "", blob.Space{}, n.bootstrap())
 	if err != nil {
 		return task.Function{}, err
 	}
 	defer bob.close()
 	f, err := publish(ctx, bob.host, n.client, bob.blobs, key, publication{
-		source: b.source, bond: 100 * task.PRY,
+		Source: b.Source, bond: 100 * task.PRY,
 		broker: task.Endpoint{Addr: n.broker.host.Addr(), Account: task.PublicKey(n.keeper.keys.Account())},
 	})
 	if m := f.Manifest; err == nil {
@@ -147,7 +149,7 @@ func (a *app) demoPublish(ctx context.Context, n *network, line *timeline, build
 
 // demoTask plays Alice.
 func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOptions, j demoJob, f task.Function, key ed25519.PrivateKey) error {
-	alice, err := openClient(ctx, n.client, key, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, vault{}, "", n.bootstrap())
+	alice, err := openClient(ctx, n.client, key, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, wallet.Vault{}, "", n.bootstrap())
 	if err != nil {
 		return err
 	}
@@ -218,7 +220,7 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	}
 	line.say("out.png is bit for bit what the function gives when it is run directly on the same picture")
 	line.phases()
-	line.say("next: prytany verify %s", shellWord(files.Receipt))
+	line.say("next: prytany verify %s", task.ShellWord(files.Receipt))
 	return a.print(files, fmt.Sprintf("%s\n%s\n", files.Picture, files.Receipt))
 }
 
@@ -250,7 +252,7 @@ func (a *app) demoEnd(ctx context.Context, n *network, line *timeline, dir strin
 	if err := pin(n.client.trust, "prytany demo on this machine"); err != nil {
 		return err
 	}
-	line.say("next: prytany verify %s", shellWord(path))
+	line.say("next: prytany verify %s", task.ShellWord(path))
 	return a.print(demoFiles{Receipt: path}, path+"\n")
 }
 

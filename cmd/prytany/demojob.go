@@ -10,6 +10,7 @@ import (
 	"image/png"
 	"strings"
 
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/examples/picture"
 	"github.com/prytany/prytany/examples/poster/effect"
 	"github.com/prytany/prytany/sandbox/container"
@@ -34,7 +35,7 @@ const demoLevels = 6
 func (a *app) demoJob(ctx context.Context, o demoOptions) (j demoJob, err error) {
 	raw := picture.JPEG()
 	if o.input != "" {
-		if raw, err = readPiped(o.input, task.MaxBlob); err != nil {
+		if raw, err = disk.ReadPiped(o.input, task.MaxBlob); err != nil {
 			return j, task.Refuse("input-unreadable", "%v", err)
 		}
 	}

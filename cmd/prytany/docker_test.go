@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/sandbox/container/enginetest"
 )
 
@@ -14,7 +15,7 @@ import (
 // that the test starts itself.
 func TestDemoByDocker(t *testing.T) {
 	skipInShort(t)
-	images, err := imagesDir()
+	images, err := function.ImagesDir()
 	if err != nil {
 		t.Skip(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
@@ -193,7 +194,7 @@ func (a *app) checkNetwork(ctx context.Context) finding {
 // fetches it with the function.
 func checkInterpreter() finding {
 	f := finding{What: "runtime python", Next: "tools/python-wasi.sh   (needs npm)"}
-	dir, err := imagesDir()
+	dir, err := function.ImagesDir()
 	if err != nil {
 		f.Said = err.Error()
 		return f
@@ -229,7 +230,7 @@ func (a *app) checkContainers(ctx context.Context) (list []finding) {
 		list = append(list, f)
 	}
 	f := finding{What: "image of the demo", Next: "tools/python-image.sh   (needs root and mmdebstrap)"}
-	if dir, err := imagesDir(); err == nil {
+	if dir, err := function.ImagesDir(); err == nil {
 		f.Said = filepath.Join(dir, "python-pillow.tar")
 		if _, err := os.Stat(f.Said); err == nil {
 			f.OK = true

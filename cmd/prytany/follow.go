@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
@@ -213,7 +214,7 @@ func (a *app) deliver(o runOptions, archive []byte, f *finished) (unwritten []st
 func (a *app) writeReceipt(o runOptions, raw []byte, f *finished) (unwritten []string) {
 	path, err := o.receiptPath()
 	if err == nil {
-		err = writeSynced(path, raw, 0o644)
+		err = disk.WriteSynced(path, raw, 0o644)
 	}
 	if err != nil {
 		unwritten = []string{fmt.Sprintf("the receipt could not be written: %v", err)}

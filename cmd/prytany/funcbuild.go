@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/sandbox/image"
 	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
@@ -38,7 +39,7 @@ func (a *app) imageBuild(rootfs, out string, cmd []string) error {
 	if out == "" {
 		return usage("--rootfs goes with --out")
 	}
-	layout, digest, err := buildImage(rootfs, image.Config{Cmd: cmd})
+	layout, digest, err := function.BuildImage(rootfs, image.Config{Cmd: cmd})
 	if err != nil {
 		return task.Refuse("image-invalid", "%s: %v", rootfs, err)
 	}
@@ -52,33 +53,18 @@ func (a *app) imageBuild(rootfs, out string, cmd []string) error {
 	return a.print(imageBuilt{out, digest, len(layout)}, digest+"\n")
 }
 
-func buildImage(rootfs string, c image.Config) ([]byte, string, error) {
-	f, err := os.Open(rootfs)
-	if err != nil {
-		return nil, "", err
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.IsDir() {
-		return image.BuildDir(rootfs, c)
-	}
-	return image.Build(f, c)
-}
-
 // funcBuild leaves what would be published as code beside the manifest.
 func (a *app) funcBuild(ctx context.Context, dir string) error {
-	s, err := a.loadSource(ctx, dir)
+	s, err := function.Load(ctx, dir, a.say)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, layerName)
-	if s.manifest.Runtime == task.RuntimeWasm {
-		path = filepath.Join(dir, wasmName)
+	path := filepath.Join(dir, function.LayerName)
+	if s.Manifest.Runtime == task.RuntimeWasm {
+		path = filepath.Join(dir, function.WasmName)
 	}
-	if err := os.WriteFile(path, s.code, 0o644); err != nil {
+	if err := os.WriteFile(path, s.Code, 0o644); err != nil {
 		return err
 	}
-	return a.print(funcBuilt{path, len(s.code), s.manifest}, path+"\n")
+	return a.print(funcBuilt{path, len(s.Code), s.Manifest}, path+"\n")
 }
-
-// layerName is what func build packs code into that is no module.
-const layerName = "function.tar"

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
@@ -52,22 +53,22 @@ type tried struct {
 }
 
 func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output string, oci, args []string) error {
-	p, err := readPlan(dir)
+	p, err := function.ReadPlan(dir)
 	if err != nil {
 		return err
 	}
-	if len(args) > 0 && !p.manifest.TaskArgs {
-		return task.Refuse("args-refused", "%s takes no arguments of a task; task_args: true in %s lets it", p.manifest.Name, p.path)
+	if len(args) > 0 && !p.Manifest.TaskArgs {
+		return task.Refuse("args-refused", "%s takes no arguments of a task; task_args: true in %s lets it", p.Manifest.Name, p.Path)
 	}
-	blob, err := readInputs(p.manifest, inputs)
+	blob, err := function.ReadInputs(p.Manifest, inputs)
 	if err != nil {
 		return err
 	}
-	s, err := a.load(ctx, p)
+	s, err := p.Load(ctx, a.say)
 	if err != nil {
 		return err
 	}
-	m := s.manifest
+	m := s.Manifest
 	files, err := tee.UnpackInputs(m, blob)
 	if err != nil {
 		return task.Refuse("input-invalid", "%v", err)
@@ -94,7 +95,7 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 		}}
 	}
 	begin := time.Now()
-	r, err := runtimes.Run(ctx, m, enclave.NewJob(m, args, m.Limits.Gas, s.code, s.image, files))
+	r, err := runtimes.Run(ctx, m, enclave.NewJob(m, args, m.Limits.Gas, s.Code, s.Image, files))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

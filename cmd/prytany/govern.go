@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
@@ -91,7 +92,7 @@ func (d drafted) govern() task.Govern {
 const maxDraft = 1 << 20
 
 func readDraft(path string) (d drafted, err error) {
-	raw, err := readFile(path, maxDraft)
+	raw, err := disk.ReadFile(path, maxDraft)
 	if err == nil {
 		err = json.Unmarshal(raw, &d)
 	}
@@ -201,7 +202,7 @@ func (a *app) validatorDraft(ctx context.Context, path string, o changeOptions) 
 	if err := d.write(path); err != nil {
 		return err
 	}
-	return a.print(d, d.text()+"next: prytany validator sign "+shellWord(path)+" --key FILE\n")
+	return a.print(d, d.text()+"next: prytany validator sign "+task.ShellWord(path)+" --key FILE\n")
 }
 
 func (d drafted) text() string {
@@ -260,7 +261,7 @@ func (d *drafted) sign(path string) error {
 	if path == "" {
 		return usage("--key FILE names the validator's consensus key")
 	}
-	seed, err := readFile(path, maxSecret)
+	seed, err := disk.ReadFile(path, disk.MaxSecret)
 	if err == nil && len(seed) != ed25519.SeedSize {
 		err = fmt.Errorf("%s holds %d bytes, not %d", path, len(seed), ed25519.SeedSize)
 	}

@@ -8,8 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/prytany/prytany/seal"
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/wallet"
 	"github.com/spf13/cobra"
 )
 
@@ -36,7 +37,7 @@ func (a *app) keyNew() error {
 	if _, err := os.Stat(path); err == nil {
 		return task.Refuse("key-exists", "%s exists already and is not overwritten", path).WithNext("prytany key show, or --home for another user")
 	}
-	k, err := seal.NewKeystore()
+	k, err := wallet.New()
 	if err != nil {
 		return err
 	}
@@ -47,12 +48,12 @@ func (a *app) keyNew() error {
 	return nil
 }
 
-func (a *app) keySave(path string, k seal.Keystore) error {
+func (a *app) keySave(path string, k wallet.Keystore) error {
 	pass, err := a.passphrase("Choose a passphrase: ")
 	if err != nil {
 		return err
 	}
-	if err := seal.SaveKeystore(path, k, pass); err != nil {
+	if err := wallet.Save(path, k, pass); err != nil {
 		return err
 	}
 	address := task.PublicKey(k.Account())
@@ -65,8 +66,8 @@ func (a *app) keyRestore() error {
 		return err
 	}
 	a.say("type the 24 words:")
-	line, _ := bufio.NewReader(io.LimitReader(a.in, maxSecret)).ReadString('\n')
-	k, err := seal.FromMnemonic(strings.Join(strings.Fields(line), " "))
+	line, _ := bufio.NewReader(io.LimitReader(a.in, disk.MaxSecret)).ReadString('\n')
+	k, err := wallet.FromMnemonic(strings.Join(strings.Fields(line), " "))
 	if err != nil {
 		return err
 	}

@@ -24,8 +24,8 @@ import (
 	"syscall"
 	"unicode"
 
-	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
+	"github.com/prytany/prytany/wallet"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -44,8 +44,8 @@ type app struct {
 	home     string
 	network  string
 	passFile string
-	keys     *seal.Keystore // nil until it was needed
-	colour   bool           // stderr is a terminal and NO_COLOR is not set
+	keys     *wallet.Keystore // nil until it was needed
+	colour   bool             // stderr is a terminal and NO_COLOR is not set
 }
 
 // run is the whole program but for the process around it.
@@ -258,16 +258,6 @@ func screen(text string) string {
 		at = m[1]
 	}
 	return b.String()
-}
-
-// shellWord is a path as one word of a command that a person may type.
-func shellWord(path string) string {
-	if path != "" && !strings.ContainsFunc(path, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-+:,@%", r)
-	}) {
-		return path
-	}
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
 
 // say writes a line of progress to stderr.

@@ -18,13 +18,14 @@ import (
 	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/chain"
 	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/sandbox/container"
-	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee/tpm/swtpm"
+	"github.com/prytany/prytany/wallet"
 )
 
 // network is a whole network in this process: one validator, some workers, a
@@ -64,13 +65,13 @@ func randomSeed() [32]byte {
 
 // secretFile reads 32 secret bytes, or makes them, mode 0600.
 func secretFile(path string) ([32]byte, error) {
-	raw, err := readFile(path, maxSecret)
+	raw, err := disk.ReadFile(path, disk.MaxSecret)
 	if errors.Is(err, os.ErrNotExist) {
 		s := randomSeed()
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return s, err
 		}
-		return s, seal.WriteFileNew(path, s[:])
+		return s, disk.WriteNew(path, s[:])
 	}
 	if err == nil && len(raw) != 32 {
 		err = task.Refuse("key-malformed", "%s holds %d bytes, not 32", path, len(raw))
@@ -210,7 +211,7 @@ func validatorIdentity(dir string) (id chain.Identity, g beacon.Group, err error
 
 // keptGenesis keeps the first genesis of a home: its chain goes on after a restart.
 func keptGenesis(path string, fresh func() (ledger.Genesis, error)) (g ledger.Genesis, err error) {
-	raw, err := readFile(path, maxSetting)
+	raw, err := disk.ReadFile(path, disk.MaxSetting)
 	if !errors.Is(err, os.ErrNotExist) {
 		if err == nil {
 			err = json.Unmarshal(raw, &g)
@@ -362,7 +363,7 @@ func (n *network) startBroker(ctx context.Context, o networkOptions) error {
 	if err != nil {
 		return err
 	}
-	keys := seal.FromEntropy(seed)
+	keys := wallet.FromEntropy(seed)
 	if n.broker, err = openService(ctx, p2p.Config{Key: keys.Peer(), Listen: lastAddress(dir), Trace: o.trace, Log: o.log}, filepath.Join(dir, "blobs"), blob.Space{Bytes: blobSpace}, n.bootstrap()); err != nil {
 		return err
 	}

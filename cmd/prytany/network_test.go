@@ -17,11 +17,13 @@ import (
 
 	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
+	"github.com/prytany/prytany/wallet"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -89,7 +91,7 @@ func newTown(t testing.TB, o networkOptions) *town {
 	host := func() p2p.Config {
 		return p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: o.log, Trace: o.trace}
 	}
-	if w.alice, err = openClient(context.Background(), w.client, w.key, host(), vault{}, "", w.bootstrap()); err != nil {
+	if w.alice, err = openClient(context.Background(), w.client, w.key, host(), wallet.Vault{}, "", w.bootstrap()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.alice.close() })
@@ -115,7 +117,7 @@ var small = task.Limits{Gas: 1_000_000_000, MemoryBytes: 16 << 20, OutputBytes: 
 func (w *town) publish(name string, code []byte, l task.Limits) task.Function {
 	w.t.Helper()
 	f, err := publish(w.t.Context(), w.bob.host, w.client, w.bob.blobs, w.bobs, publication{
-		source: source{code: code, manifest: task.Manifest{Name: name, Version: "1", Runtime: task.RuntimeWasm, Limits: l, Royalty: task.PRY / 2}},
+		Source: function.Source{Code: code, Manifest: task.Manifest{Name: name, Version: "1", Runtime: task.RuntimeWasm, Limits: l, Royalty: task.PRY / 2}},
 		bond:   100 * task.PRY,
 		broker: task.Endpoint{Addr: w.broker.host.Addr(), Account: task.PublicKey(w.keeper.keys.Account())},
 	})
@@ -178,7 +180,7 @@ func goFunction(t testing.TB, body string) []byte {
 			t.Fatal(err)
 		}
 	}
-	code, err := buildGo(context.Background(), dir)
+	code, err := function.BuildGo(context.Background(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

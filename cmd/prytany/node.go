@@ -10,6 +10,7 @@ import (
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee/tpm"
@@ -64,7 +65,7 @@ func (a *app) node(ctx context.Context, o nodeOptions) error {
 	if err != nil {
 		return usage("--bond: %v", err)
 	}
-	space, err := parseQuantity(o.space)
+	space, err := function.ParseQuantity(o.space)
 	if err == nil && space < leastSpace {
 		err = fmt.Errorf("%s is under the least, %d GiB", o.space, leastSpace>>30)
 	}

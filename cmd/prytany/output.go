@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,7 +8,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/prytany/prytany/seal"
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/task"
 )
 
@@ -104,7 +103,7 @@ func writeOutput(path string, files map[string][]byte) ([]string, error) {
 	names := []string{}
 	if len(files) == 1 && !asDirectory(path) {
 		for _, data := range files {
-			return []string{path}, writeSynced(path, data, 0o600)
+			return []string{path}, disk.WriteSynced(path, data, 0o600)
 		}
 	}
 	for name, data := range files {
@@ -112,7 +111,7 @@ func writeOutput(path string, files map[string][]byte) ([]string, error) {
 		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 			return names, err
 		}
-		if err := writeSynced(to, data, 0o600); err != nil {
+		if err := disk.WriteSynced(to, data, 0o600); err != nil {
 			return names, err
 		}
 		names = append(names, to)
@@ -124,7 +123,7 @@ func writeOutput(path string, files map[string][]byte) ([]string, error) {
 // rescue writes what is paid for and could not go where it should: into the
 // working directory, else into this user's.
 func (a *app) rescue(name string, data []byte) (string, error) {
-	err := writeSynced(name, data, 0o600)
+	err := disk.WriteSynced(name, data, 0o600)
 	if err == nil {
 		return name, nil
 	}
@@ -136,21 +135,7 @@ func (a *app) rescue(name string, data []byte) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", err
 	}
-	return path, writeSynced(path, data, 0o600)
-}
-
-// writeSynced writes a file that nothing can bring again once the key to it is
-// gone: it outlasts a power cut.
-func writeSynced(path string, data []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if st, bad := f.Stat(); bad == nil && st.Mode().IsRegular() {
-		err = errors.Join(err, f.Sync())
-	}
-	return errors.Join(err, f.Close(), seal.SyncDir(filepath.Dir(path)))
+	return path, disk.WriteSynced(path, data, 0o600)
 }
 
 // visibleName is a file's name of somebody else's, of characters that can be

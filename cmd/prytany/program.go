@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 )
@@ -83,7 +84,7 @@ func locate(name string) (origin, error) {
 		return o, nil
 	}
 	return o, task.Refuse(enclaveMissing, "there is no %s beside this program, in %s", name, beside).
-		WithNext("go build -o %s %s/cmd/%s", shellWord(path), modulePath, name)
+		WithNext("go build -o %s %s/cmd/%s", task.ShellWord(path), modulePath, name)
 }
 
 // load reads the program into memory, and builds it before if it must.
@@ -129,7 +130,7 @@ func sourceRoot() (string, bool) {
 }
 
 func isSource(root string) bool {
-	raw, err := readFile(filepath.Join(root, "go.mod"), maxSetting)
+	raw, err := disk.ReadFile(filepath.Join(root, "go.mod"), disk.MaxSetting)
 	if err != nil || !strings.HasPrefix(string(raw), "module "+modulePath+"\n") {
 		return false
 	}
@@ -157,7 +158,7 @@ func buildEnclaves(ctx context.Context, root string, say func(string, ...any)) (
 		if errors.As(err, &exit) && len(exit.Stderr) > 0 {
 			err = errors.New(strings.TrimSpace(string(exit.Stderr)))
 		}
-		return task.Refuse(enclaveMissing, "%s: %v", what, err).WithNext("cd %s && make build, and run bin/prytany", shellWord(root))
+		return task.Refuse(enclaveMissing, "%s: %v", what, err).WithNext("cd %s && make build, and run bin/prytany", task.ShellWord(root))
 	}
 	tool := func(args ...string) *exec.Cmd {
 		c := exec.CommandContext(ctx, "go", args...)

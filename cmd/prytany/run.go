@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/task"
@@ -18,7 +19,7 @@ type runOptions struct {
 	output, receipt string
 	gas, price, fee string
 	seats, minSeats uint32
-	policy          policyText
+	policy          function.Policy
 	accept          []string
 	minSuccess      float64
 	maxLoad         uint64
@@ -47,7 +48,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringVar(&o.fee, "fee", "2", "PRY for the committee")
 	f.Uint32Var(&o.seats, "seats", task.DefaultSeats, "expected seats on the committee")
 	f.Uint32Var(&o.minSeats, "min-seats", defaultMinSeats, "the least that will do")
-	o.policy.flags(c)
+	policyFlags(c, &o.policy)
 	acceptFlag(c, &o.accept)
 	f.Uint64Var(&o.maxLoad, "max-load", 0, "the most times the usual price to pay for room on the chain, which doubles with each tenth of it that is taken (default: twice what it is now)")
 	f.Float64Var(&o.minSuccess, "min-success", 0, "refuse a function of whose finished runs a smaller share ended well, 0 to 1")
@@ -65,11 +66,11 @@ func (o runOptions) job(f ledger.FunctionRecord, args []string) (owner.Job, erro
 	j := owner.Job{Function: f.Function.ID(), Args: args, Seats: o.seats, MinSeats: o.minSeats, GasLimit: f.Function.Manifest.Limits.Gas, MaxLoad: o.maxLoad}
 	var err error
 	if o.gas != "" {
-		if j.GasLimit, err = parseQuantity(o.gas); err != nil {
+		if j.GasLimit, err = function.ParseQuantity(o.gas); err != nil {
 			return j, usage("--gas: %v", err)
 		}
 	}
-	price, err := parseQuantity(o.price)
+	price, err := function.ParseQuantity(o.price)
 	if err != nil {
 		return j, usage("--gas-price: %v", err)
 	}
@@ -77,7 +78,7 @@ func (o runOptions) job(f ledger.FunctionRecord, args []string) (owner.Job, erro
 	if j.Fee, err = task.ParseAmount(o.fee); err != nil {
 		return j, usage("--fee: %v", err)
 	}
-	if j.Policy, err = o.policy.read(); err != nil {
+	if j.Policy, err = o.policy.Read(); err != nil {
 		return j, usage("--%v", err)
 	}
 	if bobs := f.Function.Manifest.Policy; bobs != nil {
@@ -91,7 +92,7 @@ func (o runOptions) job(f ledger.FunctionRecord, args []string) (owner.Job, erro
 	if err := ledger.CheckRequest(task.Task{Args: j.Args, GasLimit: j.GasLimit, Policy: j.Policy}, f.Function.Manifest); err != nil {
 		return j, err.WithMoney("nothing was locked")
 	}
-	j.Input, err = readInputs(f.Function.Manifest, o.inputs)
+	j.Input, err = function.ReadInputs(f.Function.Manifest, o.inputs)
 	return j, err
 }
 

@@ -199,7 +199,7 @@ func (a *app) taskReceipt(ctx context.Context, name, output string) error {
 	if err := os.WriteFile(output, raw, 0o644); err != nil {
 		return err
 	}
-	a.say("next: prytany verify %s", shellWord(output))
+	a.say("next: prytany verify %s", task.ShellWord(output))
 	return a.print(receiptMade{c.ID(), output}, output+"\n")
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee/tpm"
 	"github.com/prytany/prytany/tee/tpm/swtpm"
@@ -166,7 +167,7 @@ func pemFile(path string) (ders [][]byte, err error) {
 	if path == "" {
 		return nil, nil
 	}
-	rest, err := readFile(path, maxSetting)
+	rest, err := disk.ReadFile(path, disk.MaxSetting)
 	if err != nil {
 		return nil, task.Refuse("tpm-chain-unreadable", "%v", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/task"
@@ -88,7 +89,7 @@ func TestHundredTasksLeaveNothing(t *testing.T) {
 	w := newTown(t, networkOptions{home: home, oci: []string{k.Name()}})
 	m := task.Manifest{Name: "secretive", Version: "1", Runtime: task.RuntimeOCI, Arch: runtime.GOARCH, Args: []string{"/f"}, Royalty: task.PRY / 100, Limits: small, Log: true}
 	f, err := publish(t.Context(), w.bob.host, w.client, w.bob.blobs, w.bobs, publication{
-		source: source{code: secretiveRoot(t, secret), manifest: m}, bond: 1000 * task.PRY,
+		Source: function.Source{Code: secretiveRoot(t, secret), Manifest: m}, bond: 1000 * task.PRY,
 		broker: task.Endpoint{Addr: w.broker.host.Addr(), Account: task.PublicKey(w.keeper.keys.Account())},
 	})
 	if err != nil {

@@ -95,3 +95,10 @@ func TestAHiddenNamesakeIsMissed(t *testing.T) {
 		}
 	}
 }
+
+// What others write does nothing to a terminal.
+func TestVisible(t *testing.T) {
+	if got := visible("a\tb\n\x1b[31mred\x07 \xff é\n\n"); got != "a\tb\n\\x1b[31mred\\x07 \ufffd é" {
+		t.Errorf("%q", got)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 
 	"github.com/prytany/prytany/chain/proof"
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
@@ -64,7 +65,7 @@ func loadTrust(path, chain string) (pinned, error) {
 			return p, err
 		}
 	}
-	raw, err := readFile(path, maxSetting)
+	raw, err := disk.ReadFile(path, disk.MaxSetting)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, task.Refuse("could-not", "no trusted validators are pinned here for chain %q (looked at %s)", chain, path).
 			WithNext("prytany verify RECEIPT --trust FILE, with the trust file of somebody you believe")
@@ -79,7 +80,7 @@ func loadTrust(path, chain string) (pinned, error) {
 }
 
 func (a *app) verify(path, trustFile string) error {
-	raw, err := readFile(path, receipt.MaxSize)
+	raw, err := disk.ReadFile(path, receipt.MaxSize)
 	if err != nil {
 		return task.Refuse("could-not", "%v", err)
 	}

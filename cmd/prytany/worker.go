@@ -16,6 +16,7 @@ import (
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/p2p"
@@ -74,7 +75,7 @@ func openWorker(ctx context.Context, home, listen string, space uint64, runtimes
 // lastAddress is where a host of this home listened the last time: what is
 // published about it stays true.
 func lastAddress(home string) string {
-	raw, _ := readFile(filepath.Join(home, "listen"), maxSetting)
+	raw, _ := disk.ReadFile(filepath.Join(home, "listen"), disk.MaxSetting)
 	addr, _, _ := strings.Cut(string(raw), "/p2p/")
 	return addr
 }

@@ -1,4 +1,4 @@
-package main
+package wallet
 
 import (
 	"bytes"
@@ -14,11 +14,11 @@ import (
 // What is kept opens the result in another process of the same person, and in
 // nobody's else; it is sealed on the disk, and gone once it was forgotten.
 func TestVaultKeeps(t *testing.T) {
-	keys, err := seal.NewKeystore()
+	keys, err := New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, input := vault{keys, filepath.Join(t.TempDir(), "tasks")}, task.Blob{CID: "bafy", Size: 1}
+	v, input := Vault{keys, filepath.Join(t.TempDir(), "tasks")}, task.Blob{CID: "bafy", Size: 1}
 	_, s, err := v.Lock([]byte("input"))
 	if err != nil {
 		t.Fatal(err)
@@ -26,7 +26,7 @@ func TestVaultKeeps(t *testing.T) {
 	if err := s.Keep(input); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(v.dir, "bafy.age")
+	path := filepath.Join(v.Dir, "bafy.age")
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -64,11 +64,11 @@ func TestVaultKeeps(t *testing.T) {
 		t.Errorf("the enclave got another key: %v", err)
 	}
 
-	other, err := seal.NewKeystore()
+	other, err := New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (vault{other, v.dir}).Find(input); task.CodeOf(err) != "task-key-damaged" {
+	if _, err := (Vault{other, v.Dir}).Find(input); task.CodeOf(err) != "task-key-damaged" {
 		t.Errorf("another's keystore: %v", err)
 	}
 	if err := os.WriteFile(path, raw[:len(raw)-1], 0o600); err != nil {
@@ -83,14 +83,14 @@ func TestVaultKeeps(t *testing.T) {
 	if _, err := v.Find(input); task.CodeOf(err) != "key-gone" {
 		t.Errorf("forgotten: %v", err)
 	}
-	if left, _ := os.ReadDir(v.dir); len(left) != 0 {
+	if left, _ := os.ReadDir(v.Dir); len(left) != 0 {
 		t.Errorf("%v are left", left)
 	}
 }
 
 // Without a place nothing is kept: the demo's secrets are in memory only.
 func TestVaultWithoutAPlace(t *testing.T) {
-	_, s, err := vault{}.Lock([]byte("input"))
+	_, s, err := Vault{}.Lock([]byte("input"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,7 @@
-package main
+// Package function makes a function of a directory: the manifest as a person writes it,
+// the code and the image beside it, what it takes as inputs, and what a new one starts
+// from. It prints nothing.
+package function
 
 import (
 	"context"
@@ -14,101 +17,111 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prytany/prytany/examples"
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/gas"
 	"github.com/prytany/prytany/sandbox/image"
 	"github.com/prytany/prytany/task"
 )
 
-// source is a function as its author has it on disk.
-type source struct {
-	manifest task.Manifest // without the image's blob, which publishing makes
-	code     []byte        // private
-	image    []byte        // public; empty if there is none
+// Say is told what takes time, in a line for people. It may be nil.
+type Say func(format string, args ...any)
+
+func (s Say) line(format string, args ...any) {
+	if s != nil {
+		s(format, args...)
+	}
 }
 
-// plan is a function's manifest, before anything is compiled.
-type plan struct {
-	dir, path string
-	manifest  task.Manifest
-	file      manifestFile
+// Source is a function as its author has it on disk.
+type Source struct {
+	Manifest task.Manifest // without the image's blob, which publishing makes
+	Code     []byte        // private
+	Image    []byte        // public; empty if there is none
 }
 
-// readPlan reads the manifest in a directory, and checks what can be checked of
+// Plan is a function's manifest, before anything is compiled.
+type Plan struct {
+	Path     string // of the manifest
+	Manifest task.Manifest
+	dir      string
+	file     manifestFile
+}
+
+// ReadPlan reads the manifest in a directory, and checks what can be checked of
 // it alone.
-func readPlan(dir string) (p plan, err error) {
+func ReadPlan(dir string) (p Plan, err error) {
 	p.dir = dir
 	var raw []byte
-	if p.path, raw, err = readManifest(dir); err != nil {
+	if p.Path, raw, err = readManifest(dir); err != nil {
 		return p, err
 	}
-	if p.manifest, p.file, err = parseManifest(raw); err != nil {
-		return p, inFile(err, p.path)
+	if p.Manifest, p.file, err = Parse(raw); err != nil {
+		return p, inFile(err, p.Path)
 	}
-	if i := p.manifest.Image; i == nil || i.Digest != "" && !p.bare() {
-		err = p.check(p.manifest)
+	if i := p.Manifest.Image; i == nil || i.Digest != "" && !p.bare() {
+		err = p.check(p.Manifest)
 	}
 	return p, err
 }
 
 // bare says whether the command is to be had from the image.
-func (p plan) bare() bool {
-	m := p.manifest
+func (p Plan) bare() bool {
+	m := p.Manifest
 	return m.Image != nil && len(m.Args) == 0 && (m.Runtime == task.RuntimeOCI || m.Runtime == task.RuntimeDocker)
 }
 
-func (p plan) check(m task.Manifest) error {
+func (p Plan) check(m task.Manifest) error {
 	if err := m.Check(); err != nil {
-		return task.Refuse("manifest-invalid", "%s: %v", p.path, err).WithNext("prytany func schema")
+		return task.Refuse("manifest-invalid", "%s: %v", p.Path, err).WithNext("prytany func schema")
 	}
 	return nil
 }
 
-// loadSource reads a function: its manifest and what belongs to it.
-func (a *app) loadSource(ctx context.Context, dir string) (source, error) {
-	p, err := readPlan(dir)
+// Load reads a function: its manifest and what belongs to it.
+func Load(ctx context.Context, dir string, say Say) (Source, error) {
+	p, err := ReadPlan(dir)
 	if err != nil {
-		return source{}, err
+		return Source{}, err
 	}
-	return a.load(ctx, p)
+	return p.Load(ctx, say)
 }
 
-// load reads what belongs to a manifest, and compiles Go.
-func (a *app) load(ctx context.Context, p plan) (s source, err error) {
-	dir, m, f := p.dir, p.manifest, p.file
-	s = source{manifest: m}
+// Load reads what belongs to a manifest, and compiles Go.
+func (p Plan) Load(ctx context.Context, say Say) (s Source, err error) {
+	dir, m, f := p.dir, p.Manifest, p.file
+	s = Source{Manifest: m}
 	if m.Runtime == task.RuntimeWasm {
-		s.code, err = a.loadModule(ctx, dir, f.Code)
+		s.Code, err = loadModule(ctx, dir, f.Code, say)
 	} else {
-		s.code, err = loadLayer(dir, f.Code, f.Image == nil)
+		s.Code, err = loadLayer(dir, f.Code, f.Image == nil)
 	}
 	if err != nil || f.Image == nil {
 		return s, err
 	}
-	s.image, err = loadImage(dir, f.Image.File)
+	s.Image, err = loadImage(dir, f.Image.File)
 	if err != nil {
 		return s, err
 	}
-	digest, err := imageDigest(m, s.image)
+	digest, err := imageDigest(m, s.Image)
 	if err != nil {
 		return s, task.Refuse("image-invalid", "%s: %v", f.Image.File, err)
 	}
 	if want := f.Image.Digest; want != "" && want != digest {
 		return s, task.Refuse("image-differs", "%s is %s; the manifest wants %s", f.Image.File, digest, want).
-			WithNext("fetch or build the image again, or put its digest into %s", p.path)
+			WithNext("fetch or build the image again, or put its digest into %s", p.Path)
 	}
-	s.manifest.Image.Digest = digest
+	s.Manifest.Image.Digest = digest
 	if p.bare() { // by value: what runs must not be for an image, or Alice, to say
-		if s.manifest.Args, err = image.Command(s.image, digest); err != nil {
+		if s.Manifest.Args, err = image.Command(s.Image, digest); err != nil {
 			return s, task.Refuse("image-invalid", "%s: %v", f.Image.File, err)
 		}
-		if len(s.manifest.Args) == 0 {
-			return s, task.Refuse("manifest-invalid", "%s names no args, and the image neither Entrypoint nor Cmd: nothing says what runs", p.path).WithNext("prytany func schema")
+		if len(s.Manifest.Args) == 0 {
+			return s, task.Refuse("manifest-invalid", "%s names no args, and the image neither Entrypoint nor Cmd: nothing says what runs", p.Path).WithNext("prytany func schema")
 		}
-		a.say("the command is the image's, since %s names none; args: %q", p.path, s.manifest.Args)
+		say.line("the command is the image's, since %s names none; args: %q", p.Path, s.Manifest.Args)
 	}
-	return s, p.check(s.manifest)
+	return s, p.check(s.Manifest)
 }
 
 // readManifest finds the manifest of a directory.
@@ -124,7 +137,7 @@ func readManifest(dir string) (path string, raw []byte, err error) {
 	}
 	if len(found) == 1 {
 		path = filepath.Join(dir, found[0])
-		if raw, err = readFile(path, maxDocument); err != nil {
+		if raw, err = disk.ReadFile(path, maxDocument); err != nil {
 			err = task.Refuse("manifest-invalid", "%v", err)
 		}
 		return path, raw, err
@@ -146,20 +159,20 @@ func inFile(err error, path string) error {
 // loadModule gets a WASM module: the file or the Go source that the manifest
 // names, else the source beside the manifest. What func build left of that
 // source may be old, so function.wasm counts only where there is none.
-func (a *app) loadModule(ctx context.Context, dir, name string) ([]byte, error) {
+func loadModule(ctx context.Context, dir, name string, say Say) ([]byte, error) {
 	path := filepath.Join(dir, name)
 	if name == "" && !hasProgram(dir) {
-		path = filepath.Join(dir, wasmName)
+		path = filepath.Join(dir, WasmName)
 	}
 	st, err := os.Stat(path)
 	if err != nil {
-		return nil, task.Refuse("code-missing", "%v", err).WithNext("put a Go program or %s into %s, or name the code as code: in the manifest", wasmName, shellWord(dir))
+		return nil, task.Refuse("code-missing", "%v", err).WithNext("put a Go program or %s into %s, or name the code as code: in the manifest", WasmName, task.ShellWord(dir))
 	}
 	if st.IsDir() {
-		a.say("compiling %s to WASM", path)
-		return buildGo(ctx, path)
+		say.line("compiling %s to WASM", path)
+		return BuildGo(ctx, path)
 	}
-	code, err := readFile(path, task.MaxBlob)
+	code, err := disk.ReadFile(path, task.MaxBlob)
 	if err != nil {
 		return nil, task.Refuse("code-invalid", "%v", err)
 	}
@@ -180,7 +193,7 @@ func hasProgram(dir string) bool {
 		if filepath.Ext(e.Name()) != ".go" || strings.HasSuffix(e.Name(), "_test.go") {
 			return false
 		}
-		raw, err := readFile(filepath.Join(dir, e.Name()), task.MaxBlob)
+		raw, err := disk.ReadFile(filepath.Join(dir, e.Name()), task.MaxBlob)
 		if err != nil {
 			return false
 		}
@@ -204,7 +217,7 @@ func loadLayer(dir, name string, root bool) ([]byte, error) {
 	var layer []byte
 	switch {
 	case !st.IsDir():
-		layer, err = readFile(path, task.MaxBlob)
+		layer, err = disk.ReadFile(path, task.MaxBlob)
 	case root:
 		layer, err = image.Layer(path)
 	default:
@@ -222,13 +235,13 @@ const inCache = "cache:"
 func loadImage(dir, name string) ([]byte, error) {
 	path := filepath.Join(dir, name)
 	if cached, ok := strings.CutPrefix(name, inCache); ok {
-		images, err := imagesDir()
+		images, err := ImagesDir()
 		if err != nil {
 			return nil, err
 		}
 		path = filepath.Join(images, cached)
 	}
-	raw, err := readFile(path, task.MaxBlob)
+	raw, err := disk.ReadFile(path, task.MaxBlob)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, task.Refuse("image-missing", "there is no image at %s", path).WithNext("prytany doctor   says how to get it")
 	}
@@ -238,8 +251,8 @@ func loadImage(dir, name string) ([]byte, error) {
 	return raw, nil
 }
 
-// imagesDir is where fetched and built images are.
-func imagesDir() (string, error) {
+// ImagesDir is where fetched and built images are.
+func ImagesDir() (string, error) {
 	h, err := os.UserCacheDir()
 	return filepath.Join(h, "prytany", "images"), err
 }
@@ -252,11 +265,14 @@ func imageDigest(m task.Manifest, raw []byte) (string, error) {
 	return image.Digest(raw)
 }
 
-// wasmName is a function's compiled code, if its author brings it.
-const wasmName = "function.wasm"
+// LayerName is what code that is no module is packed into.
+const LayerName = "function.tar"
 
-// buildGo compiles the Go program in dir to WASI preview 1.
-func buildGo(ctx context.Context, dir string) ([]byte, error) {
+// WasmName is a function's compiled code, if its author brings it.
+const WasmName = "function.wasm"
+
+// BuildGo compiles the Go program in dir to WASI preview 1.
+func BuildGo(ctx context.Context, dir string) ([]byte, error) {
 	tmp, err := os.MkdirTemp("", "prytany-build-")
 	if err != nil {
 		return nil, err
@@ -272,7 +288,7 @@ func buildGo(ctx context.Context, dir string) ([]byte, error) {
 		}
 		return nil, task.Refuse("build-failed", "go build in %s: %v\n%s", dir, err, text)
 	}
-	code, err := readFile(out, task.MaxBlob)
+	code, err := disk.ReadFile(out, task.MaxBlob)
 	if err == nil {
 		_, err = gas.Instrument(code)
 	}
@@ -282,37 +298,16 @@ func buildGo(ctx context.Context, dir string) ([]byte, error) {
 	return code, nil
 }
 
-// unpackExample writes the sources of the examples, as a module of their own.
-func unpackExample(dir string) error {
-	err := fs.WalkDir(examples.Sources, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		raw, err := fs.ReadFile(examples.Sources, path)
-		if err != nil {
-			return err
-		}
-		to := filepath.Join(dir, "examples", path)
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			return err
-		}
-		return os.WriteFile(to, raw, 0o644)
-	})
+// BuildImage makes a public image of a root file system, a directory or a tar of one:
+// the same bytes for the same files.
+func BuildImage(rootfs string, c image.Config) ([]byte, string, error) {
+	f, err := os.Open(rootfs)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
-	return os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module github.com/prytany/prytany\n\ngo 1.26\n"), 0o644)
-}
-
-// loadExample loads one of the examples that this program carries.
-func (a *app) loadExample(ctx context.Context, name string) (source, error) {
-	dir, err := os.MkdirTemp("", "prytany-example-")
-	if err != nil {
-		return source{}, err
+	defer f.Close()
+	if st, err := f.Stat(); err == nil && st.IsDir() {
+		return image.BuildDir(rootfs, c)
 	}
-	defer os.RemoveAll(dir)
-	if err := unpackExample(dir); err != nil {
-		return source{}, err
-	}
-	return a.loadSource(ctx, filepath.Join(dir, "examples", name))
+	return image.Build(f, c)
 }

@@ -1,4 +1,4 @@
-package main
+package function
 
 import (
 	"encoding/json"
@@ -8,14 +8,15 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 )
 
-// readInputs reads the files that Alice gives as FILE or NAME=FILE and makes of
+// ReadInputs reads the files that Alice gives as FILE or NAME=FILE and makes of
 // them the one blob that a function takes. What the function would refuse is
 // refused here, before it costs anything.
-func readInputs(m task.Manifest, given []string) ([]byte, error) {
+func ReadInputs(m task.Manifest, given []string) ([]byte, error) {
 	names := inputNames(m)
 	files := map[string][]byte{}
 	for _, g := range given {
@@ -32,7 +33,7 @@ func readInputs(m task.Manifest, given []string) ([]byte, error) {
 		if files[name] != nil {
 			return nil, usage("--input: %s is given twice", name)
 		}
-		data, err := readPiped(path, task.MaxBlob)
+		data, err := disk.ReadPiped(path, task.MaxBlob)
 		switch {
 		case err != nil:
 			return nil, task.Refuse("input-unreadable", "%v", err)
@@ -41,7 +42,7 @@ func readInputs(m task.Manifest, given []string) ([]byte, error) {
 		}
 		files[name] = data
 	}
-	for _, p := range inputPorts(m) {
+	for _, p := range Ports(m) {
 		data, ok := files[p.Name]
 		switch {
 		case !ok && !p.Optional:
@@ -56,8 +57,8 @@ func readInputs(m task.Manifest, given []string) ([]byte, error) {
 	return tee.PackInputs(m, files)
 }
 
-// inputPorts are what a function takes: if it does not say, one file of any kind.
-func inputPorts(m task.Manifest) []task.Port {
+// Ports are what a function takes: if it does not say, one file of any kind.
+func Ports(m task.Manifest) []task.Port {
 	if len(m.Inputs) == 0 {
 		return []task.Port{{Name: "input"}}
 	}
@@ -65,7 +66,7 @@ func inputPorts(m task.Manifest) []task.Port {
 }
 
 func inputNames(m task.Manifest) (names []string) {
-	for _, p := range inputPorts(m) {
+	for _, p := range Ports(m) {
 		names = append(names, p.Name)
 	}
 	return names

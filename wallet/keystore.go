@@ -1,4 +1,6 @@
-package seal
+// Package wallet holds what is a person's own: the account's key, in a file under a
+// passphrase and in 24 words, and the secrets of tasks under way.
+package wallet
 
 import (
 	"crypto/ed25519"
@@ -10,9 +12,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"filippo.io/age"
+	"github.com/prytany/prytany/disk"
+	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
 	"github.com/tyler-smith/go-bip39"
 )
@@ -21,8 +24,8 @@ import (
 // all of their keys derive (SLIP-10), in an age file under a passphrase.
 type Keystore struct{ entropy []byte }
 
-// NewKeystore makes a fresh secret of 256 bits.
-func NewKeystore() (Keystore, error) {
+// New makes a fresh secret of 256 bits.
+func New() (Keystore, error) {
 	e, err := bip39.NewEntropy(256)
 	return Keystore{e}, err
 }
@@ -45,8 +48,8 @@ func (k Keystore) Mnemonic() string {
 	return words
 }
 
-func (Keystore) String() string   { return "seal.Keystore(secret)" }
-func (Keystore) GoString() string { return "seal.Keystore(secret)" }
+func (Keystore) String() string   { return "wallet.Keystore(secret)" }
+func (Keystore) GoString() string { return "wallet.Keystore(secret)" }
 
 // Purposes of derived keys: the last step of m/44'/7779'/purpose'.
 const (
@@ -72,7 +75,7 @@ func (k Keystore) SealSecret(secret []byte) ([]byte, error) {
 		return nil, err
 	}
 	r.SetWorkFactor(1) // what is stretched is a 256-bit key already
-	return encrypt(r, secret)
+	return seal.EncryptTo(r, secret)
 }
 
 // OpenSecret opens what SealSecret made.
@@ -81,7 +84,7 @@ func (k Keystore) OpenSecret(file []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decrypt(id, file, 64<<10)
+	return seal.DecryptBy(id, file, 64<<10)
 }
 
 func (k Keystore) wrapping() string { return fmt.Sprintf("%x", k.derive(purposeBlobs)) }
@@ -105,55 +108,29 @@ func hmac512(key, data []byte) []byte {
 // scryptWork is log₂ of scrypt's N: about a second, 256 MiB at 18.
 const scryptWork = 16
 
-// SaveKeystore writes the secret encrypted under the passphrase, mode 0600. It
+// Save writes the secret encrypted under the passphrase, mode 0600. It
 // never overwrites a file.
-func SaveKeystore(path string, k Keystore, passphrase string) error {
+func Save(path string, k Keystore, passphrase string) error {
 	r, err := age.NewScryptRecipient(passphrase)
 	if err != nil {
 		return fmt.Errorf("passphrase: %w", err)
 	}
 	r.SetWorkFactor(scryptWork)
-	file, err := encrypt(r, k.entropy)
+	file, err := seal.EncryptTo(r, k.entropy)
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return WriteFileNew(path, file)
-}
-
-// WriteFileNew writes a secret file durably, mode 0600, and refuses to replace one.
-func WriteFileNew(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return task.Refuse("key-exists", "%s exists already and is not overwritten", path)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close(), SyncDir(filepath.Dir(path)))
-}
-
-// SyncDir makes what was done in a directory outlast a power cut.
-func SyncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if errors.Is(err, syscall.EINVAL) { // not every file system has a word for it
-		err = nil
-	}
-	return errors.Join(err, d.Close())
+	return disk.WriteNew(path, file)
 }
 
 // maxKeyFile bounds a keystore file, in bytes.
 const maxKeyFile = 64 << 10
 
-// LoadKeystore opens a keystore file.
-func LoadKeystore(path, passphrase string) (Keystore, error) {
+// Load opens a keystore file.
+func Load(path, passphrase string) (Keystore, error) {
 	damaged := func(what string) error {
 		return task.Refuse("key-damaged", "%s %s: it is no key file, or not whole", path, what).WithNext("prytany key restore   makes it again from its 24 words, once this file is out of the way")
 	}
@@ -176,7 +153,7 @@ func LoadKeystore(path, passphrase string) (Keystore, error) {
 		return Keystore{}, fmt.Errorf("passphrase: %w", err)
 	}
 	id.SetMaxWorkFactor(22)
-	entropy, err := decrypt(id, file, 64)
+	entropy, err := seal.DecryptBy(id, file, 64)
 	var wrong *age.NoIdentityMatchError
 	if errors.As(err, &wrong) {
 		return Keystore{}, task.Refuse("key-locked", "%s does not open with this passphrase", path)

@@ -1,4 +1,4 @@
-package main
+package function
 
 import (
 	"bytes"
@@ -41,8 +41,8 @@ type manifestFile struct {
 	Limits      limitsFile `json:"limits"`
 	Royalty     string     `json:"royalty"`
 
-	Policy *policyText `json:"policy"`
-	Suited string      `json:"suited_share"`
+	Policy *Policy `json:"policy"`
+	Suited string  `json:"suited_share"`
 }
 
 type imageFile struct {
@@ -66,13 +66,15 @@ type limitsFile struct {
 	Wall     string `json:"wall"`
 }
 
+// Schema is the JSON Schema of the manifest as a person writes it.
+//
 //go:embed manifest.schema.json
-var manifestSchemaJSON []byte
+var Schema []byte
 
 var manifestSchema = sync.OnceValue(func() *jsonschema.Schema {
 	const name = "manifest.schema.json"
 	c := jsonschema.NewCompiler()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(manifestSchemaJSON))
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema))
 	if err == nil {
 		err = c.AddResource(name, doc)
 	}
@@ -82,10 +84,10 @@ var manifestSchema = sync.OnceValue(func() *jsonschema.Schema {
 	return c.MustCompile(name)
 })
 
-// parseManifest reads a manifest file, in YAML or JSON. Unknown fields are
+// Parse reads a manifest file, in YAML or JSON. Unknown fields are
 // errors, since a misspelt limit would be no limit. The image's blob is not
 // known yet: it has its digest, if the file names one.
-func parseManifest(raw []byte) (task.Manifest, manifestFile, error) {
+func Parse(raw []byte) (task.Manifest, manifestFile, error) {
 	var f manifestFile
 	bad := func(err error) (task.Manifest, manifestFile, error) {
 		return task.Manifest{}, f, task.Refuse("manifest-invalid", "%v", err).WithNext("prytany func schema")
@@ -129,13 +131,13 @@ func parseManifest(raw []byte) (task.Manifest, manifestFile, error) {
 		return bad(err)
 	}
 	if f.Policy != nil {
-		p, err := f.Policy.read()
+		p, err := f.Policy.Read()
 		if err != nil {
 			return bad(fmt.Errorf("%s: %w", d.where("policy"), err))
 		}
 		m.Policy = &p
 	}
-	if m.SuitedPPM, err = parseShare("suited_share", f.Suited); err != nil {
+	if m.SuitedPPM, err = ParseShare("suited_share", f.Suited); err != nil {
 		return bad(fmt.Errorf("%s: %w", d.where("suited_share"), err))
 	}
 	if f.Royalty != "" {
@@ -165,12 +167,12 @@ func (f limitsFile) read(d *document) (l task.Limits, err error) {
 		field, text string
 		to          *uint64
 	}{{"gas", f.Gas, &l.Gas}, {"memory", f.Memory, &l.MemoryBytes}, {"output", f.Output, &l.OutputBytes}} {
-		if *q.to, err = parseQuantity(q.text); err != nil {
+		if *q.to, err = ParseQuantity(q.text); err != nil {
 			return l, fmt.Errorf("%s: %w", d.where("limits."+q.field), err)
 		}
 	}
 	if f.GasLeast != "" {
-		if l.GasLeast, err = parseQuantity(f.GasLeast); err == nil && l.GasLeast > l.Gas {
+		if l.GasLeast, err = ParseQuantity(f.GasLeast); err == nil && l.GasLeast > l.Gas {
 			err = fmt.Errorf("%s is more than limits.gas, %s", f.GasLeast, f.Gas)
 		}
 		if err != nil {
@@ -195,7 +197,7 @@ func ports(d *document, field string, list []portFile) (all []task.Port, err err
 		first[p.Name] = i
 		port := task.Port{Name: p.Name, Type: p.Type, Doc: p.Doc, Optional: p.Optional}
 		if p.Max != "" {
-			if port.MaxBytes, err = parseQuantity(p.Max); err != nil {
+			if port.MaxBytes, err = ParseQuantity(p.Max); err != nil {
 				return nil, fmt.Errorf("%s: %w", d.where(fmt.Sprintf("%s.%d.max", field, i)), err)
 			}
 		}
@@ -212,8 +214,8 @@ var units = []struct {
 	{"k", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12}, {"", 1},
 }
 
-// parseQuantity reads a whole number with an optional unit.
-func parseQuantity(s string) (uint64, error) {
+// ParseQuantity reads a whole number with an optional unit.
+func ParseQuantity(s string) (uint64, error) {
 	for _, u := range units {
 		digits, ok := strings.CutSuffix(s, u.suffix)
 		if !ok {

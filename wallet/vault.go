@@ -1,4 +1,4 @@
-package main
+package wallet
 
 import (
 	"crypto/sha256"
@@ -7,22 +7,23 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
 )
 
-// vault makes the secrets of Alice's tasks. It keeps them in dir, each in a file
+// Vault makes the secrets of Alice's tasks. It keeps them in dir, each in a file
 // sealed by her keystore, until the result is delivered; without a dir they are
 // in memory only.
-type vault struct {
-	keys seal.Keystore
-	dir  string
+type Vault struct {
+	Keys Keystore
+	Dir  string // empty: in memory only
 }
 
 // secrets are those of one task.
 type secrets struct {
-	vault
+	Vault
 	name          string // of the file; "" if there is none
 	file          task.Hash
 	input, result seal.Identity
@@ -36,8 +37,8 @@ type keptSecrets struct {
 }
 
 // Lock encrypts an input to a fresh identity.
-func (v vault) Lock(input []byte) ([]byte, owner.Secrets, error) {
-	s := &secrets{vault: v}
+func (v Vault) Lock(input []byte) ([]byte, owner.Secrets, error) {
+	s := &secrets{Vault: v}
 	var err error
 	if s.input, err = seal.NewIdentity(); err != nil {
 		return nil, nil, err
@@ -51,19 +52,19 @@ func (v vault) Lock(input []byte) ([]byte, owner.Secrets, error) {
 }
 
 // Find reads what Keep has written.
-func (v vault) Find(input task.Blob) (owner.Secrets, error) {
-	s := &secrets{vault: v, name: input.CID + ".age"}
-	raw, err := readFile(filepath.Join(v.dir, s.name), maxSetting)
+func (v Vault) Find(input task.Blob) (owner.Secrets, error) {
+	s := &secrets{Vault: v, name: input.CID + ".age"}
+	raw, err := disk.ReadFile(filepath.Join(v.Dir, s.name), disk.MaxSetting)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, task.Refuse("key-gone", "the key to the result is not in %s: the result was delivered and the key destroyed, or the task was posted from elsewhere", v.dir).
+		return nil, task.Refuse("key-gone", "the key to the result is not in %s: the result was delivered and the key destroyed, or the task was posted from elsewhere", v.Dir).
 			WithNext("--home DIR, if it was posted from there")
 	}
 	if err == nil {
-		raw, err = v.keys.OpenSecret(raw)
+		raw, err = v.Keys.OpenSecret(raw)
 	}
 	var k keptSecrets
 	if err == nil {
-		k, err = task.Decode[keptSecrets](raw, maxSetting)
+		k, err = task.Decode[keptSecrets](raw, disk.MaxSetting)
 	}
 	if err == nil {
 		s.file = k.File
@@ -73,7 +74,7 @@ func (v vault) Find(input task.Blob) (owner.Secrets, error) {
 		s.result, err = seal.ParseIdentity(k.Result)
 	}
 	if err != nil {
-		return nil, task.Refuse("task-key-damaged", "%s does not open with this user's key: %v", filepath.Join(v.dir, s.name), err).
+		return nil, task.Refuse("task-key-damaged", "%s does not open with this user's key: %v", filepath.Join(v.Dir, s.name), err).
 			WithNext("put it back from a backup; the 24 words alone do not bring it")
 	}
 	return s, nil
@@ -81,18 +82,18 @@ func (v vault) Find(input task.Blob) (owner.Secrets, error) {
 
 // Keep makes them outlast this process.
 func (s *secrets) Keep(input task.Blob) error {
-	if s.dir == "" {
+	if s.Dir == "" {
 		return nil
 	}
-	raw, err := s.keys.SealSecret(task.Encode(keptSecrets{s.file, s.input.Secret(), s.result.Secret()}))
+	raw, err := s.Keys.SealSecret(task.Encode(keptSecrets{s.file, s.input.Secret(), s.result.Secret()}))
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return err
 	}
 	s.name = input.CID + ".age"
-	return seal.WriteFileNew(filepath.Join(s.dir, s.name), raw)
+	return disk.WriteNew(filepath.Join(s.Dir, s.name), raw)
 }
 
 // Forget destroys what was kept, if another process has not.
@@ -100,7 +101,7 @@ func (s *secrets) Forget() error {
 	if s.name == "" {
 		return nil
 	}
-	if err := os.Remove(filepath.Join(s.dir, s.name)); !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(filepath.Join(s.Dir, s.name)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

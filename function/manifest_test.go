@@ -1,4 +1,4 @@
-package main
+package function
 
 import (
 	"reflect"
@@ -15,7 +15,7 @@ const goodManifest = `{
 }`
 
 func TestManifest(t *testing.T) {
-	m, _, err := parseManifest([]byte(goodManifest))
+	m, _, err := Parse([]byte(goodManifest))
 	want := task.Limits{Gas: 20e9, MemoryBytes: 256 << 20, OutputBytes: 16 << 20, WallMillis: 90_000}
 	if err != nil || m.Limits != want || m.Royalty != task.PRY/4 || m.Name != "f" {
 		t.Fatalf("%+v, %v", m, err)
@@ -38,7 +38,7 @@ func TestManifest(t *testing.T) {
 		if i := strings.LastIndex(text, c.old); i >= 0 {
 			text = text[:i] + c.new + text[i+len(c.old):]
 		}
-		if _, _, err := parseManifest([]byte(text)); task.CodeOf(err) != "manifest-invalid" || !strings.Contains(err.Error(), c.says) {
+		if _, _, err := Parse([]byte(text)); task.CodeOf(err) != "manifest-invalid" || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -69,7 +69,7 @@ args: [/code/main.py]
 
 // YAML may be written as people do: numbers as numbers, which stay as written.
 func TestManifestInYAML(t *testing.T) {
-	m, f, err := parseManifest([]byte(yamlManifest))
+	m, f, err := Parse([]byte(yamlManifest))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,18 +100,18 @@ func TestManifestDecisions(t *testing.T) {
 		{"exact", "metering: exact", task.Manifest{Exact: true}},
 		{"coarse", "metering: coarse", task.Manifest{}},
 	} {
-		m, _, err := parseManifest([]byte("name: f\nversion: 1\nruntime: wasm\nlimits: {gas: 1G, memory: 1MiB, output: 1MiB, wall: 60s}\n" + row.add))
+		m, _, err := Parse([]byte("name: f\nversion: 1\nruntime: wasm\nlimits: {gas: 1G, memory: 1MiB, output: 1MiB, wall: 60s}\n" + row.add))
 		got := task.Manifest{TaskArgs: m.TaskArgs, Public: m.Public, Log: m.Log, Exact: m.Exact}
 		if err != nil || !reflect.DeepEqual(got, row.want) {
 			t.Errorf("%s: %+v, %v", row.name, got, err)
 		}
 	}
-	m, _, err := parseManifest([]byte(strings.Replace(yamlManifest, "gas: 20G", "gas: 20G\n  gas_least: 1G", 1)))
+	m, _, err := Parse([]byte(strings.Replace(yamlManifest, "gas: 20G", "gas: 20G\n  gas_least: 1G", 1)))
 	if err != nil || m.Limits.GasLeast != 1e9 {
 		t.Errorf("%+v, %v", m.Limits, err)
 	}
 	// A container's command may be its image's, which is read later.
-	if _, _, err := parseManifest([]byte(strings.NewReplacer("args: [/code/main.py]", "", `image: {file: "cache:python.wasm"}`, "", "runtime: python", image).Replace(yamlManifest))); err != nil {
+	if _, _, err := Parse([]byte(strings.NewReplacer("args: [/code/main.py]", "", `image: {file: "cache:python.wasm"}`, "", "runtime: python", image).Replace(yamlManifest))); err != nil {
 		t.Errorf("%v", err)
 	}
 }
@@ -119,7 +119,7 @@ func TestManifestDecisions(t *testing.T) {
 // Editors put a mark before the text, or name the schema in it.
 func TestManifestOfAnEditor(t *testing.T) {
 	for _, text := range []string{"\ufeff" + goodManifest, "\ufeff" + yamlManifest, strings.Replace(goodManifest, "{", `{"$schema": "prytany.schema.json",`, 1), "$schema: x\n" + yamlManifest} {
-		if _, _, err := parseManifest([]byte(text)); err != nil {
+		if _, _, err := Parse([]byte(text)); err != nil {
 			t.Errorf("%.40q: %v", text, err)
 		}
 	}
@@ -153,7 +153,7 @@ func TestManifestErrorsHaveAPlace(t *testing.T) {
 		"no command":        {strings.Replace(yamlManifest, "args: [/code/main.py]", "", 1), "python\nimage: {file: \"cache:python.wasm\"}", "oci\n", "line 4, column 10: runtime: oci without an image needs args"},
 		"several at a time": {yamlManifest, "name: f", "nam: f", "line 2, column 1: there is no field \"nam\""},
 	} {
-		_, _, err := parseManifest([]byte(strings.Replace(c.text, c.old, c.new, 1)))
+		_, _, err := Parse([]byte(strings.Replace(c.text, c.old, c.new, 1)))
 		if task.CodeOf(err) != "manifest-invalid" || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v\nwant %s", name, err, c.says)
 		}
@@ -164,19 +164,15 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte(goodManifest))
 	f.Add([]byte(yamlManifest))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if m, _, err := parseManifest(raw); err == nil && (m.Limits.Gas == 0 || m.Limits.WallMillis > 1<<63) {
+		if m, _, err := Parse(raw); err == nil && (m.Limits.Gas == 0 || m.Limits.WallMillis > 1<<63) {
 			t.Fatalf("accepted %+v", m)
 		}
 	})
 }
 
-// What others write does nothing to a terminal.
-func TestVisible(t *testing.T) {
-	if got := visible("a\tb\n\x1b[31mred\x07 \xff é\n\n"); got != "a\tb\n\\x1b[31mred\\x07 \ufffd é" {
-		t.Errorf("%q", got)
-	}
-	text := strings.Replace(goodManifest, `"d"`, `"\u001b[2J"`, 1)
-	m, _, err := parseManifest([]byte(text))
+// What clears a screen is no description.
+func TestDescriptionIsText(t *testing.T) {
+	m, _, err := Parse([]byte(strings.Replace(goodManifest, `"d"`, `"\u001b[2J"`, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
