@@ -131,35 +131,52 @@ const maxKeyFile = 64 << 10
 
 // Load opens a keystore file.
 func Load(path, passphrase string) (Keystore, error) {
+	k, _, err := load(path, passphrase)
+	return k, err
+}
+
+// Copy copies a keystore file, if it opens with the passphrase, and returns what is in
+// it. It never overwrites a file.
+func Copy(from, to, passphrase string) (Keystore, error) {
+	k, file, err := load(from, passphrase)
+	if err != nil {
+		return k, err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return k, err
+	}
+	return k, disk.WriteNew(to, file)
+}
+
+func load(path, passphrase string) (k Keystore, file []byte, err error) {
 	damaged := func(what string) error {
 		return task.Refuse("key-damaged", "%s %s: it is no key file, or not whole", path, what).WithNext("prytany key restore   makes it again from its 24 words, once this file is out of the way")
 	}
 	st, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Keystore{}, task.Refuse("key-missing", "there is no key at %s", path).WithNext("prytany key new")
+		return k, nil, task.Refuse("key-missing", "there is no key at %s", path).WithNext("prytany key new")
 	}
 	if err != nil {
-		return Keystore{}, err
+		return k, nil, err
 	}
 	if !st.Mode().IsRegular() || st.Size() > maxKeyFile {
-		return Keystore{}, damaged("cannot be read")
+		return k, nil, damaged("cannot be read")
 	}
-	file, err := os.ReadFile(path)
-	if err != nil {
-		return Keystore{}, err
+	if file, err = os.ReadFile(path); err != nil {
+		return k, nil, err
 	}
 	id, err := age.NewScryptIdentity(passphrase)
 	if err != nil {
-		return Keystore{}, fmt.Errorf("passphrase: %w", err)
+		return k, nil, fmt.Errorf("passphrase: %w", err)
 	}
 	id.SetMaxWorkFactor(22)
 	entropy, err := seal.DecryptBy(id, file, 64)
 	var wrong *age.NoIdentityMatchError
 	if errors.As(err, &wrong) {
-		return Keystore{}, task.Refuse("key-locked", "%s does not open with this passphrase", path)
+		return k, nil, task.Refuse("key-locked", "%s does not open with this passphrase", path)
 	}
 	if err != nil || len(entropy) != 32 {
-		return Keystore{}, damaged("does not open")
+		return k, nil, damaged("does not open")
 	}
-	return Keystore{entropy}, nil
+	return Keystore{entropy}, file, nil
 }

@@ -197,6 +197,20 @@ func (a *app) passphrase(prompt string) (string, error) {
 	return string(raw), err
 }
 
+// newPassphrase asks for one that is chosen now: on a terminal twice, since nobody sees
+// what he types.
+func (a *app) newPassphrase() (string, error) {
+	pass, err := a.passphrase("Choose a passphrase: ")
+	if err != nil || a.passFile != "" {
+		return pass, err
+	}
+	again, err := a.passphrase("The same again: ")
+	if err == nil && again != pass {
+		err = task.Refuse("passphrase-differs", "the two passphrases are not the same; nothing was written").WithNext("the same command again")
+	}
+	return pass, err
+}
+
 // fund asks the devnet's faucet for an account that has nothing.
 func (a *app) fund(ctx context.Context, s *session, sv *service, account task.Address) error {
 	have, err := s.chain.Account(ctx, account)

@@ -13,6 +13,7 @@ type (
 	keyFile struct {
 		Address task.Address `json:"address"`
 		File    string       `json:"file"`
+		Words   string       `json:"words,omitempty"` // of a new key: the 24 words, which are the key
 	}
 	keyShown struct {
 		Address task.Address `json:"address"`

@@ -47,7 +47,7 @@ var printed = map[string]any{
 	"funcShow":       funcShown{},
 	"funcTest":       tried{},
 	"imageBuild":     imageBuilt{},
-	"keySave":        keyFile{},
+	"keyPrint":       keyFile{},
 	"keyShow":        keyShown{},
 	"node":           nodeUp{},
 	"nodeList":       []nodeRow{},
