@@ -46,7 +46,7 @@ type app struct {
 
 	poolMu sync.Mutex
 	pooled map[task.Address]ledger.Pooled // since the last commit; the engine checks again what it keeps
-	claims map[claimed]bool               // likewise
+	claims map[claimed]bool               // likewise; whether the node says in it that it is busy
 	drawn  *drawn
 }
 
@@ -91,26 +91,7 @@ func (a *app) InitChain(_ context.Context, req *abci.RequestInitChain) (*abci.Re
 // CheckTx lets into the pool what could be applied next after what the pool holds
 // of its sender. A beacon in the pool is nobody's to send.
 func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.ResponseCheckTx, error) {
-	tx, err := a.seen.verify(req.Tx)
-	var work int64
-	if err == nil {
-		a.poolMu.Lock()
-		defer a.poolMu.Unlock()
-		from := tx.Tx().From
-		err = a.store.View(func(height uint64, s ledger.Store) error {
-			if height == 0 {
-				return errStarting
-			}
-			if tx.Tx().Free() {
-				return a.checkClaim(s, height+1, tx)
-			}
-			held, err := ledger.Check(s, height+1, tx, a.pooled[from])
-			if err == nil {
-				a.pooled[from], work = held, ledger.NewBlock(s, height+1).Work(tx)
-			}
-			return err
-		})
-	}
+	work, err := a.check(req.Tx)
 	if err != nil {
 		a.seen.forget(req.Tx)
 		return &abci.ResponseCheckTx{Code: codeRefused, Codespace: codespace, Log: errorLog(err)}, nil
@@ -118,19 +99,67 @@ func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.Respon
 	return &abci.ResponseCheckTx{GasWanted: work}, nil
 }
 
+func (a *app) check(raw []byte) (work int64, err error) {
+	tx, err := a.seen.verify(raw)
+	if err != nil {
+		return 0, err
+	}
+	if tx.Tx().Free() {
+		return 0, a.checkClaim(tx)
+	}
+	a.poolMu.Lock()
+	defer a.poolMu.Unlock()
+	from := tx.Tx().From
+	return work, a.store.View(func(height uint64, s ledger.Store) error {
+		if height == 0 {
+			return errStarting
+		}
+		held, err := ledger.Check(s, height+1, tx, a.pooled[from])
+		if err == nil {
+			a.pooled[from], work = held, ledger.NewBlock(s, height+1).Work(tx)
+		}
+		return err
+	})
+}
+
 // checkClaim lets a claim into the pool, once for each node and attempt: a proof can
-// be made in many ways by whoever has the key.
-func (a *app) checkClaim(s ledger.Store, height uint64, tx task.VerifiedTx) error {
-	if err := ledger.CheckFree(s, height, tx, a.drawn); err != nil {
+// be made in many ways by whoever has the key. One that says *busy* comes beside one
+// that does not, since who passes a claim on can cut that word off. What is in the
+// pool already is refused before its proof is looked at, and nobody waits for that.
+func (a *app) checkClaim(tx task.VerifiedTx) error {
+	won := tx.Tx().Body.Claims.All()
+	if len(won) != 1 {
+		return ledger.ErrClaimsTogether
+	}
+	k := won[0]
+	of, busy := claimed{k.Task, k.Attempt, k.Node}, k.Busy != nil
+	has := func() error {
+		if said, ok := a.claims[of]; ok && (said || !busy) {
+			return task.Refuse("nothing-new", "the pool has a claim of node %s for this attempt", k.Node.Short())
+		}
+		return nil
+	}
+	a.poolMu.Lock()
+	err := has()
+	a.poolMu.Unlock()
+	if err != nil {
 		return err
 	}
-	k := tx.Tx().Body.Claims.All()[0]
-	of := claimed{k.Task, k.Attempt, k.Node}
-	if a.claims[of] {
-		return task.Refuse("nothing-new", "the pool has a claim of node %s for this attempt", k.Node.Short())
+	err = a.store.View(func(height uint64, s ledger.Store) error {
+		if height == 0 {
+			return errStarting
+		}
+		return ledger.CheckFree(s, height+1, tx, a.drawn)
+	})
+	if err != nil {
+		return err
 	}
-	a.claims[of] = true
-	return nil
+	a.poolMu.Lock()
+	defer a.poolMu.Unlock()
+	if err = has(); err == nil {
+		a.claims[of] = busy
+	}
+	return err
 }
 
 // PrepareProposal is this node's turn: the beacon if one is due, then the claims that

@@ -45,6 +45,8 @@ type cluster struct {
 
 	noDecoy task.NodeID // shows two good pieces
 	hides   task.NodeID // brings no reveals, and does not open its pair
+
+	busy map[task.NodeID]bool // no enclave free; somebody cuts that word off their claims
 }
 
 // theTurn is one executor's in one view of one attempt.
@@ -286,6 +288,10 @@ func (c *cluster) perform(p *peer, a Action) {
 		won, ok := sortition.Win(p.vrf, task.Hash(p.id), a.Case.Seed(), a.Case.Seats, uint64(rec.StakeAt(a.Case.Epoch)), uint64(a.Case.TotalStake))
 		if ok {
 			claim := task.Claim{Task: c.id, Attempt: a.Case.Attempt, Node: p.id, Proof: task.Proof(won.Proof())}
+			if c.busy[p.id] {
+				word := task.Decline{Task: c.id, Attempt: a.Case.Attempt, Node: p.id, Lack: task.Lack{Reason: task.Busy}}.SignedBy(p.key)
+				claim.Busy = &word.Signature
+			}
 			c.step(p, Won{Claim: claim})
 		}
 	case Cast:
@@ -330,6 +336,11 @@ func (c *cluster) perform(p *peer, a Action) {
 	case Submit:
 		if p.id == c.hides && a.Body.Verdicts != nil {
 			return
+		}
+		if k := a.Body.Claims; k != nil {
+			for i := range k.Won {
+				k.Won[i].Busy = nil
+			}
 		}
 		c.after(c.oneWay, func() { c.pool = append(c.pool, queued{p.op, a.Body}) })
 	case SetTimer:

@@ -402,3 +402,27 @@ func TestAfterACrashItGivesUp(t *testing.T) {
 		}
 	}
 }
+
+// Whoever passes a claim on can cut the word *busy* off it. Who has said it then says it
+// once more, and gets no turn that it has refused.
+func TestBusyThatIsCutOffIsSaidAgain(t *testing.T) {
+	c := newCluster(t, 4, 10, 13, Embedded, 25)
+	c.run(func() bool { return c.theCase().Phase == ledger.Attesting })
+	first := c.theCase().View.Executor
+
+	c = newCluster(t, 4, 10, 13, Embedded, 25)
+	c.busy = map[task.NodeID]bool{first: true}
+	if !c.run(c.closed) {
+		t.Fatal("not settled")
+	}
+	k := c.theCase()
+	if k.Member(first).Claim.Busy != nil {
+		t.Fatal("nobody has cut the word off")
+	}
+	if len(k.Declined) != 1 || k.Declined[0].Decline.Node != first || k.Declined[0].Turn {
+		t.Errorf("it has not declined once, out of turn: %+v", k.Declined)
+	}
+	if k.View.Number != 0 || k.View.Executor == first || k.Settlement.Outcome != ledger.Completed {
+		t.Errorf("view %d of %s, %s", k.View.Number, k.View.Executor.Short(), k.Settlement.Outcome)
+	}
+}

@@ -18,12 +18,13 @@ type Machine struct {
 
 	out []Action // of the present Step
 
-	said    map[task.Ballot]task.Reveal // before a crash
-	drawn   bool                        // in the present attempt
-	accused map[task.NodeID]bool        // of two words, in the present attempt
-	unable  map[uint32]task.Lack        // why this node executes nothing in an attempt
-	enclave bool                        // this node has one for the present view
-	turn                                // the present view
+	said     map[task.Ballot]task.Reveal // before a crash
+	drawn    bool                        // in the present attempt
+	saidBusy bool                        // since its claim did not, in the present attempt
+	accused  map[task.NodeID]bool        // of two words, in the present attempt
+	unable   map[uint32]task.Lack        // why this node executes nothing in an attempt
+	enclave  bool                        // this node has one for the present view
+	turn                                 // the present view
 }
 
 // turn is what a machine knows of one executor's turn. The next one forgets it.
@@ -147,7 +148,7 @@ func (m *Machine) chainMoved(c *ledger.Case) {
 		m.id = c.ID()
 	} else if m.c.Attempt != c.Attempt {
 		m.end("the chain began another attempt")
-		m.drawn = false
+		m.drawn, m.saidBusy = false, false
 		clear(m.accused)
 	}
 	m.c = c
@@ -158,6 +159,8 @@ func (m *Machine) chainMoved(c *ledger.Case) {
 	case c.Phase == ledger.Electing && !m.drawn:
 		m.drawn = true
 		m.do(Draw{Case: c})
+	case c.Phase == ledger.Electing:
+		m.sayBusy()
 	case c.Phase >= ledger.Attesting:
 		m.follow()
 	}
@@ -166,8 +169,21 @@ func (m *Machine) chainMoved(c *ledger.Case) {
 // won sends this node's claim to the chain, as every winner does for itself:
 // nobody can leave it out for another (spec §6.3).
 func (m *Machine) won(k task.Claim) {
+	if _, busy := k.Decline(); busy && k.Attempt == m.c.Attempt {
+		m.unable[k.Attempt] = task.Lack{Reason: task.Busy}
+	}
 	if m.c.Phase == ledger.Electing && k.Attempt == m.c.Attempt && !m.isMember() {
 		m.submit(task.Body{Claims: task.PackClaims([]task.Claim{k})})
+	}
+}
+
+// sayBusy declines at once where somebody has cut that word off this node's claim, so
+// that it gets no turn that it has refused.
+func (m *Machine) sayBusy() {
+	lack := m.unable[m.c.Attempt]
+	if own := m.c.Member(m.self); own != nil && own.Claim.Busy == nil && lack.Reason == task.Busy && !m.saidBusy && !m.declined {
+		m.saidBusy = true
+		m.do(Decline{Decline: task.Decline{Task: m.id, Attempt: m.c.Attempt, Node: m.self, Lack: lack}})
 	}
 }
 
@@ -179,6 +195,7 @@ func (m *Machine) follow() {
 	if !m.isMember() {
 		return
 	}
+	m.sayBusy()
 	m.followRound()
 	m.tryCall()
 	m.tryResult()

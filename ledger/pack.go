@@ -10,12 +10,15 @@ import (
 // all that wait together, by attempt, in as few transactions as may be. What one leaves
 // out the next one finds in the pool.
 
-// CheckFree refuses a pool claims that would not count in the next block. One comes
-// alone, so that no true one brings false ones along.
+// ErrClaimsTogether refuses a pool several claims in one: a true one must not bring false
+// ones along.
+var ErrClaimsTogether = task.Refuse("claims-many", "a claim without a sender comes alone; who proposes a block puts them together")
+
+// CheckFree refuses a pool claims that would not count in the next block.
 func CheckFree(s Store, height uint64, tx task.VerifiedTx, seen Seen) error {
 	t := tx.Tx()
 	if len(t.Body.Claims.Won) != 1 {
-		return task.Refuse("claims-many", "a claim without a sender comes alone; who proposes a block puts them together")
+		return ErrClaimsTogether
 	}
 	b := NewBlock(s, height)
 	b.Remember(seen)
@@ -28,8 +31,8 @@ func CheckFree(s Store, height uint64, tx task.VerifiedTx, seen Seen) error {
 const mostPacked = 256
 
 // Pack puts waiting claims together, as far as they count in this block: sets of one
-// attempt each, in the order of arrival, none of more than mostPacked. The block is not to be used for another
-// purpose.
+// attempt each, none of more than mostPacked. Those that say *busy* come first, since
+// whoever passes a claim on can cut that word off; then in the order of arrival. The block is not to be used for another purpose.
 func (b *Block) Pack(waiting []task.Claims) []task.Claims {
 	type attempt struct {
 		id     task.TaskID
@@ -37,9 +40,13 @@ func (b *Block) Pack(waiting []task.Claims) []task.Claims {
 	}
 	var packs []task.Claims
 	at := map[attempt]int{}
+	var won []task.Claim
 	for _, c := range waiting {
-		for _, k := range c.All() {
-			if b.claims([]task.Claim{k}, true) != nil {
+		won = append(won, c.All()...)
+	}
+	for _, busy := range []bool{true, false} {
+		for _, k := range won {
+			if (k.Busy != nil) != busy || b.claims([]task.Claim{k}, true) != nil {
 				continue
 			}
 			of := attempt{k.Task, k.Attempt}

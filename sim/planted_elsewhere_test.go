@@ -281,6 +281,14 @@ var elsewhere = []tested{
 		"committee", "TestHeldBackRevealsComeByThemselves",
 	},
 	{
+		"busy stays cut off", "committee/machine.go", `own.Claim.Busy == nil && lack.Reason == task.Busy`, `own.Claim.Busy == nil && lack.Reason > task.Gone`,
+		"committee", "TestBusyThatIsCutOffIsSaidAgain",
+	},
+	{
+		"who was first cuts busy off", "ledger/pack.go", `		if (k.Busy != nil) != busy || b.claims(`, `		if busy || b.claims(`,
+		"chain", "TestBusyComesBesideTheClaimItWasCutOff",
+	},
+	{
 		"a busy worker blames Alice", "node/job.go", `		j.unable(task.Lack{Reason: task.Busy}, errors`, `		j.unable(task.Lack{Reason: task.NoFile, Party: 1}, errors`,
 		"node", "TestBusyWorkersDecline",
 	},
