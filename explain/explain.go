@@ -224,7 +224,7 @@ func Due(d ledger.Due) string { return said(dues, d) }
 var dues = map[ledger.Due]string{
 	ledger.WhyExecutor: "its enclave was at work",
 	ledger.WhyVerifier: "it verified",
-	ledger.WhyRoyalty:  "his code was used",
+	ledger.WhyRoyalty:  "his code was used, or another let the task fail after its key was released",
 	ledger.WhyRefund:   "nobody had earned it",
 	ledger.WhyFinder:   "it found what cost another its bond",
 	ledger.WhyRoom:     "the task took less room than was locked for it",

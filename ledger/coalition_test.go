@@ -50,7 +50,26 @@ func TestNobodyRobsBobByFailing(t *testing.T) {
 	}
 	cost := map[string]int64{}
 	for name, end := range map[string]func(w *world){
-		"honest":                           func(w *world) { run(w); w.left() },
+		"honest": func(w *world) { run(w); w.left() },
+		"called, and Alice silent": func(w *world) {
+			w.judge(everyone(task.OK)) // all keys come directly, and she has her result by them
+			if err := w.release(bobs); err != nil {
+				w.t.Fatal(err)
+			}
+			w.wait(Closed)
+		},
+		"called, and Alice's key opens nothing": func(w *world) {
+			w.judge(everyone(task.OK))
+			for _, r := range []uint8{alices, bobs} {
+				if err := w.release(r); err != nil {
+					w.t.Fatal(err)
+				}
+			}
+			if err := w.result(task.WrongKey, 0); err != nil {
+				w.t.Fatal(err)
+			}
+			w.left()
+		},
 		"no word of how the enclave ended": func(w *world) { run(w); w.wait(Closed) },
 		"a second pair, shown by Alice": func(w *world) {
 			shown := w.pair(w.quote(task.PreRun))

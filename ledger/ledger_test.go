@@ -65,7 +65,7 @@ func TestOutcomes(t *testing.T) {
 			w := ran(t, task.WrongKey, 0)
 			w.left()
 			return w
-		}, DataOwnerSilent, "0.4 PRY", "2 PRY", "0 PRY", "4.1 PRY"},
+		}, DataOwnerSilent, "0.4 PRY", "2 PRY", "0.5 PRY", "3.6 PRY"},
 		{"dirty exit", func(t *testing.T) *world {
 			w := ran(t, task.RunOK, 250_000)
 			if err := w.exit(w.dirty(task.PostRun)); err != nil {
@@ -79,6 +79,17 @@ func TestOutcomes(t *testing.T) {
 			w.elect()
 			w.judge(everyone(task.OK))
 			if err := w.release(bobs); err != nil {
+				t.Fatal(err)
+			}
+			w.wait(Closed)
+			return w
+		}, DataOwnerSilent, "0.4 PRY", "2 PRY", "0.5 PRY", "3.6 PRY"},
+		{"both silent", func(t *testing.T) *world {
+			w := newWorld(t, 9)
+			w.post()
+			w.elect()
+			w.judge(everyone(task.OK))
+			if err := w.call(); err != nil {
 				t.Fatal(err)
 			}
 			w.wait(Closed)

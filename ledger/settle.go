@@ -142,16 +142,17 @@ type terms struct {
 	executor payer
 	fixed    bool // only the fixed part, not gas used
 	verifier payer
-	royalty  bool
+	royalty  payer
 	burned   payer // who loses the fixed part, and nobody gets it
 }
 
 // A party that releases nothing, or nothing that opens what it must, pays for the work that it has
-// made useless.
-var silence = terms{fault: AParty, executor: byCulprit, fixed: true, verifier: byCulprit}
+// made useless; and for the code, if its owner has answered: the executor may be that
+// party's friend, and have brought it the result before it called.
+var silence = terms{fault: AParty, executor: byCulprit, fixed: true, verifier: byCulprit, royalty: byCulprit}
 
 var table = map[Outcome]terms{
-	Completed:       {fault: Nobody, executor: byRequester, verifier: byRequester, royalty: true},
+	Completed:       {fault: Nobody, executor: byRequester, verifier: byRequester, royalty: byRequester},
 	FunctionFailed:  {fault: AParty, executor: byRequester, verifier: byRequester},
 	DataOwnerSilent: silence,
 	CodeOwnerSilent: silence,
@@ -259,8 +260,8 @@ func Settle(c *Case, e End, height uint64) Settlement {
 		}
 		pay(purse(t.executor), toNode(m, due, WhyExecutor))
 	}
-	if t.royalty {
-		pay(&locks[0], toParty(len(parties)-1, c.Function.Manifest.Royalty, WhyRoyalty))
+	if code := len(parties) - 1; t.royalty == byRequester || t.royalty == byCulprit && int(e.Party) != code && c.Released(uint8(code)) {
+		pay(purse(t.royalty), toParty(code, c.Function.Manifest.Royalty, WhyRoyalty))
 	}
 	judged, seats := verdictShares(c, e.Outcome), c.Roster().Judging()
 	for i := range c.Members {

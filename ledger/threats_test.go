@@ -271,7 +271,8 @@ func threatFeeOverflow(t *testing.T) {
 	}
 }
 
-// An owner who does not show up pays for the others' work, and only then.
+// An owner who does not show up pays for the others' work, and only then; Alice for the
+// code as well, whose owner has shown up.
 func threatNoShow(t *testing.T) {
 	for silent, want := range map[uint8]Outcome{alices: DataOwnerSilent, bobs: CodeOwnerSilent} {
 		w := elected(t)
@@ -281,7 +282,7 @@ func threatNoShow(t *testing.T) {
 		}
 		w.wait(Closed)
 		s := w.c().Settlement
-		fine := s.Outcome == want && paid(s, WhyExecutor) > 0 && paid(s, WhyVerifier) > 0 && paid(s, WhyRoyalty) == 0
+		fine := s.Outcome == want && paid(s, WhyExecutor) > 0 && paid(s, WhyVerifier) > 0 && (paid(s, WhyRoyalty) > 0) == (silent == alices)
 		if all := w.c().Escrow.Locks[0]; !fine || (paid(s, WhyRefund) == all) != (silent == bobs) {
 			t.Errorf("party %d silent: %+v", silent, s)
 		}

@@ -180,7 +180,7 @@ var bugs = []bug{
 		"finders get all of a slash", "ledger/slash.go", `b.reward(c, cut/2, finders, WhyFinder)`, `b.reward(c, cut, finders, WhyFinder)`, 100, "half of a slash is burned",
 	},
 	{
-		"a silent owner pays nothing", "ledger/settle.go", `executor: byCulprit, fixed: true, verifier: byCulprit}`, `executor: byRequester, fixed: true, verifier: byRequester}`, 200, "who is at fault pays",
+		"a silent owner pays nothing", "ledger/settle.go", `executor: byCulprit, fixed: true, verifier: byCulprit, royalty: byCulprit}`, `executor: byRequester, fixed: true, verifier: byRequester}`, 200, "who is at fault pays",
 	},
 	{
 		"who guessed wrong is paid", "ledger/settle.go", `if says(v) == ForGenuine && o != BadEnclave {`, `if says(v) != Elsewhere && o != BadEnclave {`, 100, "work is paid by the table",

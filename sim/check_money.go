@@ -129,8 +129,8 @@ type due struct {
 }
 
 // wages are what a closed case owes for work: the gas or, for an owner's
-// silence, the fixed part; the royalty for what Alice got; and the fee to the seats
-// that named the genuine place.
+// silence, the fixed part; the royalty for what Alice got, or kept from being; and the
+// fee to the seats that named the genuine place.
 func wages(c *ledger.Case) map[due]int64 {
 	owed := map[due]int64{}
 	add := func(to task.Address, why ledger.Due, a *big.Int) { owed[due{to, why}] += a.Int64() }
@@ -145,7 +145,7 @@ func wages(c *ledger.Case) map[due]int64 {
 			add(m.Node.Operator, ledger.WhyExecutor, fixed(c))
 		}
 	}
-	if o == ledger.Completed {
+	if o == ledger.Completed || o == ledger.DataOwnerSilent && c.Released(2) {
 		add(c.Function.Owner, ledger.WhyRoyalty, big.NewInt(int64(c.Function.Manifest.Royalty)))
 	}
 	_, all := judges(c)

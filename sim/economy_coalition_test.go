@@ -46,8 +46,8 @@ func TestCoalitionsGainNothing(t *testing.T) {
 func TestSilenceDoesNotPayFriends(t *testing.T) {
 	s := &coalSearch{o: CoalitionOptions{Chains: 12}.filled(), runs: map[coalChainKey]coalRun{}}
 	dear := coalHand{coalAlice | coalWorkers, 1}
-	for _, p := range []coalPlan{coalPlanOf("input-to-friends", "no-exit"), coalPlanOf("input-to-friends", "no-result", "enough")} {
-		if f := s.find(coalCandidate{p, 3}, dear); f.Gain+f.Band > 0 {
+	for _, p := range []coalPlan{coalPlanOf("input-to-friends", "no-exit"), coalPlanOf("input-to-friends", "no-result", "enough"), coalPlanOf("input-to-friends", "run-first", "enough")} {
+		if f := s.find(coalCandidate{p, 3}, dear); f.Gain > coalFloor {
 			t.Errorf("%s gains %.1f ± %.1f c a task", p, f.Gain, f.Band)
 		}
 	}

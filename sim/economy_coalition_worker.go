@@ -223,7 +223,11 @@ func (s *coalSession) askKeys() {
 	for _, o := range s.w.ownersOf(s.t) {
 		all = all && (o.gives() || c.Released(o.party))
 	}
-	calls := s.deviates(devCall) && !c.View.Called()
+	if all && s.deviates(devRunFirst) && !s.t.has {
+		s.t.has = true
+		s.w.spent[s.w.party(s.k)] += coalRunShare * float64(s.t.market.gas)
+	}
+	calls := (s.deviates(devCall) || s.deviates(devRunFirst)) && !c.View.Called()
 	switch {
 	case all && !calls:
 		s.asked = 0

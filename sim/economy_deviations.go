@@ -87,6 +87,7 @@ const (
 	devNoResult
 	devNoExit
 	devCall
+	devRunFirst
 	devLate
 	devBlame
 	devDirtyExit
@@ -151,6 +152,7 @@ var coalDeviations = [devCount]coalDeviation{
 	devNoResult:        {"no-result", "executor: brings no result to the chain; Alice has it, if she is a friend", coalWorkers, nil},
 	devNoExit:          {"no-exit", "executor: does not show how its enclave ended", coalWorkers, nil},
 	devCall:            {"call", "executor: calls on the chain for keys that it has", coalWorkers, nil},
+	devRunFirst:        {"run-first", "executor: runs with the keys that it has, gives the result to Alice alone, and calls on the chain for keys all the same", coalWorkers, nil},
 	devLate:            {"late", "executor: stops its enclave until the run is out of time", coalWorkers, nil},
 	devBlame:           {"blame", "executor: hands its enclave another key, and blames Alice", coalWorkers, nil},
 	devDirtyExit:       {"dirty-exit", "executor: leaves something behind", coalWorkers, nil},

@@ -277,6 +277,10 @@ var elsewhere = []tested{
 		"ledger", "TestNobodyRobsBobByFailing",
 	},
 	{
+		"a call keeps the royalty", "ledger/settle.go", `t.royalty == byCulprit && int(e.Party) != code`, `t.royalty > byCulprit && int(e.Party) != code`,
+		"ledger", "TestNobodyRobsBobByFailing",
+	},
+	{
 		"whose reveal is held back keeps silent", "committee/verdict.go", `	if m.mine == nil || !m.revealed || !m.late || m.reported > 0 ||`, `	if m.mine == nil || !m.revealed || !m.late || m.reported >= 0 ||`,
 		"committee", "TestHeldBackRevealsComeByThemselves",
 	},
