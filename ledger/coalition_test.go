@@ -15,10 +15,16 @@ func (w *world) hand(executor task.NodeID) (sum task.Amount) {
 	return sum + rec.Bond + w.state().Account(rec.Node.Operator).Balance + w.state().Account(task.PublicKey(w.keys["alice"])).Balance
 }
 
+// lose burns all that a node has but so much.
+func (w *world) lose(id task.NodeID, rest task.Amount) {
+	b := w.block
+	b.meta.Burned += b.take(id, b.atStake(id)-rest)
+}
+
 // Alice and her executor have the result, which is sealed to her. How the case ends
 // then must not give them back more of what it costs than it takes from him.
 func TestNobodyRobsBobByFailing(t *testing.T) {
-	start := func(t *testing.T) (w *world, before task.Amount, executor task.NodeID) {
+	start := func(t *testing.T, rest task.Amount) (w *world, before task.Amount, executor task.NodeID) {
 		w = newWorld(t, 9)
 		f := w.function()
 		f.Manifest.Royalty = 7 * task.PRY
@@ -35,10 +41,13 @@ func TestNobodyRobsBobByFailing(t *testing.T) {
 		w.next()
 		w.elect()
 		executor = w.c().View.Executor
-		return w, all[executor], executor
+		rec, _ := w.state().Node(executor)
+		w.lose(executor, rest) // or a tenth of it would be dear
+		return w, all[executor] + rest - rec.Bond, executor
 	}
-	run := func(w *world) {
-		w.judge(everyone(task.OK))
+	shows := func(w *world, shown task.Showing) {
+		reveals := w.commit(shown, everyone(task.OK))
+		w.must("carol", task.Body{Verdicts: task.PackVerdicts(shown.Ballot, reveals, w.opening(shown))})
 		for _, r := range []uint8{alices, bobs} {
 			if err := w.release(r); err != nil {
 				w.t.Fatal(err)
@@ -48,8 +57,14 @@ func TestNobodyRobsBobByFailing(t *testing.T) {
 			w.t.Fatal(err)
 		}
 	}
-	cost := map[string]int64{}
-	for name, end := range map[string]func(w *world){
+	run := func(w *world) { shows(w, w.pair(w.quote(task.PreRun))) }
+	accuses := func(w *world, a task.Accusation) {
+		w.next()
+		a.Ballot, a.Accused = w.c().Ballot(), w.c().View.Executor
+		w.must("alice", task.Body{Accuse: &a})
+		w.wait(Closed)
+	}
+	ends := map[string]func(w *world){
 		"honest": func(w *world) { run(w); w.left() },
 		"called, and Alice silent": func(w *world) {
 			w.judge(everyone(task.OK)) // all keys come directly, and she has her result by them
@@ -74,30 +89,47 @@ func TestNobodyRobsBobByFailing(t *testing.T) {
 		"a second pair, shown by Alice": func(w *world) {
 			shown := w.pair(w.quote(task.PreRun))
 			other := w.both(w.quote(task.PreRun), w.dirty(task.PreRun))
-			reveals := w.commit(shown, everyone(task.OK))
-			w.must("carol", task.Body{Verdicts: task.PackVerdicts(shown.Ballot, reveals, w.opening(shown))})
-			for _, r := range []uint8{alices, bobs} {
-				if err := w.release(r); err != nil {
-					w.t.Fatal(err)
-				}
-			}
-			if err := w.result(task.RunOK, 1); err != nil {
+			shows(w, shown)
+			accuses(w, task.Accusation{Pairs: []task.Pair{shown.Pair(), other.Pair()}})
+		},
+		"a second good piece, shown by Alice": func(w *world) {
+			shown := w.both(w.quote(task.PreRun), w.quote(task.PreRun))
+			shows(w, shown)
+			accuses(w, task.Accusation{Shown: &shown})
+		},
+		"evidence that is bad, shown by Alice": func(w *world) {
+			shows(w, w.both(w.dirty(task.PreRun), w.quote(task.PreRun)))
+			accuses(w, task.Accusation{Look: true})
+		},
+		"a second result, shown by Alice": func(w *world) {
+			run(w)
+			other := w.bare(task.RunFailed, 1)
+			s := w.signed(other)
+			accuses(w, task.Accusation{Result: &s})
+		},
+		"a dirty exit": func(w *world) {
+			run(w)
+			w.next()
+			w.next()
+			if err := w.exit(w.dirty(task.PostRun)); err != nil {
 				w.t.Fatal(err)
 			}
-			w.next()
-			w.must("alice", task.Body{Accuse: &task.Accusation{Ballot: w.c().Ballot(), Accused: w.c().View.Executor, Pairs: []task.Pair{shown.Pair(), other.Pair()}}})
 			w.wait(Closed)
 		},
-	} {
-		w, before, executor := start(t)
-		end(w)
-		after := w.hand(executor)
-		cost[name] = int64(before) - int64(after)
-		t.Logf("%-35s %-14s: Alice and her executor lose %s", name, w.c().Settlement.Outcome, task.Amount(cost[name]))
 	}
-	for name, c := range cost {
-		if c < cost["honest"] {
-			t.Errorf("%s: Alice and her executor keep %s that they would have paid", name, task.Amount(cost["honest"]-c))
+	for _, rest := range []task.Amount{100 * task.PRY, 20 * task.PRY} { // a tenth is more than all that it is about, and less
+		cost := map[string]int64{}
+		for name, end := range ends {
+			w, before, executor := start(t, rest)
+			end(w)
+			after := w.hand(executor)
+			cost[name] = int64(before) - int64(after)
+			t.Logf("of %s, %-37s %-18s Alice and her executor lose %s", rest, name, w.c().Settlement.Outcome, task.Amount(cost[name]))
+		}
+		for name, c := range cost {
+			if c < cost["honest"] {
+				t.Errorf("of %s, %s: Alice and her executor keep %s that they would have paid", rest, name, task.Amount(cost["honest"]-c))
+			}
 		}
 	}
 }

@@ -83,16 +83,26 @@ type Slash struct {
 
 // silent is what an executor pays that was found good and then was silent. The
 // sum does not depend on what it has, and all of it is burned: nobody gains by
-// another's silence, so it pays nobody to cause one (spec §10.4). Once it may have had
-// both keys its silence costs at least what Alice gets back by it: it may be her
-// friend, who has brought her the result.
+// another's silence, so it pays nobody to cause one (spec §10.4).
 func (b *Block) silent(c *Case) {
 	due := b.Params.Silence
 	if c.Stage >= Computing {
-		due = max(due, c.Escrow.Of(0))
+		due = c.forfeit()
 	}
 	b.slash(c, c.View.Executor, Silence, due, nil)
 	b.missed(c.View.Executor, c.ID())
+}
+
+// forfeit is what an executor loses at the least that may have had both keys, and whose
+// turn ends without a result that is paid for: no less than Alice gets back by that. It
+// may be her friend, who has brought her the result.
+func (c *Case) forfeit() task.Amount { return max(c.Params.Silence, c.Escrow.Of(0)) }
+
+// byLie says whether a slash ends such a turn: for what the executor's pair, its results
+// or its exit turned out to be, while the case is open.
+func (c *Case) byLie(cause Cause) bool {
+	own := slices.Contains([]Cause{BadEvidence, TwoGood, TwoPairs, UncleanExit, TwoResults}, cause)
+	return own && c.View.Pre.Progress == Decided && c.Phase < Closed
 }
 
 // share is a part of the reward for finding a fault.
@@ -136,11 +146,16 @@ func (b *Block) atStake(id task.NodeID) task.Amount {
 
 // slash takes from a node's bond. Half, rounded up, is burned, so that nobody
 // gains by accusing himself; the other half is shared by the finders, and
-// burned as well if there is none (spec §10.4).
+// burned as well if there is none (spec §10.4). Of a lie that ends an executor's turn
+// the forfeit is burned first, whoever has found it: Alice may accuse her friend.
 func (b *Block) slash(c *Case, id task.NodeID, cause Cause, want task.Amount, finders []share) {
-	cut := b.take(id, want)
+	var first task.Amount // is burned
+	if c.byLie(cause) {
+		first = c.forfeit()
+	}
+	cut := b.take(id, max(want, first))
 	s := Slash{Node: id, Cause: cause, Height: b.Height, Amount: cut, Attempt: c.Attempt, View: c.View.Number}
-	s.Rewards = b.reward(c, cut/2, finders, WhyFinder)
+	s.Rewards = b.reward(c, min(cut/2, cut-min(cut, first)), finders, WhyFinder)
 	b.meta.Burned += cut - total(s.Rewards)
 	c.Slashes = append(c.Slashes, s)
 	b.note(c, Fact{Kind: FactSlashed, Node: id, Amount: cut, Cause: cause})

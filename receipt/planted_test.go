@@ -62,7 +62,8 @@ var mutants = []mutant{
 `},
 	{"silence costs a share", "slash.go", `Silence, due, nil)`, `Silence, b.atStake(c.View.Executor)/20, nil)`},
 	{"silence pays the first member", "slash.go", `Silence, due, nil)`, `Silence, due, []share{c.share(c.Members[0].Claim.Node)})`},
-	{"finders get all", "slash.go", `b.reward(c, cut/2, finders, WhyFinder)`, `b.reward(c, cut, finders, WhyFinder)`},
+	{"finders get all", "slash.go", `min(cut/2, cut-min(cut, first))`, `cut-min(cut, first)`},
+	{"a friend who is found out costs half", "slash.go", `min(cut/2, cut-min(cut, first))`, `cut/2`},
 	{"no exit costs nothing", "phase.go", `		b.silent(c)
 		b.settle(c, End{Outcome: ExitSilent})`, `		b.settle(c, End{Outcome: ExitSilent})`},
 	{"no result costs nothing", "phase.go", `		b.silent(c)

@@ -21,6 +21,7 @@ type debt struct {
 	view    uint32
 	height  uint64
 	most    task.Amount // less only if no more was at stake
+	first   task.Amount // of it is burned before anybody shares
 	finders []finder
 }
 
@@ -107,16 +108,16 @@ func debts(c *ledger.Case) (all []debt) {
 		was := asItWas(c, p)
 		switch p.Why {
 		case ledger.WasFaulty:
-			all = append(all, debt{p.Executor, wrong(was), p.View, p.Height, anyShare, finders(was)})
+			all = append(all, debt{p.Executor, wrong(was), p.View, p.Height, anyShare, forfeit(was), finders(was)})
 		case ledger.WasAbsent:
 			if p.Pre.Progress >= ledger.Sealed { // it could not decline any more
 				break
 			}
-			all = append(all, debt{p.Executor, ledger.Absent, p.View, p.Height, c.Params.Absent, nil})
+			all = append(all, debt{p.Executor, ledger.Absent, p.View, p.Height, c.Params.Absent, 0, nil})
 		case ledger.BroughtNothing, ledger.GaveUp:
-			all = append(all, debt{p.Executor, ledger.Silence, p.View, p.Height, max(c.Params.Silence, c.Escrow.Of(0)), nil})
+			all = append(all, debt{p.Executor, ledger.Silence, p.View, p.Height, max(c.Params.Silence, c.Escrow.Of(0)), 0, nil})
 		case ledger.DidNotOpen:
-			all = append(all, debt{p.Executor, ledger.Silence, p.View, p.Height, c.Params.Silence, nil})
+			all = append(all, debt{p.Executor, ledger.Silence, p.View, p.Height, c.Params.Silence, 0, nil})
 		}
 		all = append(all, words(was, p.Height)...)
 	}
@@ -124,7 +125,7 @@ func debts(c *ledger.Case) (all []debt) {
 		return all
 	}
 	executor := func(cause ledger.Cause, most task.Amount, f []finder) {
-		all = append(all, debt{v.Executor, cause, v.Number, end.Height, most, f})
+		all = append(all, debt{v.Executor, cause, v.Number, end.Height, most, forfeit(c), f})
 	}
 	switch end.Outcome {
 	case ledger.BadEnclave:
@@ -154,7 +155,7 @@ func words(c *ledger.Case, at uint64) (all []debt) {
 		}
 		seats := task.Amount(r.Seats(k.Node))
 		owes := func(cause ledger.Cause, each task.Amount) {
-			all = append(all, debt{k.Node, cause, c.View.Number, at, seats * each, nil})
+			all = append(all, debt{k.Node, cause, c.View.Number, at, seats * each, 0, nil})
 		}
 		i := slices.IndexFunc(round.Reveals, func(v task.Reveal) bool { return v.Node == k.Node })
 		if i < 0 {
@@ -179,6 +180,15 @@ func words(c *ledger.Case, at uint64) (all []debt) {
 	return all
 }
 
+// forfeit is what is burned first of what an executor loses whose turn a lie ends, if
+// its enclave had been found good: what Alice gets back by that, or more.
+func forfeit(c *ledger.Case) task.Amount {
+	if c.View.Pre.DecidedAt == 0 {
+		return 0
+	}
+	return max(c.Params.Silence, c.Escrow.Of(0))
+}
+
 // falseOK is the price of a seat's OK for evidence that is faulty.
 func falseOK(c *ledger.Case) task.Amount {
 	if c.View.Pre.Progress >= ledger.Decided {
@@ -196,7 +206,7 @@ func (d debt) paid(s ledger.Slash) error {
 	switch {
 	case s.Amount > d.most:
 		return fmt.Errorf("it lost %s, the rules ask for %s", s.Amount, d.most)
-	case !slices.Equal(s.Rewards, shared(s.Amount/2, d.finders, ledger.WhyFinder)):
+	case !slices.Equal(s.Rewards, shared(min(s.Amount/2, s.Amount-min(s.Amount, d.first)), d.finders, ledger.WhyFinder)):
 		return fmt.Errorf("the reward did not go to those who found it, by their seats")
 	}
 	return nil
@@ -207,12 +217,15 @@ func (d debt) paid(s ledger.Slash) error {
 func late(c *ledger.Case, s ledger.Slash) (shown bool, err error) {
 	last := s.View == c.View.Number && s.Height >= c.Settlement.Height
 	executor := last && s.Node == c.View.Executor
-	most, allowed, among := anyShare, false, []finder(nil)
+	most, first, allowed, among := anyShare, task.Amount(0), false, []finder(nil)
 	switch s.Cause {
 	case ledger.Equivocation:
 		allowed = true
 	case ledger.TwoResults:
 		allowed = executor && c.View.Result != nil
+		if c.Settlement.Outcome == ledger.ForgedResult { // by this
+			first = forfeit(c)
+		}
 	case ledger.BadEvidence, ledger.TwoGood, ledger.TwoPairs:
 		allowed, among = executor && !c.View.Pre.Faulty, against(c)
 		shown = allowed && wrong(c) == s.Cause
@@ -229,7 +242,7 @@ func late(c *ledger.Case, s ledger.Slash) (shown bool, err error) {
 	if s.Cause != ledger.FalseOK && len(s.Rewards) > 0 { // the accuser, whoever it was, comes last
 		among = append(among, finder{account: s.Rewards[len(s.Rewards)-1].To, weight: 1})
 	}
-	return shown, debt{most: most, finders: among}.paid(s)
+	return shown, debt{most: most, first: first, finders: among}.paid(s)
 }
 
 // finders are the verifiers who did not name the genuine place, and whoever accused

@@ -111,7 +111,7 @@ func newWorld(t testing.TB, args ...string) *world {
 	w.tk = task.Task{
 		Chain: chainID, Requester: address("alice"), Function: f.ID(), Args: args,
 		Data: []task.Data{{Owner: address("alice"), Blob: task.Blob{CID: "input", Size: 5}}}, Recipient: task.NameRecipient("age1"), Endpoint: task.Endpoint{Addr: "/memory/alice", Account: address("alice")},
-		GasLimit: 1_000_000, GasPrice: 4 * task.PRY, Fee: 2 * task.PRY, Seats: 13, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated},
+		GasLimit: 1_000_000, GasPrice: 4 * task.PRY, Fee: 40 * task.PRY, Seats: 13, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated},
 	}
 	w.id = w.tk.ID()
 	w.must("alice", task.Body{Post: &w.tk})

@@ -177,7 +177,7 @@ var bugs = []bug{
 `, 100, "supply is conserved",
 	},
 	{
-		"finders get all of a slash", "ledger/slash.go", `b.reward(c, cut/2, finders, WhyFinder)`, `b.reward(c, cut, finders, WhyFinder)`, 100, "half of a slash is burned",
+		"finders get all of a slash", "ledger/slash.go", `min(cut/2, cut-min(cut, first))`, `cut-min(cut, first)`, 100, "half of a slash is burned",
 	},
 	{
 		"a silent owner pays nothing", "ledger/settle.go", `executor: byCulprit, fixed: true, verifier: byCulprit, royalty: byCulprit}`, `executor: byRequester, fixed: true, verifier: byRequester}`, 200, "who is at fault pays",

@@ -70,11 +70,38 @@ func (w *world) checkAmounts(c *ledger.Case) {
 		rec, _ := w.chain.read().Node(s.Node)
 		all := w.facts.stakes[s.Node]
 		before := all[len(all)-1].held
-		if ppm > 0 && before-held(rec) == s.Amount && s.Amount != before*task.Amount(ppm)/1_000_000 {
+		share := before * task.Amount(ppm) / 1_000_000
+		if w.endsTurn(c, s) { // the two may have the result: it costs no less, and so much is burned
+			first := min(before, max(w.params.Silence, c.Escrow.Locks[0]))
+			share = max(share, first)
+			if s.Amount-given < min(s.Amount, first) {
+				w.violate("a lie costs what it spares", "%s lost %s for %s, of which %s were given away; %s are at stake for Alice", w.name(s.Node), s.Amount, s.Cause, given, first)
+			}
+		}
+		if ppm > 0 && before-held(rec) == s.Amount && s.Amount != share {
 			w.violate("a lie costs its share", "%s lost %s of %s for %s", w.name(s.Node), s.Amount, before, s.Cause)
 		}
 		if ppm > 0 && rec.JailedUntil <= w.chain.height {
 			w.violate("who lies is sent away", "%s lost %s for %s, and stays", w.name(s.Node), s.Amount, s.Cause)
 		}
 	}
+}
+
+// endsTurn says whether a slash is for a lie that ended the turn of an executor whose
+// enclave had been found good: then it may have run.
+func (w *world) endsTurn(c *ledger.Case, s ledger.Slash) bool {
+	switch s.Cause {
+	case ledger.BadEvidence, ledger.TwoGood, ledger.TwoPairs:
+		for _, p := range c.Passed {
+			if p.Attempt == s.Attempt && p.View == s.View {
+				return p.Pre.DecidedAt != 0
+			}
+		}
+		return c.Settlement != nil && c.Settlement.Outcome == ledger.BadEnclave && c.View.Pre.Faulty
+	case ledger.UncleanExit:
+		return true
+	case ledger.TwoResults:
+		return c.Settlement != nil && c.Settlement.Outcome == ledger.ForgedResult
+	}
+	return false
 }

@@ -281,6 +281,14 @@ var elsewhere = []tested{
 		"ledger", "TestNobodyRobsBobByFailing",
 	},
 	{
+		"Alice gets half of her friend's bond back", "ledger/slash.go", `min(cut/2, cut-min(cut, first))`, `cut/2`,
+		"ledger", "TestNobodyRobsBobByFailing",
+	},
+	{
+		"a lie costs a poor executor little", "ledger/slash.go", `b.take(id, max(want, first))`, `b.take(id, want)`,
+		"ledger", "TestNobodyRobsBobByFailing",
+	},
+	{
 		"whose reveal is held back keeps silent", "committee/verdict.go", `	if m.mine == nil || !m.revealed || !m.late || m.reported > 0 ||`, `	if m.mine == nil || !m.revealed || !m.late || m.reported >= 0 ||`,
 		"committee", "TestHeldBackRevealsComeByThemselves",
 	},
