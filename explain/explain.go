@@ -158,6 +158,7 @@ var reasons = map[task.DeclineReason]string{
 	task.NoFile:    "a file does not come",
 	task.CannotRun: "it cannot",
 	task.Gone:      "its enclave is gone",
+	task.Pledged:   "what it has at stake is pledged for its other turns, says the chain",
 }
 
 // Lack is the same, with the party whose file it is.

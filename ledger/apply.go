@@ -376,6 +376,10 @@ func (b *Block) quote(t task.Tx, acct Account) (Escrow, FunctionRecord, error) {
 	if stake := work - p.Fee; stake > b.Params.Cap(p.Seats) {
 		return refuse("value-over-cap", "gas and royalty of %s are more than %d seats can answer for, %s; ask for more seats", stake, p.Seats, b.Params.Cap(p.Seats))
 	}
+	if work > b.Params.MinBond {
+		return Escrow{}, f, task.Refuse("lock-over-bond", "gas, committee and royalty of %s are more than the least bond, %s; who executes a task answers for all of that", work, b.Params.MinBond).
+			WithMoney("nothing is locked; the account still holds %s", acct.Balance).WithNext("a lower --fee, or fewer --seats")
+	}
 	if f.Bond < promise {
 		return refuse("function-bond-low", "the function's free bond is %s; this task needs %s of it, in case its owner releases no key", f.Bond, promise)
 	}

@@ -304,22 +304,30 @@ func (c *Case) Enough() bool {
 	return !first.Executor.IsZero() && n >= c.Task.MinSeats && n-first.Seats(first.Executor) >= c.Task.MinSeats-1 && first.CanAgree()
 }
 
-// startView gives the task to the owner of the next ticket.
+// startView gives the task to the owner of the next ticket that has enough to lose.
 func (b *Block) startView(c *Case, number uint32) {
-	executor, ok := c.Roster().Turn(number)
-	if !ok {
-		b.nobodyLeft(c)
-		return
+	for {
+		executor, ok := c.Roster().Turn(number)
+		if !ok {
+			b.nobodyLeft(c)
+			return
+		}
+		c.View = View{Number: number, Executor: executor, StartedAt: b.Height}
+		number++
+		if b.pledge(c) {
+			break
+		}
+		b.declined(c, task.Decline{Task: c.ID(), Attempt: c.Attempt, Node: executor, Lack: task.Lack{Reason: task.Pledged}}, number, true)
 	}
-	c.View = View{Number: number, Executor: executor, StartedAt: b.Height}
 	b.enter(c, Committing)
-	b.saveCase(c, Fact{Kind: FactTurn, Node: executor, Number: number, Of: c.Roster().Judging()})
+	b.saveCase(c, Fact{Kind: FactTurn, Node: c.View.Executor, Number: c.View.Number, Of: c.Roster().Judging()})
 }
 
 // passOver takes the task from an executor and gives it to the next ticket
 // (spec §6.4): p is why.
 func (b *Block) passOver(c *Case, p Pass) {
 	b.endRound(c)
+	b.unpledge(c)
 	c.View.Late, c.View.Gone = nil, nil
 	p.View, p.Executor, p.Height, p.Attempt, p.Pre = c.View.Number, c.View.Executor, b.Height, c.Attempt, c.View.Pre
 	c.Passed = append(c.Passed, p)

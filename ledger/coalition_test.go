@@ -15,10 +15,13 @@ func (w *world) hand(executor task.NodeID) (sum task.Amount) {
 	return sum + rec.Bond + w.state().Account(rec.Node.Operator).Balance + w.state().Account(task.PublicKey(w.keys["alice"])).Balance
 }
 
-// lose burns all that a node has but so much.
+// lose burns all of a node's bond but so much. It draws on as before.
 func (w *world) lose(id task.NodeID, rest task.Amount) {
-	b := w.block
-	b.meta.Burned += b.take(id, b.atStake(id)-rest)
+	key := join(keyNode, id[:])
+	n, _ := load[NodeRecord](w.block.state, key)
+	w.block.meta.Burned += n.Bond - rest
+	n.Bond = rest
+	save(w.block.state, key, n)
 }
 
 // Alice and her executor have the result, which is sealed to her. How the case ends

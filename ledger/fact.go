@@ -151,7 +151,7 @@ func (f Fact) Check() error {
 	if !known || uses&^may != 0 {
 		return task.Refuse("fact-malformed", "a fact of the kind %s has other fields than that kind has", f.Kind)
 	}
-	if f.Role > task.CodeOwner || f.Ran > task.WrongKey || f.Reason > task.CannotRun || f.Outcome >= ShortOfGas || f.Cause != 0 && !causeWords.Has(uint8(f.Cause)) {
+	if f.Role > task.CodeOwner || f.Ran > task.WrongKey || f.Reason > task.Pledged || f.Reason == task.Gone || f.Outcome >= ShortOfGas || f.Cause != 0 && !causeWords.Has(uint8(f.Cause)) {
 		return task.Refuse("fact-malformed", "a fact of the kind %s has a number that stands for nothing", f.Kind)
 	}
 	return nil

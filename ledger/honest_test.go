@@ -127,11 +127,12 @@ func TestUnbondingOutlastsEveryView(t *testing.T) {
 	w.fn = f.ID()
 	w.post()
 	w.elect()
-	var gone []task.NodeID
+	least, had := w.block.Params.MinBond, map[task.NodeID]task.Amount{} // who keeps nothing gets no turn
 	for _, m := range w.c().Members {
 		rec, _ := w.state().Node(m.Claim.Node)
-		w.must(w.names[m.Claim.Node], task.Body{Unbond: &task.Bond{Node: m.Claim.Node, Amount: rec.Bond}})
-		gone = append(gone, m.Claim.Node)
+		if had[m.Claim.Node] = rec.Bond; rec.Bond > least {
+			w.must(w.names[m.Claim.Node], task.Body{Unbond: &task.Bond{Node: m.Claim.Node, Amount: rec.Bond - least}})
+		}
 	}
 	for view := uint32(0); w.c().Phase != Closed && w.c().View.Number == view; view++ { // each takes all the time there is
 		for range w.block.Params.AttestBlocks - w.block.Params.CommitBlocks {
@@ -148,13 +149,14 @@ func TestUnbondingOutlastsEveryView(t *testing.T) {
 		if w.c().Phase == Closed {
 			break
 		}
-		if got := w.block.atStake(w.c().View.Executor); got == 0 {
-			t.Errorf("view %d: the executor has nothing at stake", w.c().View.Number)
+		if id := w.c().View.Executor; w.block.atStake(id) != had[id] {
+			t.Errorf("view %d: the executor has %s at stake, of %s", w.c().View.Number, w.block.atStake(id), had[id])
 		}
 	}
-	for _, id := range gone {
-		if w.block.atStake(id) == 0 {
-			t.Errorf("a member of a committee has nothing at stake at block %d", w.height)
+	for id, all := range had {
+		rec, _ := w.state().Node(id)
+		if got := w.block.atStake(id); got+rec.Lost != all {
+			t.Errorf("a member of a committee has %s at stake at block %d, of %s", got, w.height, all)
 		}
 	}
 }

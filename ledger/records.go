@@ -33,6 +33,8 @@ type NodeRecord struct {
 	Renew  uint64      `cbor:"11,keyasint" json:"renew,string"`
 	Lapsed bool        `cbor:"12,keyasint" json:"lapsed"`
 	Before task.NodeID `cbor:"13,keyasint" json:"before"` // whose machine and record it took over; zero for nobody's
+	// Pledged is what its silence would cost in all turns that it has now (spec §6.4.11).
+	Pledged task.Amount `cbor:"14,keyasint" json:"pledged"`
 }
 
 // Stake says what counts in the draw from an epoch on.

@@ -317,8 +317,9 @@ func fixedPart(t task.Task, p Params) task.Amount {
 // deadline and takes no transaction.
 func (b *Block) settle(c *Case, e End) {
 	o := e.Outcome
-	if o != NoCommittee && o != ExecutorsFailed && o != AllOutOfTime { // there the rounds have ended before
+	if o != NoCommittee && o != ExecutorsFailed && o != AllOutOfTime { // there the turns have ended before
 		b.endRound(c)
+		b.unpledge(c)
 	}
 	s := Settle(c, e, b.Height)
 	for _, p := range s.Payments {

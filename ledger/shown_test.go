@@ -222,6 +222,7 @@ func TestOutOfTimeBlamesNobody(t *testing.T) {
 		t.Error("who was passed over judges on")
 	}
 	after := w.state()
+	node.Pledged = 0 // its turn is over
 	if n, _ := after.Node(first); fmt.Sprint(n) != fmt.Sprint(node) {
 		t.Errorf("its record changed: %+v, was %+v", n, node)
 	}

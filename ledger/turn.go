@@ -92,8 +92,7 @@ func (b *Block) decline(d task.Decline) error {
 	if c.Phase > Electing {
 		from = c.View.Number + 1
 	}
-	c.Declined = append(c.Declined, Declined{Decline: d, Height: b.Height, From: from, Turn: turn})
-	b.saveCase(c, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason, Party: d.Party})
+	b.declined(c, d, from, turn)
 	if !turn {
 		return nil
 	}
@@ -101,8 +100,39 @@ func (b *Block) decline(d task.Decline) error {
 		b.settle(c, o)
 		return nil
 	}
+	b.unpledge(c)
 	b.startView(c, c.View.Number+1)
 	return nil
+}
+
+// declined notes that a member executes no more from a view on.
+func (b *Block) declined(c *Case, d task.Decline, from uint32, turn bool) {
+	c.Declined = append(c.Declined, Declined{Decline: d, Height: b.Height, From: from, Turn: turn})
+	b.saveCase(c, Fact{Kind: FactDeclined, Node: d.Node, Reason: d.Reason, Party: d.Party})
+}
+
+// pledge sets aside, of the present executor's bond, what its silence would cost; or
+// says that its other turns leave too little. An executor pays at most what it has: one
+// that could take more turns would be silent in all, for the price of some. What is on
+// its way out of the bond may be gone before the turn is over, and does not count.
+func (b *Block) pledge(c *Case) bool {
+	key := join(keyNode, c.View.Executor[:])
+	n, _ := load[NodeRecord](b.state, key)
+	all, ok := n.Pledged.Add(c.forfeit())
+	if !ok || all > n.Bond {
+		return false
+	}
+	n.Pledged = all
+	save(b.state, key, n)
+	return true
+}
+
+// unpledge gives that free when the turn is over.
+func (b *Block) unpledge(c *Case) {
+	key := join(keyNode, c.View.Executor[:])
+	n, _ := load[NodeRecord](b.state, key)
+	n.Pledged -= c.forfeit()
+	save(b.state, key, n)
 }
 
 // giveUp ends the turn of an executor that says its enclave is gone. It pays what its

@@ -471,6 +471,7 @@ func (b *Block) judgeUp(c *Case) {
 // what cannot be proven (spec §10.4). It slashes nobody for a doubt.
 func (b *Block) redraw(c *Case) {
 	b.endRound(c)
+	b.unpledge(c)
 	b.nextAttempt(c, TooFewJudged)
 }
 

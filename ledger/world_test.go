@@ -139,6 +139,9 @@ func (w *world) next() {
 	if held, supply := r.Held(), r.Meta().Supply; held != supply {
 		w.t.Fatalf("block %d: %d held, supply %d", w.height, held, supply)
 	}
+	if w.height%8 == 0 {
+		w.pledges()
+	}
 	w.begin()
 }
 

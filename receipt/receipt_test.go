@@ -121,8 +121,19 @@ func TestEveryEndVerifies(t *testing.T) {
 			shown := w.pair()
 			return w.judgeThis(shown, false).show(shown).nextView().ran(task.RunOK, 9).leave()
 		}},
-		{"two pairs, bad  ", "oooooo oo - - - ooo", ledger.ExecutorsFailed, func(t testing.TB) *world {
-			return attesting(t).to(func(w *world) *world { return w.dirty((*world).judge).otherPair() })
+		{"two pairs, bad  ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t)
+			for range 2 { // at the third, all who say OK are sent away, and have no turn
+				w.dirty((*world).judge).otherPair()
+			}
+			return w.ran(task.RunOK, 9).leave()
+		}},
+		{"all are sent off", "ooooo- -- - - - ooo", ledger.NoCommittee, func(t testing.TB) *world {
+			w := attesting(t)
+			for w.c().Attempt == 0 {
+				w.dirty((*world).judge).otherPair()
+			}
+			return w.wait(ledger.Closed)
 		}},
 		{"another pair    ", "oooooo oo o o - ooo", ledger.BadEnclave, func(t testing.TB) *world {
 			return reviewed(t, task.RunOK, 9).otherPair()

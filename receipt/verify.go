@@ -110,7 +110,7 @@ var vouched = []string{
 	"That the reference values of good enclaves were in force when the draw was seeded. That they are those which the case names was checked.",
 	"Which TEE each node registered, what it showed of its machine then, its address and architecture.",
 	"That an executor who was passed over was silent, and that a file did not come to who declined. That the one had its time, that the other signed it, and that evidence was faulty, was checked.",
-	"What each node had left to lose: that nobody lost or got more than the rules say was checked.",
+	"What each node had left to lose, and whether that was enough for another turn: that nobody lost or got more than the rules say was checked.",
 	"Slashes in earlier attempts, and for two words that exclude each other: their proofs are not in the file.",
 	"Heights, as far as one does not follow from another, and what the history tells of who was waited for.",
 	"What is in the sealed keys, which nobody can open any more.",
@@ -364,7 +364,7 @@ func inOrder(c *ledger.Case) error {
 		switch {
 		case !in || nodes[d.Decline.Node] || len(m.Tickets()) == 0 || d.Decline.Task != c.ID() || d.Decline.Attempt != c.Attempt:
 			return fmt.Errorf("%s is said to have declined twice, or what was not its to decline", d.Decline.Node.Short())
-		case d.Decline.Check(c.Member(d.Decline.Node).Node.Peer) != nil:
+		case d.Decline.Reason != task.Pledged && d.Decline.Check(c.Member(d.Decline.Node).Node.Peer) != nil:
 			return fmt.Errorf("%s has not signed its decline", d.Decline.Node.Short())
 		case d.Turn != (d.From > 0 && r.At(d.From-1).Executor == d.Decline.Node):
 			return fmt.Errorf("%s is said to have declined in its turn, or out of it, and did not", d.Decline.Node.Short())
@@ -372,6 +372,8 @@ func inOrder(c *ledger.Case) error {
 			return fmt.Errorf("the decline of %s in block %d is out of order", d.Decline.Node.Short(), d.Height)
 		case d.Turn && d.Height > latest(c, d.From-1)+c.DeclineTime():
 			return fmt.Errorf("%s declined in block %d; its time for that was over", d.Decline.Node.Short(), d.Height)
+		case d.Decline.Reason == task.Pledged && (!d.Turn || d.Height > latest(c, d.From-1) || d.Decline.Party != 0 || d.Decline.Signature != task.Signature{}):
+			return fmt.Errorf("%s is said to have too little at stake for its turn, and not when that began, or by itself", d.Decline.Node.Short())
 		}
 		nodes[d.Decline.Node] = true
 	}
@@ -579,6 +581,9 @@ func (e *exam) escrow() finding {
 	}
 	if least, fits := c.Params.SeatFee.MulDiv(uint64(c.Task.Seats), 1); !fits || c.Task.Fee < least || work-c.Task.Fee > c.Params.Cap(c.Task.Seats) {
 		return fails("%d seats must get at least %s, and cannot answer for gas and royalty of %s", c.Task.Seats, least, work-c.Task.Fee)
+	}
+	if work > c.Params.MinBond {
+		return fails("%s are more than an executor of the least bond, %s, answers for", work, c.Params.MinBond)
 	}
 	if err := c.CheckRoom(); err != nil {
 		return fails("%v", err)

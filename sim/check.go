@@ -101,6 +101,9 @@ func (w *world) checkBlock(events []ledger.Event, txs int) {
 		w.checkSupply()
 	}
 	w.checkValues()
+	if len(events) > 0 {
+		w.checkPledges()
+	}
 	seen := map[task.TaskID]bool{}
 	for _, e := range events {
 		if seen[e.Task] {

@@ -107,3 +107,20 @@ func (w *world) checkDeclined(k *worker, d task.Decline) {
 		w.violate("a word is stored before it is said", "%s declines in task %s", k.name, d.Task.Short())
 	}
 }
+
+// checkPledges: what a node has pledged is what its silence would cost in the turns that
+// it has, and nothing else (§6.4.11).
+func (w *world) checkPledges() {
+	want := map[task.NodeID]task.Amount{}
+	for _, j := range w.jobs {
+		c, ok := w.chain.read().Case(j.id)
+		if ok && c.Phase >= ledger.Attesting && c.Phase < ledger.Closed {
+			want[c.View.Executor] += max(w.params.Silence, c.Escrow.Locks[0])
+		}
+	}
+	for _, k := range w.workers {
+		if n, ok := w.chain.read().Node(k.id); ok && n.Pledged != want[k.id] {
+			w.violate("pledges are for turns", "%s has pledged %s, and its turns could cost %s", k.name, n.Pledged, want[k.id])
+		}
+	}
+}

@@ -289,6 +289,29 @@ var elsewhere = []tested{
 		"ledger", "TestNobodyRobsBobByFailing",
 	},
 	{
+		"turns are not backed", "ledger/turn.go", `	if !ok || all > n.Bond {`, `	if !ok {`,
+		"ledger", "TestManySilencesAtOnce",
+	},
+	{
+		"what is unbonding backs a turn", "ledger/turn.go", `	if !ok || all > n.Bond {`, `	if !ok || all > b.atStake(c.View.Executor) {`,
+		"ledger", "TestWhoIsSparedATurn",
+	},
+	{
+		"a pledge outlasts its turn", "ledger/block.go", `	b.endRound(c)
+	b.unpledge(c)
+`, `	b.endRound(c)
+`,
+		"ledger", "TestOutOfTimeBlamesNobody",
+	},
+	{
+		"a lock is more than any bond", "ledger/apply.go", `	if work > b.Params.MinBond {`, `	if work < p.Fee {`,
+		"ledger", "TestALockIsAtMostTheLeastBond",
+	},
+	{
+		"the chain spares whom it likes", "receipt/verify.go", ` || d.Decline.Party != 0 || d.Decline.Signature != task.Signature{}):`, `):`,
+		"receipt", "TestSparedTurns",
+	},
+	{
 		"whose reveal is held back keeps silent", "committee/verdict.go", `	if m.mine == nil || !m.revealed || !m.late || m.reported > 0 ||`, `	if m.mine == nil || !m.revealed || !m.late || m.reported >= 0 ||`,
 		"committee", "TestHeldBackRevealsComeByThemselves",
 	},

@@ -34,9 +34,10 @@ const (
 	NoFile    DeclineReason = 2 // a file of a party's does not come
 	CannotRun DeclineReason = 3 // anything else
 	Gone      DeclineReason = 4 // its enclave, which was found good: this one is paid for
+	Pledged   DeclineReason = 5 // what it has at stake is, for its other turns: the chain says so, and nobody signs it
 )
 
-var declineWords = Words{"", "busy", "no-file", "cannot-run", "gone"}
+var declineWords = Words{"", "busy", "no-file", "cannot-run", "gone", "pledged"}
 
 func (r DeclineReason) String() string { return declineWords.Of(uint8(r)) }
 
@@ -60,7 +61,7 @@ func (l Lack) String() string {
 	return fmt.Sprintf("%s of party %d", l.Reason, l.Party)
 }
 
-// Check refuses a reason that is not known, and a party that does not go with it.
+// Check refuses a reason that no node has, and a party that does not go with it.
 func (l Lack) Check() error {
 	if l.Reason < Busy || l.Reason > Gone || (l.Reason == NoFile) != (l.Party != 0) {
 		return Refuse("decline-malformed", "no such reason, or no party that goes with it")
