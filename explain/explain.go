@@ -145,9 +145,9 @@ var causes = map[ledger.Cause]string{
 	ledger.BroughtNothing: "it brought no result in time",
 	ledger.GaveUp:         "it gave up: its enclave was gone",
 
-	ledger.TooFewSeats:  "too few seats, or of too few kinds of TEE",
+	ledger.TooFewSeats:  "too few seats",
 	ledger.TooFewJudged: "too few judged evidence that is good",
-	ledger.NobodyLeft:   "nobody is left to execute; those with tickets have declined, or could not be judged",
+	ledger.NobodyLeft:   "nobody is left to execute: those with tickets have declined, or the others are of too few kinds of TEE, or operators, to judge them",
 }
 
 // Reason is why a member does not execute.

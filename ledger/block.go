@@ -268,12 +268,17 @@ func (b *Block) closeClaims(c *Case) {
 	case c.Stage == Claiming:
 		b.enter(c, Gathering)
 		b.saveCase(c, Fact{Kind: FactClaimsLate, Nodes: uint32(len(c.Members)), Seats: c.Roster().Total(), Of: c.Seats, Until: c.Deadline})
+	case c.large():
+		b.nextAttempt(c, NobodyLeft)
 	default:
 		b.nextAttempt(c, TooFewSeats)
 	}
 }
 
-// nextAttempt asks for another, larger committee, or gives up.
+// nextAttempt asks for another committee, or gives up. It is a larger one only if there
+// were too few seats: verifiers are paid one fee for all attempts, and a policy that
+// lets one committee after the other come to nothing must not have ever more of them
+// look.
 func (b *Block) nextAttempt(c *Case, why Cause) {
 	over := Fact{Kind: FactAttemptOver, Number: c.Attempt, Nodes: uint32(len(c.Members)), Seats: c.Roster().Total(), Of: c.Task.MinSeats, Cause: why}
 	if c.Attempt+1 >= b.Params.MaxAttempts {
@@ -282,10 +287,15 @@ func (b *Block) nextAttempt(c *Case, why Cause) {
 		return
 	}
 	c.Attempt++
-	c.Seats = min(c.Seats+(c.Seats+1)/2, task.MaxSeats)
+	if why == TooFewSeats {
+		c.Seats = Larger(c.Seats)
+	}
 	b.callFor(c)
 	b.saveCase(c, over)
 }
+
+// Larger is the expected size of the committee after one of too few seats.
+func Larger(seats uint32) uint32 { return min(seats+(seats+1)/2, task.MaxSeats) }
 
 // callFor begins an attempt, which waits for a beacon that nobody can know before
 // this block is final (spec §4.2).
@@ -300,8 +310,14 @@ func (b *Block) callFor(c *Case) {
 // the task's policy needs for a quorum.
 func (c *Case) Enough() bool {
 	first := c.Roster().At(0)
+	return c.large() && !first.Executor.IsZero() && first.CanAgree()
+}
+
+// large says whether there are seats enough, whoever has them.
+func (c *Case) large() bool {
+	first := c.Roster().At(0)
 	n := first.Total()
-	return !first.Executor.IsZero() && n >= c.Task.MinSeats && n-first.Seats(first.Executor) >= c.Task.MinSeats-1 && first.CanAgree()
+	return n >= c.Task.MinSeats && n-first.Seats(first.Executor) >= c.Task.MinSeats-1
 }
 
 // startView gives the task to the owner of the next ticket that has enough to lose.

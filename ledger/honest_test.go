@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -100,8 +101,24 @@ func TestNobodyWorksForAQuorumThatCannotBe(t *testing.T) {
 		}
 		w.next()
 	}
-	if w.c().Settlement.Outcome != NoCommittee {
-		t.Error(w.c().Settlement.Outcome)
+	if c := w.c(); c.Settlement.Outcome != NoCommittee || c.Seats != tk.Seats {
+		t.Errorf("%s; %d seats in the last attempt: verifiers are asked for more and more, for one fee", c.Settlement.Outcome, c.Seats)
+	}
+}
+
+// Only too few seats ask for more of them.
+func TestTooFewSeatsAskForMore(t *testing.T) {
+	w := newWorld(t, 9)
+	w.post()
+	var asked []uint32
+	for w.c().Phase != Closed {
+		if s := w.c().Seats; len(asked) == 0 || asked[len(asked)-1] != s {
+			asked = append(asked, s)
+		}
+		w.next() // nobody claims
+	}
+	if want := []uint32{13, 20, 30, 45, 68}; !slices.Equal(asked, want) {
+		t.Errorf("%v, want %v", asked, want)
 	}
 }
 

@@ -47,7 +47,7 @@ const (
 
 // Why an attempt came to nothing.
 const (
-	TooFewSeats  Cause = 48 // or of too few kinds of TEE
+	TooFewSeats  Cause = 48
 	TooFewJudged Cause = 49 // evidence that is good
 	NobodyLeft   Cause = 50 // whose turn it could be, or who could be judged
 )

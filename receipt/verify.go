@@ -176,9 +176,11 @@ func (e *exam) course() finding {
 	if c.Phase != ledger.Closed || c.Stage != ledger.Settled || c.Deadline != 0 || s == nil {
 		return fails("the case is not closed: a receipt is of a settled task")
 	}
-	seats := c.Task.Seats // of the first attempt; each next one asks for half as many more
+	seats := c.Task.Seats // of the first attempt; the one after too few seats asks for half as many more
 	for range min(c.Attempt, task.MaxSeats) {
-		seats = min(seats+(seats+1)/2, task.MaxSeats)
+		if seats < c.Seats {
+			seats = ledger.Larger(seats)
+		}
 	}
 	distance := c.Foresight.Kind.Distance()
 	began, latest := began(c, v.Number), latest(c, v.Number)

@@ -312,6 +312,10 @@ var elsewhere = []tested{
 		"receipt", "TestSparedTurns",
 	},
 	{
+		"every attempt asks for more verifiers", "ledger/block.go", `	if why == TooFewSeats {`, `	if why != 0 {`,
+		"ledger", "TestNobodyWorksForAQuorumThatCannotBe",
+	},
+	{
 		"whose reveal is held back keeps silent", "committee/verdict.go", `	if m.mine == nil || !m.revealed || !m.late || m.reported > 0 ||`, `	if m.mine == nil || !m.revealed || !m.late || m.reported >= 0 ||`,
 		"committee", "TestHeldBackRevealsComeByThemselves",
 	},
