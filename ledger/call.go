@@ -63,7 +63,7 @@ func (b *Block) release(from task.Address, r task.Release) error {
 	switch {
 	case int(r.Party) >= len(parties) || !parties[r.Party].Releases || !parties[r.Party].SpeaksFor(from):
 		return task.Refuse("not-owner", "%s releases nothing for party %d of this task", from.Short(), r.Party)
-	case !c.View.Called() || r.View != c.View.Number:
+	case c.Stage != Unlocking || r.View != c.View.Number:
 		return task.Refuse("release-stale", "no release is awaited in phase %s, view %d", c.Phase, c.View.Number)
 	case r.Evidence != task.H(task.TagEvidence, c.Genuine()):
 		return task.Refuse("release-mismatch", "the key is sealed to another enclave than the one that was found good")
@@ -80,7 +80,7 @@ func (b *Block) release(from task.Address, r task.Release) error {
 
 // released starts the run's deadline anew once all parties have released.
 func (b *Block) released(c *Case) {
-	if _, waits := c.Unreleased(); waits || c.Stage != Unlocking {
+	if _, waits := c.Unreleased(); waits {
 		return
 	}
 	b.enter(c, Computing)

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 
@@ -77,5 +78,49 @@ func TestLateQuorumClosesSoon(t *testing.T) {
 	}
 	if got := w.c().View.Pre.ClosedAt; got != at+w.block.Params.CommitBlocks {
 		t.Errorf("committed in block %d, closed in %d", at, got)
+	}
+}
+
+// A quorum that comes in the last block in which commitments count, early or late in
+// the turn, leaves who was left out the time to see it and bring its own: once, and not
+// more.
+func TestAQuorumAtLastLeavesTime(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		w := elected(t)
+		last := w.c().Deadline
+		if late {
+			last = w.c().AttestBy()
+		}
+		shown := w.pair(w.quote(task.PreRun))
+		commits, _ := w.speak(shown, everyone(task.OK))
+		for w.height < last {
+			w.next()
+		}
+		c, bring := w.c(), func(k ...task.Commitment) {
+			w.must("carol", task.Body{Commitments: task.PackCommitments(k)})
+		}
+		if c.Deadline != last {
+			t.Fatalf("commitments are open until block %d, want %d", c.Deadline, last)
+		}
+		slices.SortFunc(commits, func(a, b task.Commitment) int { return cmp.Compare(c.Roster().Seats(a.Node), c.Roster().Seats(b.Node)) })
+		out := commits[:2]
+		bring(commits[2:]...)
+		if c = w.c(); c.committed(c.Roster()) < c.Roster().Quorum() {
+			t.Fatal("that is no quorum")
+		}
+		open := last + w.block.Params.CommitBlocks/2 + 1
+		for w.height < open {
+			w.next()
+			if w.height == last+1 {
+				bring(out[0])
+			}
+		}
+		if c = w.c(); c.Stage != Committing || c.Deadline != open {
+			t.Errorf("late %t: %s until block %d, want %d", late, c.Stage, c.Deadline, open)
+		}
+		bring(out[1])
+		if c = w.c(); c.Stage != Opening || c.committed(c.Roster()) != c.Roster().Judging() {
+			t.Errorf("late %t: %s, %d seats of %d", late, c.Stage, c.committed(c.Roster()), c.Roster().Judging())
+		}
 	}
 }

@@ -101,6 +101,9 @@ func (p Params) Check() error {
 	if p.SkipBlocks < p.DeclineBlocks {
 		return fmt.Errorf("genesis: skip_blocks %d must be at least decline_blocks, %d: nobody is passed over while it may decline", p.SkipBlocks, p.DeclineBlocks)
 	}
+	if least := min(p.ReleaseBlocks, p.RunGraceBlocks, p.ReviewBlocks); p.CommitBlocks > least {
+		return fmt.Errorf("genesis: commit_blocks %d must be no more than release_blocks, run_grace_blocks and review_blocks, the least of which is %d: no turn ends before words about its enclave are due", p.CommitBlocks, least)
+	}
 	if p.UnbondBlocks > 1<<62 {
 		return fmt.Errorf("genesis: unbond_blocks is over 2^62: heights would wrap")
 	}
@@ -129,6 +132,10 @@ func (p Params) Deposit(f task.Function) task.Amount {
 func (p Params) window(run, fetch uint64) uint64 {
 	return activationEpochs*p.EpochBlocks + p.attempt(run, fetch) + p.ReviewBlocks + p.DisputeBlocks
 }
+
+// lastCommits is how many blocks commitments are open after those of a first quorum,
+// whenever it came: enough to see it, and to bring one's own.
+func (p Params) lastCommits() uint64 { return p.CommitBlocks/2 + 1 }
 
 // fetch is how many blocks the files of a task may take to come.
 func (p Params) fetch(bytes uint64) uint64 { return p.Blocks(ceil(bytes, p.FetchFloor)) }

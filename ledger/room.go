@@ -45,11 +45,11 @@ func (p Params) attempt(run, fetch uint64) uint64 {
 }
 
 // view is the longest that one executor's turn can take: the pair may be shown last
-// thing, the commitments close last thing after that, the pair be opened last thing
-// then, the owners be called for their keys last thing, and last words be due when all
-// else is over.
+// thing, a quorum commit last thing after that, the others last thing then, the pair be
+// opened last thing, the owners be called for their keys last thing, and last words be
+// due when all else is over.
 func (p Params) view(run, fetch uint64) uint64 {
-	return p.AttestBlocks + 4*p.CommitBlocks + fetch + 2*p.ReleaseBlocks + run + p.RunGraceBlocks
+	return p.AttestBlocks + 4*p.CommitBlocks + p.lastCommits() + fetch + 2*p.ReleaseBlocks + run + p.RunGraceBlocks
 }
 
 // silentRent is the most that a view without a run costs a task, which whoever is

@@ -162,7 +162,10 @@ func TestAViewIsNotLongerThanIsCounted(t *testing.T) {
 	shown := w.pair(w.dirty(task.PreRun))
 	w.must("carol", task.Body{Show: &shown})
 	last()
-	reveals := w.commit(shown, everyone(task.OK))
+	commits, reveals := w.speak(shown, everyone(task.OK))
+	w.must("carol", task.Body{Commitments: task.PackCommitments(commits[1:])})
+	last()
+	w.must("carol", task.Body{Commitments: task.PackCommitments(commits[:1])})
 	last()
 	if err := w.verdicts(nil, shown); err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func (b *Block) commitments(set []task.Commitment) error {
 		return task.Refuse("commits-closed", "the commitments are closed")
 	}
 	added, r := 0, c.Roster()
-	seen := once{}
+	before, seen := c.committed(r), once{}
 	for _, k := range set {
 		m := c.Member(k.Node)
 		known := slices.ContainsFunc(round.Commitments, func(o task.Commitment) bool { return o.Node == k.Node })
@@ -48,6 +48,9 @@ func (b *Block) commitments(set []task.Commitment) error {
 	seats := c.committed(r)
 	if seats >= r.Quorum() { // stragglers of a late quorum have no longer than those of an early one
 		c.Deadline = min(c.Deadline, b.Height+b.Params.CommitBlocks)
+		if before < r.Quorum() { // and some time always: else who brings the quorum could leave them out
+			c.Deadline = max(c.Deadline, b.Height+b.Params.lastCommits())
+		}
 	}
 	b.saveCase(c, Fact{Kind: FactCommitted, Seats: seats, Of: r.Judging()})
 	if seats == r.Judging() {

@@ -100,7 +100,7 @@ func (w *world) checkRent(c *ledger.Case) {
 	run := (c.Function.Manifest.LateMillis() + p.IntervalMillis - 1) / p.IntervalMillis
 	bytes := c.Task.DataSize() + c.Function.Code.Size
 	fetch := (bytes/p.FetchFloor + 1 + p.IntervalMillis - 1) / p.IntervalMillis
-	view := p.AttestBlocks + 4*p.CommitBlocks + fetch + 2*p.ReleaseBlocks + run + p.RunGraceBlocks
+	view := p.AttestBlocks + 4*p.CommitBlocks + p.CommitBlocks/2 + 1 + fetch + 2*p.ReleaseBlocks + run + p.RunGraceBlocks
 	attempt := 2 + 4*p.ClaimBlocks + 32*(p.DeclineBlocks+fetch) + uint64(p.MaxViews)*view
 	longest := uint64(p.MaxAttempts)*attempt + p.ReviewBlocks
 	fits := false
