@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/prytany/prytany/attest"
@@ -24,6 +25,7 @@ type cluster struct {
 	queue  queue
 	seq    int
 	oneWay float64 // network delay
+	every  float64 // between blocks
 	jitter float64
 	loss   float64
 	nodes  map[task.NodeID]*peer
@@ -43,8 +45,12 @@ type cluster struct {
 	dies   task.NodeID          // its enclave, in the middle of the run
 	begun  map[theTurn]bool
 
-	noDecoy task.NodeID // shows two good pieces
-	hides   task.NodeID // brings no reveals, and does not open its pair
+	noDecoy task.NodeID          // shows two good pieces
+	hides   task.NodeID          // brings no reveals, and does not open its pair
+	robs    task.NodeID          // leaves out the reveals
+	robbed  map[task.NodeID]bool // of these
+	atLast  bool                 // and their commitments, and brings the others' in the last block
+	runs    float64              // milliseconds until its enclave has ended
 
 	busy map[task.NodeID]bool // no enclave free; somebody cuts that word off their claims
 }
@@ -118,7 +124,7 @@ var (
 func newCluster(t testing.TB, seed uint64, n int, tau uint32, times Patience, blockMillis float64, set ...func(*ledger.Params)) *cluster {
 	c := &cluster{
 		t: t, rand: rand.New(rand.NewPCG(seed, 1)), oneWay: 25, nodes: map[task.NodeID]*peer{}, store: ledger.NewMemStore(),
-		val: beacon.NewSecret([32]byte{1}), alice: key("alice"), bob: key("bob"), begun: map[theTurn]bool{},
+		every: blockMillis, val: beacon.NewSecret([32]byte{1}), alice: key("alice"), bob: key("bob"), begun: map[theTurn]bool{},
 	}
 	c.params = ledger.Embedded("test")
 	for _, f := range set {
@@ -219,7 +225,7 @@ func (c *cluster) block(txs ...queued) {
 // pass lets a block pass at a node.
 func (c *cluster) pass(p *peer, height uint64) {
 	p.height = height
-	for _, kind := range []TimerKind{SilenceTimer, FlushTimer, StallTimer} {
+	for _, kind := range []TimerKind{SilenceTimer, FlushTimer, StallTimer, WordTimer} {
 		if t, ok := p.timers[kind]; ok && t.height <= height {
 			delete(p.timers, kind)
 			c.step(p, TimedOut{Timer: t.timer})
@@ -342,7 +348,14 @@ func (c *cluster) perform(p *peer, a Action) {
 				k.Won[i].Busy = nil
 			}
 		}
-		c.after(c.oneWay, func() { c.pool = append(c.pool, queued{p.op, a.Body}) })
+		wait := c.oneWay
+		if p.id == c.robs {
+			var ok bool
+			if a.Body, wait, ok = c.rob(a.Body); !ok {
+				return
+			}
+		}
+		c.after(wait, func() { c.pool = append(c.pool, queued{p.op, a.Body}) })
 	case SetTimer:
 		p.timers[a.Timer.Kind] = due{a.Timer, p.height + a.Blocks}
 	case Decline:
@@ -350,6 +363,22 @@ func (c *cluster) perform(p *peer, a Action) {
 		c.after(c.oneWay, func() { c.pool = append(c.pool, queued{p.op, task.Body{Decline: &d}}) })
 	case StopEnclave, Finish:
 	}
+}
+
+// rob leaves out of an executor's transaction what the robbed have said.
+func (c *cluster) rob(b task.Body) (rest task.Body, wait float64, ok bool) {
+	wait = c.oneWay
+	if v := b.Verdicts; v != nil {
+		said := slices.DeleteFunc(v.All(), func(r task.Reveal) bool { return c.robbed[r.Node] })
+		b.Verdicts = task.PackVerdicts(v.Ballot, said, v.Opening)
+		return b, wait, len(said) > 0 || v.Opening != nil
+	}
+	if k := b.Commitments; c.atLast && k != nil {
+		said := slices.DeleteFunc(k.All(), func(k task.Commitment) bool { return c.robbed[k.Node] })
+		b.Commitments = task.PackCommitments(said)
+		return b, float64(c.theCase().Deadline-c.height-1)*c.every - 5, len(said) > 0
+	}
+	return b, wait, true
 }
 
 // find is what an honest verifier finds: the place of the good piece, the one that
@@ -416,7 +445,11 @@ func (c *cluster) release(p *peer, a RequestKeys) {
 		c.after(10, func() { c.step(p, Unanswered{Call: task.Call{Ballot: b, Seal: []byte(sealKey)}}) })
 		c.after(250, func() { c.owners(k.Attempt, b.View, digest) })
 	}
-	c.after(10, func() {
+	wait := 10.0
+	if p.id == c.robs {
+		wait = c.runs
+	}
+	c.after(wait, func() {
 		if p.id == c.dies {
 			c.step(p, Unable{Ballot: b, Why: task.Lack{Reason: task.CannotRun}})
 			return

@@ -195,6 +195,7 @@ const (
 	FlushTimer
 	StallTimer
 	SkipTimer
+	WordTimer
 )
 
 // Timer names one waiting: of a kind, in one view of one attempt.

@@ -267,6 +267,104 @@ func TestHeldBackRevealsComeByThemselves(t *testing.T) {
 	}
 }
 
+// robbery is a cluster whose first executor leaves as many as it can out of what it
+// brings to the chain, so that a quorum is left.
+func robbery(t *testing.T, most int) *cluster {
+	c := newCluster(t, 4, 10, 13, Embedded, 25)
+	c.run(func() bool { return c.theCase().Phase == ledger.Attesting })
+	r := c.theCase().Roster()
+	d := newCluster(t, 4, 10, 13, Embedded, 25)
+	d.oneWay, d.robs, d.robbed, d.runs = 1, r.Executor, map[task.NodeID]bool{}, 1500 // ms, of a wall limit
+	spare := r.Judging() - r.Quorum()
+	for _, m := range r.Members {
+		if r.Judges(m.Node) && m.Seats <= spare && len(d.robbed) < most {
+			d.robbed[m.Node] = true
+			spare -= m.Seats
+		}
+	}
+	if len(d.robbed) == 0 {
+		t.Fatal("a quorum is everybody")
+	}
+	return d
+}
+
+// An executor brings the reveals of a quorum, and leaves those of the others out. Then
+// its enclave is out of time, or it gives up, and the turn is over at once: whoever was
+// left out has spoken by then, and pays nothing.
+func TestRevealsLeftOutOfAGoodRound(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		for _, runs := range []float64{1, 40, 1500} { // the turn may end at once, too
+			d := robbery(t, 99)
+			d.runs, d.slow = runs, map[task.NodeID]bool{d.robs: true}
+			if gone {
+				d.dies = d.robs
+			}
+			if !d.run(d.closed) {
+				d.dump()
+				t.Fatal("not settled")
+			}
+			k := d.theCase()
+			if lost := d.lost(ledger.NoReveal); len(lost) > 0 || len(k.Passed) != 1 || len(k.Passed[0].Pre.Reveals) != len(k.Passed[0].Pre.Commitments) {
+				d.dump()
+				t.Errorf("given up %t after %.0f ms: honest verifiers paid %v; passed over %v", gone, runs, lost, k.Passed)
+			}
+		}
+	}
+}
+
+// A lying executor whose other verifiers are its friends leaves out the one honest
+// verifier that has looked, and lets its enclave be out of time: it pays all the same,
+// and who has found it out does not.
+func TestNoDoubtIsHidden(t *testing.T) {
+	d := robbery(t, 1)
+	d.slow = map[task.NodeID]bool{d.robs: true}
+	for _, p := range d.order {
+		if p.id == d.robs {
+			p.spoil = func(pl attest.Platform, x attest.Context, ev *attest.Evidence) {
+				if x.Round != task.PostRun {
+					*ev = pl.Quote(x, ev.Keys, ev.Nonce, task.Hash{66})
+				}
+			}
+		} else if !d.robbed[p.id] {
+			p.says = func(found Appraised) (Appraised, bool) {
+				if found.Ballot.View == 0 {
+					beta := d.nodes[d.robs].vrf.Output(found.Ballot.PairInput())
+					found.Verdict, found.Place, found.Reason = task.OK, task.PairPlace(beta), ""
+				}
+				return found, true
+			}
+		}
+	}
+	if !d.run(d.closed) {
+		d.dump()
+		t.Fatal("not settled")
+	}
+	for id := range d.robbed {
+		if d.lost(ledger.NoReveal)[id] > 0 || d.lost(ledger.BadEvidence)[d.robs] == 0 {
+			d.dump()
+			t.Errorf("the honest one paid %s, the liar %s", d.lost(ledger.NoReveal)[id], d.lost(ledger.BadEvidence)[d.robs])
+		}
+	}
+}
+
+// An executor that is Alice's friend brings the commitments of a quorum in the last block
+// before they are closed, and leaves the others' out: they bring their own, and are paid.
+func TestCommitmentsLeftOutAtLast(t *testing.T) {
+	d := robbery(t, 99)
+	d.atLast, d.runs = true, 10
+	k := d.settled(t)
+	paid := map[task.NodeID]bool{}
+	for _, p := range k.Settlement.Payments {
+		paid[p.Node] = paid[p.Node] || p.Why == ledger.WhyVerifier
+	}
+	for id := range d.robbed {
+		if !paid[id] {
+			d.dump()
+			t.Errorf("%s has looked, committed in time, and gets nothing", id.Short())
+		}
+	}
+}
+
 // What strangers say takes no memory, nor what is about another view or round; and
 // reveals, which have no signature, only where they open a commitment.
 func TestWordsOfStrangersAreNotKept(t *testing.T) {

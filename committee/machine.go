@@ -58,13 +58,14 @@ type round struct {
 	revealed    bool
 	commitments map[task.NodeID]task.Commitment
 	reveals     map[task.NodeID]task.Reveal
+	valid       map[task.NodeID]bool // whose reveals open a commitment of the closed set
 	keysAsked   bool
-	opened      bool // the executor has told the chain which piece is genuine
-	watched     bool // the executor gives stragglers their time once the set is closed
-	told        bool // the chain, of a pair that is not what it must be
-	submitted   int  // commitments, at the last submission
-	reported    int  // reveals, at the last submission
-	late        bool
+	watched     bool                 // the executor gives stragglers their time once the set is closed
+	sent        map[task.NodeID]bool // whose commitments, or reveals once the set is closed, are on their way to the chain
+	opened      bool                 // so is the word which piece is genuine
+	told        bool                 // and that the pair is not what it must be
+	late        bool                 // stragglers, or the executor's errand, have had their time
+	stuck       bool                 // so has the opening
 }
 
 // New makes a machine for a node. It wants ChainMoved first.
@@ -208,6 +209,7 @@ func (m *Machine) begin() {
 	m.end("the chain named another executor")
 	m.turn = turn{begun: true, view: m.c.View.Number, votes: map[task.NodeID]task.SignedVote{}}
 	m.commitments, m.reveals = map[task.NodeID]task.Commitment{}, map[task.NodeID]task.Reveal{}
+	m.valid, m.sent = map[task.NodeID]bool{}, map[task.NodeID]bool{}
 	if mine, ok := m.said[m.ballot()]; ok {
 		m.mine = &mine
 	}
@@ -349,10 +351,11 @@ func (m *Machine) timedOut(t Timer) {
 	case SilenceTimer:
 		m.silence()
 	case FlushTimer:
-		m.late = true
-		m.flush()
+		m.flushUp()
 	case StallTimer:
 		m.stalled()
+	case WordTimer:
+		m.ownWord()
 	case SkipTimer:
 		m.skipSent = false
 		m.trySkip()

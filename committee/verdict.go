@@ -46,18 +46,43 @@ func (m *Machine) flushTimer() { m.timer(FlushTimer, m.patience.Flush) }
 
 // stalled brings this node's own part of a round to the chain, when nobody else
 // has. An executor shows its evidence to all: then the silence is its
-// committee's, and not its own. A verifier brings its word.
+// committee's, and not its own. A verifier brings its word, or the pair that its
+// executor does not open.
 func (m *Machine) stalled() {
 	switch {
 	case !m.isMember() || m.c.Phase != ledger.Attesting:
 	case !m.executes():
-		m.late = true
-		m.commitmentsLeftOut()
-		m.revealsLeftOut()
-		m.faultLeftOut()
+		m.stuck = true
+		m.ownWord()
 	case !m.sealed() && !m.c.View.Pre.HasPair() && m.has():
 		m.submit(task.Body{Show: &m.shown})
 	}
+}
+
+// wordTimer gives the executor half of the time that this node has for its word once
+// the commitments are closed. It is this node's money: its word comes to the chain in
+// time, by itself if need be, and whatever has become of the turn meanwhile.
+func (m *Machine) wordTimer() {
+	m.timer(WordTimer, max(min(m.patience.Silence, m.c.Params.CommitBlocks)/2, 1))
+}
+
+// ownWord brings what this node has to say, and the executor has not brought; again,
+// as long as the chain has not taken it.
+func (m *Machine) ownWord() {
+	if !m.isMember() || m.executes() {
+		return
+	}
+	m.late, m.told = true, false
+	clear(m.sent)
+	m.commitmentsLeftOut()
+	m.revealsLeftOut()
+	m.faultLeftOut()
+}
+
+// speak brings a word of this node's own, and looks for it on the chain in time.
+func (m *Machine) speak(b task.Body) {
+	m.submit(b)
+	m.wordTimer()
 }
 
 func (m *Machine) evidenceHeard(e EvidenceHeard) {
@@ -150,9 +175,9 @@ func (m *Machine) revealHeard(v task.Reveal) {
 }
 
 // flush is the executor's errand: it carries the commitments, and later the
-// reveals with the opening of its pair, to the chain in one transaction each, as
-// soon as they are complete or stragglers have had their time. Nobody depends on
-// it: whoever is left out goes by itself (commitmentsLeftOut, revealsLeftOut).
+// reveals with the opening of its pair, to the chain, together, as soon as they are
+// complete or stragglers have had their time. Nobody depends on it: whoever is left
+// out goes by itself (commitmentsLeftOut, revealsLeftOut).
 func (m *Machine) flush() {
 	if !m.executes() || !m.has() {
 		return
@@ -162,38 +187,78 @@ func (m *Machine) flush() {
 		return
 	}
 	set := m.validReveals()
-	good := m.found(set) >= m.c.Roster().Quorum()
-	complete := len(set) >= len(m.c.View.Pre.Commitments) || m.late
-	if good && !m.keysAsked {
+	if !m.keysAsked && m.found(set) >= m.c.Roster().Quorum() {
 		m.keysAsked = true
 		m.do(RequestKeys{Opening: m.opening, Reveals: set})
 	}
-	needed := good && m.result != nil && m.reported == 0 // the chain takes no result before
-	if n := len(set); (n > m.reported || !m.opened) && (complete || needed) {
-		m.reported = n
-		t := task.PackVerdicts(m.ballot(), set, nil)
-		if !m.opened {
-			m.opened, t.Opening = true, &m.opening
-		}
-		m.submit(task.Body{Verdicts: t})
+	complete := len(set) >= len(m.c.View.Pre.Commitments) || m.late
+	needed := m.keysAsked && m.result != nil && m.c.View.Pre.Progress < ledger.Opened && !m.opened // the chain takes no result before
+	if complete || needed {
+		m.bringVerdicts(set)
+	}
+}
+
+// flushUp is the end of the time for stragglers, or for what was sent to be on the
+// chain: what is not there is sent again.
+func (m *Machine) flushUp() {
+	switch {
+	case m.executes():
+		m.late, m.opened = true, false
+		clear(m.sent)
+		m.flush()
+	case !m.sealed():
+		m.late = true
 	}
 }
 
 func (m *Machine) flushCommitments() {
 	judges, r := 0, m.c.Roster()
+	if !m.late && len(m.commitments)+len(r.Out) < len(r.Members)-1 { // too few, whoever judges
+		return
+	}
 	var set []task.Commitment
 	for _, member := range r.Members {
-		if !r.Judges(member.Node) {
-			continue
-		}
-		judges++
-		if k, ok := m.commitments[member.Node]; ok {
-			set = append(set, k)
+		if r.Judges(member.Node) {
+			judges++
+			if k, ok := m.commitments[member.Node]; ok {
+				set = append(set, k)
+			}
 		}
 	}
-	if n := len(set); n > m.submitted && (n == judges || m.late) {
-		m.submitted = n
-		m.submit(task.Body{Commitments: task.PackCommitments(set)})
+	if len(set) < judges && !m.late {
+		return
+	}
+	set = slices.DeleteFunc(set, func(k task.Commitment) bool { return m.sent[k.Node] || m.committed(k.Node) })
+	for _, k := range set {
+		m.sent[k.Node] = true
+	}
+	m.bring(task.SplitCommitments(set))
+}
+
+// bringVerdicts brings the reveals that the chain has not, and the opening with the
+// first of them.
+func (m *Machine) bringVerdicts(set []task.Reveal) {
+	var fresh []task.Reveal
+	for _, v := range set {
+		if !m.sent[v.Node] && !m.spoken(v.Node) {
+			m.sent[v.Node] = true
+			fresh = append(fresh, v)
+		}
+	}
+	var o *task.Opening
+	if m.c.View.Pre.Progress < ledger.Opened && !m.opened {
+		m.opened, o = true, &m.opening
+	}
+	m.bring(task.SplitVerdicts(m.ballot(), fresh, o))
+}
+
+// bring sends transactions to the chain, and looks for them there in time.
+func (m *Machine) bring(all []task.Body) {
+	for _, b := range all {
+		m.submit(b)
+	}
+	if len(all) > 0 {
+		m.flushTimer()
 	}
 }
 
@@ -211,7 +276,12 @@ func (m *Machine) sealed() bool { return m.c.View.Pre.Progress != ledger.Collect
 func (m *Machine) validReveals() []task.Reveal {
 	var set []task.Reveal
 	for i := range m.c.Members {
-		if v, ok := m.reveals[m.c.Members[i].Claim.Node]; ok && m.c.CheckReveal(v) == nil {
+		id := m.c.Members[i].Claim.Node
+		v, ok := m.reveals[id]
+		if ok && !m.valid[id] { // once: what is closed stays so
+			m.valid[id] = m.c.CheckReveal(v) == nil
+		}
+		if m.valid[id] {
 			set = append(set, v)
 		}
 	}
@@ -226,17 +296,18 @@ func (m *Machine) followRound() {
 		m.commitmentsLeftOut()
 		return
 	}
+	if !m.watched {
+		m.watched, m.late, m.stuck = true, false, false
+		clear(m.sent)
+		m.timer(StallTimer, min(m.patience.Silence, m.c.Deadline-m.c.View.Pre.ClosedAt)/2)
+		if m.executes() { // stragglers have less time than those who would else bring their own words
+			m.timer(FlushTimer, max(min(m.patience.Flush, m.c.Params.CommitBlocks/3), 1))
+		}
+	}
 	if m.mine != nil && !m.revealed && m.c.CheckReveal(*m.mine) == nil {
 		m.revealed = true
 		m.do(SendReveal{Reveal: *m.mine})
-		m.late = false
-		m.flushTimer()
-		// It is this node's money: its word comes to the chain in time, by itself if need be.
-		m.timer(StallTimer, min(m.patience.Silence, m.c.Deadline-m.c.View.Pre.ClosedAt)/2)
-	}
-	if m.executes() && !m.watched { // it may have missed every commitment
-		m.watched = true
-		m.flushTimer()
+		m.wordTimer()
 	}
 	m.revealsLeftOut()
 	m.faultLeftOut()
@@ -257,30 +328,34 @@ func (m *Machine) followRound() {
 // brought others to the chain without it, or brings none at all.
 func (m *Machine) commitmentsLeftOut() {
 	own, ok := m.commitments[m.self]
-	if !ok || m.submitted > 0 || m.executes() {
+	if !ok || m.sent[m.self] || m.executes() || m.sealed() || m.committed(m.self) {
 		return
 	}
-	onChain := m.c.View.Pre.Commitments
-	if len(onChain) == 0 && !m.late || slices.ContainsFunc(onChain, func(k task.Commitment) bool { return k.Node == m.self }) {
+	if len(m.c.View.Pre.Commitments) == 0 && !m.late {
 		return
 	}
-	m.submitted = 1
-	m.submit(task.Body{Commitments: task.PackCommitments([]task.Commitment{own})})
+	m.sent[m.self] = true
+	m.speak(task.Body{Commitments: task.PackCommitments([]task.Commitment{own})})
+}
+
+// committed says whether a node's commitment is on the chain.
+func (m *Machine) committed(id task.NodeID) bool {
+	return slices.ContainsFunc(m.c.View.Pre.Commitments, func(k task.Commitment) bool { return k.Node == id })
 }
 
 // revealsLeftOut posts this node's own reveal when the executor has not: an
 // executor must not be able to hide a doubt.
 func (m *Machine) revealsLeftOut() {
-	if m.mine == nil || !m.revealed || !m.late || m.reported > 0 || m.executes() || m.spoken() {
+	if m.mine == nil || !m.revealed || !m.late || m.sent[m.self] || m.executes() || m.spoken(m.self) {
 		return
 	}
-	m.reported = 1
-	m.submit(task.Body{Verdicts: task.PackVerdicts(m.ballot(), []task.Reveal{*m.mine}, nil)})
+	m.sent[m.self] = true
+	m.speak(task.Body{Verdicts: task.PackVerdicts(m.ballot(), []task.Reveal{*m.mine}, nil)})
 }
 
-// spoken says whether this node's reveal is on the chain.
-func (m *Machine) spoken() bool {
-	return slices.ContainsFunc(m.c.View.Pre.Reveals, func(v task.Reveal) bool { return v.Node == m.self })
+// spoken says whether a node's reveal is on the chain.
+func (m *Machine) spoken(id task.NodeID) bool {
+	return slices.ContainsFunc(m.c.View.Pre.Reveals, func(v task.Reveal) bool { return v.Node == id })
 }
 
 // faultLeftOut shows the chain what it cannot see itself: that the executor has
@@ -289,7 +364,8 @@ func (m *Machine) spoken() bool {
 // something that it does not open.
 func (m *Machine) faultLeftOut() {
 	round := &m.c.View.Pre
-	if m.mine == nil || !m.has() || m.told || m.executes() || round.Faulty || !m.spoken() || m.mine.Pair != m.pair {
+	said := m.spoken(m.self) || m.revealed && m.sent[m.self] // what this node sends comes in order
+	if m.mine == nil || !m.has() || m.told || m.executes() || round.Faulty || !said || m.mine.Pair != m.pair {
 		return
 	}
 	mine, other := m.shown.Pair(), m.c.Pair()
@@ -301,12 +377,12 @@ func (m *Machine) faultLeftOut() {
 		m.accuse(m.c.View.Executor, task.Accusation{Pairs: []task.Pair{mine, other}})
 		return
 	}
-	hidden := !round.HasPair() && m.late
+	hidden := !round.HasPair() && m.stuck
 	against := m.mine.Verdict == task.Fault && (round.Progress >= ledger.Opened || m.late) ||
 		m.mine.Verdict == task.OK && round.Progress >= ledger.Opened && m.mine.Place != round.Place
-	if against || hidden {
+	if hidden || against && (len(round.Evidence[0]) == 0 || len(round.Evidence[1]) == 0) {
 		m.told = true
-		m.submit(task.Body{Show: &m.shown})
+		m.speak(task.Body{Show: &m.shown})
 	}
 }
 

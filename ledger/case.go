@@ -231,12 +231,14 @@ func (c *Case) TallyFor(pair task.Pair, place uint8, reveals []task.Reveal) (ok,
 }
 
 func tally(r roster.Roster, x Reading, reveals []task.Reveal) (ok, other uint32) {
-	said := func(w Word) func(task.NodeID) bool {
-		return func(id task.NodeID) bool {
-			return slices.ContainsFunc(reveals, func(v task.Reveal) bool { return v.Node == id && x.Word(v) == w })
-		}
+	said := map[task.NodeID][Against + 1]bool{}
+	for _, v := range reveals {
+		words := said[v.Node]
+		words[x.Word(v)] = true
+		said[v.Node] = words
 	}
-	return r.Agreed(said(ForGenuine)), r.Spoken(said(Against))
+	word := func(w Word) func(task.NodeID) bool { return func(id task.NodeID) bool { return said[id][w] } }
+	return r.Agreed(word(ForGenuine)), r.Spoken(word(Against))
 }
 
 // CheckShowing says whether the present executor has signed this pair.

@@ -171,6 +171,26 @@ func PackCommitments(set []Commitment) *Commitments {
 	return c
 }
 
+// txFrame is what a transaction has at the most beside the words that it brings: who
+// sends it, for which chain, the ballot and a pair.
+const txFrame = 512
+
+// The most bytes of one word in a transaction.
+const (
+	mostCommitted = 144
+	mostRevealed  = 192
+)
+
+// SplitCommitments puts commitments to one ballot together in as many transactions as
+// it takes: one holds so many bytes, and a committee may have more to say.
+func SplitCommitments(set []Commitment) []Body {
+	var all []Body
+	for part := range slices.Chunk(set, (MaxTx-txFrame)/mostCommitted) {
+		all = append(all, Body{Commitments: PackCommitments(part)})
+	}
+	return all
+}
+
 // All are the commitments.
 func (c Commitments) All() []Commitment {
 	var all []Commitment
@@ -213,6 +233,25 @@ func PackVerdicts(b Ballot, set []Reveal, o *Opening) *Verdicts {
 		t.Words = append(t.Words, w)
 	}
 	return t
+}
+
+// SplitVerdicts puts reveals about one ballot together in as many transactions as it
+// takes. The opening of the pair, if there is one, is in the first: without it the
+// words are about nothing that the chain knows.
+func SplitVerdicts(b Ballot, set []Reveal, o *Opening) []Body {
+	if o == nil && len(set) == 0 {
+		return nil
+	}
+	room := MaxTx - txFrame
+	if o != nil {
+		room -= len(Encode(o))
+	}
+	first := min(len(set), room/mostRevealed)
+	all := []Body{{Verdicts: PackVerdicts(b, set[:first], o)}}
+	for part := range slices.Chunk(set[first:], (MaxTx-txFrame)/mostRevealed) {
+		all = append(all, Body{Verdicts: PackVerdicts(b, part, nil)})
+	}
+	return all
 }
 
 // All are the reveals.
