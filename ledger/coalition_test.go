@@ -119,6 +119,20 @@ func TestNobodyRobsBobByFailing(t *testing.T) {
 			}
 			w.wait(Closed)
 		},
+		"keys by a verdict that is kept from the chain, until Bob brings it": func(w *world) {
+			shown := w.pair(w.quote(task.PreRun))
+			reveals := w.commit(shown, everyone(task.OK)) // enough for both owners, directly
+			w.must("bob", task.Body{Verdicts: task.PackVerdicts(shown.Ballot, reveals, w.opening(shown))})
+			for w.c().View.Number == 0 {
+				w.next()
+			}
+			for w.c().Phase != Closed { // and her file comes to nobody any more
+				if err := w.lacks(w.c().View.Executor, alices); err != nil {
+					w.t.Fatal(err)
+				}
+				w.next()
+			}
+		},
 	}
 	for _, rest := range []task.Amount{100 * task.PRY, 20 * task.PRY} { // a tenth is more than all that it is about, and less
 		cost := map[string]int64{}

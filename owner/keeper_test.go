@@ -72,6 +72,7 @@ func newRequest(t *testing.T, change ...func(*ledger.Case)) *request {
 	}
 	q.c.View.Executor, _ = q.c.Roster().Next(0)
 	q.c.View.Pre.ClosedAt, q.c.View.Pre.Progress = 9, ledger.Sealed
+	q.c.Stage, q.c.Deadline = ledger.Opening, 100
 	q.quote()
 	q.judge(task.OK)
 	return q
@@ -119,7 +120,7 @@ func (q *request) place() uint8 {
 func (q *request) onChain() {
 	r := &q.c.View.Pre
 	r.Digests, r.Signature, r.Proof = q.opening.Pair.Digests, q.opening.Pair.Signature, q.opening.Proof
-	r.Place, r.OpenedAt, r.Progress, r.Reveals = q.place(), r.ClosedAt, ledger.Opened, q.reveals
+	r.Place, r.OpenedAt, r.Progress, r.Reveals = q.place(), r.ClosedAt, ledger.Decided, q.reveals
 	r.Evidence = [2][]byte{}
 	r.Evidence[r.Place] = q.evidence
 }
@@ -151,7 +152,7 @@ const enclaveKey = "an enclave's key"
 
 func keeper(policy task.Policy) *Keeper {
 	return &Keeper{
-		Role: task.DataOwner, Policy: policy, Log: slog.New(slog.DiscardHandler),
+		Role: task.DataOwner, Policy: policy, Log: slog.New(slog.DiscardHandler), Chain: &told{height: 10},
 		Seal: func(_ *ledger.Case, r task.Release, enclave []byte) (task.Release, error) {
 			if string(enclave) != enclaveKey {
 				return r, errors.New("not an enclave's key")
@@ -373,15 +374,149 @@ func TestKeeperReleasesOnce(t *testing.T) {
 // told is a chain that shows one case and keeps what is submitted.
 type told struct {
 	Chain
-	c   *ledger.Case
-	all []task.Body
+	height uint64
+	c      *ledger.Case
+	all    []task.Body
 }
 
+func (t *told) Height() uint64                                                  { return t.height }
 func (t *told) Case(context.Context, task.TaskID) (*ledger.Case, error)         { return t.c, nil }
 func (t *told) VerifiedCase(context.Context, task.TaskID) (*ledger.Case, error) { return t.c, nil }
 func (t *told) Submit(_ context.Context, _ ed25519.PrivateKey, b task.Body) (uint64, error) {
 	t.all = append(t.all, b)
 	return 0, nil
+}
+
+// A key is given before the chain knows the verdict only as long as the owner has time
+// to bring that itself. It does so if the executor has not in time, until the chain
+// knows it: from then on the executor's silence costs what it may have gained.
+func TestKeysAheadOfTheChain(t *testing.T) {
+	type scene struct {
+		q     *request
+		k     *Keeper
+		chain *told
+	}
+	start := func(height uint64) scene {
+		q := newRequest(t)
+		k, chain := keeper(task.Policy{}), &told{c: q.c, height: height}
+		k.Chain = chain
+		return scene{q, k, chain}
+	}
+	decide := func(s scene) error {
+		_, err := s.k.Decide(s.q.c, 1, s.q.opening, s.q.reveals, []byte(enclaveKey))
+		return err
+	}
+	commit := ledger.Embedded("c").CommitBlocks
+	last := 100 - 2*commit // of an opening until block 100
+	t.Run("no time is left", func(t *testing.T) {
+		s := start(last + 1)
+		if err := decide(s); task.CodeOf(err) != "release-early" {
+			t.Fatal(err)
+		}
+		if _, err := s.k.awaitClosed(stopped(t), s.q.c.Ballot()); !errors.Is(err, context.Canceled) {
+			t.Fatalf("not waited for: %v", err)
+		}
+		s.q.onChain() // and now the chain knows it
+		if err := decide(s); err != nil {
+			t.Error(err)
+		}
+		if all := s.k.Overdue(1 << 40); len(all) > 0 {
+			t.Errorf("and there is nothing to bring: %v", all)
+		}
+	})
+	t.Run("a pair that is found faulty", func(t *testing.T) {
+		s := start(last)
+		s.q.onChain()
+		s.q.c.View.Pre.Faulty = true
+		if err := decide(s); task.CodeOf(err) != "release-stale" {
+			t.Error(err)
+		}
+	})
+	for name, row := range map[string]struct {
+		change func(*ledger.Case)
+		brings bool // the verdict
+		more   bool // another time
+		pairs  int
+	}{
+		"kept back":               {func(*ledger.Case) {}, true, true, 0},
+		"opened, but no reveals":  {func(c *ledger.Case) { c.View.Pre.Progress = ledger.Opened }, true, true, 0},
+		"brought":                 {func(c *ledger.Case) { c.Phase = ledger.Running }, false, false, 0},
+		"another's turn":          {func(c *ledger.Case) { c.View.Number++ }, false, false, 0},
+		"another attempt":         {func(c *ledger.Case) { c.Attempt++ }, false, false, 0},
+		"found faulty meanwhile":  {func(c *ledger.Case) { c.View.Pre.Faulty = true }, false, false, 0},
+		"another pair was shown":  {func(c *ledger.Case) { c.View.Pre.Digests = [2]task.Hash{{7}, {8}} }, false, true, 2},
+		"the same pair was shown": {nil, true, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(last)
+			if err := decide(s); err != nil {
+				t.Fatal(err)
+			}
+			if all := s.k.Overdue(last + commit - 1); len(all) > 0 {
+				t.Fatalf("the executor has no time: %v", all)
+			}
+			all := s.k.Overdue(last + commit)
+			if len(all) != 1 || all[0] != s.q.c.Ballot() {
+				t.Fatalf("overdue are %v", all)
+			}
+			changed := *s.q.c
+			if changed.View.Pre.Digests = s.q.opening.Pair.Digests; row.change != nil {
+				changed.View.Pre.Digests = [2]task.Hash{}
+				row.change(&changed)
+			}
+			s.chain.c = &changed
+			s.k.Bring(t.Context(), all[0])
+			if again := s.k.Overdue(last + commit + commit/2 + 1); len(again) > 0 != row.more {
+				t.Errorf("again %v", again)
+			}
+			if want := row.brings || row.pairs > 0; len(s.chain.all) > 0 != want {
+				t.Fatalf("%d transactions", len(s.chain.all))
+			}
+			for _, b := range s.chain.all {
+				if v := b.Verdicts; row.brings && (v == nil || v.Opening == nil || len(v.Words) != len(s.q.reveals)) {
+					t.Errorf("%+v", b)
+				}
+				if a := b.Accuse; row.pairs > 0 && (a == nil || len(a.Pairs) != row.pairs || a.Accused != changed.View.Executor || a.Pairs[0] != s.q.opening.Pair) {
+					t.Errorf("%+v", b)
+				}
+			}
+		})
+	}
+	t.Run("with the blocks", func(t *testing.T) {
+		s := start(last)
+		if err := decide(s); err != nil {
+			t.Fatal(err)
+		}
+		s.k.Chain = passing{s.chain, last + commit}
+		_ = s.k.Follow(t.Context(), 0, func(*ledger.Case, task.Party) bool { return true })
+		if len(s.chain.all) != 1 || s.chain.all[0].Verdicts == nil {
+			t.Errorf("%+v", s.chain.all)
+		}
+	})
+}
+
+// passing is a chain that makes its blocks up to a height, and ends.
+type passing struct {
+	*told
+	last uint64
+}
+
+func (p passing) Watch(_ context.Context, _ uint64, each func(uint64, []ledger.Event)) error {
+	for h := p.height; h <= p.last; h++ {
+		each(h, nil)
+	}
+	return nil
+}
+
+func (t *told) Watch(ctx context.Context, _ uint64, _ func(uint64, []ledger.Event)) error {
+	return ctx.Err()
+}
+
+// stopped is a context that is over.
+func stopped(t *testing.T) context.Context {
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	return ctx
 }
 
 // An owner accuses each bad executor that its verifiers let pass, once: the
@@ -414,6 +549,8 @@ type ticking struct {
 	reads  int
 	proofs int
 }
+
+func (c *ticking) Height() uint64 { return 10 }
 
 func (c *ticking) Case(context.Context, task.TaskID) (*ledger.Case, error) {
 	c.reads++

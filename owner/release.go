@@ -11,6 +11,7 @@
 package owner
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"log/slog"
@@ -26,6 +27,8 @@ import (
 // Chain is what an owner needs of the chain. VerifiedCase must return only
 // what a proof against a trusted header shows: it is the owner's light client.
 type Chain interface {
+	// Height is that of the last block that it has seen.
+	Height() uint64
 	Params(ctx context.Context) (ledger.Params, error)
 	Account(ctx context.Context, a task.Address) (ledger.Account, error)
 	Function(ctx context.Context, id task.FunctionID) (ledger.FunctionRecord, error)
@@ -56,6 +59,17 @@ type Keeper struct {
 	released map[share]task.Release
 	judged   map[task.Ballot]attest.Evidence // what a view's were released to: one for all parties
 	said     map[share]string                // the last refusal
+	ahead    map[task.Ballot]seen            // of what the chain does not know yet
+}
+
+// seen is what an owner was shown for a key that it has given before the chain knew
+// that the enclave was found good. An executor that keeps it back has the key, and is
+// nobody whom the chain expects a result of. But anyone may bring it, so the owner does.
+type seen struct {
+	opening task.Opening
+	reveals []task.Reveal
+	due     uint64 // the height from which on it does
+	again   uint64 // and so many blocks later again
 }
 
 // share is one party's part in one view of a task.
@@ -91,8 +105,8 @@ func (k *Keeper) Answer(ctx context.Context, _ task.Key, raw []byte) ([]byte, er
 const maxWaiting = 64
 
 // awaitClosed waits until the chain itself shows that the commit set of the
-// asked view is closed: a proof lags the executor's word by a block. Anybody
-// may ask, so little is waited for, and a proof, which costs, is looked at only
+// asked view is closed: a proof lags the executor's word by a block; and if there is no
+// time left to bring a verdict there, until it knows that, too. Anybody may ask, so little is waited for, and a proof, which costs, is looked at only
 // when something has happened.
 func (k *Keeper) awaitClosed(ctx context.Context, b task.Ballot) (*ledger.Case, error) {
 	ctx, stop := context.WithCancel(ctx)
@@ -108,7 +122,8 @@ func (k *Keeper) awaitClosed(ctx context.Context, b task.Ballot) (*ledger.Case, 
 		if b.View > c.View.Number+1 {
 			return false, task.Refuse("release-early", "view %d is asked for; the chain is at view %d", b.View, c.View.Number)
 		}
-		return c.Phase >= ledger.Attesting && c.View.Number == b.View && c.View.Pre.Progress >= ledger.Sealed, nil
+		ready := c.Phase >= ledger.Attesting && c.View.Number == b.View && c.View.Pre.Progress >= ledger.Sealed
+		return ready && (decided(c) || k.canBring(c)), nil
 	}
 	look := func() (done bool, err error) {
 		c, err = k.Chain.Case(ctx, b.Task) // that it is time to prove something a node may say
@@ -149,9 +164,12 @@ func (k *Keeper) Decide(c *ledger.Case, party uint8, o task.Opening, reveals []t
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.released == nil {
-		k.released, k.judged = map[share]task.Release{}, map[task.Ballot]attest.Evidence{}
+		k.released, k.judged, k.ahead = map[share]task.Release{}, map[task.Ballot]attest.Evidence{}, map[task.Ballot]seen{}
 	}
 	parties := c.Parties()
+	if c.View.Pre.Faulty { // it is on its way out, and may be so by its own word
+		return task.Release{}, task.Refuse("release-stale", "the chain has found the executor's pair faulty")
+	}
 	if int(party) >= len(parties) || parties[party].Role != k.Role {
 		return task.Release{}, task.Refuse("not-owner", "party %d of this task is not one that the %s here speaks for", party, k.Role)
 	}
@@ -171,6 +189,9 @@ func (k *Keeper) Decide(c *ledger.Case, party uint8, o task.Opening, reveals []t
 	if attest.SealKey(seal) != ev.Keys.Seal {
 		return task.Release{}, task.Refuse("seal-key", "the key to seal to is not the one that the evidence names")
 	}
+	if !decided(c) && !k.canBring(c) {
+		return task.Release{}, task.Refuse("release-early", "the chain does not know the verdict, and it is too late to bring it there: stage %s ends with block %d", c.Stage, c.Deadline)
+	}
 	// What the chain has on record this owner has done, also before a restart.
 	for _, r := range c.View.Releases {
 		switch {
@@ -187,8 +208,77 @@ func (k *Keeper) Decide(c *ledger.Case, party uint8, o task.Opening, reveals []t
 		return r, err
 	}
 	k.released[of], k.judged[b] = r, ev
+	if !decided(c) {
+		k.ahead[b] = seen{o, reveals, k.Chain.Height() + c.Params.CommitBlocks, c.Params.CommitBlocks/2 + 1}
+	}
 	k.Log.Info("key released", "owner", k.Role.String(), "party", party, "task", b.Task.Short(), "view", b.View, "node", c.View.Executor.Short(), "evidence", digest.Short())
 	return r, nil
+}
+
+// decided says whether the chain knows that an enclave was found good: from then on
+// its executor's silence costs at least what the requester has locked.
+func decided(c *ledger.Case) bool { return c.View.Pre.Progress >= ledger.Decided }
+
+// canBring says whether an owner that gives its key now has the time to bring the
+// verdict to the chain itself: commit blocks in which it waits for the executor to do
+// so, and as many to be heard.
+func (k *Keeper) canBring(c *ledger.Case) bool {
+	return k.Chain.Height()+2*c.Params.CommitBlocks <= c.Deadline
+}
+
+// Overdue are the ballots of which an executor has not brought in time what it has
+// shown for this owner's key. Each is named again as long as it is not there.
+func (k *Keeper) Overdue(height uint64) (all []task.Ballot) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for b, s := range k.ahead {
+		if s.due <= height {
+			s.due = height + s.again
+			k.ahead[b] = s
+			all = append(all, b)
+		}
+	}
+	slices.SortFunc(all, func(a, b task.Ballot) int { return bytes.Compare(task.Encode(a), task.Encode(b)) })
+	return all
+}
+
+// Bring brings to the chain what an executor has shown for this owner's key, if the
+// chain does not know it and can still hear it. One that has signed another pair there
+// is accused of both.
+func (k *Keeper) Bring(ctx context.Context, b task.Ballot) {
+	k.mu.Lock()
+	s := k.ahead[b]
+	k.mu.Unlock()
+	c, err := k.Chain.Case(ctx, b.Task)
+	if err != nil {
+		k.Log.Warn("cannot read the task", "owner", k.Role.String(), "task", b.Task.Short(), "err", err)
+		return
+	}
+	if c.Phase != ledger.Attesting || c.Ballot() != b || c.View.Pre.Faulty {
+		k.known(b)
+		return
+	}
+	all := task.SplitVerdicts(b, s.reveals, &s.opening)
+	if c.View.Pre.HasPair() && c.Pair().Digests != s.opening.Pair.Digests {
+		all = []task.Body{{Accuse: &task.Accusation{Ballot: b, Accused: c.View.Executor, Pairs: []task.Pair{s.opening.Pair, c.Pair()}}}}
+	}
+	k.Log.Warn("the executor has a key and does not bring the verdict to the chain", "owner", k.Role.String(), "task", b.Task.Short(), "view", b.View, "node", c.View.Executor.Short())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, body := range all { // each waits for its block
+		wg.Go(func() {
+			if _, err := k.Chain.Submit(ctx, k.Account, body); err != nil && ctx.Err() == nil && task.CodeOf(err) != "nothing-new" {
+				k.Log.Warn("verdict not brought", "owner", k.Role.String(), "task", b.Task.Short(), "err", err)
+			}
+		})
+	}
+}
+
+// known forgets what the chain knows, or can hear no more.
+func (k *Keeper) known(b task.Ballot) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.ahead, b)
 }
 
 // check is spec §8.1, in its order.
@@ -246,9 +336,8 @@ func CheckCommittee(c *ledger.Case) error {
 
 // Follow answers on the chain when an executor calls there: it decides on what the
 // chain shows, and records its release, so that nobody can say that this owner was
-// silent. It begins at a height, so
-// that an owner who was away answers what still waits for an answer, or with 0
-// from now on. It returns when ctx ends.
+// silent; and brings verdicts that executors keep back. It begins at a height, so that
+// an owner who was away answers what still waits for an answer, or with 0 from now on. It returns when ctx ends.
 //
 // Each task is looked after by itself: none waits for the proof, or the block, of
 // another.
@@ -268,6 +357,9 @@ func (k *Keeper) Follow(ctx context.Context, from uint64, mine func(*ledger.Case
 		}
 	}
 	return k.Chain.Watch(ctx, from, func(height uint64, events []ledger.Event) {
+		for _, b := range k.Overdue(height) {
+			wg.Go(func() { k.Bring(ctx, b) })
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		for _, e := range events {

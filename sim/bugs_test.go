@@ -64,9 +64,9 @@ var bugs = []bug{
 		"a member reveals before the set is closed", "committee/verdict.go", `		m.commitmentsLeftOut()
 		return
 	}
-	if m.mine`, `		m.commitmentsLeftOut()
+	if !m.watched`, `		m.commitmentsLeftOut()
 	}
-	if m.mine`, 100, "reveals wait for the commitments",
+	if !m.watched`, 100, "reveals wait for the commitments",
 	},
 	{
 		"commitments after the set is closed", "ledger/verdict.go", `	if round.Progress != Collecting {
@@ -151,6 +151,12 @@ var bugs = []bug{
 		return false, nil
 	}
 	for`, `	for`, 200, "nobody honest is slashed",
+	},
+	{
+		"an owner brings nothing that its executor keeps back", "owner/release.go", `		if s.due <= height {`, `		if s.due == 0 {`, 200, "who has the key is found good",
+	},
+	{
+		"who is left out speaks too late", "committee/verdict.go", `	m.timer(WordTimer, max(min(m.patience.Silence, m.c.Params.CommitBlocks)/2, 1))`, `	m.timer(WordTimer, m.patience.Silence)`, 400, "nobody honest is slashed",
 	},
 	{
 		"an owner does not appraise", "owner/release.go", `a.Verdict != task.OK {

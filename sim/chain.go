@@ -230,6 +230,9 @@ func (w *world) spread(events []ledger.Event) {
 
 // pass lets a block pass at everyone who has the chain.
 func (w *world) pass(height uint64) {
+	for _, p := range []*person{w.alice, w.bob} {
+		p.passes(height)
+	}
 	for _, k := range w.workers {
 		if len(k.sessions) == 0 {
 			continue
@@ -250,6 +253,7 @@ type light struct {
 	who *person
 }
 
+func (l light) Height() uint64                                { return l.w.chain.height }
 func (l light) Params(context.Context) (ledger.Params, error) { return l.w.params, nil }
 func (l light) Account(_ context.Context, a task.Address) (ledger.Account, error) {
 	return l.w.chain.read().Account(a), nil

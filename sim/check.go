@@ -26,6 +26,7 @@ type facts struct {
 	slashes  map[task.TaskID]int    // already looked at
 	late     map[turn]task.NodeID   // whose enclave has said that it was out of time
 	began    map[turn]uint64        // in which block
+	ahead    map[turn]bool          // in which Bob has given his key before the chain knew the verdict
 	changes  uint64                 // of reference values, that honest validators have signed
 }
 
@@ -76,6 +77,7 @@ func (f *facts) init() {
 	f.closed, f.bad, f.gone = map[task.Ballot][]byte{}, map[task.Hash]bool{}, map[goneKey]bool{}
 	f.jailed, f.slashes = map[task.NodeID]uint64{}, map[task.TaskID]int{}
 	f.late, f.electing, f.began = map[turn]task.NodeID{}, map[attemptKey]electing{}, map[turn]uint64{}
+	f.ahead = map[turn]bool{}
 }
 
 func (f *facts) enclave(e *enclave) {
@@ -121,6 +123,7 @@ func (w *world) checkBlock(events []ledger.Event, txs int) {
 			w.checkProof(c)
 			w.checkWords(c)
 			w.checkReleases(c)
+			w.checkAhead(c)
 			w.checkSlashes(c)
 			w.checkAmounts(c)
 			w.checkCalm(c)

@@ -19,6 +19,28 @@ func (w *world) checkRelease(p *person, c *ledger.Case, box []byte) {
 	case e.s.worker.id != c.View.Executor || e.context.View != c.View.Number || e.context.Attempt != c.Attempt:
 		w.violate("keys go to the executor", "%s sealed a key to %s; %s executes", p.name, e.s.name, w.name(c.View.Executor))
 	}
+	if p == w.bob && c.View.Pre.DecidedAt == 0 {
+		w.facts.ahead[turn{c.ID(), c.Attempt, c.View.Number}] = true
+	}
+}
+
+// checkAhead: who has Bob's key is found good by the chain before its turn is over: from
+// then on its silence costs no less than what Alice could get back by it (§8.2, §10.4).
+func (w *world) checkAhead(c *ledger.Case) {
+	over := func(t turn, round *ledger.Round) {
+		if w.facts.ahead[t] && round.DecidedAt == 0 && !round.Faulty {
+			w.violate("who has the key is found good", "task %s, attempt %d, view %d: its executor had Bob's key, and the turn is over", c.ID().Short(), t.attempt, t.view)
+		}
+	}
+	for i := range c.Passed {
+		over(turn{c.ID(), c.Passed[i].Attempt, c.Passed[i].View}, &c.Passed[i].Pre)
+	}
+	if c.Phase == ledger.Posted && c.Attempt > 0 { // the view is of the attempt before
+		over(turn{c.ID(), c.Attempt - 1, c.View.Number}, &c.View.Pre)
+	}
+	if c.Phase == ledger.Closed {
+		over(turn{c.ID(), c.Attempt, c.View.Number}, &c.View.Pre)
+	}
 }
 
 // checkReleases: what the chain holds as an owner's release, the owner has

@@ -17,7 +17,9 @@ func (w *world) checkSlashes(c *ledger.Case) {
 		}
 		quiet := s.Cause == ledger.NoReveal || s.Cause == ledger.Absent || s.Cause == ledger.Silence ||
 			s.Cause == ledger.WrongPick && w.facts.twoGood[task.Ballot{Task: c.ID(), Attempt: s.Attempt, View: s.View}] // it could not show in time that both pieces are good
-		if !quiet || w.net.heals == 0 {
+		// Its own word comes to the chain whatever its executor does, and however messages are lost.
+		heard := s.Cause == ledger.NoReveal && !k.faulted
+		if !quiet || w.net.heals == 0 || heard {
 			w.violate("nobody honest is slashed", "%s lost %s for %s in task %s", k.name, s.Amount, s.Cause, c.ID().Short())
 		}
 	}

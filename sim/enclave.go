@@ -229,7 +229,7 @@ func (s *session) take(r task.Release) {
 // stopped says whether the host keeps its enclave from running until the wall
 // limit is over: a liar always, and an honest machine that is starved sometimes.
 func (s *session) stopped() bool {
-	if s.liar != nil && s.liar.kind == stopper {
+	if s.liar != nil && (s.liar.kind == stopper || s.liar.kind == leaver && s.w.chance(0.5)) {
 		return true
 	}
 	return s.w.now < s.w.net.heals && s.w.chance(0.05)

@@ -39,10 +39,12 @@ const (
 	decliner    lie = "always-declines" // never executes, for one reason or another
 	eager       lie = "shows-first"     // shows evidence before it has the files, and which is genuine before all have committed
 	skipper     lie = "skipper"         // finds every other executor silent
+	leaver      lie = "leaves-out"      // brings words of a quorum, at last, leaves the others' out, and ends its turn
+	hoarder     lie = "keeps-back"      // gets the keys by a quorum's words, and brings those to nobody
 )
 
 // lies are those of liars who know nothing of each other.
-var lies = []lie{twoFaces, guesser, alwaysFault, coin, mute, hushed, copycat, twoTongues, silent, badEvidence, oldNonces, twoGood, twoBad, chooser, dirtyExit, twoResults, stopper, withholder, accuser, junk, decliner, eager, skipper}
+var lies = []lie{twoFaces, guesser, alwaysFault, coin, mute, hushed, copycat, twoTongues, silent, badEvidence, oldNonces, twoGood, twoBad, chooser, dirtyExit, twoResults, stopper, withholder, accuser, junk, decliner, eager, skipper, leaver, hoarder}
 
 type liar struct {
 	w     *world
@@ -185,6 +187,20 @@ func (l *liar) submit(s *session, b task.Body) (task.Body, bool) {
 	switch {
 	case b.Claims != nil && l.kind == withholder, b.Result != nil && l.kind == mute:
 		return b, false
+	case l.kind == hoarder && s.s.Case().View.Executor == l.k.id && (b.Verdicts != nil || b.Result != nil):
+		return b, false
+	case l.kind == leaver && s.s.Case().View.Executor == l.k.id && b.Commitments != nil:
+		c := s.s.Case()
+		set := leaveOut(l, c, b.Commitments.All(), func(k task.Commitment) task.NodeID { return k.Node })
+		if blocks := int64(c.Deadline) - int64(l.w.chain.height) - 1; len(set) > 0 { // in the last block
+			s.later(max(blocks, 0)*int64(l.w.params.IntervalMillis)*millisecond, func() {
+				s.submit(task.Body{Commitments: task.PackCommitments(set)})
+			})
+		}
+		return b, false
+	case l.kind == leaver && s.s.Case().View.Executor == l.k.id && b.Verdicts != nil:
+		set := leaveOut(l, s.s.Case(), b.Verdicts.All(), func(v task.Reveal) task.NodeID { return v.Node })
+		return task.Body{Verdicts: task.PackVerdicts(b.Verdicts.Ballot, set, b.Verdicts.Opening)}, len(set) > 0 || b.Verdicts.Opening != nil
 	case b.Commitments != nil:
 		var set []task.Commitment
 		for _, k := range b.Commitments.All() {
@@ -212,6 +228,22 @@ func (l *liar) submit(s *session, b task.Body) (task.Body, bool) {
 		return task.Body{Verdicts: v}, len(said) > 0 || v.Opening != nil
 	}
 	return b, true
+}
+
+// leaveOut is of some words those of a quorum, and of as few honest members as that
+// takes.
+func leaveOut[W any](l *liar, c *ledger.Case, all []W, by func(W) task.NodeID) []W {
+	r := c.Roster()
+	spare := r.Judging() - r.Quorum()
+	return slices.DeleteFunc(all, func(word W) bool {
+		id := by(word)
+		k, seats := l.w.byID[id], r.Seats(id)
+		if k == nil || k.liar != nil || seats > spare {
+			return false
+		}
+		spare -= seats
+		return true
+	})
 }
 
 // moved is its own look at a case: it reveals its lies, accuses, and throws
