@@ -51,7 +51,7 @@ func Build(rootfs io.Reader, c Config) (layout []byte, digest string, err error)
 	}
 
 	var file configFile
-	file.platform = platform{runtime.GOARCH, "linux"}
+	file.platform = platform{Architecture: runtime.GOARCH, OS: "linux"}
 	file.Config = c
 	file.RootFS.Type, file.RootFS.DiffIDs = "layers", []string{sum(layer)}
 	l := map[string][]byte{"oci-layout": []byte(`{"imageLayoutVersion":"1.0.0"}`)}
@@ -95,7 +95,7 @@ func DockerArchive(dir string, c Config, name string) ([]byte, error) {
 		return nil, err
 	}
 	var file configFile
-	file.platform = platform{runtime.GOARCH, "linux"}
+	file.platform = platform{Architecture: runtime.GOARCH, OS: "linux"}
 	file.Config = c
 	file.RootFS.Type, file.RootFS.DiffIDs = "layers", []string{sum(layer)}
 	config := mustJSON(file)

@@ -52,16 +52,17 @@ type Limits struct {
 var DefaultLimits = Limits{Bytes: 2 << 30, Files: 200_000, Layers: 128, Ratio: 200}
 
 const (
-	freeRatio  = 16 << 20 // bytes that a layer may unpack to whatever its ratio
-	maxJSON    = 1 << 20  // bytes of a manifest, an index, a configuration
-	maxPath    = 4096     // bytes of a path, and, with one that ends it, of a link's target
-	maxName    = 255      // bytes of each of its elements
-	maxNames   = 64 << 20 // bytes of all paths
-	maxDepth   = 128      // elements of a path
-	maxWindow  = 64 << 20 // bytes that a zstd frame may look back
-	maxEntries = 4096     // entries of the layout's tar
-	maxArgs    = 1024     // elements of Entrypoint, Cmd and Env
-	maxArg     = 64 << 10 // bytes of each of them: Linux starts nothing with more than twice that
+	freeRatio  = 16 << 20  // bytes that a layer may unpack to whatever its ratio
+	maxJSON    = 1 << 20   // bytes of a manifest, an index, a configuration
+	maxPath    = 4096      // bytes of a path, and, with one that ends it, of a link's target
+	maxName    = 255       // bytes of each of its elements
+	maxNames   = 64 << 20  // bytes of all paths
+	maxDepth   = 128       // elements of a path
+	maxWindow  = 128 << 20 // bytes that a zstd frame may look back: what zstd -d reads without being told
+	maxIndexes = 4         // indexes, each in the other, and the manifest in the last
+	maxEntries = 4096      // entries of the layout's tar
+	maxArgs    = 1024      // elements of Entrypoint, Cmd and Env
+	maxArg     = 64 << 10  // bytes of each of them: Linux starts nothing with more than twice that
 )
 
 // ErrDigest says that the bytes are not the image that the digest names, or

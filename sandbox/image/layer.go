@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,7 +14,9 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -92,12 +95,26 @@ func (u *unpacker) layer(packed []byte, mediaType string) (diffID string, err er
 	return "sha256:" + hex.EncodeToString(hash.Sum(nil)), nil
 }
 
+// isZstd says that a zstd stream begins so: with a frame of data, or with one
+// that is to be skipped, of which there are sixteen kinds (RFC 8878).
+func isZstd(b []byte) bool {
+	if len(b) < 4 {
+		return false
+	}
+	magic := binary.LittleEndian.Uint32(b)
+	return magic == 0xfd2fb528 || magic&^0xf == 0x184d2a50
+}
+
 // decompress believes the media type, and for a plain one the first bytes, so
-// that a private layer may be packed too.
+// that a private layer may be packed too. A tar begins with a name, and none has
+// such bytes.
 func decompress(packed []byte, mediaType string) (io.ReadCloser, error) {
-	kind, ok := strings.CutPrefix(mediaType, typeLayer)
-	if !ok {
-		kind, ok = strings.CutPrefix(mediaType, typeDockerLayer)
+	var kind string
+	ok := false
+	for _, of := range []string{typeLayer, typeForeignLayer, typeDockerLayer, typeDockerForeign} {
+		if k, is := strings.CutPrefix(mediaType, of); is {
+			kind, ok = k, true
+		}
 	}
 	if !ok {
 		return nil, invalid("%q is not the media type of a layer", mediaType)
@@ -106,7 +123,7 @@ func decompress(packed []byte, mediaType string) (io.ReadCloser, error) {
 		switch {
 		case bytes.HasPrefix(packed, []byte{0x1f, 0x8b}):
 			kind = "+gzip"
-		case bytes.HasPrefix(packed, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		case isZstd(packed):
 			kind = "+zstd"
 		}
 	}
@@ -119,7 +136,7 @@ func decompress(packed []byte, mediaType string) (io.ReadCloser, error) {
 			return nil, invalid("gzip: %v", err)
 		}
 		return r, nil
-	case "+zstd":
+	case "+zstd", ".zstd":
 		r, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1),
 			zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
@@ -168,12 +185,12 @@ func (u *unpacker) apply(r io.Reader) error {
 		if u.files++; u.files > u.limits.Files {
 			return invalid("more than %d files", u.limits.Files)
 		}
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			continue
+		}
 		name, err := clean(h.Name)
 		if err != nil {
 			return err
-		}
-		if h.Typeflag == tar.TypeXGlobalHeader {
-			continue
 		}
 		if u.below != "" {
 			at, ok := strings.CutPrefix(name, u.below+"/")
@@ -225,8 +242,16 @@ func clean(name string) (string, error) {
 		return "", invalid("a path of %d bytes, more than %d", len(p), maxPath)
 	case strings.HasPrefix(p, "/"):
 		return "", invalid("path %q is absolute", name)
-	case !fs.ValidPath(p) || strings.ContainsRune(p, 0):
-		return "", invalid("path %q is not one below the root", name)
+	case !utf8.ValidString(p):
+		return "", invalid("path %q is not in UTF-8: give the file a name that is", name)
+	case strings.ContainsRune(p, 0):
+		return "", invalid("path %q has a zero byte", name)
+	case slices.Contains(strings.Split(p, "/"), ".."):
+		return "", invalid("path %q is not one below the root: it has ..", name)
+	case p == "":
+		return "", invalid("an entry without a path")
+	case !fs.ValidPath(p):
+		return "", invalid("path %q is not in its shortest form, %q: other unpackers take it, and here a path is written in one way", name, path.Clean(p))
 	case strings.Count(p, "/") >= maxDepth:
 		return "", invalid("path %q is more than %d directories deep", name, maxDepth)
 	}
@@ -336,10 +361,20 @@ func (u *unpacker) whiteout(dir, base string, seen layerFiles) error {
 		return invalid("%q stands for no file", path.Join(dir, base))
 	}
 	name := path.Join(dir, gone)
-	if seen.has(name) {
-		return invalid("%q and its whiteout in one layer", name)
+	if !seen.has(name) {
+		return u.remove(name)
 	}
-	return u.remove(name)
+	// This layer has it anew, and wrote it before it said that the old one is gone.
+	st, err := u.dst.Lstat(name)
+	if err != nil || !st.IsDir() {
+		return err
+	}
+	if !seen[name] { // only what is below: as if the directory had been made for that
+		if err := u.attributes(name, &tar.Header{Typeflag: tar.TypeDir, Mode: 0o755}); err != nil {
+			return err
+		}
+	}
+	return u.hide(name, seen)
 }
 
 // hide empties a directory of what lower layers put there.

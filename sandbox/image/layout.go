@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"runtime"
 	"strings"
 )
@@ -22,22 +23,47 @@ const (
 	typeManifest       = "application/vnd.oci.image.manifest.v1+json"
 	typeConfig         = "application/vnd.oci.image.config.v1+json"
 	typeLayer          = "application/vnd.oci.image.layer.v1.tar"
+	typeForeignLayer   = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 	typeDockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
 	typeDockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
 	typeDockerConfig   = "application/vnd.docker.container.image.v1+json"
 	typeDockerLayer    = "application/vnd.docker.image.rootfs.diff.tar"
+	typeDockerForeign  = "application/vnd.docker.image.rootfs.foreign.diff.tar"
 )
 
+// What the specification says that is not here is in testdata/image-spec.md.
 type descriptor struct {
 	MediaType string    `json:"mediaType"`
 	Digest    string    `json:"digest"`
 	Size      int64     `json:"size"`
+	Data      []byte    `json:"data,omitempty"` // the content itself
 	Platform  *platform `json:"platform,omitempty"`
 }
 
 type platform struct {
-	Architecture string `json:"architecture"`
-	OS           string `json:"os"`
+	Architecture string   `json:"architecture"`
+	OS           string   `json:"os"`
+	Variant      string   `json:"variant,omitempty"`
+	Features     []string `json:"os.features,omitempty"` // that the system must have
+}
+
+// here says that what is for p runs on this machine. A feature that a system
+// must have is one that Linux as it is here has not: none is defined.
+func (p platform) here() bool {
+	return p.OS == "linux" && p.Architecture == runtime.GOARCH && len(p.Features) == 0
+}
+
+// plain says that p is for every processor of its architecture.
+func (p platform) plain() bool {
+	return p.Variant == "" || p.Variant == map[string]string{"amd64": "v1", "arm64": "v8"}[p.Architecture]
+}
+
+func (p platform) String() string {
+	s := p.OS + "/" + p.Architecture
+	if len(p.Features) > 0 {
+		s += fmt.Sprintf(" with %.100q", p.Features)
+	}
+	return s
 }
 
 // manifest is an image's or, with Manifests, an index of several.
@@ -101,10 +127,11 @@ func Unpack(ctx context.Context, dst *os.Root, image []byte, digest string, laye
 }
 
 func (u *unpacker) image(image []byte, digest string) (Config, error) {
-	blobs, err := readLayout(image)
+	l, err := readLayout(image)
 	if err != nil {
 		return Config{}, err
 	}
+	blobs := l.blobs
 	m, err := blobs.manifest(digest)
 	if err != nil {
 		return Config{}, err
@@ -132,13 +159,20 @@ func (u *unpacker) image(image []byte, digest string) (Config, error) {
 	return c.Config, nil
 }
 
+// A laidOut image is what there is in a tar of an OCI image layout.
+type laidOut struct {
+	blobs
+	index []byte // index.json; nil if there is none
+}
+
 // blobs are the files of a layout by digest. None was checked yet.
 type blobs map[string][]byte
 
-// readLayout finds the blobs in a layout's tar. They stay where they are.
-func readLayout(image []byte) (blobs, error) {
+// readLayout finds the blobs in a layout's tar. They stay where they are. Files
+// that it does not know are nothing to it.
+func readLayout(image []byte) (l laidOut, err error) {
 	b := blobs{}
-	layout := false
+	var marker []byte
 	r := bytes.NewReader(image)
 	t := tar.NewReader(r)
 	for n := 0; ; n++ {
@@ -147,52 +181,82 @@ func readLayout(image []byte) (blobs, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: not a tar: %v", ErrDigest, err)
+			return l, fmt.Errorf("%w: not a tar: %v", ErrDigest, err)
 		}
 		if n == maxEntries {
-			return nil, fmt.Errorf("%w: the layout has more than %d files", ErrDigest, maxEntries)
+			return l, fmt.Errorf("%w: the layout has more than %d files", ErrDigest, maxEntries)
 		}
 		if h.Typeflag != tar.TypeReg || h.PAXRecords["GNU.sparse.major"] != "" {
 			continue // directories; and there is no use for anything else
 		}
 		start := len(image) - r.Len()
 		if h.Size > int64(r.Len()) {
-			return nil, fmt.Errorf("%w: the tar ends within %q", ErrDigest, h.Name)
+			return l, fmt.Errorf("%w: the tar ends within %q", ErrDigest, h.Name)
 		}
 		data := image[start : start+int(h.Size)]
 		name := strings.TrimPrefix(h.Name, "./")
 		if hash, ok := strings.CutPrefix(name, "blobs/sha256/"); ok {
 			if b["sha256:"+hash] != nil {
-				return nil, fmt.Errorf("%w: the layout has %q twice", ErrDigest, name)
+				return l, fmt.Errorf("%w: the layout has %q twice", ErrDigest, name)
 			}
 			b["sha256:"+hash] = data
 		}
-		layout = layout || name == "oci-layout"
+		switch name {
+		case "oci-layout":
+			marker = data
+		case "index.json":
+			l.index = data
+		}
 	}
-	if !layout {
-		return nil, fmt.Errorf("%w: not an OCI image layout: it has no file oci-layout", ErrDigest)
+	if marker == nil {
+		return l, fmt.Errorf("%w: not an OCI image layout: it has no file oci-layout", ErrDigest)
 	}
-	return b, nil
+	var version struct {
+		Version string `json:"imageLayoutVersion"`
+	}
+	if err := json.Unmarshal(marker[:min(len(marker), maxJSON)], &version); err != nil {
+		return l, fmt.Errorf("%w: oci-layout: %v", ErrDigest, err)
+	}
+	// The number changes when layouts do, and has been 1.0.0 since there are any.
+	if !strings.HasPrefix(version.Version, "1.") {
+		return l, fmt.Errorf("%w: a layout of version %.20q: those of 1.0.0 are read here", ErrDigest, version.Version)
+	}
+	l.blobs = b
+	return l, nil
 }
 
-// get returns a blob whose size and digest are what the descriptor says.
+// digestForm is how a blob is named here. The specification knows SHA-512 too,
+// which nobody has to read, and any name of that form.
+var digestForm = regexp.MustCompile(`^sha256:[a-f0-9]{64}$`)
+
+// get returns the blob that the descriptor says. If there is none, or another,
+// whoever brought the layout is at fault; what else can be wrong is the word of
+// the descriptor's author.
 func (b blobs) get(d descriptor) ([]byte, error) {
+	if !digestForm.MatchString(d.Digest) {
+		return nil, invalid("the digest %.150q: sha256 and 64 digits, a to f among them, are read here", d.Digest)
+	}
 	data, ok := b[d.Digest]
-	if !ok {
+	if !ok && d.Data == nil {
 		return nil, fmt.Errorf("%w: blob %s is not in it", ErrDigest, d.Digest)
 	}
-	if d.Size != int64(len(data)) {
-		return nil, fmt.Errorf("%w: blob %s has %d bytes, not %d", ErrDigest, d.Digest, len(data), d.Size)
+	if !ok {
+		if data = d.Data; sum(data) != d.Digest {
+			return nil, invalid("blob %s has another digest where its descriptor has it in itself", d.Digest)
+		}
 	}
 	if got := sum(data); got != d.Digest {
 		return nil, fmt.Errorf("%w: blob %s has the digest %s", ErrDigest, d.Digest, got)
+	}
+	if d.Size != int64(len(data)) {
+		return nil, invalid("blob %s has %d bytes, and its descriptor says %d", d.Digest, len(data), d.Size)
 	}
 	return data, nil
 }
 
 func (b blobs) json(d descriptor, v any) error {
-	if len(b[d.Digest]) > maxJSON {
-		return invalid("%s is of %d bytes, more than %d", d.Digest, len(b[d.Digest]), maxJSON)
+	if n := max(len(b[d.Digest]), len(d.Data)); n > maxJSON {
+		return invalid("%s is of %d bytes, more than %d", d.Digest, n, maxJSON)
 	}
 	data, err := b.get(d)
 	if err != nil {
@@ -204,40 +268,159 @@ func (b blobs) json(d descriptor, v any) error {
 	return nil
 }
 
+// kinds of what a manifest can be.
+const (
+	unknownKind = iota
+	manifestKind
+	indexKind
+)
+
+// kindOf is what a media type names. One that nobody here knows is no error.
+func kindOf(mediaType string) int {
+	switch mediaType {
+	case typeIndex, typeDockerIndex:
+		return indexKind
+	case typeManifest, typeDockerManifest:
+		return manifestKind
+	}
+	return unknownKind
+}
+
+// kind is what m is. Its own media type may be absent, and then its descriptor's
+// tells, and if there is none, what is in it. What two readers could take for
+// two things is refused (CVE-2021-41190).
+func (m manifest) kind(d descriptor) (int, error) {
+	image, index := m.Config != nil || len(m.Layers) > 0, m.Manifests != nil
+	own, told := kindOf(m.MediaType), kindOf(d.MediaType)
+	switch {
+	case m.SchemaVersion != 2:
+		return 0, invalid("a manifest of schema version %d, not 2", m.SchemaVersion)
+	case m.MediaType != "" && own == unknownKind:
+		return 0, invalid("%.100q is not the media type of an image's manifest or index", m.MediaType)
+	case image && index:
+		return 0, invalid("it has manifests, as an index, and layers or a configuration, as an image")
+	case own != unknownKind && told != unknownKind && own != told:
+		return 0, invalid("its descriptor calls it %q, and it says that it is %q", d.MediaType, m.MediaType)
+	case own == unknownKind && told != unknownKind:
+		own = told
+	case own == unknownKind && index:
+		own = indexKind
+	case own == unknownKind:
+		own = manifestKind
+	}
+	if own == indexKind && image || own == manifestKind && index {
+		return 0, invalid("by its media type it is an index or an image, and by what is in it the other")
+	}
+	return own, nil
+}
+
 // manifest reads the manifest of that digest. If that is an index, it is the
 // manifest in it that is for this architecture.
 func (b blobs) manifest(digest string) (manifest, error) {
 	d := descriptor{Digest: digest, Size: int64(len(b[digest]))}
-	var m manifest
-	if err := b.json(d, &m); err != nil {
-		return m, err
-	}
-	if m.MediaType == typeIndex || m.MediaType == typeDockerIndex {
-		here := -1
-		for i, d := range m.Manifests {
-			if p := d.Platform; p != nil && *p == (platform{runtime.GOARCH, "linux"}) && here < 0 {
-				here = i
-			}
+	for range maxIndexes {
+		m, kind, err := b.read(d)
+		if err != nil {
+			return m, err
 		}
-		if here < 0 {
-			return m, invalid("none of its %d manifests is for linux/%s", len(m.Manifests), runtime.GOARCH)
+		if kind == manifestKind {
+			return m, m.check()
 		}
-		d, m = m.Manifests[here], manifest{}
-		if err := b.json(d, &m); err != nil {
+		if d, err = b.choose(m.Manifests); err != nil {
 			return m, err
 		}
 	}
-	switch {
-	case m.SchemaVersion != 2:
-		return m, invalid("a manifest of schema version %d, not 2", m.SchemaVersion)
-	case m.MediaType != typeManifest && m.MediaType != typeDockerManifest && m.MediaType != "":
-		return m, invalid("%q is not the media type of an image manifest", m.MediaType)
-	case m.Config == nil:
-		return m, invalid("a manifest without a configuration")
-	case m.Config.MediaType != typeConfig && m.Config.MediaType != typeDockerConfig:
-		return m, invalid("%q is not the media type of an image's configuration: an artifact, not a container image", m.Config.MediaType)
+	return manifest{}, invalid("more than %d indexes, each in the other", maxIndexes)
+}
+
+func (b blobs) read(d descriptor) (m manifest, kind int, err error) {
+	if err = b.json(d, &m); err == nil {
+		kind, err = m.kind(d)
 	}
-	return m, nil
+	return m, kind, err
+}
+
+// choose is the entry of an index that is for this machine: of those that fit
+// the first that is for every processor of its kind, or else the first. So all
+// machines of an architecture choose the same. An entry fits by its platform; if
+// it names none, by its image's, or as an index that has one that fits. What is
+// of a media type that is not known here is passed over.
+func (b blobs) choose(list []descriptor) (descriptor, error) {
+	c := chooser{b, map[string]*platform{}}
+	return c.choose(list, maxIndexes)
+}
+
+// A chooser looks into each blob once, however often it is named.
+type chooser struct {
+	blobs
+	known map[string]*platform // by digest: what is for this machine, or nil
+}
+
+func (c chooser) choose(list []descriptor, depth int) (descriptor, error) {
+	var fits []descriptor
+	for _, d := range list {
+		if d.MediaType != "" && kindOf(d.MediaType) == unknownKind {
+			continue
+		}
+		if d.Platform == nil {
+			d.Platform = c.platform(d, depth)
+		}
+		if d.Platform != nil && d.Platform.here() {
+			fits = append(fits, d)
+		}
+	}
+	for _, d := range fits {
+		if d.Platform.plain() {
+			return d, nil
+		}
+	}
+	if len(fits) > 0 {
+		return fits[0], nil
+	}
+	return descriptor{}, invalid("none of its %d manifests is for linux/%s", len(list), runtime.GOARCH)
+}
+
+// platform is what an entry without one is for, or nil where that cannot be
+// read: then another may do.
+func (c chooser) platform(d descriptor, depth int) *platform {
+	p, ok := c.known[d.Digest]
+	if !ok {
+		p = c.look(d, depth)
+		c.known[d.Digest] = p
+	}
+	return p
+}
+
+func (c chooser) look(d descriptor, depth int) *platform {
+	m, kind, err := c.read(d)
+	switch {
+	case err != nil || depth == 0:
+		return nil
+	case kind == indexKind:
+		in, err := c.choose(m.Manifests, depth-1)
+		if err != nil {
+			return nil
+		}
+		return in.Platform
+	case m.check() != nil:
+		return nil
+	}
+	var f configFile
+	if c.json(*m.Config, &f) != nil {
+		return nil
+	}
+	return &f.platform
+}
+
+// check looks at the manifest of one image.
+func (m manifest) check() error {
+	switch {
+	case m.Config == nil:
+		return invalid("a manifest without a configuration")
+	case m.Config.MediaType != typeConfig && m.Config.MediaType != typeDockerConfig:
+		return invalid("%.100q is not the media type of an image's configuration: an artifact, not a container image", m.Config.MediaType)
+	}
+	return nil
 }
 
 func (b blobs) config(m manifest) (configFile, error) {
@@ -246,9 +429,11 @@ func (b blobs) config(m manifest) (configFile, error) {
 		return c, err
 	}
 	switch {
-	case c.platform != (platform{runtime.GOARCH, "linux"}):
-		return c, invalid("for %s/%s, and this machine is linux/%s", c.OS, c.Architecture, runtime.GOARCH)
-	case c.RootFS.Type != "layers" || len(c.RootFS.DiffIDs) != len(m.Layers):
+	case !c.here():
+		return c, invalid("for %s, and this machine is linux/%s", c.platform, runtime.GOARCH)
+	case c.RootFS.Type != "layers" && c.RootFS.Type != "": // which is left out in spite of the specification
+		return c, invalid("its rootfs is of type %.100q, not layers", c.RootFS.Type)
+	case len(c.RootFS.DiffIDs) != len(m.Layers):
 		return c, invalid("%d layers, and its configuration names %d", len(m.Layers), len(c.RootFS.DiffIDs))
 	}
 	return c, c.Config.check()
