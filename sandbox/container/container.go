@@ -28,14 +28,15 @@
 // Its network, IPC and host names are its own and empty, twice: the keeper's,
 // and within it the container's. Its root is another user's, without any
 // capability, and cannot get one. Its system calls are an allow-list (runsc:
-// its own kernel). Everything is read-only except /out and /tmp.
+// its own kernel). Everything is read-only except /out, /tmp and
+// /dev/shm, and the terminals of its own in /dev/pts.
 //
 // # What a job can use
 //
 // One cgroup, made here and not by the runtime, holds the keeper, the runtime
 // and the container: memory without swap, processes, processor. Gas is what the
 // cgroup has used (see Meter). OutputBytes and MaxFiles bound /out; Config
-// bounds /tmp.
+// bounds /tmp and /dev/shm.
 //
 // # What is left
 //
@@ -78,7 +79,8 @@ type Config struct {
 	Processes uint64
 	// CPUs is how many processors a job may keep busy. Default 1.
 	CPUs uint64
-	// TmpBytes bounds /tmp. Default 64 MiB. It is also within the memory limit.
+	// TmpBytes bounds /tmp, and /dev/shm likewise. Default 64 MiB. Both are also
+	// within the memory limit.
 	TmpBytes uint64
 	// Image bounds what may be unpacked. Default image.DefaultLimits.
 	Image image.Limits
@@ -259,7 +261,7 @@ func (r *Runtime) fill(ctx context.Context, b *box, job *sandbox.Job, result *sa
 	if why != "" {
 		return fail("%s", why)
 	}
-	for _, m := range []*ram{b.out, b.tmp} {
+	for _, m := range b.open() {
 		if err := unix.Fchownat(m.fd, "", int(r.config.IDs+p.uid), int(r.config.IDs+p.gid), unix.AT_EMPTY_PATH); err != nil {
 			return err
 		}
@@ -287,7 +289,7 @@ func Mountpoints(rootfs *os.Root) error {
 			return err
 		}
 	}
-	return nil
+	return rootfs.Mkdir("dev/shm", 0o755) // runsc looks for it before it has a /dev
 }
 
 // process is what the container starts.
@@ -296,6 +298,7 @@ type process struct {
 	env      []string
 	dir      string
 	uid, gid uint32
+	groups   []uint32
 }
 
 // searchPath is where a program without a slash in its name is looked for, if
@@ -325,13 +328,10 @@ func newProcess(rootfs *os.Root, c image.Config, args []string) (p process, why 
 	if !hasPath {
 		p.env = append([]string{"PATH=" + searchPath}, c.Env...)
 	}
-	if p.dir = c.WorkingDir; p.dir == "" {
-		p.dir = "/"
-	}
-	if why := CheckDir(rootfs, p.dir); why != "" {
+	if p.dir, why = Dir(rootfs, c.WorkingDir); why != "" {
 		return p, why
 	}
-	if p.uid, p.gid, why = User(rootfs, c.User); why != "" {
+	if p.uid, p.gid, p.groups, why = User(rootfs, c.User); why != "" {
 		return p, why
 	}
 	program, why := lookup(rootfs, p.args[0], p.dir, paths)
@@ -342,22 +342,26 @@ func newProcess(rootfs *os.Root, c image.Config, args []string) (p process, why 
 	return p, ""
 }
 
-// CheckDir refuses a working directory that is not a plain one of the image.
-// One below /proc could be a descriptor that the runtime forgot to close
-// (CVE-2024-21626).
-func CheckDir(rootfs *os.Root, dir string) string {
-	if !path.IsAbs(dir) || path.Clean(dir) != dir {
-		return fmt.Sprintf("the working directory %q is not an absolute path in its shortest form", dir)
+// Dir is an image's WorkingDir in its shortest form, which is what the runtime
+// gets. It refuses one that is not a plain one of the image: one below /proc
+// could be a descriptor that the runtime forgot to close (CVE-2024-21626).
+func Dir(rootfs *os.Root, workingDir string) (dir, why string) {
+	if workingDir == "" {
+		return "/", ""
 	}
+	if !path.IsAbs(workingDir) {
+		return "", fmt.Sprintf("the working directory %q is not an absolute path", workingDir)
+	}
+	dir = path.Clean(workingDir)
 	for _, no := range []string{"/proc", "/dev", "/sys"} {
 		if dir == no || strings.HasPrefix(dir, no+"/") {
-			return fmt.Sprintf("the working directory %q is not one of the image", dir)
+			return "", fmt.Sprintf("the working directory %q is not one of the image", dir)
 		}
 	}
 	if mode, err := statIn(rootfs, dir); err != nil || mode&unix.S_IFMT != unix.S_IFDIR {
-		return fmt.Sprintf("the working directory %q is no directory of the image", dir)
+		return "", fmt.Sprintf("the working directory %q is no directory of the image", dir)
 	}
-	return ""
+	return dir, ""
 }
 
 // lookup finds a program as execvp would in the container.

@@ -1,6 +1,8 @@
 package container
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -111,9 +113,9 @@ func TestContract(t *testing.T) {
 				t.Errorf("no %q in\n%s", want, look)
 			}
 		}
-		// What is in /dev, and that there is no /sys, is the runtime's to keep;
-		// runsc has its own of both, which lead nowhere.
-		if r.Name() != "runsc" && (strings.Contains(look, "\n/sys") || strings.Contains(look, "/dev/pts/") || strings.Contains(look, "/dev/shm")) {
+		// That there is no /sys is the runtime's to keep; runsc has its own, which
+		// leads nowhere.
+		if r.Name() != "runsc" && strings.Contains(look, "\n/sys") {
 			t.Errorf("too much to see:\n%s", look)
 		}
 		j := job(t) // its image has an Entrypoint, which the manifest does not name
@@ -131,6 +133,7 @@ func TestOutcomes(t *testing.T) {
 	}
 	gas := with(func(l *sandbox.Limits) { l.Gas = 300_000_000 }) // 0.3 s of one processor
 	memory := with(func(l *sandbox.Limits) { l.MemoryBytes = 64 << 20 })
+	large := with(func(l *sandbox.Limits) { l.MemoryBytes = 200 << 20 })
 	wall := with(func(l *sandbox.Limits) { l.Wall = 500 * time.Millisecond })
 	for _, c := range []struct {
 		args   string
@@ -155,8 +158,13 @@ func TestOutcomes(t *testing.T) {
 		{"two-links", limits, sandbox.OK, ""},
 		{"tmp-bomb", limits, sandbox.OK, ""}, // it was told that there is no room left
 		{"deep-tmp", limits, sandbox.OK, ""},
-		{"deep-out", limits, sandbox.FunctionError, "file of the name"},
-		{"bad-name", limits, sandbox.FunctionError, "file of the name"},
+		{"deep-out", limits, sandbox.FunctionError, "more than 4096 bytes"},
+		{"bad-name", limits, sandbox.FunctionError, "not in UTF-8"},
+		// What is in /dev/shm counts as memory, as what is in /tmp does: 190 would fit
+		// beside one of them, with what the runtime itself may have.
+		{"full 40", large, sandbox.OK, ""},
+		{"full 190", large, sandbox.MemoryExceeded, "denied more memory"},
+		{"shared", limits, sandbox.OK, ""},
 		{"log-flood", limits, sandbox.OK, ""},
 		{"fork-bomb", wall, sandbox.WallExceeded, "time was over"},
 	} {
@@ -297,4 +305,118 @@ func TestImagesCommandIsNotRun(t *testing.T) {
 	if p, why := newProcess(root, c, []string{"/model", "-y"}); why != "" || strings.Join(p.args, " ") != "/model -y" {
 		t.Errorf("%v, %q", p.args, why)
 	}
+}
+
+// The file systems that programs for Linux expect (runtime-spec, config-linux.md):
+// shared memory, and terminals. What is left in them is wiped: mustRun looks.
+func TestDefaultFilesystems(t *testing.T) {
+	each(t, func(t *testing.T, r *Runtime) {
+		if res := mustRun(t, r, job(t, "shared")); res.Outcome != sandbox.OK {
+			t.Errorf("%v: %s: %s", res.Outcome, res.Reason, res.Log)
+		}
+		if res := mustRun(t, r, job(t, "terminal")); res.Outcome != sandbox.OK || output(res, "line") != "hello\n" {
+			t.Errorf("%v: %s: %s", res.Outcome, res.Reason, res.Log)
+		}
+		look := output(mustRun(t, r, job(t, "look")), "look")
+		for _, want := range []string{"\n/dev/shm\n", "\n/dev/pts\n", "\n/dev/ptmx\n", "\n/dev/fd\n", "\n/dev/null\n"} {
+			if !strings.Contains(look, want) {
+				t.Errorf("no %q in\n%s", want, look)
+			}
+		}
+	})
+}
+
+// A user is in the groups that the image's /etc/group says.
+func TestSupplementaryGroups(t *testing.T) {
+	dir := t.TempDir()
+	for name, data := range map[string]string{
+		"etc/passwd": "app:x:1000:1000::/:\n", "etc/group": "readers:x:2000:app\n", "guest": string(unpacked(t)["guest"]),
+	} {
+		file := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(data), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var secret bytes.Buffer
+	w := tar.NewWriter(&secret)
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "data/f", Mode: 0o640, Gid: 2000, Size: 5}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte("shown")); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	two(t, func(t *testing.T, r *Runtime) {
+		for user, want := range map[string]string{"app": "shown", "1000": "shown", "app:": "shown", "app:1000": "", "1001": ""} {
+			img, digest, err := image.BuildDir(dir, image.Config{User: user, WorkingDir: "/data/"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			res := mustRun(t, r, sandbox.Job{Image: img, Digest: digest, Code: secret.Bytes(), Args: []string{"/guest", "read", "f"}, Limits: limits})
+			if output(res, "read") != want || want == "" && !strings.Contains(string(res.Log), "permission denied") {
+				t.Errorf("%s: %v: %s: %s", user, res.Outcome, res.Reason, res.Log)
+			}
+		}
+	})
+}
+
+// Python's processes share memory, locks and queues.
+func TestPythonsMultiprocessing(t *testing.T) {
+	skipInShort(t)
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Skip(err)
+	}
+	img, err := os.ReadFile(filepath.Join(cache, "prytany", "images", "python-pillow.tar"))
+	if err != nil {
+		t.Skipf("no image for it: %v. To have it: tools/install.sh", err)
+	}
+	digest, err := image.Digest(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const main = `
+import multiprocessing as mp
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import shared_memory
+
+def square(x): return x * x
+def put(q, lock, array, name):
+    with lock:
+        array[1] = 7
+        m = shared_memory.SharedMemory(name)
+        m.buf[3] = 9
+        m.close()
+        q.put("from another process")
+
+if __name__ == "__main__":
+    with mp.Pool(2) as p:
+        assert p.map(square, [1, 2, 3]) == [1, 4, 9]
+    with ProcessPoolExecutor(2) as e:
+        assert list(e.map(square, [4, 5])) == [16, 25]
+    q, lock, array = mp.Queue(), mp.Lock(), mp.Array("i", 3)
+    m = shared_memory.SharedMemory(create=True, size=1 << 20)
+    p = mp.Process(target=put, args=(q, lock, array, m.name))
+    p.start()
+    got = q.get()
+    p.join()
+    assert (got, array[1], m.buf[3]) == ("from another process", 7, 9), (got, array[1], m.buf[3])
+    m.close(); m.unlink()
+    open("/out/done", "w").write("yes")
+`
+	var code bytes.Buffer
+	w := tar.NewWriter(&code)
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "code/main.py", Mode: 0o644, Size: int64(len(main))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte(main)); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	two(t, func(t *testing.T, r *Runtime) {
+		res := mustRun(t, r, sandbox.Job{Image: img, Digest: digest, Code: code.Bytes(), Args: []string{"python3", "/code/main.py"}, Limits: limits})
+		if res.Outcome != sandbox.OK || output(res, "done") != "yes" {
+			t.Errorf("%v: %s: %s", res.Outcome, res.Reason, res.Log)
+		}
+	})
 }

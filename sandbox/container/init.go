@@ -91,12 +91,12 @@ func InitMain(stdin io.Reader, stdout io.Writer) int {
 }
 
 // inner is what an init works on: the memory that the engine has mounted.
-type inner struct{ code, in, out, tmp *ram }
+type inner struct{ code, in, out, tmp, shm *ram }
 
-func (b inner) all() []*ram { return []*ram{b.code, b.in, b.out, b.tmp} }
+func (b inner) all() []*ram { return []*ram{b.code, b.in, b.out, b.tmp, b.shm} }
 
 func mounted() (b inner, err error) {
-	for dir, to := range map[string]**ram{"/code": &b.code, "/in": &b.in, "/out": &b.out, "/tmp": &b.tmp} {
+	for dir, to := range map[string]**ram{"/code": &b.code, "/in": &b.in, "/out": &b.out, "/tmp": &b.tmp, "/dev/shm": &b.shm} {
 		fd, e := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if e != nil {
 			return b, fmt.Errorf("%s: %w", dir, e)
@@ -119,7 +119,7 @@ func (b inner) run(stdin io.Reader, stdout io.Writer) (rep Report, err error) {
 	if err := receive(stdin, &m, maxMission); err != nil {
 		return rep, fmt.Errorf("reading the job: %w", err)
 	}
-	if rep.Before, err = digest(b.out, b.tmp); err != nil {
+	if rep.Before, err = digest(b.out, b.tmp, b.shm); err != nil {
 		return rep, err
 	}
 	layer := make([]byte, m.Layer)

@@ -16,10 +16,11 @@ const keeperName = "prytany-keeper"
 
 // order is what a keeper is told.
 type order struct {
-	Root          int      // descriptor of a runtime's files, to make a namespace of them; nothing else is set then
-	Tree          bool     // with Root: a cgroup tree to look at
-	Namespace     int      // descriptor of such a namespace
-	Box, Out, Tmp int      // descriptors of the file systems; Box is 0 if there are none
+	Root          int  // descriptor of a runtime's files, to make a namespace of them; nothing else is set then
+	Tree          bool // with Root: a cgroup tree to look at
+	Namespace     int  // descriptor of such a namespace
+	Box           int  // descriptor of the job's file systems, and of those in it; 0 if there are none
+	Out, Tmp, Shm int
 	Cgroup        []string // cgroup.procs files to join
 	Argv          []string // what to become
 }
@@ -60,7 +61,7 @@ func (o order) do() error {
 	for _, m := range []struct {
 		fd int
 		at string
-	}{{o.Box, boxDir}, {o.Out, outDir}, {o.Tmp, tmpDir}} {
+	}{{o.Box, boxDir}, {o.Out, outDir}, {o.Tmp, tmpDir}, {o.Shm, shmDir}} {
 		if m.fd == 0 {
 			continue
 		}
@@ -134,7 +135,7 @@ func startKeeper(cmd *exec.Cmd, o order, p *Program, b *box) (*kept, error) {
 		}
 	}
 	if b != nil {
-		for m, to := range map[*ram]*int{b.base: &o.Box, b.out: &o.Out, b.tmp: &o.Tmp} {
+		for m, to := range map[*ram]*int{b.base: &o.Box, b.out: &o.Out, b.tmp: &o.Tmp, b.shm: &o.Shm} {
 			if err := pass(m.fd, to); err != nil {
 				return nil, err
 			}

@@ -89,9 +89,10 @@ func (m *ram) full() (string, error) {
 }
 
 // A box is all the files of one job. base has the directories rootfs, in,
-// bundle and state (of the runtime) and the mount points out and tmp.
+// bundle and state (of the runtime) and the mount points out, tmp and shm. What
+// is in shm is the job's /dev/shm.
 type box struct {
-	base, out, tmp *ram
+	base, out, tmp, shm *ram
 }
 
 func newBox(c Config, job *sandbox.Job) (*box, error) {
@@ -111,11 +112,13 @@ func newBox(c Config, job *sandbox.Job) (*box, error) {
 		b.close()
 		return nil, err
 	}
-	if b.tmp, err = newRAM(c.TmpBytes, sandbox.TmpFiles, false); err != nil {
-		b.close()
-		return nil, err
+	for _, m := range []**ram{&b.tmp, &b.shm} {
+		if *m, err = newRAM(c.TmpBytes, sandbox.TmpFiles, false); err != nil {
+			b.close()
+			return nil, err
+		}
 	}
-	for _, dir := range []string{"rootfs", "in", "bundle", "state", "out", "tmp"} {
+	for _, dir := range []string{"rootfs", "in", "bundle", "state", "out", "tmp", "shm"} {
 		if err := b.base.root.Mkdir(dir, 0o755); err != nil {
 			b.close()
 			return nil, err
@@ -124,7 +127,10 @@ func newBox(c Config, job *sandbox.Job) (*box, error) {
 	return &b, nil
 }
 
-func (b *box) all() []*ram { return []*ram{b.base, b.out, b.tmp} }
+func (b *box) all() []*ram { return append([]*ram{b.base}, b.open()...) }
+
+// open are those that the function can write to.
+func (b *box) open() []*ram { return []*ram{b.out, b.tmp, b.shm} }
 
 func (b *box) close() {
 	for _, m := range b.all() {
@@ -178,8 +184,11 @@ func (b *box) take(limit uint64) ([]sandbox.File, error) {
 		if count++; count > sandbox.MaxFiles {
 			return tooMuch("files")
 		}
-		if len(name) > 4096 || !fs.ValidPath(name) {
-			return &errTaken{sandbox.FunctionError, fmt.Sprintf("the output has a file of the name %.100q", name)}
+		if !fs.ValidPath(name) { // of all that may be wrong with it a directory lets pass only this
+			return &errTaken{sandbox.FunctionError, fmt.Sprintf("the output has a file of the name %.100q, which is not in UTF-8", name)}
+		}
+		if len(name) > 4096 {
+			return &errTaken{sandbox.FunctionError, fmt.Sprintf("the output has a file of the name %.100q, and of more than 4096 bytes", name)}
 		}
 		if d.IsDir() {
 			return nil
@@ -242,7 +251,7 @@ func kind(m fs.FileMode) string {
 }
 
 // writable is the state digest of what the function can write to.
-func (b *box) writable() (task.Hash, error) { return digest(b.out, b.tmp) }
+func (b *box) writable() (task.Hash, error) { return digest(b.open()...) }
 
 // state is the state digest of all files of the job, its code and input among
 // them: what must be left when it is over is nothing.

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/prytany/prytany/sandbox"
+	"golang.org/x/sys/unix"
 )
 
 // An engine is an OCI runtime and what is particular about it.
@@ -61,6 +63,7 @@ const (
 	inDir     = boxDir + "/in"
 	outDir    = boxDir + "/out"
 	tmpDir    = boxDir + "/tmp"
+	shmDir    = boxDir + "/shm"
 	logFile   = bundleDir + "/log"
 	pidFile   = bundleDir + "/pid"
 
@@ -82,7 +85,7 @@ func (e engine) spec(c Config, p process, l sandbox.Limits) (*specs.Spec, error)
 		Root:    &specs.Root{Path: rootDir, Readonly: true},
 		Process: &specs.Process{
 			Args: p.args, Env: p.env, Cwd: p.dir,
-			User:            specs.User{UID: p.uid, GID: p.gid},
+			User:            specs.User{UID: p.uid, GID: p.gid, AdditionalGids: p.groups},
 			NoNewPrivileges: true,
 			Capabilities:    &specs.LinuxCapabilities{},
 			OOMScoreAdj:     &worst,
@@ -98,6 +101,8 @@ func (e engine) spec(c Config, p process, l sandbox.Limits) (*specs.Spec, error)
 		Mounts: []specs.Mount{
 			{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "mode=755", "size=64k", "nr_inodes=64", "ro"}},
+			{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5", "max=" + strconv.Itoa(maxTerminals)}},
+			{Destination: "/dev/shm", Type: "bind", Source: shmDir, Options: []string{"bind", "rw", "nosuid", "nodev", "noexec"}},
 			{Destination: "/in", Type: "bind", Source: inDir, Options: []string{"bind", "ro", "nosuid", "nodev", "noexec"}},
 			{Destination: "/out", Type: "bind", Source: outDir, Options: []string{"bind", "rw", "nosuid", "nodev", "noexec"}},
 			{Destination: "/tmp", Type: "bind", Source: tmpDir, Options: []string{"bind", "rw", "nosuid", "nodev", "noexec"}},
@@ -121,6 +126,10 @@ func (e engine) spec(c Config, p process, l sandbox.Limits) (*specs.Spec, error)
 	}
 	return s, nil
 }
+
+// maxTerminals is how many terminals a job may have. They are the kernel's, which
+// has some thousands for all.
+const maxTerminals = 64
 
 // Masked are files of the kernel that tell about the machine or steer it.
 var Masked = []string{
@@ -151,7 +160,33 @@ var refused = []string{
 	"mq_getsetattr", "mq_notify", "mq_open", "mq_timedreceive", "mq_timedreceive_time64", "mq_timedsend", "mq_timedsend_time64", "mq_unlink",
 	"fanotify_init", "fanotify_mark", "memfd_secret", "modify_ldt", "vhangup",
 	"landlock_add_rule", "landlock_create_ruleset", "landlock_restrict_self",
+	"ioctl",  // comes back without refusedControls
 	"socket", // comes back for AF_UNIX alone
+}
+
+// refusedControls are calls of ioctl that a terminal of a job's own would open:
+// to change what the kernel makes of its bytes, for which it loads modules that
+// have had holes, to type into a terminal, and to reach the machine's console.
+var refusedControls = []uint32{unix.TIOCSETD, unix.TIOCSTI, unix.TIOCLINUX, unix.TIOCCONS}
+
+// others are conditions of which one holds for each 32-bit number that is not in
+// the list, and none for those in it. The kernel looks at 32 bits of the 64 that
+// a program gives it, so these do too: "greater than" would look at all. A block
+// is of all numbers that begin with the same bits.
+func others(list []uint32) (args []specs.LinuxSeccompArg) {
+	var split func(first uint32, bits int)
+	split = func(first uint32, bits int) {
+		mask := uint32(uint64(1)<<32 - uint64(1)<<(32-bits))
+		switch {
+		case !slices.ContainsFunc(list, func(n uint32) bool { return n&mask == first }):
+			args = append(args, specs.LinuxSeccompArg{Index: 1, Op: specs.OpMaskedEqual, Value: uint64(mask), ValueTwo: uint64(first)})
+		case bits < 32:
+			split(first, bits+1)
+			split(first|1<<(31-bits), bits+1)
+		}
+	}
+	split(0, 0)
+	return args
 }
 
 // Seccomp is Docker's default list for a process without capabilities, less
@@ -172,6 +207,9 @@ func Seccomp(s *specs.Spec) (*specs.LinuxSeccomp, error) {
 		if len(call.Names) > 0 {
 			list = append(list, call)
 		}
+	}
+	for _, arg := range others(refusedControls) {
+		list = append(list, specs.LinuxSyscall{Names: []string{"ioctl"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{arg}})
 	}
 	const afUnix = 1
 	p.Syscalls = append(list, specs.LinuxSyscall{

@@ -3,6 +3,7 @@ package container
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -23,7 +24,7 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 // which depends on the kernel and has a test of its own.
 func TestSpecGolden(t *testing.T) {
 	for name, e := range engines {
-		s, err := e.spec(Config{}.withDefaults(), process{args: []string{"/main", "x"}, env: []string{"A=1"}, dir: "/", uid: 5, gid: 6}, sandbox.Limits{OutputBytes: 1000})
+		s, err := e.spec(Config{}.withDefaults(), process{args: []string{"/main", "x"}, env: []string{"A=1"}, dir: "/", uid: 5, gid: 6, groups: []uint32{7, 8}}, sandbox.Limits{OutputBytes: 1000})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +63,7 @@ func TestSeccomp(t *testing.T) {
 			continue
 		}
 		for _, n := range call.Names {
-			if slices.Contains(refused, n) && n != "socket" {
+			if slices.Contains(refused, n) && n != "socket" && n != "ioctl" {
 				t.Errorf("%s is allowed", n)
 			}
 			if n == "socket" && (len(call.Args) != 1 || call.Args[0].Value != unix.AF_UNIX || call.Args[0].Op != specs.OpEqualTo) {
@@ -71,6 +72,9 @@ func TestSeccomp(t *testing.T) {
 			if n == "clone" && len(call.Args) == 0 || n == "clone3" {
 				t.Errorf("%s is allowed whatever namespaces it makes", n)
 			}
+			if n == "ioctl" && (len(call.Args) != 1 || call.Args[0].Index != 1 || call.Args[0].Op != specs.OpMaskedEqual) {
+				t.Errorf("ioctl is allowed with %v", call.Args)
+			}
 		}
 	}
 	for _, n := range []string{"read", "write", "openat", "mmap", "execve", "futex", "exit_group"} {
@@ -78,6 +82,40 @@ func TestSeccomp(t *testing.T) {
 			return c.Action == specs.ActAllow && len(c.Args) == 0 && slices.Contains(c.Names, n)
 		}) {
 			t.Errorf("%s is not allowed", n)
+		}
+	}
+}
+
+// Conditions on 32 bits let everything pass but what is in the list, whatever a
+// program puts into the 32 that the kernel does not look at.
+func TestOthers(t *testing.T) {
+	allowed := func(list []uint32, n uint64) (yes int) {
+		for _, a := range others(list) {
+			if n&a.Value == a.ValueTwo {
+				yes++
+			}
+		}
+		return yes
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for _, list := range [][]uint32{nil, {0}, {math.MaxUint32}, refusedControls, {0, 1, 2, 3}, {0x8000_0000, 0x7fff_ffff}} {
+		try := []uint32{0, 1, 2, math.MaxUint32}
+		for _, n := range list {
+			try = append(try, n, n+1, n-1, n^0x8000_0000, n<<1)
+		}
+		for range 1000 {
+			try = append(try, rnd.Uint32())
+		}
+		for _, n := range try {
+			want := 1
+			if slices.Contains(list, n) {
+				want = 0
+			}
+			for _, high := range []uint64{0, 1 << 32, 0xffff_ffff << 32} {
+				if got := allowed(list, high|uint64(n)); got != want {
+					t.Fatalf("%#x of all but %#x: allowed by %d conditions", high|uint64(n), list, got)
+				}
+			}
 		}
 	}
 }
@@ -251,7 +289,15 @@ func TestUsers(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "etc"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string]string{"passwd": "root:x:0:0\nbob:x:7:8:\nevil:x:99999999:0\n", "group": "root:x:0:\nstaff:x:50:\n"} {
+	var many strings.Builder
+	for i := range maxGroups + 1 {
+		fmt.Fprintf(&many, "g%d:x:%d:popular\n", i, 10_000+i)
+	}
+	for name, data := range map[string]string{
+		"passwd": "root:x:0:0\nbob:x:7:8:\nevil:x:99999999:0\n12:x:13:14:\npopular:x:20:20:\n",
+		"group": "root:x:0:\nstaff:x:50:\nreaders:x:60:ann,bob\nagain:x:60:bob\nlong:x:61:" + strings.Repeat("nobody,", 20_000) + "bob\n" +
+			"root's:x:62:root\nnot:x:63:bobby,bo\nhuge:x:99999999:bob\nbob:x\n" + many.String(),
+	} {
 		if err := os.WriteFile(filepath.Join(dir, "etc", name), []byte(data), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -261,15 +307,64 @@ func TestUsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	for s, want := range map[string][3]any{
-		"": {uint32(0), uint32(0), true}, "bob": {uint32(7), uint32(8), true}, "7": {uint32(7), uint32(8), true},
-		"9": {uint32(9), uint32(0), true}, "bob:staff": {uint32(7), uint32(50), true}, "1:2": {uint32(1), uint32(2), true},
-		"none": {uint32(0), uint32(0), false}, "bob:none": {uint32(0), uint32(0), false},
-		"evil": {uint32(0), uint32(0), false}, "70000": {uint32(0), uint32(0), false}, "-1": {uint32(0), uint32(0), false},
+	for s, want := range map[string]string{
+		"":       "0:0 []", // whoever the image leaves it to
+		"root":   "0:0 [62]",
+		"root:":  "0:0 [62]",
+		":staff": "0:50 []",
+		":":      "0:0 [62]",
+		"bob":    "7:8 [60 61]",
+		"bob:":   "7:8 [60 61]",
+		"7":      "7:8 [60 61]",
+		"7:":     "7:8 [60 61]",
+		// Who names a group has that and no other.
+		"bob:staff": "7:50 []", "bob:8": "7:8 []", "7:staff": "7:50 []", "1:2": "1:2 []",
+		// A number is an id, in the image's files or not.
+		"9": "9:0 []", "12": "12:0 []", "13": "13:14 []",
+		"none": "no", "bob:none": "no", "evil": "no", "70000": "no", "bob:70000": "no", "-1": "no", "popular": "no",
 	} {
-		uid, gid, why := User(root, s)
-		if (why == "") != want[2] || why == "" && (uid != want[0] || gid != want[1]) {
-			t.Errorf("%q: %d:%d %s", s, uid, gid, why)
+		uid, gid, groups, why := User(root, s)
+		got := fmt.Sprintf("%d:%d %d", uid, gid, groups)
+		if why != "" {
+			got = "no"
+			t.Logf("%q: %s", s, why)
+		}
+		if got != want {
+			t.Errorf("%q: %s, want %s (%s)", s, got, want, why)
+		}
+	}
+}
+
+// An image's WorkingDir is made short before it is looked at, and the short form
+// is what the runtime gets.
+func TestWorkingDirectories(t *testing.T) {
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for _, err := range []error{
+		root.MkdirAll("app/data", 0o755), root.WriteFile("file", nil, 0o644), root.Symlink("/app", "link"), root.Symlink("/proc/self/fd/7", "trap"),
+		Mountpoints(root),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for in, want := range map[string]string{
+		"": "/", "/": "/", "//": "/", "/app": "/app", "/app/": "/app", "/app//": "/app", "//app": "/app", "/app/.": "/app", "/./app/data/": "/app/data",
+		"/app/../app": "/app", "/../app": "/app", "/app/data/..": "/app", "/link/": "/link", "/out/": "/out", "/tmp": "/tmp",
+		"app": "no", ".": "no", "./app": "no", "/none": "no", "/file": "no", "/file/": "no", "/trap": "no",
+		"/proc": "no", "/proc/": "no", "/proc/self/fd/7": "no", "//proc/self/fd/7": "no", "/./proc/self/fd/7/": "no", "/proc/self/fd/7/../../..": "no",
+		"/../../proc/self": "no", "/app/../proc/self/cwd": "no", "/dev/": "no", "/dev/fd/7": "no", "/sys/": "no",
+	} {
+		got, why := Dir(root, in)
+		if why != "" {
+			got = "no"
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q (%s)", in, got, want, why)
 		}
 	}
 }

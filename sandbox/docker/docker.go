@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -247,14 +248,8 @@ func (d *Docker) load(ctx context.Context, job *sandbox.Job) (loaded, error) {
 	}
 	l := loaded{tag: name}
 	l.process.env = c.Env
-	if l.process.dir = c.WorkingDir; l.process.dir == "" {
-		l.process.dir = "/"
-	}
-	if l.process.dir != "/code" {
-		l.why = container.CheckDir(rootfs, l.process.dir)
-	}
-	if l.why == "" {
-		l.process.uid, l.process.gid, l.why = container.User(rootfs, c.User)
+	if l.process.dir, l.why = container.Dir(rootfs, c.WorkingDir); l.why == "" {
+		l.process.uid, l.process.gid, l.process.groups, l.why = container.User(rootfs, c.User)
 	}
 	archive, err := image.DockerArchive(dir, c, name)
 	if err != nil {
@@ -314,14 +309,18 @@ func (d *Docker) options(tag, seccomp string, p process, job *sandbox.Job) (o cl
 	const most = 1 << 50
 	memory := int64(min(l.MemoryBytes, most) + initMemory)
 	no := false
+	var groups []string
+	for _, g := range p.groups {
+		groups = append(groups, strconv.FormatUint(uint64(g), 10))
+	}
 	o.Config = &api.Config{
 		Image: tag, Entrypoint: []string{"/" + initPath, container.InitArg}, Env: p.env, WorkingDir: p.dir,
 		User: fmt.Sprintf("%d:%d", p.uid, p.gid), Hostname: "prytany",
 		AttachStdin: true, AttachStdout: true, OpenStdin: true, StdinOnce: true, NetworkDisabled: true,
 	}
 	o.HostConfig = &api.HostConfig{
-		NetworkMode: "none", IpcMode: "private", CgroupnsMode: "private", ShmSize: int64(page),
-		ReadonlyRootfs: true, CapDrop: []string{"ALL"},
+		NetworkMode: "none", IpcMode: "private", CgroupnsMode: "private", ShmSize: sandbox.TmpBytes,
+		GroupAdd: groups, ReadonlyRootfs: true, CapDrop: []string{"ALL"},
 		SecurityOpt: []string{"no-new-privileges", "seccomp=" + seccomp},
 		LogConfig:   api.LogConfig{Type: "none"},
 		OomScoreAdj: 1000, Init: &no,
@@ -375,6 +374,7 @@ type process struct {
 	env      []string
 	dir      string
 	uid, gid uint32
+	groups   []uint32
 }
 
 func (d *Docker) start(parent, ctx context.Context, tag string, p process, job *sandbox.Job) (result sandbox.Result, err error) {

@@ -102,6 +102,9 @@ func testDocker(t *testing.T, dir string, open func() *Docker) {
 			{"output-bomb", enginetest.Limits, sandbox.OutputExceeded},
 			{"many-files 1025", enginetest.Limits, sandbox.OutputExceeded},
 			{"sparse 1048577", enginetest.Limits, sandbox.OutputExceeded},
+			{"shared", enginetest.Limits, sandbox.OK},
+			{"terminal", enginetest.Limits, sandbox.OK},
+			{"full 40", enginetest.Limits, sandbox.OK},
 			{"orphans", enginetest.Limits, sandbox.OK},
 			{"log-flood", enginetest.Limits, sandbox.OK},
 			{"bad-name", enginetest.Limits, sandbox.FunctionError},
@@ -166,7 +169,7 @@ func testDocker(t *testing.T, dir string, open func() *Docker) {
 	t.Run("hostile", func(t *testing.T) {
 		x := enginetest.NewTrap(t, nil)
 		mine := []string{ // its own copy, and memory that is bounded; it may
-			"write to the input", "add an input", "chmod the input", "chown", "write to /dev", "write to /dev/shm",
+			"write to the input", "add an input", "chmod the input", "chown", "write to /dev", "more terminals than there may be",
 			"effective root of a set-uid program", // takes another image
 		}
 		j := job(t, append([]string{"all"}, x.Args...)...)

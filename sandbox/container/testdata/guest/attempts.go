@@ -105,17 +105,18 @@ var attempts = map[string]func() error{
 	"add an input":             func() error { return os.WriteFile("/in/new", nil, 0o600) },
 	"chmod the input":          func() error { return os.Chmod("/in/input", 0o777) },
 	"write to /dev":            func() error { return os.WriteFile("/dev/new", nil, 0o600) },
-	"write to /dev/shm":        func() error { return os.WriteFile("/dev/shm/new", nil, 0o600) },
 	"write to /sys":            func() error { return os.WriteFile("/sys/new", nil, 0o600) },
 	"overwrite /proc/self/exe": func() error { return appendTo("/proc/self/exe") },
 	"run a file from /tmp":     func() error { return runFrom("/tmp/copy") },
+	"run a file from /dev/shm": func() error { return runFrom("/dev/shm/copy") },
 	"run a file from /out":     func() error { err := runFrom("/out/copy"); os.Remove("/out/copy"); return err },
 
 	// Devices.
-	"mknod mem":      func() error { return unix.Mknod("/tmp/mem", unix.S_IFCHR|0o666, int(unix.Mkdev(1, 1))) },
-	"mknod disk":     func() error { return unix.Mknod("/tmp/sda", unix.S_IFBLK|0o666, int(unix.Mkdev(8, 0))) },
-	"open /dev/mem":  func() error { return opened("/dev/mem", "/dev/kmem", "/dev/port") },
-	"open /dev/kmsg": func() error { return opened("/dev/kmsg") },
+	"mknod mem":         func() error { return unix.Mknod("/tmp/mem", unix.S_IFCHR|0o666, int(unix.Mkdev(1, 1))) },
+	"mknod in /dev/shm": func() error { return unix.Mknod("/dev/shm/mem", unix.S_IFCHR|0o666, int(unix.Mkdev(1, 1))) },
+	"mknod disk":        func() error { return unix.Mknod("/tmp/sda", unix.S_IFBLK|0o666, int(unix.Mkdev(8, 0))) },
+	"open /dev/mem":     func() error { return opened("/dev/mem", "/dev/kmem", "/dev/port") },
+	"open /dev/kmsg":    func() error { return opened("/dev/kmsg") },
 	"open a disk": func() error {
 		return opened("/dev/sda", "/dev/vda", "/dev/nvme0n1", "/dev/loop0", "/dev/loop-control", "/dev/mapper/control")
 	},
@@ -128,6 +129,55 @@ var attempts = map[string]func() error{
 		}
 		c := byte('x')
 		return errno(unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCSTI, uintptr(unsafe.Pointer(&c))))
+	},
+
+	"line discipline": func() error {
+		outer, inner := terminal()
+		defer outer.Close()
+		defer inner.Close()
+		for _, high := range []uintptr{0, 1 << 32} { // which the kernel does not look at
+			for _, n := range []uint32{0, 1, 3, 13, 21} { // the usual, slip, ppp, hdlc, gsm
+				if err := control(inner, unix.TIOCSETD|high, unsafe.Pointer(&n)); err != unix.EPERM && err != unix.EINVAL {
+					return err
+				}
+			}
+		}
+		return refused
+	},
+	"type into a terminal": func() error {
+		outer, inner := terminal()
+		defer outer.Close()
+		defer inner.Close()
+		c := byte('x')
+		for _, high := range []uintptr{0, 1 << 32} {
+			if control(inner, unix.TIOCSTI|high, unsafe.Pointer(&c)) == nil {
+				return nil
+			}
+		}
+		return refused
+	},
+	"take the console": func() error {
+		outer, inner := terminal()
+		defer outer.Close()
+		defer inner.Close()
+		return control(inner, unix.TIOCCONS, nil)
+	},
+	"more terminals than there may be": func() error {
+		for range 65 {
+			fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY, 0)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(fd)
+		}
+		return nil
+	},
+	"terminals of the host": func() error {
+		list, err := filepath.Glob("/dev/pts/[0-9]*")
+		if len(list) > 0 {
+			return nil
+		}
+		return errors.Join(err, refused)
 	},
 
 	// Mounts and namespaces.
@@ -447,6 +497,10 @@ func sysrq() error {
 	}
 	_, err = f.WriteString("h")
 	return err
+}
+
+func control(f *os.File, what uintptr, arg unsafe.Pointer) error {
+	return errno(unix.Syscall(unix.SYS_IOCTL, f.Fd(), what, uintptr(arg)))
 }
 
 func runFrom(path string) error {

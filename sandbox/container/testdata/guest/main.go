@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -58,6 +61,18 @@ func number(s string) int {
 }
 
 var sink byte
+
+// terminal opens a terminal of this container's own.
+func terminal() (outer, inner *os.File) {
+	outer, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	check(err)
+	check(unix.IoctlSetPointerInt(int(outer.Fd()), unix.TIOCSPTLCK, 0))
+	n, err := unix.IoctlGetInt(int(outer.Fd()), unix.TIOCGPTN)
+	check(err)
+	inner, err = os.OpenFile(fmt.Sprint("/dev/pts/", n), os.O_RDWR|syscall.O_NOCTTY, 0)
+	check(err)
+	return outer, inner
+}
 
 var modes = map[string]func(args []string){
 	// upper is a function as it should be.
@@ -180,6 +195,61 @@ var modes = map[string]func(args []string){
 		check(err)
 		_, err = io.Copy(f, zeros{})
 		write("/out/error", []byte(fmt.Sprint(err)))
+	},
+	// full fills both places for what is to be forgotten, and so many MiB beside.
+	"full": func(a []string) {
+		for _, dir := range []string{"/dev/shm", "/tmp"} {
+			f, err := os.Create(dir + "/big")
+			check(err)
+			n, err := io.Copy(f, zeros{})
+			if !errors.Is(err, syscall.ENOSPC) || n > 64<<20 {
+				check(fmt.Errorf("%d bytes: %v", n, err))
+			}
+		}
+		b := make([]byte, number(a[0])<<20)
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		sink = b[len(b)-1]
+	},
+	// shared is what a semaphore of libc does: a file in /dev/shm that two processes
+	// have in memory, made under another name and then linked to its own.
+	"shared": func(a []string) {
+		f, err := os.OpenFile("/dev/shm/new", os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		check(err)
+		check(f.Truncate(4096))
+		m, err := syscall.Mmap(int(f.Fd()), 0, 4096, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+		check(err)
+		check(os.Link("/dev/shm/new", "/dev/shm/sem.x"))
+		check(os.Remove("/dev/shm/new"))
+		out, err := exec.Command("/guest", "shared-child").CombinedOutput()
+		if err != nil || m[5] != 42 {
+			fail(fmt.Sprintf("%v: %s: %d", err, out, m[5]))
+		}
+		write("/dev/shm/left", []byte("over"))
+	},
+	"shared-child": func(a []string) {
+		f, err := os.OpenFile("/dev/shm/sem.x", os.O_RDWR, 0)
+		check(err)
+		m, err := syscall.Mmap(int(f.Fd()), 0, 4096, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+		check(err)
+		m[5] = 42
+	},
+	// terminal opens a pair of terminals and sends a line through it.
+	"terminal": func(a []string) {
+		outer, inner := terminal()
+		_, err := outer.Write([]byte("hello\n"))
+		check(err)
+		line := make([]byte, 100)
+		n, err := inner.Read(line)
+		check(err)
+		write("/out/line", line[:n])
+	},
+	// read is what somebody else may not be able to.
+	"read": func(a []string) {
+		data, err := os.ReadFile(a[0])
+		check(err)
+		write("/out/read", data)
 	},
 	"many-files": func(a []string) {
 		for i := range number(a[0]) {
