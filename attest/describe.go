@@ -161,13 +161,18 @@ func says(k Kind, quote []byte) []Row {
 		if err != nil {
 			break
 		}
-		say("MRTD", "%x", p.body.GetMrTd())
-		for i, r := range p.body.GetRtmrs() {
-			say(fmt.Sprintf("RTMR%d", i), "%x", r)
+		say("quote", "version %d", p.version)
+		say("MRTD", "%x", p.report.measured())
+		for i := range 4 {
+			say(fmt.Sprintf("RTMR%d", i), "%x", p.report.register(i))
 		}
-		say("REPORTDATA", "%x", p.body.GetReportData())
-		say("TDATTRIBUTES", "%x", p.body.GetTdAttributes())
-		say("TEE_TCB_SVN", "%x", p.body.GetTeeTcbSvn())
+		say("REPORTDATA", "%x", p.report.data())
+		say("TDATTRIBUTES", "%x", p.report.attributes())
+		say("TEE_TCB_SVN", "%x", p.report.svn())
+		if p.report.is15() {
+			say("TEE_TCB_SVN_2", "%x", p.report.laterSVN())
+			say("MRSERVICETD", "%x", p.report.serviceTDs())
+		}
 		say("FMSPC", "%x", p.ext.fmspc)
 	case Nitro:
 		q, err := task.Decode[NitroQuote](quote, task.MaxEvidence)

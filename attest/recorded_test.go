@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/google/go-tdx-guest/pcs"
 	"github.com/prytany/prytany/task"
 )
 
@@ -263,25 +262,5 @@ func TestRecordedEvidenceIsRefused(t *testing.T) {
 		if _, err := r.claims(); task.CodeOf(err) != row.reason {
 			t.Errorf("%s: %s: %v, want %s", row.of, row.name, err, row.reason)
 		}
-	}
-}
-
-// What is read of a PCK certificate here is what go-tdx-guest reads.
-func TestPCKAsTheLibraryReadsIt(t *testing.T) {
-	p, err := parseTDX(vector(t, "tdx-2023-quote.bin"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	theirs, err := x509.ParseCertificate(p.pck.raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := pcs.PckCertificateExtensions(theirs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want.PPID != hex.EncodeToString(p.ext.ppid) || want.FMSPC != hex.EncodeToString(p.ext.fmspc) || want.PCEID != hex.EncodeToString(p.ext.pceID) ||
-		want.TCB.PCESvn != p.ext.pceSVN || !bytes.Equal(want.TCB.CPUSvnComponents, p.ext.components[:]) {
-		t.Errorf("%+v, want %+v", p.ext, want)
 	}
 }

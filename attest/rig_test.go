@@ -293,6 +293,7 @@ type tdxRig struct {
 	root, platform, pck, tcbSigner *authority
 	attestation                    *ecdsa.PrivateKey
 	header, body, qe               []byte
+	descriptor                     []byte // of the body, in version 5
 	info                           map[string]any
 	identity                       map[string]any
 	revoked                        []*x509.Certificate
@@ -337,10 +338,20 @@ func newTDXRig(r *rig) *tdxRig {
 	for i, svn := range p.ext.components {
 		level["sgxtcbcomponents"].([]any)[i].(map[string]any)["svn"] = int(svn)
 	}
-	for i, svn := range p.body.GetTeeTcbSvn() {
+	for i, svn := range p.report.svn() {
 		level["tdxtcbcomponents"].([]any)[i].(map[string]any)["svn"] = int(svn)
 	}
 	return x
+}
+
+// version5 makes the platform quote in version 5, a TD of TDX 1.0 or 1.5.
+func (x *tdxRig) version5(td15 bool) {
+	x.header, x.descriptor = slices.Clone(x.header), []byte{bodyTD10, 0, 0x48, 2, 0, 0}
+	x.header[0] = 5
+	if td15 {
+		x.descriptor = []byte{bodyTD15, 0, 0x88, 2, 0, 0}
+		x.body = slices.Concat(x.body, x.body[:16], make([]byte, 48))
+	}
 }
 
 func stamp(in int64) string { return time.Unix(rigTime+in, 0).UTC().Format(time.RFC3339) }
@@ -372,7 +383,7 @@ func (x *tdxRig) Quote(data task.Hash) ([]byte, error) {
 	b := slices.Clone(x.body)
 	copy(b[520:584], make([]byte, 64))
 	copy(b[520:], data[:])
-	signed := append(slices.Clone(x.header), b...)
+	signed := slices.Concat(x.header, x.descriptor, b)
 	key := point(&x.attestation.PublicKey)
 	auth := make([]byte, 32)
 	qe := slices.Clone(x.qe)
