@@ -157,7 +157,7 @@ func readAnyCertificate(der []byte) (c *certificate, err error) {
 	}
 	c = &certificate{raw: der}
 	var body, algorithmID, validity, key cryptobyte.String
-	if c.signed, body, err = readSigned(der); err != nil {
+	if c.signed, body, err = readSigned(der, canonicalCertificate); err != nil {
 		return nil, err
 	}
 	var version cryptobyte.String
@@ -202,9 +202,9 @@ func readAnyCertificate(der []byte) (c *certificate, err error) {
 }
 
 // readSigned takes something signed apart. Of its body it has seen only that it
-// is canonical.
-func readSigned(der []byte) (s signed, body cryptobyte.String, err error) {
-	if err := canonical(der); err != nil {
+// is in its one form.
+func readSigned(der []byte, form func([]byte) error) (s signed, body cryptobyte.String, err error) {
+	if err := form(der); err != nil {
 		return s, nil, err
 	}
 	all := cryptobyte.String(der)
@@ -239,7 +239,8 @@ func goodECDSA(der []byte) bool {
 	return ok && both.Empty()
 }
 
-// readSerial reads a serial number, as its magnitude. AMD gives some the number 0.
+// readSerial reads a serial number, as its magnitude: zeros before it are nothing.
+// AMD gives some the number 0.
 func readSerial(s *cryptobyte.String) ([]byte, error) {
 	var n cryptobyte.String
 	if !s.ReadASN1(&n, asn1.INTEGER) || n[0] >= 0x80 {
@@ -432,7 +433,7 @@ func readRevocations(der []byte) (l *revocations, err error) {
 	l = &revocations{raw: der}
 	var body, algorithmID cryptobyte.String
 	var version uint64
-	if l.signed, body, err = readSigned(der); err != nil {
+	if l.signed, body, err = readSigned(der, canonical); err != nil {
 		return nil, err
 	}
 	if !body.ReadASN1Integer(&version) || version != 1 {

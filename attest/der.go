@@ -51,6 +51,40 @@ func canonical(der []byte) error {
 	return nil
 }
 
+// canonicalCertificate is canonical for a certificate whose serial number may have
+// zeros before it: two makers of TPMs (STMicroelectronics is one) write it in a field of
+// fixed size. It is signed with the rest, so nobody else can choose between the two
+// forms; and it is read as a number, so both are the same one.
+func canonicalCertificate(der []byte) error {
+	all := cryptobyte.String(der)
+	var whole, tbs cryptobyte.String
+	if !all.ReadASN1(&whole, asn1.SEQUENCE) || !all.Empty() || !whole.ReadASN1(&tbs, asn1.SEQUENCE) {
+		return canonical(der) // which says what is wrong with it
+	}
+	for at := 0; !tbs.Empty(); at++ {
+		var padded cryptobyte.String
+		if at == 1 && tbs.PeekASN1Tag(asn1.INTEGER) { // behind the version
+			rest := tbs
+			if rest.ReadASN1(&padded, asn1.INTEGER) && len(padded) > 1 && len(padded) <= maxPadded && padded[0] == 0 {
+				tbs = rest
+				continue
+			}
+		}
+		if err := canonicalNext(&tbs, 2); err != nil {
+			return err
+		}
+	}
+	for !whole.Empty() {
+		if err := canonicalNext(&whole, 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxPadded bounds a serial number with the zeros before it, in bytes.
+const maxPadded = 32
+
 func canonicalNext(s *cryptobyte.String, depth int) error {
 	var body cryptobyte.String
 	var tag asn1.Tag

@@ -237,6 +237,10 @@ var forOne = map[Kind][]evil{
 	TPM: {
 		{"TPM of software (swtpm)", SimulatedRefused, func(r *rig) { r.tpm.model.Model = "swtpm"; r.tpm.certify(r.tpm.ek.key) }, nil},
 		{"TPM of software by its maker", SimulatedRefused, func(r *rig) { r.tpm.model.Manufacturer = "id:00001014"; r.tpm.certify(r.tpm.ek.key) }, nil},
+		{"TPM of software, by its cloud", SimulatedRefused, func(r *rig) {
+			r.tpm.model = TPMModel{"id:474F4F47", "vTPM", "id:20160511"}
+			r.tpm.certify(r.tpm.ek.key)
+		}, nil},
 		{"TPM of software where a measured one is wanted", TierTooLow, func(r *rig) { r.tpm.model.Model = "SWTPM"; r.tpm.certify(r.tpm.ek.key) }, func(r *rig) { r.ref.AllowSimulated = true }},
 		{"EK certificate without a model", QuoteMalformed, func(r *rig) { r.tpm.model = TPMModel{}; r.tpm.certify(r.tpm.ek.key) }, nil},
 		{"EK certificate of another key", EndorsementMismatch, func(r *rig) { r.tpm.certify(fixedKey(elliptic.P256(), "other")) }, nil},

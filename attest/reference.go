@@ -3,7 +3,6 @@ package attest
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/prytany/prytany/task"
 )
@@ -56,7 +55,7 @@ func (r Reference) Check() error {
 			if err != nil {
 				return fmt.Errorf("reference: a root for %s cannot be read: %w", named.kind, err)
 			}
-			if toy := strings.Contains(strings.ToLower(c.subject.common+c.issuer.common), "swtpm"); toy && !r.AllowSimulated {
+			if toy := namesSoftware(c.subject.common) || namesSoftware(c.issuer.common); toy && !r.AllowSimulated {
 				return fmt.Errorf("reference: root %s for %s makes certificates for TPMs of software; a chain without simulated evidence takes none", c.subject, named.kind)
 			}
 		}

@@ -13,9 +13,12 @@ import (
 func TestReferenceCheck(t *testing.T) {
 	root := (*authority)(nil).issue(elliptic.P256(), "maker", true).cert.Raw
 	toy := (*authority)(nil).issue(elliptic.P256(), "swtpm-localca", true).cert.Raw
+	azure := (*authority)(nil).issue(elliptic.P256(), "Azure Virtual TPM Root Certificate Authority 2023", true).cert.Raw
 	tpm := TPMReference{Roots: [][]byte{root}, Activators: []task.Key{{1}, {2}}, Threshold: 2}
 	toys := tpm
 	toys.Roots = [][]byte{toy}
+	cloud := tpm
+	cloud.Roots = [][]byte{azure}
 	for name, row := range map[string]struct {
 		ref  Reference
 		says string // "" is fine
@@ -32,6 +35,7 @@ func TestReferenceCheck(t *testing.T) {
 		"swtpm's CA":                   {Reference{Kinds: []Kind{TPM}, TPM: toys}, "software"},
 		"swtpm's CA among simulated":   {Reference{AllowSimulated: true, Kinds: []Kind{TPM}, TPM: toys}, ""},
 		"swtpm's CA for another kind":  {Reference{Kinds: []Kind{SEVSNP}, SNP: SNPReference{Roots: [][]byte{toy}}}, "software"},
+		"a cloud's CA":                 {Reference{Kinds: []Kind{TPM}, TPM: cloud}, "software"},
 		"a root that is none":          {Reference{Nitro: NitroReference{Roots: [][]byte{{1}}}}, "cannot be read"},
 		"a runtime without a digest":   {Reference{Runtimes: []task.Hash{{1}, {}}}, "container runtimes"},
 		"docker functions":             {Reference{AllowSimulated: true, Measurements: []task.Hash{{7}}, Docker: []task.Hash{{8}}}, ""},

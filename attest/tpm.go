@@ -129,7 +129,7 @@ func (k TPMKeys) Check(now int64, ref Reference) (ak crypto.PublicKey, tier task
 	if model.Software() {
 		tier = task.TierSimulated
 		if !ref.AllowSimulated {
-			return nil, 0, task.Refuse(SimulatedRefused, "the TPM is software (%s); this chain's genesis does not allow simulated evidence", model)
+			return nil, 0, task.Refuse(SimulatedRefused, "the TPM is software, or no chip of its maker is known (%s); this chain's genesis does not allow simulated evidence", model)
 		}
 	}
 	if !strongAK(akArea) || !strongEK(ekArea) {
@@ -353,10 +353,69 @@ func (m TPMModel) String() string {
 	return fmt.Sprintf("model %q of manufacturer %q", m.Model, m.Manufacturer)
 }
 
-// Software says whether it is a program that behaves like a TPM: swtpm, which
-// says so in both fields, or Microsoft's.
+// Software says whether it may be a program that behaves like a TPM: its maker is not
+// one that makes chips, or its model is named as programs are. It is one rule for the
+// TPMs of swtpm, of hypervisors and of clouds (Google, Microsoft, VMware, Amazon): who
+// runs such a program can read its keys. It goes by the makers of chips, since a list of
+// all programs would always lack one.
 func (m TPMModel) Software() bool {
-	return strings.Contains(strings.ToLower(m.Model), "swtpm") || m.Manufacturer == "id:00001014" || m.Manufacturer == "id:4D534654"
+	return !slices.Contains(chipMakers, strings.ToUpper(strings.TrimPrefix(m.Manufacturer, "id:"))) || namesSoftware(m.Model)
+}
+
+// chipMakers are those in the TCG's registry of vendors (version 1.07) that make TPMs
+// as chips or as firmware in one. Microsoft is not among them: its TPMs are programs
+// for the most part, and by its certificates a Pluton cannot be told from those. Nor
+// are Google and IBM, for the same reason.
+var chipMakers = []string{
+	"414D4400", // AMD
+	"41544D4C", // Atmel
+	"4252434D", // Broadcom
+	"4353434F", // Cisco
+	"464C5953", // Flyslice
+	"48495349", // Huawei
+	"49465800", // Infineon
+	"494E5443", // Intel
+	"4E534D20", // National Semiconductor
+	"4E534700", // NSING
+	"4E544300", // Nuvoton
+	"4E545A00", // Nationz
+	"51434F4D", // Qualcomm
+	"524F4343", // Rockchip
+	"5345414C", // WISeKey
+	"534D5343", // SMSC
+	"534D534E", // Samsung
+	"534E5300", // Sinosun
+	"53544D20", // STMicroelectronics
+	"54584E00", // Texas Instruments
+	"57454300", // Winbond
+}
+
+// namesSoftware says whether a name is one that programs have, or their CAs.
+func namesSoftware(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc([]string{"swtpm", "vtpm", "virtual", "simulat", "emulat", "software"}, func(word string) bool {
+		return strings.Contains(name, word)
+	})
+}
+
+// StoredCertificate takes a certificate out of what a TPM holds at the place for it. Some
+// makers put the TCG's header before it (PC Client Implementation 1.21, §7.3.2: a tag, a
+// type, a size, and a tag again), and some fill the place up behind it.
+func StoredCertificate(held []byte) ([]byte, error) {
+	if size, ok := bytes.CutPrefix(held, []byte{0x10, 0x01, 0}); ok && len(size) >= 2 {
+		n := int(size[0])<<8 | int(size[1])
+		if n > len(size)-2 {
+			return nil, fmt.Errorf("a header for %d bytes, and %d behind it", n, len(size)-2)
+		}
+		held = bytes.TrimPrefix(size[2:2+n], []byte{0x10, 0x02})
+	}
+	var der cryptobyte.String
+	s := cryptobyte.String(held)
+	if !s.ReadASN1Element(&der, asn1.SEQUENCE) {
+		return nil, errors.New("no certificate begins there")
+	}
+	_, _, err := readEKCert(der)
+	return der, err
 }
 
 var (

@@ -13,7 +13,6 @@
 package tpm
 
 import (
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"os"
@@ -136,11 +135,9 @@ func (d *Device) Keys(chain [][]byte) (attest.TPMKeys, error) {
 	if err != nil {
 		return k, task.Refuse("tpm-no-certificate", "the TPM holds no certificate of its endorsement key at %#x: %v", ekCertIndex, err)
 	}
-	var der asn1.RawValue // some are padded
-	if _, err := asn1.Unmarshal(cert, &der); err != nil {
-		return k, task.Refuse("tpm-no-certificate", "what the TPM holds at %#x is no certificate: %v", ekCertIndex, err)
+	if k.EKCert, err = attest.StoredCertificate(cert); err != nil {
+		return k, task.Refuse("tpm-no-certificate", "what the TPM holds at %#x is no certificate of an endorsement key: %v", ekCertIndex, err)
 	}
-	k.EKCert = der.FullBytes
 	return k, nil
 }
 
