@@ -1,5 +1,6 @@
 // Package explain says in words what the chain keeps as facts: what happened to a
-// case, why something was lost, how it ended and whose fault that was.
+// case, what it waits for, why something was lost, how it ended and whose fault that
+// was, and who paid whom.
 //
 // The state has no sentences (spec §6.1.1): every node must find the same bits, and
 // words may change without a change of consensus. So this is the only place where a
@@ -106,6 +107,28 @@ var kinds = map[ledger.Kind]func(ledger.Fact) string{
 	ledger.FactSettled: func(f ledger.Fact) string {
 		return fmt.Sprintf("settled: %s; fault: %s", f.Outcome, blamed(f.Outcome, f.Role, f.Party))
 	},
+}
+
+// Often says of a kind of fact that there is one for each transaction of a round: more
+// than somebody who watches wants to read.
+func Often(k ledger.Kind) bool { return often[k] }
+
+var often = map[ledger.Kind]bool{
+	ledger.FactClaimed: true, ledger.FactClaimsLate: true,
+	ledger.FactCommitted: true, ledger.FactCommitsLate: true,
+}
+
+// Led is what led to a phase: the name of the time that it took to come there. Nothing
+// led to the first.
+func Led(p ledger.Phase) string { return led[p] }
+
+var led = map[ledger.Phase]string{
+	ledger.Electing:  "beacon",
+	ledger.Attesting: "election and attestation",
+	ledger.Running:   "verdicts",
+	ledger.Releasing: "keys not given directly",
+	ledger.Reviewing: "result on the chain",
+	ledger.Closed:    "exit review and settlement",
 }
 
 // said is what a table has for a value, or the value's own word.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -312,7 +311,7 @@ func (r *Run) Result(ctx context.Context, each func(ledger.Event)) (Outcome, err
 					return Outcome{}, err
 				}
 				if s = c.View.Result; s == nil {
-					return Outcome{}, Ended(c)
+					return Outcome{}, explain.Ended(c)
 				}
 			}
 		}
@@ -496,22 +495,4 @@ func closedCase(ctx context.Context, chain Chain, id task.TaskID) (*ledger.Case,
 			return nil, ctx.Err()
 		}
 	}
-}
-
-// Ended is a settled case as an error that a person can act on: what happened,
-// whose fault it was, and where the money is. Nil if the run ended well.
-func Ended(c *ledger.Case) error {
-	s := c.Settlement
-	if s == nil || s.Outcome == ledger.Completed {
-		return nil
-	}
-	back, locked := c.Returned()
-	words := explain.Outcome(s.Outcome)
-	if late := slices.DeleteFunc(slices.Clone(c.Passed), func(p ledger.Pass) bool { return p.Result == nil }); s.Outcome == ledger.ExecutorsFailed && len(late) > 0 {
-		words += fmt.Sprintf("; %d of %d ran out of the time that the function's wall limit gives them", len(late), len(c.Passed))
-	}
-	e := task.Refuse("task-"+s.Outcome.String(), "%s", words)
-	e.Fault = explain.Fault(c)
-	return e.WithMoney("%s came back to the requester, who had %s in escrow", back, locked).
-		WithNext("prytany task why %s", c.ID())
 }

@@ -2,29 +2,20 @@ package receipt
 
 import (
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 )
 
-// Fault is faulty evidence of a case, in words for people. The chain keeps only
-// that it is faulty (spec §7.4.3).
-type Fault struct {
-	Executor task.NodeID `json:"executor"`
-	View     uint32      `json:"view"`
-	Round    task.Round  `json:"round"`
-	Reason   string      `json:"reason"` // code of spec §7.4, or what is wrong with the pair
-	Detail   string      `json:"detail"`
-}
-
 // Faults appraises again what the chain has found faulty. Of earlier committees
 // the case keeps too little for that. The case is a true one: of a node that was
 // asked with a proof, or of a receipt that holds.
-func Faults(c *ledger.Case) (all []Fault) {
+func Faults(c *ledger.Case) (all []explain.Finding) {
 	add := func(c *ledger.Case) {
 		if !c.View.Pre.Faulty || c.Member(c.View.Executor) == nil {
 			return
 		}
-		f := Fault{Executor: c.View.Executor, View: c.View.Number, Round: task.PreRun}
+		f := explain.Finding{Executor: c.View.Executor, View: c.View.Number, Round: task.PreRun}
 		switch cause := wrong(c); cause {
 		case ledger.TwoGood:
 			f.Reason, f.Detail = cause.String(), "its decoy is good as well, so nobody could have told by looking"
@@ -48,7 +39,9 @@ func Faults(c *ledger.Case) (all []Fault) {
 	add(c)
 	if len(c.View.Exit) > 0 && c.Member(c.View.Executor) != nil {
 		if a := c.Appraise(task.PostRun, c.View.Exit); a.Verdict == task.Fault {
-			all = append(all, Fault{c.View.Executor, c.View.Number, task.PostRun, a.Reason, a.Detail})
+			all = append(all, explain.Finding{
+				Executor: c.View.Executor, View: c.View.Number, Round: task.PostRun, Reason: a.Reason, Detail: a.Detail,
+			})
 		}
 	}
 	return all

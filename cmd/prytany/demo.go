@@ -11,6 +11,7 @@ import (
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
@@ -197,7 +198,7 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	if o.with != "" {
 		line.told(lastWords(ctx, n, c, o.with), n)
 	}
-	if err := owner.Ended(c); err != nil {
+	if err := explain.Ended(c); err != nil {
 		if !silent {
 			return err
 		}

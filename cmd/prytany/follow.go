@@ -258,7 +258,7 @@ func (a *app) tellResult(f *finished) {
 
 // ended is what a person has to know of a settled task, if it did not all go well.
 func ended(c *ledger.Case, f *finished, runErr error, unwritten []string) error {
-	err := owner.Ended(c)
+	err := explain.Ended(c)
 	if err == nil {
 		err = runErr
 	}

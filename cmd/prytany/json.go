@@ -1,8 +1,8 @@
 package main
 
 import (
+	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/ledger"
-	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/task"
 )
 
@@ -90,7 +90,7 @@ type (
 		Phase      ledger.Phase       `json:"phase"`
 		Parties    []task.Party       `json:"parties"`
 		Settlement *ledger.Settlement `json:"settlement"`
-		Faults     []receipt.Fault    `json:"faults"`
+		Faults     []explain.Finding  `json:"faults"`
 		Words      string             `json:"words"`
 	}
 	receiptMade struct {

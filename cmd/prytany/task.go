@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/ledger"
-	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
@@ -76,9 +74,10 @@ func (a *app) taskShow(ctx context.Context, name string, why bool) error {
 		return err
 	}
 	defer s.close()
-	id, text := c.ID(), explainCase(c, s.chain.Height())
+	id, found := c.ID(), receipt.Faults(c)
+	text := explain.Case(c, s.chain.Height(), found)
 	if why {
-		return a.print(taskWhy{id, c.Phase, c.Parties(), c.Settlement, receipt.Faults(c), text}, text)
+		return a.print(taskWhy{id, c.Phase, c.Parties(), c.Settlement, found, text}, text)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "task %s\nfunction %s %s (%s)\n", id, c.Function.Manifest.Name, c.Function.Manifest.Version, c.Task.Function.Short())
@@ -201,99 +200,4 @@ func (a *app) taskReceipt(ctx context.Context, name, output string) error {
 	}
 	a.say("next: prytany verify %s", task.ShellWord(output))
 	return a.print(receiptMade{c.ID(), output}, output+"\n")
-}
-
-// explainCase says in words what a case waits for, or how it ended.
-func explainCase(c *ledger.Case, height uint64) string {
-	var b strings.Builder
-	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	for _, d := range c.Declined {
-		line("node %s declined to execute at block %d: %s. That costs nothing", d.Decline.Node.Short(), d.Height, explain.Lack(d.Decline.Lack))
-	}
-	for _, p := range c.Passed {
-		line("executor %s was passed over at block %d: %s", p.Executor.Short(), p.Height, explain.Cause(p.Why))
-		if p.Result != nil {
-			line("  the wall limit, %s, was over: that is the machine's affair. It was paid nothing, lost nothing, and no record changed", wall(c))
-		}
-	}
-	for _, f := range receipt.Faults(c) {
-		line("%s, appraised again: %s: %s", faultyWords(f), f.Reason, f.Detail)
-	}
-	for _, s := range c.Slashes {
-		line("node %s lost %s at block %d: %s", s.Node.Short(), s.Amount, s.Height, explain.Cause(s.Cause))
-		for _, p := range s.Rewards {
-			line("  %s of it to %s, who found it", p.Amount, p.To.Short())
-		}
-	}
-	if s := c.Settlement; s != nil {
-		line("settled at block %d: %s", s.Height, s.Outcome)
-		line("at fault: %s", explain.Fault(c))
-		if e, ok := owner.Ended(c).(*task.Error); ok {
-			line("what happened: %s", e.What)
-		}
-		for _, p := range s.Payments {
-			who := p.To.Short()
-			if p.Node.IsZero() {
-				who = "the " + c.RoleOf(p.Party).String()
-			}
-			if p.Why == ledger.WhyRoom {
-				line("  %s got %s back of what was locked for rent", who, p.Amount)
-				continue
-			}
-			line("  %s got %s as %s", who, p.Amount, p.Why)
-		}
-		if s.Rent > 0 {
-			line("  %s of rent were burned, for the %d blocks that the task was open", s.Rent, s.Height-c.PostedAt)
-		}
-		for i, kept := range s.Kept {
-			if kept > 0 {
-				line("  %s went back into the bond of the %s", kept, c.RoleOf(uint8(i)))
-			}
-		}
-		return b.String()
-	}
-	line("%s: %s", c.Phase, waitsFor(c))
-	line("at block %d; this phase ends at block %d at the latest", height, c.Deadline)
-	for i, locked := range c.Escrow.Locks {
-		if locked > 0 {
-			line("in escrow: %s of the %s", locked, c.RoleOf(uint8(i)))
-		}
-	}
-	line("in escrow: %s of the requester for rent", c.Escrow.Room)
-	return b.String()
-}
-
-// faultyWords name faulty evidence. Why it is faulty is not on the chain.
-func faultyWords(f receipt.Fault) string {
-	return fmt.Sprintf("the %s evidence of %s was faulty", f.Round, f.Executor.Short())
-}
-
-func wall(c *ledger.Case) time.Duration {
-	return time.Duration(c.Function.Manifest.Limits.WallMillis) * time.Millisecond
-}
-
-func waitsFor(c *ledger.Case) string {
-	need := c.Roster().Quorum()
-	switch c.Phase {
-	case ledger.Posted:
-		return "waits for the beacon that seeds the draw"
-	case ledger.Electing:
-		return fmt.Sprintf("waits for workers that have drawn seats: %d of at least %d so far", c.Roster().Total(), c.Task.MinSeats)
-	case ledger.Attesting:
-		ok, bad := c.Tally(c.View.Pre.Reveals)
-		return fmt.Sprintf("waits for verifiers to judge %s's enclave: %d seats for it, %d against, of %d, a quorum is %d", c.View.Executor.Short(), ok, bad, c.Roster().Judging(), need)
-	case ledger.Releasing:
-		missing := []string{}
-		for i, p := range c.Parties() {
-			if p.Releases && !c.Released(uint8(i)) {
-				missing = append(missing, "the "+p.Role.String())
-			}
-		}
-		return "waits for the key of " + strings.Join(missing, " and ")
-	case ledger.Running:
-		return fmt.Sprintf("waits for %s's enclave to run the function", c.View.Executor.Short())
-	case ledger.Reviewing:
-		return fmt.Sprintf("the result is there; waits for %s to show how its enclave ended", c.View.Executor.Short())
-	}
-	return ""
 }
