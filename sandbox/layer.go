@@ -73,7 +73,7 @@ func CodeFiles(layer []byte) ([]File, error) {
 			continue
 		}
 		name, ok := strings.CutPrefix(strings.TrimPrefix(f.Name, "./"), CodeDir+"/")
-		if !ok || !fs.ValidPath(name) || len(name) > maxPath {
+		if !ok || !fs.ValidPath(name) || len(name) > MaxPath {
 			return nil, fmt.Errorf("the code: there is a file %q outside of %s/", f.Name, CodeDir)
 		}
 		files = append(files, File{Name: name, Data: f.Data})

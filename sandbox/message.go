@@ -27,15 +27,6 @@ func ReadMessage(r io.Reader) string {
 	return text
 }
 
-// message is what a guest has written of its failure.
-func (f *files) message() string {
-	n := f.out.children[MessageFile]
-	if n == nil {
-		return ""
-	}
-	return ReadMessage(strings.NewReader(string(n.data[:min(len(n.data), MaxMessage)])))
-}
-
 // FileMessage reads the message out of a directory that a function could write
 // to. It follows no link and opens nothing but a plain file.
 func FileMessage(out fs.FS) string {

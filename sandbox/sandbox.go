@@ -15,42 +15,9 @@
 // names it in words Alice can read; an error means that the host itself could
 // not do its part, and that the run must not be charged to anyone.
 //
-// # WebAssembly
-//
-// The embedded runtime, Wasm, runs WASI preview 1 modules. It has three
-// properties that the rest of the protocol builds on:
-//
-// A run is measured: package gas rewrites the module so that it counts its
-// own instructions, and calls of the host are charged by what they move.
-//
-// A run is repeatable: the same job gives the same result, gas included, on
-// every machine. Time is a shadow clock that moves by a microsecond each time
-// it is read and by the length of each sleep, which takes no time at all.
-// Random numbers come from a seed derived from the job; they are good enough
-// for hash tables, and no secret from whoever knows the job. Only the sign
-// and payload of a computed NaN are the processor's own, and code that looks
-// at these bits sees which it is.
-//
-// A run leaves nothing: the memory of the guest and the files it wrote are
-// overwritten with zeros when it ends, and a digest of the writable state,
-// taken before the run and again after the wiping, says so (spec §9.5). The
-// call stack of the guest is the engine's and goes with the process, which
-// lives for one task.
-//
-// # How a run is stopped
-//
-// By gas, always, exactly, and by nothing but the job itself. The wall limit
-// is for the case that a machine is slower than its owner thought. When it
-// has passed, the next check of the gas counter stops the guest, and so does
-// its next call of the host. But the timer is Go's: on a single processor it
-// does not fire while the guest computes, and a garbage collection that
-// begins meanwhile waits for the guest, and all the process with it. So a
-// process for guests has two processors and the collector off, and whoever
-// must be sure kills it: the enclave's parent does (spec §9.1).
-//
-// A module takes about half a second for a megabyte to compile, of the time
-// that the wall limit gives it. When that is over nobody waits for the rest,
-// but it goes on until it or the process ends.
+// The runtimes are packages of their own: wasm runs WebAssembly, and Python on it,
+// container and docker run images. What they share is here, so that none of them
+// links another's engine.
 package sandbox
 
 import (
@@ -66,14 +33,14 @@ import (
 
 // What a job may ask for at most.
 const (
-	MaxFiles = 1024     // input files, and files and directories in /out
-	TmpBytes = 64 << 20 // in /tmp, and no more than the memory that the job may have
-	TmpFiles = 4096     // files and directories in /tmp
-	MaxArgs  = 1024     // arguments
-	MaxGas   = 1 << 62  // as a limit
-	maxArgs  = 1 << 20  // bytes of all arguments
-	maxPath  = 4096     // bytes of the path of a file
-	maxName  = 255      // bytes of each of its elements
+	MaxFiles    = 1024     // input files, and files and directories in /out
+	TmpBytes    = 64 << 20 // in /tmp, and no more than the memory that the job may have
+	TmpFiles    = 4096     // files and directories in /tmp
+	MaxArgs     = 1024     // arguments
+	MaxGas      = 1 << 62  // as a limit
+	MaxArgBytes = 1 << 20  // bytes of all arguments
+	MaxPath     = 4096     // bytes of the path of a file
+	MaxName     = 255      // bytes of each of its elements
 )
 
 // Limits are what a run may use. Nothing is unlimited, except by Wall 0.
@@ -184,14 +151,14 @@ func (j *Job) Check() error {
 			return fmt.Errorf("argument %q has a zero byte", a)
 		}
 	}
-	if size > maxArgs {
-		return fmt.Errorf("arguments of %d bytes, more than %d", size, maxArgs)
+	if size > MaxArgBytes {
+		return fmt.Errorf("arguments of %d bytes, more than %d", size, MaxArgBytes)
 	}
 	if len(j.Inputs) > MaxFiles {
 		return fmt.Errorf("%d input files, more than %d", len(j.Inputs), MaxFiles)
 	}
 	for _, f := range j.Inputs {
-		if !fs.ValidPath(f.Name) || f.Name == "." || len(f.Name) > maxPath {
+		if !fs.ValidPath(f.Name) || f.Name == "." || len(f.Name) > MaxPath {
 			return fmt.Errorf("input file has the name %q", f.Name)
 		}
 	}

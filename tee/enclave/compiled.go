@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/sandbox/wasm"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 )
@@ -67,7 +67,7 @@ func interpreter(ctx context.Context, known tee.Interpreters, digest string, com
 
 // module opens an engine that keeps nothing.
 func module(ctx context.Context) (Runner, func(), error) {
-	w, err := sandbox.NewWasm(ctx)
+	w, err := wasm.New(ctx)
 	return w, func() { _ = w.Close(ctx) }, err
 }
 
@@ -85,13 +85,13 @@ func restore(dir string, encoded []byte) error {
 }
 
 // engine opens one that keeps what it compiles in a directory of this process's.
-func engine(ctx context.Context) (w *sandbox.Wasm, dir string, done func(), err error) {
+func engine(ctx context.Context) (w *wasm.Engine, dir string, done func(), err error) {
 	sweep(scratch())
 	dir, err = os.MkdirTemp(scratch(), fmt.Sprintf("%s%d-", compiledPrefix, os.Getpid()))
 	if err != nil {
 		return nil, "", nil, err
 	}
-	if w, err = sandbox.NewWasmCached(ctx, dir); err != nil {
+	if w, err = wasm.NewCached(ctx, dir); err != nil {
 		return nil, "", nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return w, dir, func() {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/container"
+	"github.com/prytany/prytany/sandbox/wasm"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee/tpm"
 	"golang.org/x/sys/unix"
@@ -384,7 +385,7 @@ var tinyModule, _ = hex.DecodeString("0061736d01000000" + // magic, version
 	"0713" + "02" + "065f7374617274" + "0000" + "066d656d6f7279" + "0200" + // _start, memory
 	"0a040102000b") // an empty body
 
-func runModule(w *sandbox.Wasm, code []byte) error {
+func runModule(w *wasm.Engine, code []byte) error {
 	job := sandbox.Job{
 		Code: code, Args: []string{"x"},
 		Limits: sandbox.Limits{Gas: sandbox.MaxGas, MemoryBytes: 64 << 20, OutputBytes: 1 << 20, LogBytes: 4096, Wall: time.Minute},
@@ -404,7 +405,7 @@ var chores = map[string]func() error{
 	"say and wait": func() error { fmt.Println("here"); time.Sleep(time.Hour); return nil },
 	"for ever":     func() error { time.Sleep(time.Hour); return nil },
 	"modules": func() error {
-		w, err := sandbox.NewWasm(context.Background())
+		w, err := wasm.New(context.Background())
 		if err != nil {
 			return err
 		}
@@ -413,7 +414,7 @@ var chores = map[string]func() error{
 	"compiled modules": func() error {
 		for range 2 { // the second time from the files of the first
 			dir := Scratch + "/compiled"
-			w, err := sandbox.NewWasmCached(context.Background(), dir)
+			w, err := wasm.NewCached(context.Background(), dir)
 			if err != nil {
 				return err
 			}
@@ -434,7 +435,7 @@ var chores = map[string]func() error{
 		if err != nil {
 			return err
 		}
-		w, err := sandbox.NewWasmCached(context.Background(), Scratch+"/compiled")
+		w, err := wasm.NewCached(context.Background(), Scratch+"/compiled")
 		if err != nil {
 			return err
 		}

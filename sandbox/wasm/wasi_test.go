@@ -1,4 +1,4 @@
-package sandbox
+package wasm
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/internal/wat"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
@@ -49,12 +50,12 @@ func callerCode() []byte {
 func newCaller(t *testing.T, limit uint64) *caller {
 	t.Helper()
 	b := newBare(t, callerCode(), false)
-	job := Job{
-		Args: []string{"a", "bc"}, Inputs: []File{{"data", []byte("Alice's data")}, {"dir/b", nil}},
-		Limits: Limits{OutputBytes: limit, MemoryBytes: 1 << 20, LogBytes: 100},
+	job := sandbox.Job{
+		Args: []string{"a", "bc"}, Inputs: []sandbox.File{{Name: "data", Data: []byte("Alice's data")}, {Name: "dir/b", Data: nil}},
+		Limits: sandbox.Limits{OutputBytes: limit, MemoryBytes: 1 << 20, LogBytes: 100},
 	}
 	r := newRun(t.Context(), b.hash, &job, nil)
-	r.limit, r.used = MaxGas, b.spare
+	r.limit, r.used = sandbox.MaxGas, b.spare
 	if err := r.files.load(r.files.in, job.Inputs); err != nil {
 		t.Fatal(err)
 	}
@@ -771,7 +772,7 @@ var rows = map[string]func(c *caller){
 // The specification's table, the code's and the one above have the same rows;
 // what is promised is done, and what is refused is refused as it says.
 func TestWASI(t *testing.T) {
-	spec, err := os.ReadFile("../spec/09-wasi.md")
+	spec, err := os.ReadFile("../../spec/09-wasi.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -832,7 +833,7 @@ func TestEveryCallIsCharged(t *testing.T) {
 // opens one a thousand times: memory that no limit of its own is on.
 func TestListsAreBounded(t *testing.T) {
 	f := testFiles(1 << 20)
-	for i := range TmpFiles {
+	for i := range sandbox.TmpFiles {
 		if e := f.mkdir(f.root, fmt.Sprintf("tmp/%d", i)); e != success {
 			t.Fatal(e)
 		}
@@ -852,7 +853,7 @@ func TestListsAreBounded(t *testing.T) {
 			t.Fatal(e)
 		}
 	}
-	if lists != maxListed/(TmpFiles+2) {
+	if lists != maxListed/(sandbox.TmpFiles+2) {
 		t.Errorf("%d lists", lists)
 	}
 	f.closeAll()

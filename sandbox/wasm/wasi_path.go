@@ -1,4 +1,4 @@
-package sandbox
+package wasm
 
 // This file is the calls of WASI on paths.
 

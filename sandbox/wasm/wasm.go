@@ -1,4 +1,40 @@
-package sandbox
+// Package wasm runs functions that are WASI preview 1 modules, and Python scripts in an
+// interpreter that is one, under the contract of package sandbox (spec §9.2, §9.3).
+//
+// It has three properties that the rest of the protocol builds on:
+//
+// A run is measured: package gas rewrites the module so that it counts its
+// own instructions, and calls of the host are charged by what they move.
+//
+// A run is repeatable: the same job gives the same result, gas included, on
+// every machine. Time is a shadow clock that moves by a microsecond each time
+// it is read and by the length of each sleep, which takes no time at all.
+// Random numbers come from a seed derived from the job; they are good enough
+// for hash tables, and no secret from whoever knows the job. Only the sign
+// and payload of a computed NaN are the processor's own, and code that looks
+// at these bits sees which it is.
+//
+// A run leaves nothing: the memory of the guest and the files it wrote are
+// overwritten with zeros when it ends, and a digest of the writable state,
+// taken before the run and again after the wiping, says so (spec §9.5). The
+// call stack of the guest is the engine's and goes with the process, which
+// lives for one task.
+//
+// # How a run is stopped
+//
+// By gas, always, exactly, and by nothing but the job itself. The wall limit
+// is for the case that a machine is slower than its owner thought. When it
+// has passed, the next check of the gas counter stops the guest, and so does
+// its next call of the host. But the timer is Go's: on a single processor it
+// does not fire while the guest computes, and a garbage collection that
+// begins meanwhile waits for the guest, and all the process with it. So a
+// process for guests has two processors and the collector off, and whoever
+// must be sure kills it: the enclave's parent does (spec §9.1).
+//
+// A module takes about half a second for a megabyte to compile, of the time
+// that the wall limit gives it. When that is over nobody waits for the rest,
+// but it goes on until it or the process ends.
+package wasm
 
 import (
 	"context"
@@ -9,6 +45,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/gas"
 	"github.com/prytany/prytany/task"
 	"github.com/tetratelabs/wazero"
@@ -20,9 +57,9 @@ import (
 // maxCompiled is how many modules an engine keeps compiled.
 const maxCompiled = 8
 
-// Wasm runs WebAssembly modules. Its methods may be called by several
+// Engine runs WebAssembly modules. Its methods may be called by several
 // goroutines at once.
-type Wasm struct {
+type Engine struct {
 	runtime wazero.Runtime
 
 	mu      sync.Mutex
@@ -42,14 +79,14 @@ type module struct {
 	last     uint64
 }
 
-// NewWasm starts an engine. It fails where the processor has no compiler, for
+// New starts an engine. It fails where the processor has no compiler, for
 // an interpreter would call it a stack overflow much sooner.
-func NewWasm(ctx context.Context) (w *Wasm, err error) { return NewWasmCached(ctx, "") }
+func New(ctx context.Context) (w *Engine, err error) { return NewCached(ctx, "") }
 
-// NewWasmCached starts an engine that keeps what it compiles in a directory,
+// NewCached starts an engine that keeps what it compiles in a directory,
 // and runs what it finds there: nobody else may write to it, and it is for
 // modules that are public.
-func NewWasmCached(ctx context.Context, dir string) (w *Wasm, err error) {
+func NewCached(ctx context.Context, dir string) (w *Engine, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("no WebAssembly compiler here: %v", r)
@@ -65,7 +102,7 @@ func NewWasmCached(ctx context.Context, dir string) (w *Wasm, err error) {
 		}
 		config = config.WithCompilationCache(cache)
 	}
-	w = &Wasm{runtime: wazero.NewRuntimeWithConfig(ctx, config), modules: map[task.Hash]*module{}}
+	w = &Engine{runtime: wazero.NewRuntimeWithConfig(ctx, config), modules: map[task.Hash]*module{}}
 	if err := exportWASI(ctx, w.runtime); err != nil {
 		return nil, errors.Join(err, w.Close(ctx))
 	}
@@ -74,12 +111,12 @@ func NewWasmCached(ctx context.Context, dir string) (w *Wasm, err error) {
 
 // Close frees all that the engine holds. No run may be under way. A compilation
 // that a run did not wait for goes on until it or the process ends.
-func (w *Wasm) Close(ctx context.Context) error { return w.runtime.Close(ctx) }
+func (w *Engine) Close(ctx context.Context) error { return w.runtime.Close(ctx) }
 
 // Compile prepares a module, which takes most of the time of a short run. The
 // error says what is wrong with the module, and Run then says the same; or it is
 // the context's, if that ended first.
-func (w *Wasm) Compile(ctx context.Context, code []byte) error {
+func (w *Engine) Compile(ctx context.Context, code []byte) error {
 	m, err := w.acquire(ctx, code)
 	if err != nil {
 		return err
@@ -90,7 +127,7 @@ func (w *Wasm) Compile(ctx context.Context, code []byte) error {
 
 // acquire waits until a module is compiled, or for as long as its context lasts:
 // the engine itself cannot be stopped.
-func (w *Wasm) acquire(ctx context.Context, code []byte) (*module, error) {
+func (w *Engine) acquire(ctx context.Context, code []byte) (*module, error) {
 	hash := task.Hash(sha256.Sum256(code))
 	w.mu.Lock()
 	m := w.modules[hash]
@@ -117,7 +154,7 @@ func (w *Wasm) acquire(ctx context.Context, code []byte) (*module, error) {
 	}
 }
 
-func (w *Wasm) release(ctx context.Context, m *module) {
+func (w *Engine) release(ctx context.Context, m *module) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	m.users--
@@ -138,7 +175,7 @@ func (w *Wasm) release(ctx context.Context, m *module) {
 	}
 }
 
-func (w *Wasm) compile(ctx context.Context, m *module, code []byte) (err error) {
+func (w *Engine) compile(ctx context.Context, m *module, code []byte) (err error) {
 	defer func() { // in the engine, or in what is before it
 		if r := recover(); r != nil {
 			err = errors.New("the engine cannot compile the module")
@@ -186,12 +223,12 @@ func fromSystem(err error) bool {
 // run, for reasons that lie with the host or the caller; a run that fails
 // gives a Result. It returns the context's error if that ended before the
 // wall limit did.
-func (w *Wasm) Run(ctx context.Context, job Job) (Result, error) {
+func (w *Engine) Run(ctx context.Context, job sandbox.Job) (sandbox.Result, error) {
 	if err := job.Check(); err != nil {
-		return Result{}, fmt.Errorf("job: %w", err)
+		return sandbox.Result{}, fmt.Errorf("job: %w", err)
 	}
-	nothing := Result{Outcome: FunctionError, Before: EmptyState, After: EmptyState}
-	code, script, err := job.interpreter()
+	nothing := sandbox.Result{Outcome: sandbox.FunctionError, Before: sandbox.EmptyState, After: sandbox.EmptyState}
+	code, script, err := codeOf(&job)
 	if err != nil {
 		nothing.Reason = err.Error()
 		return nothing, nil
@@ -204,79 +241,79 @@ func (w *Wasm) Run(ctx context.Context, job Job) (Result, error) {
 		if err == nil {
 			w.release(ctx, m)
 		}
-		return Result{}, ctx.Err()
+		return sandbox.Result{}, ctx.Err()
 	case err != nil:
-		nothing.Outcome, nothing.Reason = WallExceeded, "the module was not compiled when the function's time was over"
+		nothing.Outcome, nothing.Reason = sandbox.WallExceeded, "the module was not compiled when the function's time was over"
 		return nothing, nil
 	}
 	defer w.release(ctx, m)
 	if no := (*denied)(nil); errors.As(m.err, &no) {
-		return Result{}, fmt.Errorf("no memory for the module's code: %w", no.error)
+		return sandbox.Result{}, fmt.Errorf("no memory for the module's code: %w", no.error)
 	}
 	if m.err != nil {
 		nothing.Reason = m.err.Error()
 		return nothing, nil
 	}
 	if need := uint64(m.info.MinPages) * gas.PageSize; need > job.Limits.MemoryBytes {
-		nothing.Outcome = MemoryExceeded
+		nothing.Outcome = sandbox.MemoryExceeded
 		nothing.Reason = fmt.Sprintf("the module needs %d bytes of memory to begin with, and may have %d", need, job.Limits.MemoryBytes)
 		return nothing, nil
 	}
 	return w.start(ctx, wall, m, &job, script)
 }
 
-// interpreter is the module of a job, and what it interprets: a function that
+// codeOf is the module of a job, and what it interprets: a function that
 // is no module is the private files of one that is public.
-func (j *Job) interpreter() (module []byte, script []File, err error) {
+func codeOf(j *sandbox.Job) (module []byte, script []sandbox.File, err error) {
 	if len(j.Image) == 0 {
 		return j.Code, nil, nil
 	}
 	if got := fmt.Sprintf("sha256:%x", sha256.Sum256(j.Image)); got != j.Digest {
 		return nil, nil, fmt.Errorf("the interpreter is %s, not the manifest's %s", got, j.Digest)
 	}
-	script, err = CodeFiles(j.Code)
+	script, err = sandbox.CodeFiles(j.Code)
 	return j.Image, script, err
 }
 
-func (w *Wasm) start(parent, wall context.Context, m *module, job *Job, script []File) (Result, error) {
+func (w *Engine) start(parent, wall context.Context, m *module, job *sandbox.Job, script []sandbox.File) (sandbox.Result, error) {
 	r := newRun(wall, m.hash, job, script)
 	if err := r.files.load(r.files.in, job.Inputs); err != nil {
-		return Result{}, err
+		return sandbox.Result{}, err
 	}
 	if script != nil {
-		if err := r.files.load(r.files.directory(r.files.root, CodeDir, nil), script); err != nil {
-			return Result{Outcome: FunctionError, Before: EmptyState, After: EmptyState, Reason: err.Error()}, nil
+		if err := r.files.load(r.files.directory(r.files.root, sandbox.CodeDir, nil), script); err != nil {
+			return sandbox.Result{Outcome: sandbox.FunctionError, Before: sandbox.EmptyState, After: sandbox.EmptyState, Reason: err.Error()}, nil
 		}
 	}
 	mem := &memory{limit: job.Limits.MemoryBytes &^ (gas.PageSize - 1)}
-	result := Result{Before: StateDigest(r.files.written())}
+	result := sandbox.Result{Before: sandbox.StateDigest(r.files.written())}
 
 	// The engine must not see that the context ends: it would then look at
 	// it on every turn of a loop.
 	inner := context.WithValue(context.WithoutCancel(parent), runKey{}, r)
 	guest, err := w.runtime.InstantiateModule(experimental.WithMemoryAllocator(inner, mem), m.compiled, guestConfig())
 	if mem.err != nil {
-		return Result{}, fmt.Errorf("no memory for the guest: %w", mem.err)
+		return sandbox.Result{}, fmt.Errorf("no memory for the guest: %w", mem.err)
 	}
 	if err == nil {
 		r.judge(&result, guest, r.call(inner, m, guest))
 		_ = guest.Close(inner) // what can go wrong there is up to the guest
 	} else {
-		result.Outcome, result.Reason = FunctionError, "the module cannot be started: "+firstLine(err)
+		result.Outcome, result.Reason = sandbox.FunctionError, "the module cannot be started: "+firstLine(err)
 	}
 	result.Log = r.log.bytes()
-	if result.Outcome == OK {
+	if result.Outcome == sandbox.OK {
 		result.Outputs = r.files.take()
 	} else {
 		result.Message = r.files.message()
 	}
 	r.files.wipe()
-	result.After = StateDigest(r.files.written())
+	result.After = sandbox.StateDigest(r.files.written())
 	if err := mem.wipe(); err != nil {
-		return Result{}, fmt.Errorf("the guest's memory: %w", err)
+		return sandbox.Result{}, fmt.Errorf("the guest's memory: %w", err)
 	}
-	if err := parent.Err(); err != nil && result.Outcome == WallExceeded {
-		return Result{}, err
+	if err := parent.Err(); err != nil && result.Outcome == sandbox.WallExceeded {
+		return sandbox.Result{}, err
 	}
 	return result, nil
 }
@@ -309,7 +346,7 @@ func (r *run) call(ctx context.Context, m *module, guest api.Module) error {
 }
 
 // judge says how the run ended, given the error of its last call.
-func (r *run) judge(result *Result, guest api.Module, err error) {
+func (r *run) judge(result *sandbox.Result, guest api.Module, err error) {
 	r.files.closeAll()
 	used := r.used.Get()
 	result.Gas = min(used, r.limit)
@@ -328,21 +365,21 @@ func (r *run) judge(result *Result, guest api.Module, err error) {
 	tooMuch := r.files.tooMuch()
 	switch {
 	case tooMuch != "":
-		result.Outcome = OutputExceeded
+		result.Outcome = sandbox.OutputExceeded
 		result.Reason = "the output has too many " + tooMuch
 	case used > r.limit:
-		result.Outcome = GasExhausted
+		result.Outcome = sandbox.GasExhausted
 		result.Reason = fmt.Sprintf("the function was stopped when it had used all %d gas", r.limit)
 	case !failed:
-		result.Outcome = OK
+		result.Outcome = sandbox.OK
 	case r.expired.Load():
-		result.Outcome = WallExceeded
+		result.Outcome = sandbox.WallExceeded
 		result.Reason = "the function was stopped when its time was over"
 	case guest.ExportedGlobal(gas.Denied).Get() != 0:
-		result.Outcome = MemoryExceeded
+		result.Outcome = sandbox.MemoryExceeded
 		result.Reason = why + ", after it was denied more memory"
 	default:
-		result.Outcome = FunctionError
+		result.Outcome = sandbox.FunctionError
 		result.Reason = why
 	}
 }

@@ -1,4 +1,4 @@
-package sandbox
+package wasm
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/gas"
 	"github.com/prytany/prytany/sandbox/internal/wat"
 	"github.com/prytany/prytany/task"
@@ -22,7 +23,7 @@ import (
 // has: counted, or as it came. What the host charges to one that does not
 // count goes to a counter that nobody reads.
 type bare struct {
-	w        *Wasm
+	w        *Engine
 	compiled wazero.CompiledModule
 	hash     task.Hash
 	counts   bool
@@ -55,10 +56,10 @@ func newBare(t testing.TB, code []byte, counts bool) *bare {
 }
 
 // run gives what the host saw, the exit code, and the time of the call alone.
-func (b *bare) run(t testing.TB, job Job) (r *run, exit uint32, d time.Duration) {
+func (b *bare) run(t testing.TB, job sandbox.Job) (r *run, exit uint32, d time.Duration) {
 	t.Helper()
 	r = newRun(t.Context(), b.hash, &job, nil)
-	r.limit, r.used = MaxGas, b.spare
+	r.limit, r.used = sandbox.MaxGas, b.spare
 	if err := r.files.load(r.files.in, job.Inputs); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,7 @@ func (b *bare) run(t testing.TB, job Job) (r *run, exit uint32, d time.Duration)
 	if b.counts {
 		entry = gas.Run
 		r.used = m.ExportedGlobal(gas.Used).(api.MutableGlobal)
-		m.ExportedGlobal(gas.Limit).(api.MutableGlobal).Set(MaxGas)
+		m.ExportedGlobal(gas.Limit).(api.MutableGlobal).Set(sandbox.MaxGas)
 	} else {
 		r.used.Set(0)
 	}
@@ -100,7 +101,7 @@ func TestCountedIsTheSame(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles the guest once more")
 	}
-	jobs := []Job{
+	jobs := []sandbox.Job{
 		guest(t, "copy"), guest(t, "files"), guest(t, "forbidden"), guest(t, "world"), guest(t, "time"), guest(t, "sleep"),
 		guest(t, "random"), guest(t, "names"), guest(t, "open"), guest(t, "log", "100"), guest(t, "exit", "7"), guest(t, "panic"),
 		guest(t, "bomb"), guest(t, "flood", "2000"), guest(t, "hog"),
@@ -115,10 +116,10 @@ func TestCountedIsTheSame(t *testing.T) {
 		if exit != counted.ExitCode || !bytes.Equal(plain.log.bytes(), counted.Log) {
 			t.Errorf("%v: exit code %d, counted %d\n%s\n%s", job.Args, exit, counted.ExitCode, plain.log.bytes(), counted.Log)
 		}
-		if counted.Outcome != OK {
+		if counted.Outcome != sandbox.OK {
 			continue
 		}
-		same := func(a, b File) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) }
+		same := func(a, b sandbox.File) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) }
 		if out := plain.files.take(); !slices.EqualFunc(out, counted.Outputs, same) {
 			t.Errorf("%v: %v, counted %v", job.Args, out, counted.Outputs)
 		}
@@ -154,7 +155,7 @@ func BenchmarkCounted(b *testing.B) {
 
 // BenchmarkRun is how long the shortest runs take, once they are compiled.
 func BenchmarkRun(b *testing.B) {
-	for name, job := range map[string]Job{
+	for name, job := range map[string]sandbox.Job{
 		"nothing":    small("func _start"),
 		"nothing-go": guest(b, "exit", "0"),
 		"copy-go":    guest(b, "copy"),
@@ -182,7 +183,7 @@ func BenchmarkCompile(b *testing.B) {
 	b.Run("all", func(b *testing.B) {
 		b.SetBytes(int64(len(code)))
 		for b.Loop() {
-			w, err := NewWasm(b.Context())
+			w, err := New(b.Context())
 			if err != nil {
 				b.Fatal(err)
 			}

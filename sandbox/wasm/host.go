@@ -1,4 +1,4 @@
-package sandbox
+package wasm
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 
+	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/task"
 	"github.com/tetratelabs/wazero/api"
 )
@@ -47,7 +48,7 @@ type run struct {
 type runKey struct{}
 
 // newRun is a run of a job that has not begun. Its input is yet to be loaded.
-func newRun(ctx context.Context, code task.Hash, job *Job, script []File) *run {
+func newRun(ctx context.Context, code task.Hash, job *sandbox.Job, script []sandbox.File) *run {
 	r := &run{ctx: ctx, limit: job.Limits.Gas, random: rand.NewChaCha8(seed(code, job, script))}
 	args := job.Args
 	if script != nil {
@@ -55,7 +56,7 @@ func newRun(ctx context.Context, code task.Hash, job *Job, script []File) *run {
 	}
 	r.args = append([]string{program}, args...)
 	r.log.limit = job.Limits.LogBytes
-	r.files = newFiles(min(job.Limits.OutputBytes, 1<<40), min(TmpBytes, job.Limits.MemoryBytes), r.chargeBytes, r.stamp)
+	r.files = newFiles(min(job.Limits.OutputBytes, 1<<40), min(sandbox.TmpBytes, job.Limits.MemoryBytes), r.chargeBytes, r.stamp)
 	r.files.start(func([]byte) {}, r.log.write)
 	return r
 }
@@ -86,17 +87,17 @@ func (r *run) nanotime() int64 {
 func (r *run) stamp() uint64 { return uint64(epoch + r.nanotime()) }
 
 // seed is derived from the job, so that the same job has the same luck.
-func seed(code task.Hash, job *Job, script []File) [32]byte {
+func seed(code task.Hash, job *sandbox.Job, script []sandbox.File) [32]byte {
 	d := sha256.New()
 	d.Write(code[:])
 	for _, a := range job.Args {
 		d.Write([]byte(a))
 		d.Write([]byte{0})
 	}
-	state := StateDigest(job.Inputs)
+	state := sandbox.StateDigest(job.Inputs)
 	d.Write(state[:])
 	if script != nil {
-		state = StateDigest(script)
+		state = sandbox.StateDigest(script)
 		d.Write(state[:])
 	}
 	return [32]byte(d.Sum(nil))

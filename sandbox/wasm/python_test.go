@@ -1,4 +1,4 @@
-package sandbox
+package wasm
 
 import (
 	"archive/tar"
@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/prytany/prytany/sandbox"
 )
 
 // interpreter is CPython for WASI, where tools/python-wasi.sh puts it.
@@ -32,13 +34,13 @@ func interpreter(t *testing.T) (image []byte, digest string) {
 	return image, fmt.Sprintf("sha256:%x", sha256.Sum256(image))
 }
 
-func script(t *testing.T, files ...File) []byte {
+func script(t *testing.T, files ...sandbox.File) []byte {
 	t.Helper()
 	dir := fstest.MapFS{}
 	for _, f := range files {
 		dir[f.Name] = &fstest.MapFile{Data: f.Data}
 	}
-	layer, err := PackLayer(dir)
+	layer, err := sandbox.PackLayer(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +66,7 @@ for f in "a", "made.py":
 import shutil; shutil.rmtree("/out/__pycache__")
 `
 
-var pythonLimits = Limits{Gas: 20e9, MemoryBytes: 256 << 20, OutputBytes: 1 << 20, LogBytes: 64 << 10}
+var pythonLimits = sandbox.Limits{Gas: 20e9, MemoryBytes: 256 << 20, OutputBytes: 1 << 20, LogBytes: 64 << 10}
 
 // Python runs as any function does: with the contract, repeatably, within its
 // limits, and shut in.
@@ -73,21 +75,21 @@ func TestPython(t *testing.T) {
 		t.Skip("compiles an interpreter")
 	}
 	image, digest := interpreter(t)
-	w, err := NewWasm(t.Context())
+	w, err := New(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.Close(t.Context()) })
-	run := func(main string, more ...File) Result {
+	run := func(main string, more ...sandbox.File) sandbox.Result {
 		t.Helper()
-		r, err := w.Run(t.Context(), Job{
-			Image: image, Digest: digest, Code: script(t, append(more, File{"main.py", []byte(main)})...),
-			Args: []string{"/code/main.py", "one"}, Inputs: []File{{"input", []byte("hello")}}, Limits: pythonLimits,
+		r, err := w.Run(t.Context(), sandbox.Job{
+			Image: image, Digest: digest, Code: script(t, append(more, sandbox.File{Name: "main.py", Data: []byte(main)})...),
+			Args: []string{"/code/main.py", "one"}, Inputs: []sandbox.File{{Name: "input", Data: []byte("hello")}}, Limits: pythonLimits,
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Before != EmptyState || r.After != EmptyState {
+		if r.Before != sandbox.EmptyState || r.After != sandbox.EmptyState {
 			t.Error("the writable state was not empty, or is not")
 		}
 		return r
@@ -99,9 +101,9 @@ data = open("/in/input", "rb").read()
 json.dump([sys.argv[1], helper.twice(data.decode()), hashlib.sha256(data).hexdigest(), random.random(), hash("x"), time.time()], open("/out/a.json", "w"))
 print("to the log", file=sys.stderr)
 `
-	helper := File{"helper.py", []byte("def twice(s): return s + s\n")}
+	helper := sandbox.File{Name: "helper.py", Data: []byte("def twice(s): return s + s\n")}
 	first, again := run(honest, helper), run(honest, helper)
-	if first.Outcome != OK || len(first.Outputs) != 1 || !strings.Contains(string(first.Outputs[0].Data), `["one", "hellohello", "2cf24dba`) || string(first.Log) != "to the log\n" {
+	if first.Outcome != sandbox.OK || len(first.Outputs) != 1 || !strings.Contains(string(first.Outputs[0].Data), `["one", "hellohello", "2cf24dba`) || string(first.Log) != "to the log\n" {
 		t.Fatalf("%+v\n%s", first, first.Log)
 	}
 	if first.Gas != again.Gas || !bytes.Equal(first.Outputs[0].Data, again.Outputs[0].Data) {
@@ -110,26 +112,26 @@ print("to the log", file=sys.stderr)
 
 	for _, row := range []struct {
 		name, main string
-		outcome    Outcome
+		outcome    sandbox.Outcome
 		log        string
 	}{
-		{"sleeping", "import time\nt = time.monotonic()\ntime.sleep(1)\nassert 1 <= time.monotonic() - t < 1.01, t", OK, ""},
-		{"file times", fileTimes, OK, ""},
-		{"scratch space", "import tempfile\nf = tempfile.TemporaryFile()\nf.write(b'x')\nwith tempfile.TemporaryDirectory() as d: open(d + '/y', 'w').write('y')", OK, ""},
-		{"room there is not", "import os\nf = open('/out/x', 'wb')\ntry: os.ftruncate(f.fileno(), 1 << 40)\nexcept OSError as e: assert e.strerror == 'No space left on device', e\nos.unlink('/out/x')", OK, ""},
-		{"exception", `raise ValueError("no")`, FunctionError, "ValueError: no"},
-		{"exit code", `raise SystemExit(7)`, FunctionError, ""},
-		{"endless loop", `while True: pass`, GasExhausted, ""},
-		{"memory", "x = []\nwhile True: x.append(bytes(1 << 20))", MemoryExceeded, ""},
-		{"output", `open("/out/x", "wb").write(bytes(2 << 20))`, OutputExceeded, ""},
-		{"other files", `open("/etc/passwd")`, FunctionError, "FileNotFoundError"},
-		{"files above", `open("/../../etc/passwd")`, FunctionError, "Error"},
-		{"its own code", `open("/code/main.py", "w")`, FunctionError, "OSError"},
-		{"its input", `open("/in/input", "a")`, FunctionError, "OSError"},
-		{"a link", `import os; os.symlink("/etc", "/out/etc")`, FunctionError, "PermissionError"},
-		{"a process", `import subprocess; subprocess.run(["/bin/true"])`, FunctionError, "Error"},
-		{"a socket", `import socket; socket.create_connection(("127.0.0.1", 80))`, FunctionError, "Error"},
-		{"a library", `import ctypes`, FunctionError, "ModuleNotFoundError"},
+		{"sleeping", "import time\nt = time.monotonic()\ntime.sleep(1)\nassert 1 <= time.monotonic() - t < 1.01, t", sandbox.OK, ""},
+		{"file times", fileTimes, sandbox.OK, ""},
+		{"scratch space", "import tempfile\nf = tempfile.TemporaryFile()\nf.write(b'x')\nwith tempfile.TemporaryDirectory() as d: open(d + '/y', 'w').write('y')", sandbox.OK, ""},
+		{"room there is not", "import os\nf = open('/out/x', 'wb')\ntry: os.ftruncate(f.fileno(), 1 << 40)\nexcept OSError as e: assert e.strerror == 'No space left on device', e\nos.unlink('/out/x')", sandbox.OK, ""},
+		{"exception", `raise ValueError("no")`, sandbox.FunctionError, "ValueError: no"},
+		{"exit code", `raise SystemExit(7)`, sandbox.FunctionError, ""},
+		{"endless loop", `while True: pass`, sandbox.GasExhausted, ""},
+		{"memory", "x = []\nwhile True: x.append(bytes(1 << 20))", sandbox.MemoryExceeded, ""},
+		{"output", `open("/out/x", "wb").write(bytes(2 << 20))`, sandbox.OutputExceeded, ""},
+		{"other files", `open("/etc/passwd")`, sandbox.FunctionError, "FileNotFoundError"},
+		{"files above", `open("/../../etc/passwd")`, sandbox.FunctionError, "Error"},
+		{"its own code", `open("/code/main.py", "w")`, sandbox.FunctionError, "OSError"},
+		{"its input", `open("/in/input", "a")`, sandbox.FunctionError, "OSError"},
+		{"a link", `import os; os.symlink("/etc", "/out/etc")`, sandbox.FunctionError, "PermissionError"},
+		{"a process", `import subprocess; subprocess.run(["/bin/true"])`, sandbox.FunctionError, "Error"},
+		{"a socket", `import socket; socket.create_connection(("127.0.0.1", 80))`, sandbox.FunctionError, "Error"},
+		{"a library", `import ctypes`, sandbox.FunctionError, "ModuleNotFoundError"},
 	} {
 		r := run(row.main)
 		if r.Outcome != row.outcome || !strings.Contains(string(r.Log), row.log) || len(r.Outputs) != 0 {
@@ -145,7 +147,7 @@ func TestTracebacksHaveNoSource(t *testing.T) {
 		t.Skip("compiles an interpreter")
 	}
 	image, digest := interpreter(t)
-	w, err := NewWasm(t.Context())
+	w, err := New(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,12 +162,12 @@ func TestTracebacksHaveNoSource(t *testing.T) {
 		}
 		return []byte(b.String())
 	}
-	more := []File{
-		{"helper.py", secret("def parse(b):\n    return int(b)\nclass Late:\n    def __del__(self): 1 / 0")},
-		{"broken.py", secret("x = 1\ndef f(:\n    pass")},
-		{"inside/__init__.py", nil},
-		{"inside/__main__.py", secret("import helper\nhelper.parse('x')")},
-		{"inside/odd.py", secret("return 1")},
+	more := []sandbox.File{
+		{Name: "helper.py", Data: secret("def parse(b):\n    return int(b)\nclass Late:\n    def __del__(self): 1 / 0")},
+		{Name: "broken.py", Data: secret("x = 1\ndef f(:\n    pass")},
+		{Name: "inside/__init__.py", Data: nil},
+		{Name: "inside/__main__.py", Data: secret("import helper\nhelper.parse('x')")},
+		{Name: "inside/odd.py", Data: secret("return 1")},
 	}
 	const parse = `File "</code/helper.py>", line 2, in parse`
 	const value = "ValueError: invalid literal for int() with base 10: 'x'"
@@ -207,8 +209,8 @@ func TestTracebacksHaveNoSource(t *testing.T) {
 		for i := range args {
 			args[i] = strings.ReplaceAll(args[i], "_", " ")
 		}
-		r, err := w.Run(t.Context(), Job{
-			Image: image, Digest: digest, Code: script(t, append(more, File{"main.py", secret(row.main)})...), Args: args, Limits: pythonLimits,
+		r, err := w.Run(t.Context(), sandbox.Job{
+			Image: image, Digest: digest, Code: script(t, append(more, sandbox.File{Name: "main.py", Data: secret(row.main)})...), Args: args, Limits: pythonLimits,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -230,18 +232,18 @@ func TestPythonStart(t *testing.T) {
 		t.Skip("compiles an interpreter")
 	}
 	image, digest := interpreter(t)
-	w, err := NewWasm(t.Context())
+	w, err := New(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.Close(t.Context()) })
 	const saw = "import sys; print(sys.argv, sys.path[0], __name__, globals().get('__file__'), 'start' in globals(), sys.flags.optimize, __builtins__.__name__, file=sys.stderr)"
-	files := []File{
-		{"main.py", []byte(saw)}, {"sub/__init__.py", nil}, {"sub/__main__.py", []byte(saw)}, {"code.py", []byte(saw)},
-		{"exit.py", []byte("raise SystemExit(7)")}, {"bytes.py", []byte("\xef\xbb\xbf# coding: utf-8\nassert 'ä' == '\\xe4'")},
-		{"future.py", []byte("from __future__ import annotations\nexec(compile('def f(x: nothing): pass', 'x', 'exec'))\nassert f.__annotations__ == {'x': 'nothing'}\n" +
+	files := []sandbox.File{
+		{Name: "main.py", Data: []byte(saw)}, {Name: "sub/__init__.py", Data: nil}, {Name: "sub/__main__.py", Data: []byte(saw)}, {Name: "code.py", Data: []byte(saw)},
+		{Name: "exit.py", Data: []byte("raise SystemExit(7)")}, {Name: "bytes.py", Data: []byte("\xef\xbb\xbf# coding: utf-8\nassert 'ä' == '\\xe4'")},
+		{Name: "future.py", Data: []byte("from __future__ import annotations\nexec(compile('def f(x: nothing): pass', 'x', 'exec'))\nassert f.__annotations__ == {'x': 'nothing'}\n" +
 			"exec(compile('def f(x: int): pass', 'x', 'exec', 0, True))\nassert f.__annotations__ == {'x': int}")},
-		{"pickle_it.py", []byte("import pickle\nclass C: pass\nassert type(pickle.loads(pickle.dumps(C()))) is C")},
+		{Name: "pickle_it.py", Data: []byte("import pickle\nclass C: pass\nassert type(pickle.loads(pickle.dumps(C()))) is C")},
 	}
 	for _, row := range []struct {
 		args []string
@@ -263,11 +265,11 @@ func TestPythonStart(t *testing.T) {
 		{nil, 0, ""},
 		{[]string{"-"}, 0, ""},
 	} {
-		r, err := w.Run(t.Context(), Job{Image: image, Digest: digest, Code: script(t, files...), Args: row.args, Limits: pythonLimits})
+		r, err := w.Run(t.Context(), sandbox.Job{Image: image, Digest: digest, Code: script(t, files...), Args: row.args, Limits: pythonLimits})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.ExitCode != row.exit || (r.Outcome == OK) != (row.exit == 0) || string(r.Log) != row.log {
+		if r.ExitCode != row.exit || (r.Outcome == sandbox.OK) != (row.exit == 0) || string(r.Log) != row.log {
 			t.Errorf("%v: %v, exit code %d\n%s", row.args, r.Outcome, r.ExitCode, r.Log)
 		}
 	}
@@ -299,13 +301,13 @@ func TestPythonArgs(t *testing.T) {
 
 // What an interpreter is, and what it is given, is not the host's to choose.
 func TestInterpreterIsWhatItsDigestNames(t *testing.T) {
-	w, err := NewWasm(t.Context())
+	w, err := New(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.Close(t.Context()) })
-	r, err := w.Run(t.Context(), Job{Image: []byte("another"), Digest: "sha256:00", Code: script(t, File{"main.py", nil}), Limits: pythonLimits})
-	if err != nil || r.Outcome != FunctionError || !strings.Contains(r.Reason, "not the manifest's sha256:00") {
+	r, err := w.Run(t.Context(), sandbox.Job{Image: []byte("another"), Digest: "sha256:00", Code: script(t, sandbox.File{Name: "main.py", Data: nil}), Limits: pythonLimits})
+	if err != nil || r.Outcome != sandbox.FunctionError || !strings.Contains(r.Reason, "not the manifest's sha256:00") {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
@@ -333,19 +335,19 @@ func TestLayersForInterpreters(t *testing.T) {
 		"device":        entry(tar.Header{Name: "code/x", Typeflag: tar.TypeChar}, ""),
 		"cut off":       entry(tar.Header{Name: "code/main.py"}, strings.Repeat("x", 2000))[:1000],
 	} {
-		if files, err := CodeFiles(layer); err == nil {
+		if files, err := sandbox.CodeFiles(layer); err == nil {
 			t.Errorf("%s: %v", name, files)
 		}
 	}
-	many := make([]File, MaxFiles+1)
+	many := make([]sandbox.File, sandbox.MaxFiles+1)
 	for i := range many {
-		many[i] = File{Name: fmt.Sprint(i)}
+		many[i] = sandbox.File{Name: fmt.Sprint(i)}
 	}
-	if _, err := CodeFiles(script(t, many...)); err == nil {
+	if _, err := sandbox.CodeFiles(script(t, many...)); err == nil {
 		t.Error("too many files were taken")
 	}
-	good := []File{{"main.py", []byte("print(1)")}, {"pkg/a.py", []byte("")}}
-	got, err := CodeFiles(script(t, good...))
+	good := []sandbox.File{{Name: "main.py", Data: []byte("print(1)")}, {Name: "pkg/a.py", Data: []byte("")}}
+	got, err := sandbox.CodeFiles(script(t, good...))
 	if err != nil || len(got) != 2 || got[1].Name != "pkg/a.py" || string(got[0].Data) != "print(1)" {
 		t.Errorf("%v, %v", got, err)
 	}
@@ -357,7 +359,7 @@ func TestPackLayer(t *testing.T) {
 		"run.sh": {Data: []byte("#!"), Mode: 0o700}, "a/b.py": {Data: []byte("b"), Mode: 0o600},
 		"a/__pycache__/b.pyc": {Data: []byte("c")}, ".git/HEAD": {Data: []byte("d")},
 	}
-	layer, err := PackLayer(dir)
+	layer, err := sandbox.PackLayer(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -373,17 +375,17 @@ func TestPackLayer(t *testing.T) {
 		t.Errorf("%v", modes)
 	}
 	for name, bad := range map[string]fstest.MapFS{"empty": {}, "a link": {"l": {Mode: fs.ModeSymlink}}} {
-		if _, err := PackLayer(bad); err == nil {
+		if _, err := sandbox.PackLayer(bad); err == nil {
 			t.Errorf("%s was packed", name)
 		}
 	}
 }
 
 func FuzzCodeFiles(f *testing.F) {
-	layer, _ := PackLayer(fstest.MapFS{"main.py": {Data: []byte("print(1)")}})
+	layer, _ := sandbox.PackLayer(fstest.MapFS{"main.py": {Data: []byte("print(1)")}})
 	f.Add(layer)
 	f.Fuzz(func(t *testing.T, layer []byte) {
-		files, err := CodeFiles(layer)
+		files, err := sandbox.CodeFiles(layer)
 		size := 0
 		for _, file := range files {
 			size += len(file.Data)

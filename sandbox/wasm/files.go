@@ -1,4 +1,4 @@
-package sandbox
+package wasm
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/prytany/prytany/sandbox"
 )
 
 // What a guest may hold beside its memory. In /out one byte and one file more
@@ -58,8 +60,8 @@ type node struct {
 func newFiles(limit, scratch uint64, charge func(bytes int), stamp func() uint64) *files {
 	f := &files{charge: charge, stamp: stamp}
 	f.spaces = [2]*space{
-		{device: 2, limit: limit + 1, most: MaxFiles + 1},
-		{device: 3, limit: scratch, most: TmpFiles},
+		{device: 2, limit: limit + 1, most: sandbox.MaxFiles + 1},
+		{device: 3, limit: scratch, most: sandbox.TmpFiles},
 	}
 	f.root = f.directory(nil, "", nil)
 	f.in = f.directory(f.root, "in", nil)
@@ -69,7 +71,7 @@ func newFiles(limit, scratch uint64, charge func(bytes int), stamp func() uint64
 }
 
 // load puts files into a directory. The guest cannot write to them, so they are not copied.
-func (f *files) load(dir *node, files []File) error {
+func (f *files) load(dir *node, files []sandbox.File) error {
 	for _, in := range files {
 		at := dir
 		path := strings.Split(in.Name, "/")
@@ -107,29 +109,29 @@ func (f *files) add(parent *node, name string, n *node, at uint64) *node {
 }
 
 // below lists what is under a directory, in the form of StateDigest.
-func (n *node) below(prefix string) (list []File) {
+func (n *node) below(prefix string) (list []sandbox.File) {
 	for name, c := range n.children {
 		if c.children == nil {
-			list = append(list, File{Name: prefix + name, Data: c.data})
+			list = append(list, sandbox.File{Name: prefix + name, Data: c.data})
 			continue
 		}
-		list = append(list, File{Name: prefix + name + "/"})
+		list = append(list, sandbox.File{Name: prefix + name + "/"})
 		list = append(list, c.below(prefix+name+"/")...)
 	}
 	return list
 }
 
 // written is all that the guest has left: the writable state.
-func (f *files) written() []File { return append(f.out.below("out/"), f.tmp.below("tmp/")...) }
+func (f *files) written() []sandbox.File { return append(f.out.below("out/"), f.tmp.below("tmp/")...) }
 
 // take hands over the files in /out, sorted by name.
-func (f *files) take() (outputs []File) {
+func (f *files) take() (outputs []sandbox.File) {
 	for _, o := range f.out.below("") {
 		if !strings.HasSuffix(o.Name, "/") {
 			outputs = append(outputs, o)
 		}
 	}
-	slices.SortFunc(outputs, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(outputs, func(a, b sandbox.File) int { return strings.Compare(a.Name, b.Name) })
 	f.out.children = map[string]*node{}
 	return outputs
 }
@@ -181,7 +183,7 @@ const (
 // walk follows a path from a directory, and never above it.
 func (f *files) walk(dir *node, path string) (place, errno) {
 	switch {
-	case len(path) > maxPath:
+	case len(path) > sandbox.MaxPath:
 		return place{}, enametoolong
 	case path == "":
 		return place{}, enoent
@@ -208,7 +210,7 @@ func (f *files) walk(dir *node, path string) (place, errno) {
 			return place{}, eperm
 		case name == "..":
 			p = place{node: at.parent}
-		case len(name) > maxName:
+		case len(name) > sandbox.MaxName:
 			return place{}, enametoolong
 		default:
 			p = place{parent: at, name: name, node: at.children[name]}
@@ -644,4 +646,13 @@ func (d *descriptor) seek(offset int64, whence uint32) (int64, errno) {
 	}
 	d.at = offset
 	return offset, success
+}
+
+// message is what a guest has written of its failure.
+func (f *files) message() string {
+	n := f.out.children[sandbox.MessageFile]
+	if n == nil {
+		return ""
+	}
+	return sandbox.ReadMessage(strings.NewReader(string(n.data[:min(len(n.data), sandbox.MaxMessage)])))
 }

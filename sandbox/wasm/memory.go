@@ -1,4 +1,4 @@
-package sandbox
+package wasm
 
 import (
 	"github.com/tetratelabs/wazero/experimental"

@@ -1,10 +1,11 @@
-package sandbox
+package wasm
 
 import (
 	"context"
 	"encoding/binary"
 	"fmt"
 
+	"github.com/prytany/prytany/sandbox"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/sys"
@@ -226,7 +227,7 @@ func (r *run) at(fd, path, n uint64) (*node, string, errno) {
 		return nil, "", e
 	case d.node == nil || d.node.children == nil:
 		return nil, "", enotdir
-	case len(b) > maxPath:
+	case len(b) > sandbox.MaxPath:
 		return nil, "", enametoolong
 	}
 	return d.node, string(b), success

@@ -1,4 +1,4 @@
-package sandbox
+package wasm
 
 import (
 	"fmt"
@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/prytany/prytany/sandbox"
 )
 
 // testFiles has room for limit bytes in /out and in /tmp.
@@ -28,7 +30,7 @@ func TestFilesRandomly(t *testing.T) {
 				t.Fatalf("charged for %d bytes", n)
 			}
 		}
-		if err := f.load(f.in, []File{{Name: "a/b", Data: []byte("input")}}); err != nil {
+		if err := f.load(f.in, []sandbox.File{{Name: "a/b", Data: []byte("input")}}); err != nil {
 			t.Fatal(err)
 		}
 		path := rapid.SampledFrom([]string{
@@ -103,7 +105,7 @@ func TestFilesRandomly(t *testing.T) {
 			t.Fatal("the input is not what it was")
 		}
 		f.wipe()
-		if f.opened != 0 || f.listed != 0 || StateDigest(f.written()) != EmptyState {
+		if f.opened != 0 || f.listed != 0 || sandbox.StateDigest(f.written()) != sandbox.EmptyState {
 			t.Fatalf("%d open, %d listed, and %v", f.opened, f.listed, f.written())
 		}
 	})

@@ -1,4 +1,4 @@
-package sandbox
+package wasm
 
 import (
 	"crypto/sha256"
@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/prytany/prytany/sandbox"
 	"github.com/prytany/prytany/sandbox/internal/wat"
 	"github.com/prytany/prytany/task"
 )
@@ -32,13 +33,13 @@ func TestMessage(t *testing.T) {
 	if _, e := f.openAt(f.root, "out/error.txt", opening{create: true, write: true}); e != success {
 		t.Fatal(e)
 	}
-	n := f.out.children[MessageFile]
-	for _, text := range []string{"sorry", strings.Repeat("x", MaxMessage), strings.Repeat("x", MaxMessage) + "more"} {
+	n := f.out.children[sandbox.MessageFile]
+	for _, text := range []string{"sorry", strings.Repeat("x", sandbox.MaxMessage), strings.Repeat("x", sandbox.MaxMessage) + "more"} {
 		if e := f.resize(n, int64(len(text))); e != success {
 			t.Fatal(e)
 		}
 		copy(n.data, text)
-		if got := f.message(); got != text[:min(len(text), MaxMessage)] {
+		if got := f.message(); got != text[:min(len(text), sandbox.MaxMessage)] {
 			t.Errorf("%d bytes of %d", len(got), len(text))
 		}
 	}
@@ -47,11 +48,11 @@ func TestMessage(t *testing.T) {
 // What the operating system refuses to the engine is no fault of the module.
 func TestRefusedMemoryIsTheHosts(t *testing.T) {
 	code := wat.Module("func _start")
-	w := &Wasm{modules: map[task.Hash]*module{}}
+	w := &Engine{modules: map[task.Hash]*module{}}
 	m := &module{hash: sha256.Sum256(code), ready: make(chan struct{}), err: &denied{fmt.Errorf("mmap: %w", syscall.ENOMEM)}}
 	close(m.ready)
 	w.modules[m.hash] = m
-	if r, err := w.Run(t.Context(), Job{Code: code, Limits: ample}); err == nil || !errors.Is(err, syscall.ENOMEM) {
+	if r, err := w.Run(t.Context(), sandbox.Job{Code: code, Limits: ample}); err == nil || !errors.Is(err, syscall.ENOMEM) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	for err, want := range map[error]bool{nil: false, errors.New("unknown opcode"): false, syscall.ENOMEM: true, fmt.Errorf("mprotect: %w", syscall.EPERM): true} {
