@@ -56,6 +56,7 @@ type portFile struct {
 	Doc      string `json:"doc"`
 	Max      string `json:"max"`
 	Optional bool   `json:"optional"`
+	Schema   string `json:"schema"` // a file beside the manifest
 }
 
 type limitsFile struct {
@@ -195,6 +196,9 @@ func ports(d *document, field string, list []portFile) (all []task.Port, err err
 			return nil, fmt.Errorf("%s: %q is the name of %s.%d already", name, p.Name, field, j)
 		}
 		first[p.Name] = i
+		if p.Schema != "" && field == "inputs" {
+			return nil, fmt.Errorf("%s: only outputs are held to a schema", d.where(fmt.Sprintf("%s.%d.schema", field, i)))
+		}
 		port := task.Port{Name: p.Name, Type: p.Type, Doc: p.Doc, Optional: p.Optional}
 		if p.Max != "" {
 			if port.MaxBytes, err = ParseQuantity(p.Max); err != nil {

@@ -59,6 +59,9 @@ func ReadPlan(dir string) (p Plan, err error) {
 	if p.Manifest, p.file, err = Parse(raw); err != nil {
 		return p, inFile(err, p.Path)
 	}
+	if err := p.readSchemas(); err != nil {
+		return p, err
+	}
 	if i := p.Manifest.Image; i == nil || i.Digest != "" && !p.bare() {
 		err = p.check(p.Manifest)
 	}

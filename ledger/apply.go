@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/schema"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/vrf"
@@ -268,6 +269,9 @@ func (b *Block) publish(from task.Address, p task.Publish) error {
 	}
 	if err := p.Function.Check(); err != nil {
 		return task.Refuse("function-malformed", "%v", err)
+	}
+	if _, err := schema.Of(p.Function.Manifest); err != nil {
+		return task.Refuse("schema-invalid", "%v", err)
 	}
 	if err := b.Params.CheckFunction(p.Function); err != nil {
 		return err

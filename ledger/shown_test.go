@@ -410,3 +410,22 @@ func TestOutOfTimeSavesNoLiar(t *testing.T) {
 		t.Errorf("the liars have lost nothing: %+v", w.c().Slashes)
 	}
 }
+
+// A function whose outputs nobody could hold to anything is not published (spec
+// §9.10).
+func TestSchemasAreRead(t *testing.T) {
+	w := newWorld(t, 4)
+	publish := func(schema string) string {
+		f := w.function()
+		f.Manifest.Outputs = []task.Port{{Name: "report.json", Schema: schema}}
+		return task.CodeOf(w.send("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 50 * task.PRY}}))
+	}
+	for schema, want := range map[string]string{
+		`{"type":"boolean"}`: "", "": "", `{"type":"string"}`: "schema-invalid", "x": "schema-invalid",
+		strings.Repeat(" ", task.MaxSchema+1): "function-malformed",
+	} {
+		if got := publish(schema); got != want {
+			t.Errorf("%.40q: %q, want %q", schema, got, want)
+		}
+	}
+}

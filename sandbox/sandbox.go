@@ -95,12 +95,13 @@ const (
 	OutputExceeded                    // wrote more, or more files, than allowed
 	WallExceeded                      // took too long
 	Killed                            // ended by SIGKILL, and not by this package: nobody can say by whom
+	OutputRefused                     // wrote what the schema of an output does not allow; no runtime says it, but who holds it to its manifest
 )
 
 var outcomes = [...]string{
 	OK: "ok", FunctionError: "function error", GasExhausted: "gas exhausted",
 	MemoryExceeded: "memory exceeded", OutputExceeded: "output exceeded", WallExceeded: "wall time exceeded",
-	Killed: "killed",
+	Killed: "killed", OutputRefused: "output refused",
 }
 
 func (o Outcome) String() string {

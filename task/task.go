@@ -87,6 +87,7 @@ const (
 	MaxEvidence = 28 << 10 // twice in a transaction: a pair
 	MaxMessage  = 128 << 10
 	MaxSealed   = 4 << 10
+	MaxSchema   = 8 << 10
 	maxText     = 256
 	maxArgs     = 64
 	maxArg      = 4096
@@ -134,6 +135,9 @@ type Port struct {
 	Doc      string `cbor:"3,keyasint" json:"doc"`              // one line for Alice
 	MaxBytes uint64 `cbor:"4,keyasint" json:"max_bytes,string"` // 0: what the blob allows
 	Optional bool   `cbor:"5,keyasint" json:"optional"`
+	// Schema, of an output, is what it may say: JSON Schema, of which package schema
+	// takes a part. The enclave lets nothing out that does not fit (spec §9.10).
+	Schema string `cbor:"6,keyasint,omitempty" json:"schema,omitempty"`
 }
 
 // Manifest is what Bob says of his function, in the clear.
@@ -235,6 +239,9 @@ func (m Manifest) Check() error {
 		return err
 	}
 	if err := errors.Join(checkPorts("inputs", m.Inputs), checkPorts("outputs", m.Outputs)); err != nil {
+		return err
+	}
+	if err := m.checkSchemas(); err != nil {
 		return err
 	}
 	if m.Policy != nil {
@@ -357,6 +364,31 @@ func checkPorts(what string, ports []Port) error {
 			return fmt.Errorf("manifest: %s: %s may have %d bytes, at most %d", what, p.Name, p.MaxBytes, MaxBlob)
 		}
 		seen[p.Name] = true
+	}
+	return nil
+}
+
+// Bounded says whether all that a run writes is held to schemas (spec §9.10).
+func (m Manifest) Bounded() bool { return len(m.Outputs) > 0 && m.Outputs[0].Schema != "" }
+
+// checkSchemas sees to it that nothing goes out beside what has a schema, if
+// something has one. Whether it is one, package schema says.
+func (m Manifest) checkSchemas() error {
+	for _, p := range m.Inputs {
+		if p.Schema != "" {
+			return fmt.Errorf("manifest: inputs: %s has a schema, which only outputs are held to", p.Name)
+		}
+	}
+	for _, p := range m.Outputs {
+		switch {
+		case len(p.Schema) > MaxSchema || !printable(p.Schema):
+			return fmt.Errorf("manifest: outputs: the schema of %s is too long, or not printable", p.Name)
+		case (p.Schema != "") != m.Bounded():
+			return fmt.Errorf("manifest: outputs: if one has a schema all have: %s could carry out what the others may not", p.Name)
+		}
+	}
+	if m.Bounded() && m.Log {
+		return fmt.Errorf("manifest: log: where outputs have schemas there is no log, which could carry out anything")
 	}
 	return nil
 }

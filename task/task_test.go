@@ -248,3 +248,27 @@ func TestOnlyClaimsNeedNoSender(t *testing.T) {
 		t.Errorf("another chain's: %v", err)
 	}
 }
+
+// If one output has a schema, nothing goes out beside those that have.
+func TestSchemasCoverAllThatGoesOut(t *testing.T) {
+	const schema = `{"type":"boolean"}`
+	for _, row := range []struct {
+		name string
+		m    Manifest
+		says string
+	}{
+		{"none", Manifest{Outputs: []Port{{Name: "a"}}, Log: true}, ""},
+		{"all", Manifest{Outputs: []Port{{Name: "a", Schema: schema}, {Name: "b", Schema: schema}}}, ""},
+		{"the first alone", Manifest{Outputs: []Port{{Name: "a", Schema: schema}, {Name: "b"}}}, "b could carry out"},
+		{"the second alone", Manifest{Outputs: []Port{{Name: "a"}, {Name: "b", Schema: schema}}}, "b could carry out"},
+		{"a log beside it", Manifest{Outputs: []Port{{Name: "a", Schema: schema}}, Log: true}, "there is no log"},
+		{"of an input", Manifest{Inputs: []Port{{Name: "a", Schema: schema}}}, "only outputs"},
+		{"too long", Manifest{Outputs: []Port{{Name: "a", Schema: strings.Repeat(" ", MaxSchema+1)}}}, "too long"},
+		{"two lines", Manifest{Outputs: []Port{{Name: "a", Schema: schema + "\n"}}}, "not printable"},
+	} {
+		row.m.Name, row.m.Runtime, row.m.Limits = "f", RuntimeWasm, Limits{Gas: 1, MemoryBytes: 1, OutputBytes: 1, WallMillis: 1}
+		if err := row.m.Check(); (err == nil) != (row.says == "") || err != nil && !strings.Contains(err.Error(), row.says) {
+			t.Errorf("%s: %v", row.name, err)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/prytany/prytany/sandbox"
+	"github.com/prytany/prytany/schema"
 	"github.com/prytany/prytany/task"
 )
 
@@ -53,9 +54,18 @@ func UnpackInputs(m task.Manifest, blob []byte) ([]sandbox.File, error) {
 }
 
 // CheckOutputs holds a run that went well to the outputs that its manifest
-// names: that it wrote other files is the function's error.
+// names: that it wrote other files is the function's error. What has a schema is
+// brought into its one form (spec §9.10).
 func CheckOutputs(m task.Manifest, r *sandbox.Result) {
 	if r.Outcome != sandbox.OK || len(m.Outputs) == 0 {
+		return
+	}
+	if err := canonical(m, r.Outputs); err != nil {
+		r.Outcome, r.Reason = sandbox.OutputRefused, "an output is not what its schema allows: "+err.Error()
+		for _, f := range r.Outputs {
+			clear(f.Data)
+		}
+		r.Outputs = nil
 		return
 	}
 	if err := checkPorts("output", m.Outputs, r.Outputs); err != nil {
@@ -67,6 +77,27 @@ func CheckOutputs(m task.Manifest, r *sandbox.Result) {
 		}
 		r.Outputs = nil
 	}
+}
+
+// canonical writes the files that have a schema anew.
+func canonical(m task.Manifest, files []sandbox.File) error {
+	schemas, err := schema.Of(m)
+	if err != nil {
+		return err
+	}
+	for i, f := range files {
+		s := schemas[f.Name]
+		if s == nil {
+			continue
+		}
+		data, err := s.Canonical(f.Data)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+		clear(f.Data)
+		files[i].Data = data
+	}
+	return nil
 }
 
 // checkPorts holds files to what a manifest says of them.
@@ -129,7 +160,7 @@ const MaxReason = 1 << 10
 
 // Outcomes are all ways in which a run ends of which Alice gets a report. One that
 // is out of time has none: it is run again by another executor (spec §9.8).
-var Outcomes = []string{"ok", "function-error", "gas-exhausted", "memory-limit", "output-limit", "wrong-input-key", "wrong-code-key"}
+var Outcomes = []string{"ok", "function-error", "gas-exhausted", "memory-limit", "output-limit", "output-refused", "wrong-input-key", "wrong-code-key"}
 
 // encode is the one form of a report.
 func (r Report) encode() []byte {

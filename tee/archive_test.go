@@ -221,6 +221,46 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// What has a schema goes out in its one form, or not at all.
+func TestOutputsAreHeldToTheirSchemas(t *testing.T) {
+	m := task.Manifest{Outputs: []task.Port{{
+		Name: "report.json", MaxBytes: 1 << 10,
+		Schema: `{"type":"object","additionalProperties":false,"required":["auc","cells"],"properties":{` +
+			`"auc":{"type":"number","minimum":0,"maximum":1,"multipleOf":0.001},` +
+			`"cells":{"type":"array","minItems":4,"maxItems":4,"items":{"type":["integer","null"],"minimum":5,"maximum":1000000}}}}`,
+	}}}
+	for _, row := range []struct{ name, in, want, says string }{
+		{"a report", "{ \"cells\": [50, null, null, 9.0e1],\n\"auc\": 0.970 }\n", `{"auc":0.97,"cells":[50,null,null,90]}`, ""},
+		{"a field more", `{"auc":0.97,"cells":[50,null,null,90],"patients":["17"]}`, "", "a field that it may not have"},
+		{"too many digits", `{"auc":0.9700012345,"cells":[50,null,null,90]}`, "", "auc: not one of the numbers"},
+		{"a small cell", `{"auc":0.97,"cells":[50,3,null,90]}`, "", "cells/1: not one of the numbers"},
+		{"no JSON", "age,diagnosis\n54,1\n", "", "no JSON"},
+	} {
+		raw := []byte(row.in)
+		r := sandbox.Result{Outcome: sandbox.OK, Outputs: []sandbox.File{{Name: "report.json", Data: raw}}}
+		CheckOutputs(m, &r)
+		if row.says == "" {
+			if r.Outcome != sandbox.OK || len(r.Outputs) != 1 || string(r.Outputs[0].Data) != row.want {
+				t.Errorf("%s: %+v", row.name, r)
+			}
+		} else if r.Outcome != sandbox.OutputRefused || len(r.Outputs) != 0 || !strings.Contains(r.Reason, "report.json: ") || !strings.Contains(r.Reason, row.says) {
+			t.Errorf("%s: %+v", row.name, r)
+		}
+		if len(bytes.Trim(raw, "\x00")) != 0 {
+			t.Errorf("%s: what the function wrote is still in memory: %s", row.name, raw)
+		}
+	}
+	r := sandbox.Result{Outcome: sandbox.OK, Outputs: []sandbox.File{{Name: "report.json", Data: []byte("{}")}, {Name: "patients.csv"}}}
+	if CheckOutputs(m, &r); r.Outcome == sandbox.OK || len(r.Outputs) != 0 {
+		t.Errorf("a file more: %+v", r)
+	}
+	m.Outputs[0].Schema = "{}"
+	r = sandbox.Result{Outcome: sandbox.OK, Outputs: []sandbox.File{{Name: "report.json", Data: []byte("{}")}}}
+	if CheckOutputs(m, &r); r.Outcome != sandbox.OutputRefused || len(r.Outputs) != 0 {
+		t.Errorf("a schema that is none: %+v", r)
+	}
+}
+
 // twice repeats the first entry of a tar of two: header, and one block of data.
 func twice(blob []byte) []byte { return append(bytes.Clone(blob[:1024]), blob...) }
 

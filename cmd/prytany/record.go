@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/schema"
 	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
 )
@@ -120,7 +121,7 @@ func (a *app) funcShow(ctx context.Context, name string) error {
 	}
 	b.WriteString("  " + gasWords(m) + "\n")
 	shows, all := capacity(m)
-	b.WriteString("  " + capacityWords(shows, all, params.MaxViews) + "\n")
+	b.WriteString("  " + capacityWords(shows, all, params.MaxViews) + "\n  " + boundWords(m) + "\n")
 	fmt.Fprintf(&b, "  takes tasks that machines with %s of the stake, or more, can work for\n", percent(m.Suited()))
 	if m.Policy != nil {
 		b.WriteString("  " + policyWords(*m.Policy) + "\n")
@@ -190,6 +191,19 @@ func capacityWords(list []channel, all float64, views uint32) string {
 		parts = append(parts, fmt.Sprintf("%s %.1f", c.Name, c.Bits))
 	}
 	return fmt.Sprintf("of Alice's data a run can tell the chain %.1f bits at most (%s), and %.1f more if it is out of time and run again", all, strings.Join(parts, ", "), math.Log2(float64(views)))
+}
+
+// boundWords say how much the outputs of a function can say, if that is bounded.
+func boundWords(m task.Manifest) string {
+	all, err := schema.Of(m)
+	if err != nil || len(all) == 0 {
+		return "an output of this function can say anything of what it reads"
+	}
+	bits := uint64(0)
+	for _, s := range all {
+		bits += s.Bits()
+	}
+	return fmt.Sprintf("what Alice gets is held to a schema, and says %d bits at most", bits)
 }
 
 func counted[K interface {

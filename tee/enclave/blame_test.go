@@ -170,6 +170,47 @@ func TestLogsAreBobsToGive(t *testing.T) {
 	}
 }
 
+// Where outputs have schemas, a run says nothing beside them: a function that cannot
+// write what it has read fails with it in its message, its exit code or its gas.
+func TestWhatIsBoundedIsAllThatLeaves(t *testing.T) {
+	m := tellerManifest
+	m.Log = false
+	m.Outputs = []task.Port{{Name: "A", Schema: `{"type":"boolean"}`}}
+	for _, s := range []secret20{{Loops: 1000, Size: 77, Files: 1}, {Loops: 1000, Size: 77, Files: 1, Exit: 9}} {
+		want := "output-refused"
+		if s.Exit != 0 {
+			want = "function-error"
+		}
+		got, told := tell(t, m, s)
+		if got.outcome != task.RunFailed || told.Run.Outcome != want || len(told.Files) != 0 || told.Run.ExitCode != 0 || told.Run.Reason != "" || told.Run.Gas != got.gas {
+			t.Errorf("%+v: %+v, %+v", s, got, told)
+		}
+	}
+
+	reports := map[string]bool{}
+	for i := range 50 { // each with another secret
+		run := sandbox.Result{
+			Outcome: sandbox.FunctionError, ExitCode: uint32(i), Gas: uint64(900_000 + i), Log: []byte{byte(i)},
+			Message: strings.Repeat("patient 17", i), Reason: strings.Repeat("x", i),
+		}
+		ran := judged(m, run)
+		id := newIdentity(t)
+		e := enclave{to: id.Recipient(), begin: &tee.Begin{Task: task.Task{GasLimit: 1 << 40, Recipient: task.NameRecipient(id.Recipient())}}}
+		file, err := e.pack(m, &ran, time.Duration(20+i/10)*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		archive, err := id.Decrypt(file, task.MaxBlob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reports[string(archive)] = true
+	}
+	if len(reports) > 2 { // one for 20 ms, and one for what is more
+		t.Errorf("%d different archives of failed runs", len(reports))
+	}
+}
+
 // Alice's arguments come after Bob's. Where his say which program runs, and there
 // are none, hers do not say it in their place.
 func TestArgumentsReplaceNothing(t *testing.T) {

@@ -94,10 +94,17 @@ func judged(m task.Manifest, ran sandbox.Result) ended {
 		e.detail = "memory-limit"
 	case sandbox.OutputExceeded:
 		e.detail = "output-limit"
+	case sandbox.OutputRefused:
+		e.detail = "output-refused"
 	case sandbox.WallExceeded, sandbox.Killed:
 		e.outcome = task.OutOfTime
 	default:
 		e.detail = "function-error"
+	}
+	if m.Bounded() {
+		// What fits a schema is all that leaves: a failure says its kind alone.
+		e.Log, e.Message, e.ExitCode, e.Reason = nil, "", 0, ""
+		return e
 	}
 	if !m.Log {
 		e.Log, e.Reason = nil, withheld(ran)
@@ -135,6 +142,10 @@ func (e *enclave) pack(m task.Manifest, ran *ended, took time.Duration) ([]byte,
 	out := tee.Output{
 		Files: map[string][]byte{}, Log: ran.Log, Message: ran.Message,
 		Run: tee.Report{Outcome: ran.detail, ExitCode: ran.ExitCode, Gas: ran.Gas, Millis: uint64(took.Milliseconds()), Reason: ran.Reason},
+	}
+	if m.Bounded() {
+		out.Run.Gas = m.ShownGas(m.RunGas(e.begin.Task), ran.Gas)
+		out.Run.Millis = m.ShownMillis(ran.outcome, out.Run.Millis)
 	}
 	for _, f := range ran.Outputs {
 		out.Files[f.Name] = f.Data
