@@ -105,3 +105,18 @@ func WriteSynced(path string, data []byte, mode os.FileMode) error {
 	}
 	return errors.Join(err, f.Close(), SyncDir(filepath.Dir(path)))
 }
+
+// WriteWhole writes a file that others see as a whole or not at all, for what can be
+// made again.
+func WriteWhole(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

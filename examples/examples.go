@@ -6,5 +6,5 @@ import "embed"
 
 // Sources are the examples' files, by their paths below this folder.
 //
-//go:embed hello poster python pillow container
+//go:embed hello poster python pillow container validation packages
 var Sources embed.FS

@@ -48,6 +48,11 @@ type manifestFile struct {
 type imageFile struct {
 	File   string `json:"file"`
 	Digest string `json:"digest"`
+
+	Debian  []string          `json:"debian"` // packages that it is made of, in the place of a file
+	Without []string          `json:"without"`
+	Links   map[string]string `json:"links"`
+	Lock    string            `json:"lock"`
 }
 
 type portFile struct {
@@ -120,6 +125,9 @@ func Parse(raw []byte) (task.Manifest, manifestFile, error) {
 		m.Arch = runtime.GOARCH
 	}
 	if f.Image != nil {
+		if err := checkImageFile(d, f.Image, m.Runtime); err != nil {
+			return bad(err)
+		}
 		m.Image = &task.Image{Digest: f.Image.Digest}
 	}
 	if m.Limits, err = f.Limits.read(d); err != nil {

@@ -102,16 +102,20 @@ func (p Plan) Load(ctx context.Context, say Say) (s Source, err error) {
 	if err != nil || f.Image == nil {
 		return s, err
 	}
-	s.Image, err = loadImage(dir, f.Image.File)
+	if len(f.Image.Debian) > 0 {
+		s.Image, err = p.packagesImage(ctx, say)
+	} else {
+		s.Image, err = loadImage(dir, f.Image.File)
+	}
 	if err != nil {
 		return s, err
 	}
 	digest, err := imageDigest(m, s.Image)
 	if err != nil {
-		return s, task.Refuse("image-invalid", "%s: %v", f.Image.File, err)
+		return s, task.Refuse("image-invalid", "%s%s: %v", f.Image.File, strings.Join(f.Image.Debian, " "), err)
 	}
 	if want := f.Image.Digest; want != "" && want != digest {
-		return s, task.Refuse("image-differs", "%s is %s; the manifest wants %s", f.Image.File, digest, want).
+		return s, task.Refuse("image-differs", "%s%s is %s; the manifest wants %s", f.Image.File, strings.Join(f.Image.Debian, " "), digest, want).
 			WithNext("fetch or build the image again, or put its digest into %s", p.Path)
 	}
 	s.Manifest.Image.Digest = digest

@@ -16,7 +16,8 @@ import (
 
 // templates are what a function may start from: examples that this program carries.
 var templates = []struct{ name, example string }{
-	{"go-wasm", "hello"}, {"python", "python"}, {"python-container", "pillow"}, {"container", "container"},
+	{"go-wasm", "hello"}, {"python", "python"}, {"python-container", "pillow"}, {"python-packages", "packages"}, {"container", "container"},
+	{"validation", "validation"},
 }
 
 // Templates are their names.

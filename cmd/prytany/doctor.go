@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/debian"
 	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/sandbox/docker"
@@ -238,7 +239,18 @@ func (a *app) checkContainers(ctx context.Context) (list []finding) {
 			f.Said = "none at " + f.Said + ": demo --runtime oci needs one"
 		}
 	}
-	return append(list, f)
+	return append(list, f, checkPackages())
+}
+
+// checkPackages looks for what images of Debian packages are built with.
+func checkPackages() finding {
+	f := finding{What: "Debian packages", Next: "a machine with Debian or Ubuntu builds images; they run anywhere"}
+	if err := debian.Missing(); err != nil {
+		f.Said = err.Error()
+		return f
+	}
+	f.OK, f.Said = true, "apt-get and dpkg-deb are there: for images of packages, and demo --job validation"
+	return f
 }
 
 // checkSwtpm looks for what demo --tee tpm needs.

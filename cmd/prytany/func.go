@@ -37,7 +37,7 @@ func (a *app) funcCommand() *cobra.Command {
 		Use: "show FUNCTION", Short: "Print a function's record, with the outcome of each task", Args: exactly(1, "FUNCTION"),
 		RunE: func(c *cobra.Command, args []string) error { return a.funcShow(c.Context(), args[0]) },
 	}
-	c.AddCommand(init, schema, a.funcBuildCommand(), a.funcTestCommand(), pub, list, show, a.funcWithdrawCommand())
+	c.AddCommand(init, schema, a.funcBuildCommand(), a.funcLockCommand(), a.funcTestCommand(), pub, list, show, a.funcWithdrawCommand())
 	return c
 }
 

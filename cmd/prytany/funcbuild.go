@@ -68,3 +68,26 @@ func (a *app) funcBuild(ctx context.Context, dir string) error {
 	}
 	return a.print(funcBuilt{path, len(s.Code), s.Manifest}, path+"\n")
 }
+
+func (a *app) funcLockCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "lock DIR", Short: "Write down which Debian packages a function's image is made of, by version and digest", Args: exactly(1, "DIR"),
+		Long: "Asks this machine's apt which packages those of image.debian need, and writes name, version,\n" +
+			"architecture, size and SHA-256 of each into " + function.LockName + " beside the manifest. An image is built\n" +
+			"of just these, the same bytes wherever it is built. Again: today's versions.",
+		RunE: func(c *cobra.Command, args []string) error { return a.funcLock(c.Context(), args[0]) },
+	}
+}
+
+func (a *app) funcLock(ctx context.Context, dir string) error {
+	p, err := function.ReadPlan(dir)
+	if err != nil {
+		return err
+	}
+	path, packages, err := p.Lock(ctx, a.say)
+	if err != nil {
+		return err
+	}
+	a.say("%d packages", packages)
+	return a.print(locked{path, packages}, path+"\n")
+}

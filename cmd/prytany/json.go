@@ -62,6 +62,10 @@ type (
 		Bond     task.Amount     `json:"bond"`
 		Added    bool            `json:"added"` // it was published before: only to its bond
 	}
+	locked struct {
+		Lock     string `json:"lock"`
+		Packages int    `json:"packages"`
+	}
 	funcBond struct {
 		Function task.FunctionID `json:"function"`
 		Bond     task.Amount     `json:"bond"`
