@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -33,8 +32,9 @@ func (a *app) demoCommand() *cobra.Command {
 	}
 	checkTEE := teeFlag(c, &o.tee, "a software TPM for each worker")
 	c.PreRunE = func(*cobra.Command, []string) error { return checkTEE() }
-	c.Flags().StringVar(&o.out, "out", ".", "directory for out.png and receipt.cbor")
-	c.Flags().StringVar(&o.input, "input", "", "a PNG or JPEG instead of the built-in picture")
+	c.Flags().StringVar(&o.job, "job", jobPicture, "what Alice and Bob want: picture, or validation of a secret model on a hospital's patients")
+	c.Flags().StringVar(&o.out, "out", ".", "directory for what comes out, and receipt.cbor")
+	c.Flags().StringVar(&o.input, "input", "", "a PNG or JPEG instead of the built-in picture; a CSV file instead of the built-in patients")
 	c.Flags().IntVar(&o.workers, "workers", 10, "how many workers, 4 to 64")
 	c.Flags().StringVar(&o.keep, "keep", "", "keep the homes of all nodes in this directory")
 	c.Flags().StringVar(&o.runtime, "runtime", task.RuntimeWasm, "what Bob's function runs in: wasm, python, oci or docker")
@@ -44,6 +44,7 @@ func (a *app) demoCommand() *cobra.Command {
 }
 
 type demoOptions struct {
+	job                         string
 	out, input, keep, with, tee string
 	runtime                     string
 	oci                         []string
@@ -53,6 +54,9 @@ type demoOptions struct {
 func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	if o.workers < 4 || o.workers > 64 {
 		return usage("--workers is %d, want 4 to 64", o.workers)
+	}
+	if o.job == jobValidation && o.runtime == task.RuntimeWasm {
+		o.runtime = task.RuntimeOCI // wasm is what the flag says if nobody does
 	}
 	if o.runtime == task.RuntimeDocker && o.tee != string(attest.Simulated) {
 		return usage("--runtime docker goes with --tee simulated: the engine is outside of the enclave")
@@ -89,7 +93,10 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 	go func() {
 		quiet := *a // the line above says what happens
 		quiet.quiet = true
-		src, err := function.LoadExample(ctx, j.example, quiet.say)
+		src, err := j.made, error(nil)
+		if j.example != "" {
+			src, err = function.LoadExample(ctx, j.example, quiet.say)
+		}
 		src.Manifest.Runtime = o.runtime // one container is as good as another
 		building <- built{src, err}
 	}()
@@ -166,7 +173,7 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 		line.event(ctx, n, e)
 		happens(ctx, e)
 	}
-	input, err := tee.PackInputs(f.Manifest, map[string][]byte{j.input: j.picture})
+	input, err := tee.PackInputs(f.Manifest, map[string][]byte{j.input: j.data})
 	if err != nil {
 		return err
 	}
@@ -181,7 +188,7 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	if err != nil {
 		return err
 	}
-	line.mark("posted", "Alice posted task %s: her picture is encrypted as %s, her money is in escrow", r.ID.Short(), short(r.Task.Data[0].Blob.CID))
+	line.mark("posted", "Alice posted task %s: her %s encrypted as %s, her money is in escrow", r.ID.Short(), j.are, short(r.Task.Data[0].Blob.CID))
 	result, err := r.Result(ctx, each)
 	silent := o.with == silentAlice || o.with == silentBob || o.with == withholding
 	if err != nil && !(silent && ctx.Err() == nil) {
@@ -208,21 +215,22 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 	if err != nil {
 		return err
 	}
-	files, err := a.demoFiles(ctx, n, o.out, c, out.Files["out.png"])
+	got := out.Files[j.output]
+	files, err := a.demoFiles(ctx, n, o.out, c, j, got)
 	if err != nil {
 		return err
 	}
-	same, err := j.check(out.Files["out.png"])
+	same, err := j.check(got)
 	if err != nil {
 		return err
 	}
 	if !same {
-		return task.Refuse("result-differs", "out.png is not what the function gives when it is run directly")
+		return task.Refuse("result-differs", "%s is not what the function gives when it is run directly", j.output)
 	}
-	line.say("out.png is bit for bit what the function gives when it is run directly on the same picture")
+	line.say("%s is bit for bit what the function gives when it is run directly on the same input", j.output)
 	line.phases()
 	line.say("next: prytany verify %s", task.ShellWord(files.Receipt))
-	return a.print(files, fmt.Sprintf("%s\n%s\n", files.Picture, files.Receipt))
+	return a.print(files, files.text())
 }
 
 // lastWords waits for an accusation that comes after the settlement.
@@ -259,21 +267,37 @@ func (a *app) demoEnd(ctx context.Context, n *network, line *timeline, dir strin
 
 type demoFiles struct {
 	Picture string `json:"picture,omitempty"`
+	Report  string `json:"report,omitempty"`
+	Plot    string `json:"plot,omitempty"`
 	Receipt string `json:"receipt"`
+
+	words string // of a report
 }
 
-// demoFiles writes the picture and the receipt, and pins the network's trust
+func (f demoFiles) text() string {
+	text := f.words
+	for _, path := range []string{f.Picture, f.Report, f.Plot, f.Receipt} {
+		if path != "" {
+			text += path + "\n"
+		}
+	}
+	return text
+}
+
+// demoFiles writes what came out and the receipt, and pins the network's trust
 // on this machine, so that `verify` needs no more than the receipt.
-func (a *app) demoFiles(ctx context.Context, n *network, dir string, c *ledger.Case, picture []byte) (demoFiles, error) {
-	files := demoFiles{Picture: filepath.Join(dir, "out.png"), Receipt: filepath.Join(dir, "receipt.cbor")}
+func (a *app) demoFiles(ctx context.Context, n *network, dir string, c *ledger.Case, j demoJob, got []byte) (demoFiles, error) {
+	files, err := j.write(dir, got)
+	if err != nil {
+		return files, err
+	}
+	files.Receipt = filepath.Join(dir, "receipt.cbor")
 	raw, err := makeReceipt(ctx, n.client, c)
 	if err != nil {
 		return files, err
 	}
-	for name, data := range map[string][]byte{files.Picture: picture, files.Receipt: raw} {
-		if err := os.WriteFile(name, data, 0o644); err != nil {
-			return files, err
-		}
+	if err := os.WriteFile(files.Receipt, raw, 0o644); err != nil {
+		return files, err
 	}
 	return files, pin(n.client.trust, "prytany demo on this machine")
 }

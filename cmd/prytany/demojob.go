@@ -8,11 +8,14 @@ import (
 	"image/draw"
 	_ "image/jpeg" // pictures that Alice may bring
 	"image/png"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/examples/picture"
 	"github.com/prytany/prytany/examples/poster/effect"
+	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
@@ -21,18 +24,44 @@ import (
 // demoJob is what a demo has done, by one runtime: Bob's function, what Alice
 // brings and asks of it, and how to tell that the result is right.
 type demoJob struct {
-	example   string // Bob's
+	example   string // Bob's, to be loaded; else made is what he has
+	made      function.Source
 	preparing string
-	input     string // the name of Alice's picture for the function
-	picture   []byte
+	input     string // the name of Alice's file for the function
+	are       string // what it is, in words, with a verb
+	data      []byte
 	args      []string
+	output    string
 	check     func(got []byte) (same bool, err error)
+	write     func(dir string, got []byte) (demoFiles, error)
+}
+
+// What a demo can play.
+const (
+	jobPicture    = "picture"
+	jobValidation = "validation"
+)
+
+// demoJob chooses the job, and says what this machine lacks for it.
+func (a *app) demoJob(ctx context.Context, o demoOptions) (demoJob, error) {
+	switch o.job {
+	case jobPicture:
+		return a.pictureJob(ctx, o)
+	case jobValidation:
+		return a.validationJob(ctx, o)
+	}
+	return demoJob{}, usage("--job: %q is none of %s, %s", o.job, jobPicture, jobValidation)
+}
+
+func writePicture(dir string, got []byte) (demoFiles, error) {
+	files := demoFiles{Picture: filepath.Join(dir, "out.png")}
+	return files, os.WriteFile(files.Picture, got, 0o644)
 }
 
 const demoLevels = 6
 
-// demoJob chooses the job for a runtime, and says what this machine lacks for it.
-func (a *app) demoJob(ctx context.Context, o demoOptions) (j demoJob, err error) {
+// pictureJob is a picture's, by each of the runtimes.
+func (a *app) pictureJob(ctx context.Context, o demoOptions) (j demoJob, err error) {
 	raw := picture.JPEG()
 	if o.input != "" {
 		if raw, err = disk.ReadPiped(o.input, task.MaxBlob); err != nil {
@@ -47,32 +76,27 @@ func (a *app) demoJob(ctx context.Context, o demoOptions) (j demoJob, err error)
 	rect := fmt.Sprintf("%d,%d,%d,%d", r.Min.X, r.Min.Y, r.Dx(), r.Dy())
 	switch o.runtime {
 	case task.RuntimeWasm:
-		j = demoJob{example: "poster", input: "input", picture: raw, args: []string{"--levels", fmt.Sprint(demoLevels), "--radius", "4"},
+		j = demoJob{example: "poster", input: "input", data: raw, args: []string{"--levels", fmt.Sprint(demoLevels), "--radius", "4"},
 			preparing: "compiling Bob's function from Go source to WASM (cached after the first time)"}
 		if o.input == "" {
 			j.args = append(j.args, "--blur", rect)
 		}
+		j.are, j.output, j.write = "picture is", "out.png", writePicture
 		j.check = func(got []byte) (bool, error) { return sameAsDirect(raw, got, j.args) }
 		return j, nil
 	case task.RuntimePython:
 		j = demoJob{example: "python", preparing: "Bob's function: Python with its standard library alone, on the WASI interpreter"}
 	case task.RuntimeOCI:
 		j = demoJob{example: "pillow", preparing: "Bob's function: Python with Pillow, in a container"}
-		k, err := container.Pick(ctx, o.oci...)
-		if err != nil {
-			return j, task.Refuse("runtime-unavailable", "%v", err).WithNext("prytany doctor")
-		}
-		j.preparing += " by " + k.Name()
-		k.Close()
-	case task.RuntimeDocker:
-		j = demoJob{example: "pillow", preparing: "Bob's function: Python with Pillow, in a container by a Docker-compatible engine"}
-		p, err := findProgram(ctx, dockerProgram, a.say)
+		name, err := pickContainer(ctx, o.oci)
 		if err != nil {
 			return j, err
 		}
-		defer p.Close()
-		if s := docker.Probe(ctx, docker.Config{Socket: dockerSocket(), Init: p.Path()}); !s.Available {
-			return j, task.Refuse("runtime-unavailable", "%s. %s", s.Why, s.Hint).WithNext("prytany doctor")
+		j.preparing += " by " + name
+	case task.RuntimeDocker:
+		j = demoJob{example: "pillow", preparing: "Bob's function: Python with Pillow, in a container by a Docker-compatible engine"}
+		if err := a.probeDocker(ctx); err != nil {
+			return j, err
 		}
 	default:
 		return j, usage("--runtime: %q is none of %s", o.runtime, strings.Join(task.Runtimes, ", "))
@@ -81,13 +105,37 @@ func (a *app) demoJob(ctx context.Context, o demoOptions) (j demoJob, err error)
 	if err := png.Encode(&buf, src); err != nil {
 		return j, err
 	}
-	j.input, j.picture, j.args = "photo.png", buf.Bytes(), []string{"--levels", fmt.Sprint(demoLevels)}
+	j.are, j.output, j.write = "picture is", "out.png", writePicture
+	j.input, j.data, j.args = "photo.png", buf.Bytes(), []string{"--levels", fmt.Sprint(demoLevels)}
 	hidden := image.Rectangle{}
 	if o.input == "" {
 		hidden, j.args = r, append(j.args, "--hide", rect)
 	}
 	j.check = func(got []byte) (bool, error) { return samePixels(posterised(src, demoLevels, hidden), got) }
 	return j, nil
+}
+
+// pickContainer is the name of the runtime that containers would run by.
+func pickContainer(ctx context.Context, oci []string) (string, error) {
+	k, err := container.Pick(ctx, oci...)
+	if err != nil {
+		return "", task.Refuse("runtime-unavailable", "%v", err).WithNext("prytany doctor")
+	}
+	defer k.Close()
+	return k.Name(), nil
+}
+
+// probeDocker says what the runtime docker lacks.
+func (a *app) probeDocker(ctx context.Context) error {
+	p, err := findProgram(ctx, dockerProgram, a.say)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if s := docker.Probe(ctx, docker.Config{Socket: dockerSocket(), Init: p.Path()}); !s.Available {
+		return task.Refuse("runtime-unavailable", "%s. %s", s.Why, s.Hint).WithNext("prytany doctor")
+	}
+	return nil
 }
 
 // opaque is a picture without alpha.

@@ -74,26 +74,11 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 		return task.Refuse("input-invalid", "%v", err)
 	}
 	a.say("running %s %s by %s", m.Name, m.Version, m.Runtime)
-	runtimes := enclave.Standard("")
-	if m.Runtime == task.RuntimeOCI {
-		r, err := container.Pick(ctx, oci...)
-		if err != nil {
-			return task.Refuse("runtime-unavailable", "%v", err).WithNext("prytany doctor")
-		}
-		runtimes = enclave.Standard(r.Path())
-		r.Close()
+	runtimes, done, err := a.runtimesFor(ctx, m, oci)
+	if err != nil {
+		return err
 	}
-	if m.Runtime == task.RuntimeDocker {
-		p, err := findProgram(ctx, dockerProgram, a.say)
-		if err != nil {
-			return err
-		}
-		defer p.Close()
-		runtimes[m.Runtime] = enclave.Runtime{Simulated: true, Open: func(ctx context.Context, _ task.Manifest) (enclave.Runner, func(), error) {
-			d, err := docker.New(ctx, docker.Config{Socket: dockerSocket(), Init: p.Path()})
-			return d, func() { _ = d.Close() }, err
-		}}
-	}
+	defer done()
 	begin := time.Now()
 	r, err := runtimes.Run(ctx, m, enclave.NewJob(m, args, m.Limits.Gas, s.Code, s.Image, files))
 	if ctx.Err() != nil {
@@ -137,4 +122,29 @@ func (a *app) funcTest(ctx context.Context, dir string, inputs []string, output 
 		return task.Refuse("function-failed", "%s: %s", r.Outcome, visible(r.Reason))
 	}
 	return nil
+}
+
+// runtimesFor are those of this machine, with what a function needs among them.
+func (a *app) runtimesFor(ctx context.Context, m task.Manifest, oci []string) (rs enclave.Runtimes, done func(), err error) {
+	rs, done = enclave.Standard(""), func() {}
+	switch m.Runtime {
+	case task.RuntimeOCI:
+		r, err := container.Pick(ctx, oci...)
+		if err != nil {
+			return nil, nil, task.Refuse("runtime-unavailable", "%v", err).WithNext("prytany doctor")
+		}
+		rs = enclave.Standard(r.Path())
+		r.Close()
+	case task.RuntimeDocker:
+		p, err := findProgram(ctx, dockerProgram, a.say)
+		if err != nil {
+			return nil, nil, err
+		}
+		done = func() { p.Close() }
+		rs[m.Runtime] = enclave.Runtime{Simulated: true, Open: func(ctx context.Context, _ task.Manifest) (enclave.Runner, func(), error) {
+			d, err := docker.New(ctx, docker.Config{Socket: dockerSocket(), Init: p.Path()})
+			return d, func() { _ = d.Close() }, err
+		}}
+	}
+	return rs, done, nil
 }
