@@ -104,6 +104,9 @@ func (s *search) expand(i int32) {
 			next := w
 			next.at[who] = mac.to
 			s.utter(&next, mac.out)
+			if next == w { // it says again what waits for its block
+				continue
+			}
 			busy = busy || !s.slow(mac)
 			s.visit(next, edge{parent: i, who: int8(who), ins: mac.ins})
 			if w.crashes > 0 && slices.Contains(s.sc.crashable, who) && len(mac.out) > 0 { // stored, and not said
