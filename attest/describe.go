@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -200,4 +201,88 @@ func says(k Kind, quote []byte) []Row {
 		say("timestamp", "%s", utc(int64(d.Timestamp/1000)))
 	}
 	return d.rows
+}
+
+// Defaults are the rules of a chain that takes every kind of hardware and whose genesis
+// changes nothing else: no simulated evidence, the vendors' own roots, Intel's best TCB
+// status alone, and no processors of Milan.
+func Defaults() Reference { return Reference{Kinds: []Kind{TPM, SEVSNP, TDX, Nitro}} }
+
+// ByDefault says what a chain with [Defaults] refuses of a quote, whichever task and node
+// it is for: nothing if nothing. Of a quote that cannot be judged, for certificates are
+// missing, it goes by what the quote says of itself. now is in Unix seconds.
+func ByDefault(k Kind, quote []byte, judged bool, now int64) (why []*task.Error) {
+	if judged {
+		var refused *task.Error
+		_, err := Evidence{Kind: k, Quote: quote}.Claims(Expected{Now: now}, Defaults())
+		switch {
+		case k == Simulated:
+			refused = task.Refuse(SimulatedRefused, "it is made by ordinary software and protects nothing")
+		case errors.As(err, &refused) && k == TPM && refused.Code == UntrustedChain:
+			refused = task.Refuse(UntrustedChain, "no maker of TPMs is trusted until a genesis names its root, and activators")
+		}
+		if refused != nil {
+			why = append(why, refused)
+		}
+	}
+	for _, doubt := range doubts(k, quote) {
+		if !slices.ContainsFunc(why, func(o *task.Error) bool { return o.Code == doubt.Code }) {
+			why = append(why, doubt)
+		}
+	}
+	return why
+}
+
+// doubts are what a quote says of itself that every chain refuses, or one with [Defaults].
+func doubts(k Kind, quote []byte) (all []*task.Error) {
+	doubt := func(is bool, code, what string, args ...any) {
+		if is {
+			all = append(all, task.Refuse(code, what, args...))
+		}
+	}
+	const debug = "the enclave runs in debug mode: its owner can read it"
+	switch k {
+	case SEVSNP:
+		q, err := task.Decode[SNPQuote](quote, task.MaxEvidence)
+		if err != nil || len(q.Report) != abi.ReportSize {
+			break
+		}
+		r, err := abi.ReportToProto(q.Report)
+		if err != nil {
+			break
+		}
+		if e := nameless(q.Report); e != nil {
+			all = append(all, e)
+		}
+		product := snpProduct(q.Report)
+		if c, err := readCertificate(q.VCEK); product == snpUnknown && err == nil {
+			product = strings.TrimPrefix(c.issuer.common, "SEV-")
+		}
+		doubt(product != snpUnknown && !slices.Contains(defaultProducts, product), WrongProduct,
+			"a %s processor; a chain takes %s unless its genesis says otherwise", product, strings.Join(defaultProducts, " and "))
+		p, err := abi.ParseSnpPolicy(r.Policy)
+		doubt(err == nil && p.Debug, DebugEnclave, debug)
+		doubt(err == nil && p.MigrateMA, UnsafePolicy, "the guest's policy lets a migration agent move it")
+		doubt(r.Vmpl != 0, UnsafePolicy, "the report comes from privilege level %d, not from the most privileged one", r.Vmpl)
+	case TDX:
+		q, err := task.Decode[TDXQuote](quote, task.MaxEvidence)
+		if err != nil {
+			break
+		}
+		p, err := parseTDX(q.Quote)
+		if err != nil {
+			break
+		}
+		doubt(p.report.attributes()[0] != 0, DebugEnclave, debug)
+		unsafe := p.report.unsafe()
+		doubt(unsafe != "", UnsafePolicy, "%s", unsafe)
+	case Nitro:
+		q, err := task.Decode[NitroQuote](quote, task.MaxEvidence)
+		if err != nil {
+			break
+		}
+		_, d, err := parseNitro(q.Document)
+		doubt(err == nil && zero(d.PCRs[0]), DebugEnclave, debug)
+	}
+	return all
 }

@@ -67,6 +67,18 @@ func (r tdReport) measurements() [][]byte {
 	return all
 }
 
+// unsafe says why a TD's memory may leave its machine, or be another TD's to read: "" if
+// it may not.
+func (r tdReport) unsafe() string {
+	switch {
+	case r.attributes()[3]&(1<<5) != 0: // bit 29
+		return "the TD can be migrated to another machine"
+	case r.is15() && !zero(r.serviceTDs()):
+		return "a service TD, which may have a hand in this one's state, is bound to it"
+	}
+	return ""
+}
+
 // enclaveClaims is what a processor says of an SGX enclave.
 type enclaveClaims []byte
 

@@ -73,17 +73,13 @@ func verifyTDX(quote []byte, want Expected, ref Reference) (c Claims, refused *t
 	if refused = p.checkTCB(info, qe, ref); refused != nil {
 		return c, refused
 	}
-	attributes := p.report.attributes()
-	switch {
-	case attributes[3]&(1<<5) != 0: // bit 29
-		return c, task.Refuse(UnsafePolicy, "the TD can be migrated to another machine")
-	case p.report.is15() && !zero(p.report.serviceTDs()):
-		return c, task.Refuse(UnsafePolicy, "another TD, which may read and write this one's state, is bound to it")
+	if unsafe := p.report.unsafe(); unsafe != "" {
+		return c, task.Refuse(UnsafePolicy, "%s", unsafe)
 	}
 	return Claims{
 		Tier: task.TierConfidential, Chip: identity(p.ext.ppid),
 		Measurement: measurement(TDX, p.report.measurements()...),
-		ReportData:  hashIn(p.report.data()), TCB: info.Evaluation, Debug: attributes[0] != 0, // bits 0 to 7: under debug
+		ReportData:  hashIn(p.report.data()), TCB: info.Evaluation, Debug: p.report.attributes()[0] != 0, // bits 0 to 7: under debug
 	}, nil
 }
 

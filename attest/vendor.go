@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"net/url" //nolint:depguard // for the escapes of a header; it opens nothing
 	"slices"
 	"strings"
@@ -18,38 +19,52 @@ import (
 type VendorQuote struct {
 	Kind    Kind
 	Quote   []byte
-	Missing []string // what must come beside it before it can be judged, and where to get it
-	Unused  []int    // files beside it that are nothing to it, by their place
+	Opened  []string    // wrappings that were taken off, from outside in
+	Missing []string    // what must come beside it before it can be judged, and where to get it
+	Refused *task.Error // why every chain refuses it, whatever comes beside it
+	Unused  []int       // files beside it that are nothing to it, by their place
+	more    []Row       // what a wrapping says
 }
 
-// FromVendor recognises an SEV-SNP report, a TDX quote or a Nitro document, and
-// what came beside it, in any order: certificates as DER, as PEM or in AMD's
-// table, Intel's collateral as its service sends it, with the headers or
-// without. Of several of a kind it takes the one that fits.
+// FromVendor recognises an SEV-SNP report, a TDX quote or a Nitro document in the forms
+// in which tools and services hand it out. What comes beside it may be in any order:
+// certificates as DER, PEM or AMD's table; JSON with certificates in it, as Azure serves
+// it; Intel's collateral as its service sends it, with the headers or without. Where
+// several files could serve for one part, it takes one that fits the quote.
 func FromVendor(raw []byte, beside ...[]byte) (v VendorQuote, err error) {
 	s := &besides{}
 	for i, f := range beside {
 		s.file = i
 		s.add(f)
 	}
+	quote, opened, passed := unwrap(raw)
+	s.file = -1 // certificates may be in the file itself
+	for _, f := range passed {
+		s.inJSON(trimmed(f))
+	}
 	switch {
-	case len(raw) >= abi.ReportSize && slices.Contains([]byte{2, 3, 4, 5}, raw[0]) && zero(raw[1:4]):
-		s.file = -1 // an extended report has the certificates behind it
-		if rest := raw[abi.ReportSize:]; !s.table(rest) && !zero(rest) {
-			return v, fmt.Errorf("an SEV-SNP report with %d bytes behind it that are no table of certificates", len(rest))
+	case isSNP(quote):
+		if rest := quote[abi.ReportSize:]; !s.table(rest) && !zero(rest) { // an extended report
+			return v, task.Refuse(NotWhole, "an SEV-SNP report with %d bytes behind it that are no table of certificates", len(rest))
 		}
-		v = s.snp(raw[:abi.ReportSize])
-	case bytes.HasPrefix(raw, []byte{4, 0, 2, 0, 0x81, 0, 0, 0}): // version 4, ECDSA on P-256, of a TD
-		if v, err = s.tdx(raw); err != nil {
-			return v, fmt.Errorf("a TDX quote that is not whole: %w", err)
+		v = s.snp(quote[:abi.ReportSize])
+	case isTDX(quote):
+		if v, err = s.tdx(quote); err != nil {
+			return v, task.Refuse(NotWhole, "a TDX quote that is not whole: %v", err)
 		}
-	case bytes.HasPrefix(bytes.TrimPrefix(raw, []byte{0xd2}), append([]byte{0x84, 0x44}, es384...)): // COSE_Sign1
-		if _, _, err := parseNitro(raw); err != nil {
-			return v, fmt.Errorf("a Nitro document that is not whole: %w", err)
+	case isNitro(quote):
+		if _, _, err := parseNitro(quote); err != nil {
+			return v, task.Refuse(NotWhole, "a Nitro document that is not whole: %v", err)
 		}
-		v = VendorQuote{Kind: Nitro, Quote: task.Encode(NitroQuote{Document: raw})}
+		v = VendorQuote{Kind: Nitro, Quote: task.Encode(NitroQuote{Document: quote})}
 	default:
-		return v, fmt.Errorf("neither an SEV-SNP report, nor a TDX quote of version 4, nor a Nitro document")
+		return v, refuse(quote, opened, passed)
+	}
+	v.Opened = opened
+	for _, f := range passed {
+		if r, ok := hclRow(f); ok {
+			v.more = append(v.more, r)
+		}
 	}
 	for i := range beside {
 		if !slices.Contains(s.used, i) {
@@ -63,13 +78,17 @@ func FromVendor(raw []byte, beside ...[]byte) (v VendorQuote, err error) {
 // keys, nonces and state that it could be over. now is in Unix seconds.
 func (v VendorQuote) Describe(now int64, ref Reference) []Row {
 	var d description
-	if len(v.Missing) > 0 {
+	switch {
+	case v.Refused != nil:
+		d.row("kind", "", string(v.Kind), true)
+		d.row("signatures and certificates", "hold", v.Refused.Error(), false)
+	case len(v.Missing) > 0:
 		d.row("kind", "", string(v.Kind), true)
 		d.row("signatures and certificates", "", "not judged, for what is missing", false)
-	} else {
+	default:
 		_, _ = d.quote(Evidence{Kind: v.Kind, Quote: v.Quote}, Expected{Now: now}, task.Policy{}, ref)
 	}
-	return append(d.rows, says(v.Kind, v.Quote)...)
+	return slices.Concat(d.rows, says(v.Kind, v.Quote), v.more)
 }
 
 // besides is what came beside a quote.
@@ -98,6 +117,7 @@ func (s *besides) add(f []byte) {
 		}
 	case bytes.HasPrefix(f, []byte("{")):
 		s.json = append(s.json, beside[[]byte]{bytes.TrimSpace(f), s.file})
+		s.inJSON(f)
 	case bytes.Contains(f, []byte("-----BEGIN%20")):
 		s.headers(f)
 	case bytes.Contains(f, []byte("-----BEGIN ")):
@@ -105,6 +125,26 @@ func (s *besides) add(f []byte) {
 	default:
 		s.der(f)
 		s.table(f)
+	}
+}
+
+// inJSON reads the certificates in an object's texts: as PEM, as base64 of PEM, or as
+// base64 of AMD's table.
+func (s *besides) inJSON(object []byte) {
+	var parts map[string]json.RawMessage
+	if json.Unmarshal(object, &parts) != nil {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		var text string
+		if json.Unmarshal(parts[name], &text) != nil {
+			continue
+		}
+		s.pem([]byte(text))
+		if b, ok := openBase64([]byte(text)); ok {
+			s.pem(b)
+			s.table(b)
+		}
 	}
 }
 
@@ -203,20 +243,33 @@ func (s *besides) snp(report []byte) VendorQuote {
 	if product == snpUnknown {
 		note = " (PRODUCT is Milan, Genoa or Turin: this report does not say which)"
 	}
-	signer, _ := abi.ParseSignerInfo(binary.LittleEndian.Uint32(report[0x48:]))
-	switch {
-	case vcek != nil:
-	case signer.SigningKey != abi.VcekReportSigner:
-		v.Missing = append(v.Missing, "a VCEK: the report is signed by a key of the cloud's (VLEK) or by none, which names no chip and is not judged here")
-	case signer.MaskChipKey || zero(report[0x1A0:0x1E0]):
-		v.Missing = append(v.Missing, "the chip's VCEK, which AMD gives for a chip's id: the host has masked it")
-	default:
+	if v.Refused = nameless(report); v.Refused != nil {
+		return v // no certificate could help
+	}
+	if vcek == nil {
 		v.Missing = append(v.Missing, "the chip's VCEK: "+vcekURL(product, report)+note)
 	}
 	if ask == nil {
 		v.Missing = append(v.Missing, "AMD's ASK: "+amdKDS+product+"/cert_chain"+note)
 	}
 	return v
+}
+
+// nameless says why a report names no chip, if it does not: then no chain can tell which
+// node it is of.
+func nameless(report []byte) *task.Error {
+	signer, err := abi.ParseSignerInfo(binary.LittleEndian.Uint32(report[0x48:]))
+	switch {
+	case err != nil:
+		return task.Refuse(QuoteMalformed, "report: %v", err)
+	case signer.SigningKey == abi.VlekReportSigner:
+		return task.Refuse(EndorsementMismatch, "the report is signed by a key that AMD has given to the cloud (VLEK), which names no chip")
+	case signer.SigningKey != abi.VcekReportSigner || signer.MaskChipKey:
+		return task.Refuse(EndorsementMismatch, "the report is signed by no key: the host has withheld the chip's")
+	case zero(report[0x1A0:0x1E0]):
+		return task.Refuse(EndorsementMismatch, "the host has masked the chip's id, by which a node is known")
+	}
+	return nil
 }
 
 // amdKDS is AMD's service for certificates (AMD 57230, §4).

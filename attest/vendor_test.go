@@ -85,14 +85,48 @@ func TestWhereTheVCEKIs(t *testing.T) {
 		"Turin":            {func(r []byte) { r[0x188], r[0x189] = 0x1a, 0x11 }, "/vcek/v1/Turin/0506ffba875e939c?fmcSPL=10&blSPL=0&teeSPL=0&snpSPL=0&ucodeSPL=84"},
 		"Milan":            {func(r []byte) { r[0x189] = 1 }, "/vcek/v1/Milan/0506"},
 		"one of version 2": {func(r []byte) { r[0] = 2; clear(r[0x188:0x18b]) }, "PRODUCT is Milan, Genoa or Turin"},
-		"a VLEK's":         {func(r []byte) { r[0x48] |= 1 << 2 }, "VLEK"},
-		"a masked chip's":  {func(r []byte) { clear(r[0x1A0:0x1E0]) }, "masked"},
 	} {
 		r := slices.Clone(genoa)
 		row.change(r)
 		v, err := FromVendor(r)
 		if err != nil || len(v.Missing) != 2 || !strings.Contains(v.Missing[0], row.want) {
 			t.Errorf("%s: %q, %v; want %q", name, v.Missing, err, row.want)
+		}
+	}
+}
+
+// A report that names no chip is refused by every chain, and nobody is sent for files
+// that could not help.
+func TestReportsThatNoFileHelps(t *testing.T) {
+	for name, row := range map[string]struct {
+		change func(r []byte)
+		says   string
+	}{
+		"signed by a VLEK":         {func(r []byte) { r[0x48] |= 1 << 2 }, "VLEK"},
+		"signed by no key":         {func(r []byte) { r[0x48] |= 7 << 2 }, "by no key"},
+		"the key is withheld":      {func(r []byte) { r[0x48] |= 2 }, "by no key"},
+		"the chip's id is masked":  {func(r []byte) { clear(r[0x1A0:0x1E0]) }, "masked"},
+		"signed by a reserved key": {func(r []byte) { r[0x48] |= 3 << 2 }, "reserved"},
+	} {
+		for beside, with := range map[string][][]byte{
+			"alone": nil, "with certificates": {vector(t, "sev-snp-genoa-vcek.der"), vector(t, "sev-snp-genoa-ask.der")},
+		} {
+			r := slices.Clone(vector(t, "sev-snp-genoa-report.bin"))
+			row.change(r)
+			v, err := FromVendor(r, with...)
+			if err != nil || len(v.Missing) > 0 || v.Refused == nil || !strings.Contains(v.Refused.What, row.says) {
+				t.Errorf("%s, %s: missing %q, refused %v, %v", name, beside, v.Missing, v.Refused, err)
+				continue
+			}
+			// It is what a chain says when it is shown the same.
+			ref := Reference{Kinds: []Kind{SEVSNP}}
+			q := task.Encode(SNPQuote{Report: r, VCEK: vector(t, "sev-snp-genoa-vcek.der"), ASK: vector(t, "sev-snp-genoa-ask.der")})
+			if _, err := (Evidence{Kind: SEVSNP, Quote: q}).Claims(Expected{Now: 1_771_600_000}, ref); err == nil {
+				t.Errorf("%s: a chain takes it", name)
+			}
+			if rows := v.Describe(rigTime, ref); rows[1].Holds == nil || *rows[1].Holds || !strings.Contains(rows[1].Actual, row.says) {
+				t.Errorf("%s: %+v", name, rows[1])
+			}
 		}
 	}
 }

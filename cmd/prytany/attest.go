@@ -32,15 +32,16 @@ func (a *app) attestShowCommand() *cobra.Command {
 			"  a receipt: the evidence of each round is held against the task and the genesis in it;\n" +
 			"  evidence alone: signatures and certificates are judged, by the vendors' roots, and all else if --task\n" +
 			"  gives the receipt of its task;\n" +
-			"  an SEV-SNP report, a TDX quote or a Nitro document as the vendor's tools write it: signatures and\n" +
-			"  certificates, with what --with adds to it. What is missing is named, with the place to get it.\n" +
+			"  an SEV-SNP report, a TDX quote or a Nitro document as the vendor's tools and the clouds' services write\n" +
+			"  it, in hex, base64, JSON or Azure's HCL report, too: signatures and certificates, with what --with adds\n" +
+			"  to it. What is missing is named, with the place to get it, and what a chain would refuse by default.\n" +
 			"Exit code 0: all of it holds. 1: something does not. 2: it cannot be read, or not judged for what is missing.",
 		Args: exactly(1, "FILE"),
 		RunE: func(_ *cobra.Command, args []string) error { return a.attestShow(args[0], of, at, beside) },
 	}
 	c.Flags().StringVar(&of, "task", "", "receipt of the task that the evidence is for")
 	c.Flags().StringVar(&at, "at", "", "judge certificates at this time, such as 2026-05-31T12:00:00Z (default: now; in a receipt, its chain's)")
-	c.Flags().StringArrayVar(&beside, "with", nil, "file beside a vendor's own, as often as needed: certificates (DER, PEM, AMD's table), Intel's collateral")
+	c.Flags().StringArrayVar(&beside, "with", nil, "file beside a vendor's own, as often as needed: certificates (DER, PEM, AMD's table, Azure's JSON), Intel's collateral")
 	return c
 }
 
@@ -54,8 +55,16 @@ type described struct {
 	Appraisal attest.Appraisal `json:"appraisal"`
 	Rows      []attest.Row     `json:"rows"`
 	Decoy     bool             `json:"decoy"`             // faulty on purpose
+	Opened    []string         `json:"opened,omitempty"`  // wrappings that were taken off, from outside in
+	Default   *defaults        `json:"default,omitempty"` // what a chain with the default rules says; none of a case, which has its own
 	Missing   []string         `json:"missing,omitempty"` // what must come beside it, and from where
 	Unused    []string         `json:"unused,omitempty"`  // files beside it that are nothing to it
+}
+
+// defaults is what a chain with the default rules says of evidence, whatever it is for.
+type defaults struct {
+	Judged  bool          `json:"judged"` // else by what it says of itself, for certificates are missing
+	Refuses []*task.Error `json:"refuses"`
 }
 
 func (a *app) attestShow(path, of, at string, beside []string) error {
@@ -154,6 +163,7 @@ func describeAlone(ev attest.Evidence, of string, now int64) (d described, err e
 	if of == "" {
 		d = described{Round: ev.Round.String(), Evidence: ev.Digest(), Rows: attest.Describe(ev, attest.Expected{Now: now}, task.Policy{}, anybodys())}
 		d.judge(ev, now)
+		d.Default = byDefault(ev.Kind, ev.Quote, true, now)
 		return d, nil
 	}
 	file, err := disk.ReadFile(of, receipt.MaxSize)
@@ -185,14 +195,19 @@ func describeVendors(raw []byte, of string, beside []string, now int64) (d descr
 	}
 	v, err := attest.FromVendor(raw, with...)
 	if err != nil {
-		return d, task.Refuse("could-not", "neither a receipt nor evidence: %v", err)
+		return d, err
 	}
 	if of != "" {
 		return d, usage("--task goes with evidence as a node shows it; this is a vendor's own file")
 	}
-	d = described{Evidence: sha256.Sum256(raw), Missing: v.Missing, Rows: v.Describe(now, anybodys())}
+	d = described{Evidence: sha256.Sum256(raw), Opened: v.Opened, Missing: v.Missing, Rows: v.Describe(now, anybodys())}
+	d.Default = byDefault(v.Kind, v.Quote, v.Refused == nil && len(v.Missing) == 0, now)
 	for _, i := range v.Unused {
 		d.Unused = append(d.Unused, beside[i])
+	}
+	if v.Refused != nil {
+		d.Appraisal = attest.Appraisal{Verdict: task.Fault, Reason: v.Refused.Code, Detail: v.Refused.What}
+		return d, nil
 	}
 	if len(v.Missing) > 0 {
 		d.Appraisal = attest.Appraisal{Verdict: task.Fault, Reason: incomplete, Detail: "it cannot be judged without what is named below (--with)"}
@@ -203,6 +218,24 @@ func describeVendors(raw []byte, of string, beside []string, now int64) (d descr
 		d.Appraisal.Detail += " (--at TIME judges it at another)"
 	}
 	return d, nil
+}
+
+func byDefault(k attest.Kind, quote []byte, judged bool, now int64) *defaults {
+	return &defaults{Judged: judged, Refuses: attest.ByDefault(k, quote, judged, now)}
+}
+
+// write says it in words.
+func (d *defaults) write(text *strings.Builder) {
+	for _, r := range d.Refuses {
+		fmt.Fprintf(text, "  a chain with the default rules refuses it: %s: %s\n", r.Code, r.What)
+	}
+	switch {
+	case len(d.Refuses) > 0:
+	case d.Judged:
+		text.WriteString("  a chain with the default rules takes it, if it has this program among its measurements\n")
+	default:
+		text.WriteString("  nothing that it says of itself is refused by a chain with the default rules\n")
+	}
 }
 
 // judge is for evidence of which nothing was expected: what its own signatures
@@ -253,6 +286,12 @@ func (d described) write(text *strings.Builder) {
 		if r.Expected != "" && r.Expected != r.Actual {
 			fmt.Fprintf(text, "    %-28s expected: %s\n", "", r.Expected)
 		}
+	}
+	if len(d.Opened) > 0 {
+		fmt.Fprintf(text, "  taken out of: %s\n", strings.Join(d.Opened, ", then "))
+	}
+	if d.Default != nil {
+		d.Default.write(text)
 	}
 	for _, m := range d.Missing {
 		fmt.Fprintf(text, "  missing: %s\n", m)

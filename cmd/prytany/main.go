@@ -24,6 +24,7 @@ import (
 	"syscall"
 	"unicode"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/wallet"
 	"github.com/spf13/cobra"
@@ -75,7 +76,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	}
 	a.explain(err)
 	switch task.CodeOf(err) {
-	case "usage", "could-not", godebugSet, goDiffers:
+	case "usage", "could-not", godebugSet, goDiffers, attest.NotEvidence, attest.NotRead, attest.NotWhole:
 		return 2
 	}
 	return 1
