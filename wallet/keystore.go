@@ -5,6 +5,7 @@ package wallet
 import (
 	"crypto/ed25519"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha512"
 	"encoding/binary"
 	"errors"
@@ -17,36 +18,29 @@ import (
 	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/seal"
 	"github.com/prytany/prytany/task"
-	"github.com/tyler-smith/go-bip39"
 )
 
 // Keystore is a person's secret: the entropy of a BIP-39 mnemonic, from which
 // all of their keys derive (SLIP-10), in an age file under a passphrase.
-type Keystore struct{ entropy []byte }
+type Keystore struct{ entropy [32]byte }
 
 // New makes a fresh secret of 256 bits.
-func New() (Keystore, error) {
-	e, err := bip39.NewEntropy(256)
-	return Keystore{e}, err
+func New() (k Keystore, err error) {
+	_, err = rand.Read(k.entropy[:])
+	return k, err
 }
 
 // FromEntropy makes a keystore of 32 secret bytes, such as a service's own.
-func FromEntropy(e [32]byte) Keystore { return Keystore{e[:]} }
+func FromEntropy(e [32]byte) Keystore { return Keystore{e} }
 
 // FromMnemonic restores a secret from its 24 words.
 func FromMnemonic(words string) (Keystore, error) {
-	e, err := bip39.EntropyFromMnemonic(words)
-	if err != nil {
-		return Keystore{}, task.Refuse("mnemonic-invalid", "these are not the words of a key: wrong count, unknown word or wrong checksum")
-	}
-	return Keystore{e}, nil
+	e, err := fromMnemonic(words)
+	return Keystore{e}, err
 }
 
 // Mnemonic is the secret as 24 words, for paper.
-func (k Keystore) Mnemonic() string {
-	words, _ := bip39.NewMnemonic(k.entropy)
-	return words
-}
+func (k Keystore) Mnemonic() string { return mnemonic(k.entropy) }
 
 func (Keystore) String() string   { return "wallet.Keystore(secret)" }
 func (Keystore) GoString() string { return "wallet.Keystore(secret)" }
@@ -91,7 +85,7 @@ func (k Keystore) wrapping() string { return fmt.Sprintf("%x", k.derive(purposeB
 
 // derive is SLIP-10 for Ed25519, hardened at every step.
 func (k Keystore) derive(purpose uint32) []byte {
-	seed := bip39.NewSeed(k.Mnemonic(), "")
+	seed := mnemonicSeed(k.Mnemonic(), "")
 	node := hmac512([]byte("ed25519 seed"), seed)
 	for _, i := range []uint32{44, 7779, purpose} {
 		node = hmac512(node[32:], append(append([]byte{0}, node[:32]...), binary.BigEndian.AppendUint32(nil, i|1<<31)...))
@@ -116,7 +110,7 @@ func Save(path string, k Keystore, passphrase string) error {
 		return fmt.Errorf("passphrase: %w", err)
 	}
 	r.SetWorkFactor(scryptWork)
-	file, err := seal.EncryptTo(r, k.entropy)
+	file, err := seal.EncryptTo(r, k.entropy[:])
 	if err != nil {
 		return err
 	}
@@ -178,5 +172,5 @@ func load(path, passphrase string) (k Keystore, file []byte, err error) {
 	if err != nil || len(entropy) != 32 {
 		return k, nil, damaged("does not open")
 	}
-	return Keystore{entropy}, file, nil
+	return Keystore{[32]byte(entropy)}, file, nil
 }
