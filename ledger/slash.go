@@ -99,10 +99,11 @@ func (b *Block) silent(c *Case) {
 func (c *Case) forfeit() task.Amount { return max(c.Params.Silence, c.Escrow.Of(0)) }
 
 // byLie says whether a slash ends such a turn: for what the executor's pair, its results
-// or its exit turned out to be, while the case is open.
+// or its exit turned out to be, while the case is open. When the commitments are closed
+// a quorum may have told owners more than the chain knows.
 func (c *Case) byLie(cause Cause) bool {
 	own := slices.Contains([]Cause{BadEvidence, TwoGood, TwoPairs, UncleanExit, TwoResults}, cause)
-	return own && c.View.Pre.Progress == Decided && c.Phase < Closed
+	return own && c.View.Pre.Progress > Collecting && c.Phase < Closed
 }
 
 // share is a part of the reward for finding a fault.

@@ -181,9 +181,10 @@ func words(c *ledger.Case, at uint64) (all []debt) {
 }
 
 // forfeit is what is burned first of what an executor loses whose turn a lie ends, if
-// its enclave had been found good: what Alice gets back by that, or more.
+// it may have had keys, which the commitments' closing allows: what Alice gets back by
+// that, or more.
 func forfeit(c *ledger.Case) task.Amount {
-	if c.View.Pre.DecidedAt == 0 {
+	if c.View.Pre.ClosedAt == 0 {
 		return 0
 	}
 	return max(c.Params.Silence, c.Escrow.Of(0))

@@ -90,13 +90,13 @@ func (w *world) checkAmounts(c *ledger.Case) {
 }
 
 // endsTurn says whether a slash is for a lie that ended the turn of an executor whose
-// enclave had been found good: then it may have run.
+// verifiers had spoken: then it may have had keys, and have run.
 func (w *world) endsTurn(c *ledger.Case, s ledger.Slash) bool {
 	switch s.Cause {
 	case ledger.BadEvidence, ledger.TwoGood, ledger.TwoPairs:
 		for _, p := range c.Passed {
 			if p.Attempt == s.Attempt && p.View == s.View {
-				return p.Pre.DecidedAt != 0
+				return p.Pre.ClosedAt != 0
 			}
 		}
 		return c.Settlement != nil && c.Settlement.Outcome == ledger.BadEnclave && c.View.Pre.Faulty

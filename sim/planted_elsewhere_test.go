@@ -285,6 +285,10 @@ var elsewhere = []tested{
 		"ledger", "TestNobodyRobsBobByFailing",
 	},
 	{
+		"a lie before the verdict is cheap", "ledger/slash.go", `return own && c.View.Pre.Progress > Collecting &&`, `return own && c.View.Pre.Progress == Decided &&`,
+		"ledger", "TestNobodyRobsBobByFailing",
+	},
+	{
 		"a lie costs a poor executor little", "ledger/slash.go", `b.take(id, max(want, first))`, `b.take(id, want)`,
 		"ledger", "TestNobodyRobsBobByFailing",
 	},
