@@ -336,29 +336,59 @@ var elsewhere = []tested{
 		return
 	}
 	m.late, m.told`, `	if !m.isMember() || m.executes() || m.c.Phase != ledger.Attesting {
+		return
+	}
 	m.late, m.told`,
 		"committee", "TestRevealsLeftOutOfAGoodRound",
+	},
+	{
 		"a hidden doubt waits for the executor", "committee/verdict.go", `	m.timer(WordTimer, max(min(m.patience.Silence, m.c.Params.CommitBlocks)/2, 1))`, `	m.timer(WordTimer, m.patience.Silence)`,
 		"committee", "TestNoDoubtIsHidden",
+	},
+	{
 		"a quorum at last closes the set", "ledger/verdict.go", `		if before < r.Quorum() {`, `		if before > r.Judging() {`,
 		"ledger", "TestAQuorumAtLastLeavesTime",
+	},
+	{
 		"each commitment gives more time", "ledger/verdict.go", `		if before < r.Quorum() {`, `		if before < r.Judging() {`,
+		"ledger", "TestAQuorumAtLastLeavesTime",
+	},
+	{
 		"a round is one transaction", "task/tx.go", `	first := min(len(set), room/mostRevealed)`, `	first := min(len(set), room)`,
 		"task", "TestARoundIsSplitIntoTransactions",
+	},
+	{
 		"what the chain has not taken stays away", "committee/verdict.go", `		m.late, m.opened = true, false
 		clear(m.sent)
 `, `		m.late = true
 `,
 		"committee", "TestARoundOfAThousand",
+	},
+	{
 		"a turn may end before words are due", "ledger/params.go", `p.CommitBlocks > least {`, `p.CommitBlocks > 2*least {`,
 		"ledger", "TestEconomicsAreChecked",
+	},
+	{
 		"a release counts after the result", "ledger/call.go", `	case c.Stage != Unlocking || r.View`, `	case !c.View.Called() || r.View`,
 		"ledger", "TestStages",
+	},
+	{
 		"a key is given when it is too late to bring the verdict", "owner/release.go", `	return k.Chain.Height()+2*c.Params.CommitBlocks <= c.Deadline`, `	return k.Chain.Height()+2*c.Params.CommitBlocks <= c.Deadline+1<<20`,
 		"owner", "TestKeysAheadOfTheChain",
+	},
+	{
 		"an owner waits for no decision", "owner/release.go", `		return ready && (decided(c) || k.canBring(c)), nil`, `		return ready, nil`,
+		"owner", "TestKeysAheadOfTheChain",
+	},
+	{
 		"a pair that the chain condemns gets keys", "owner/release.go", `	if c.View.Pre.Faulty { // it`, `	if c.View.Pre.Faulty && c.Attempt > 1<<20 { // it`,
+		"owner", "TestKeysAheadOfTheChain",
+	},
+	{
 		"an executor with two pairs keeps the verdict back", "owner/release.go", `	if c.View.Pre.HasPair() && c.Pair().Digests`, `	if c.View.Pre.Faulty && c.Pair().Digests`,
+		"owner", "TestKeysAheadOfTheChain",
+	},
+	{
 		"a busy worker blames Alice", "node/job.go", `		j.unable(task.Lack{Reason: task.Busy}, errors`, `		j.unable(task.Lack{Reason: task.NoFile, Party: 1}, errors`,
 		"node", "TestBusyWorkersDecline",
 	},
