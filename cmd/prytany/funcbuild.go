@@ -89,5 +89,5 @@ func (a *app) funcLock(ctx context.Context, dir string) error {
 		return err
 	}
 	a.say("%d packages", packages)
-	return a.print(locked{path, packages}, path+"\n")
+	return a.print(locked{path, uint64(packages)}, path+"\n")
 }

@@ -64,7 +64,7 @@ type (
 	}
 	locked struct {
 		Lock     string `json:"lock"`
-		Packages int    `json:"packages"`
+		Packages uint64 `json:"packages,string"`
 	}
 	funcBond struct {
 		Function task.FunctionID `json:"function"`

@@ -42,6 +42,7 @@ var printed = map[string]any{
 	"funcWithdraw":   funcBond{},
 	"funcBuild":      funcBuilt{},
 	"funcInit":       funcMade{},
+	"funcLock":       locked{},
 	"funcList":       []funcRow{},
 	"funcPublish":    funcPublished{},
 	"funcShow":       funcShown{},
