@@ -1,9 +1,7 @@
 package model
 
 import (
-	"encoding/binary"
 	"fmt"
-	"reflect"
 	"slices"
 
 	"github.com/prytany/prytany/committee"
@@ -92,43 +90,9 @@ func (k *member) enter(l *live) int32 {
 // clone copies a state, so that two inputs can be tried in it.
 func (l *live) clone() *live {
 	to := *l
-	m := *l.m
-	ownMaps(reflect.ValueOf(&m).Elem())
-	to.m, to.out = &m, nil
+	to.m, to.out = l.m.Clone(), nil
 	to.reveals, to.pending = slices.Clone(l.reveals), slices.Clone(l.pending)
 	return &to
-}
-
-// ownMaps gives a copied machine maps of its own, down to its rounds. All else
-// that a machine points to it replaces and never changes.
-func ownMaps(v reflect.Value) {
-	for i := range v.NumField() {
-		switch f := v.Field(i); {
-		case f.Kind() == reflect.Struct:
-			ownMaps(f)
-		case f.Kind() == reflect.Map && !f.IsNil():
-			f = reflect.NewAt(f.Type(), f.Addr().UnsafePointer()).Elem() // it is not exported
-			f.Set(ownMap(f))
-		}
-	}
-}
-
-func ownMap(from reflect.Value) reflect.Value {
-	to := reflect.MakeMapWithSize(from.Type(), from.Len())
-	for it := from.MapRange(); it.Next(); {
-		v := it.Value()
-		switch {
-		case v.Kind() == reflect.Map:
-			v = ownMap(v)
-		case v.Kind() == reflect.Pointer:
-			c := reflect.New(v.Type().Elem())
-			c.Elem().Set(v.Elem())
-			ownMaps(c.Elem())
-			v = c
-		}
-		to.SetMapIndex(it.Key(), v)
-	}
-	return to
 }
 
 // step does one input in a state.
@@ -310,101 +274,9 @@ func (k *member) passive(from int32, st step) bool {
 	return len(st.out) == 0
 }
 
-// print names a state by all that the machine holds, and what is around it.
+// print names a state by all that the machine holds, and what is around it. Its case is
+// named by the chain's number.
 func (l *live) print() task.Hash {
-	d := dumper{}
-	d.value(reflect.ValueOf(l.m).Elem())
-	d.value(reflect.ValueOf(struct {
-		reveals []task.Reveal
-		pending []int32
-		seen    int32
-		done    bool
-	}{l.reveals, l.pending, l.seen, l.done}))
-	return task.H(task.TagState, d.b)
+	m := l.m.Fingerprint()
+	return task.H(task.TagState, m[:], task.Encode([]any{l.reveals, l.pending, l.seen, l.done}))
 }
-
-// dumper writes a value deeply and the same for equal values: maps are sorted,
-// and what follows from other parts is left out.
-type dumper struct{ b []byte }
-
-func (d *dumper) value(v reflect.Value) {
-	switch v.Type() {
-	case typeCase, typeSignature, typePatience: // named by the chain's number; follows from what is signed; fixed
-		return
-	}
-	switch v.Kind() {
-	case reflect.Pointer, reflect.Interface:
-		if v.IsNil() {
-			d.b = append(d.b, 0)
-			return
-		}
-		d.b = append(d.b, 1)
-		d.value(v.Elem())
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if v.Type() == typeMachine && v.Type().Field(i).Name == "out" { // what Step has returned
-				continue
-			}
-			d.value(v.Field(i))
-		}
-	case reflect.Map:
-		if v.CanAddr() {
-			v = reflect.NewAt(v.Type(), v.Addr().UnsafePointer()).Elem() // it is not exported
-		}
-		var all []string
-		for it := v.MapRange(); it.Next(); {
-			e := dumper{}
-			e.value(addressable(it.Key()))
-			e.value(addressable(it.Value()))
-			all = append(all, string(e.b))
-		}
-		slices.Sort(all)
-		d.count(len(all))
-		for _, e := range all {
-			d.count(len(e))
-			d.b = append(d.b, e...)
-		}
-	case reflect.Slice, reflect.Array:
-		d.count(v.Len())
-		if v.Type().Elem().Kind() == reflect.Uint8 && (v.Kind() == reflect.Slice || v.CanAddr()) { // most of a state are hashes
-			d.b = append(d.b, v.Bytes()...)
-			return
-		}
-		for i := range v.Len() {
-			d.value(v.Index(i))
-		}
-	case reflect.String:
-		d.count(v.Len())
-		d.b = append(d.b, v.String()...)
-	case reflect.Bool:
-		if v.Bool() {
-			d.b = append(d.b, 1)
-		} else {
-			d.b = append(d.b, 0)
-		}
-	case reflect.Uint8:
-		d.b = append(d.b, byte(v.Uint()))
-	case reflect.Uint, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		d.b = binary.BigEndian.AppendUint64(d.b, v.Uint())
-	case reflect.Int, reflect.Int32, reflect.Int64:
-		d.b = binary.BigEndian.AppendUint64(d.b, uint64(v.Int()))
-	default:
-		panic("model: no name for a " + v.Type().String())
-	}
-}
-
-// addressable is a value of a map, which is not, copied to where it is.
-func addressable(v reflect.Value) reflect.Value {
-	to := reflect.New(v.Type()).Elem()
-	to.Set(v)
-	return to
-}
-
-func (d *dumper) count(n int) { d.b = binary.BigEndian.AppendUint32(d.b, uint32(n)) }
-
-var (
-	typeCase      = reflect.TypeFor[*ledger.Case]()
-	typeSignature = reflect.TypeFor[task.Signature]()
-	typePatience  = reflect.TypeFor[committee.Patience]()
-	typeMachine   = reflect.TypeFor[committee.Machine]()
-)
