@@ -6,7 +6,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\): *## /\1\t/p' $(MAKEFILE_LIST)
 
 # The enclave programs are measured: the same file, bit for bit, wherever and by
-# whomever they are built. cmd/prytany/program.go has the same words, and a test
+# whomever they are built. host/program.go has the same words, and a test
 # compares.
 ENCLAVE_ENV = CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off GOEXPERIMENT= GOFIPS140=off GOAMD64=v1 GOARM64=v8.0
 ENCLAVE_FLAGS = -trimpath -buildvcs=false '-ldflags=-s -w -buildid='

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/tee/walls"
 )
@@ -19,7 +20,7 @@ var noop = []byte("\x00asm\x01\x00\x00\x00" + "\x01\x04\x01\x60\x00\x00" + "\x03
 // the opened result, with a function that does nothing, and splits it by
 // phase. The memory is that of this process: the whole network with its owners.
 func BenchmarkSubmitToResult(b *testing.B) {
-	w := newTown(b, networkOptions{workers: 10})
+	w := newTown(b, host.Config{Workers: 10})
 	f := w.publish("noop", noop, small)
 	phases := map[string]time.Duration{}
 	warm := true
@@ -76,7 +77,7 @@ func rssBytes(b *testing.B) (rss uint64) {
 // BenchmarkAtRest measures the processor time of a whole network with nothing
 // to do, as a share of one core.
 func BenchmarkAtRest(b *testing.B) {
-	newTown(b, networkOptions{workers: 10})
+	newTown(b, host.Config{Workers: 10})
 	time.Sleep(2 * time.Second)
 	begin, used := time.Now(), cpuTime()
 	for b.Loop() {
@@ -90,7 +91,7 @@ func BenchmarkAtRest(b *testing.B) {
 func BenchmarkEnclaveStart(b *testing.B) {
 	for name, w := range map[string]*walls.Profile{"enclave": {Kind: walls.Modules}, "unwalled": nil} {
 		b.Run(name, func(b *testing.B) {
-			p, err := findProgram(b.Context(), enclaveProgram, nil)
+			p, err := (host.Programs{Beside: beside}).Find(b.Context(), host.EnclaveProgram)
 			if err != nil {
 				b.Fatal(err)
 			}

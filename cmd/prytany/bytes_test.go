@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/owner"
@@ -30,22 +31,22 @@ func BenchmarkTask(b *testing.B) {
 		{"silent", leavesEarly},
 	} {
 		b.Run(story.name, func(b *testing.B) {
-			l := &load{town: newTown(b, networkOptions{
-				workers: 10, rpc: "127.0.0.1:0", corrupt: story.corrupt,
-				params: func(p *ledger.Params) { p.ReleaseBlocks, p.RunGraceBlocks = 40, 20 },
+			l := &load{town: newTown(b, host.Config{
+				Workers: 10, RPC: "127.0.0.1:0", Corrupt: story.corrupt,
+				Params: func(p *ledger.Params) { p.ReleaseBlocks, p.RunGraceBlocks = 40, 20 },
 			})}
 			limits := small
 			limits.Gas, limits.WallMillis = 1_000_000, 1000
 			l.f = l.publish("noop", noop, limits)
 			count := written{}
 			for b.Loop() {
-				from := l.client.Height()
+				from := l.Client.Height()
 				r, err := l.alice.Post(b.Context(), l.job(l.f, "x"))
 				if err != nil {
 					b.Fatal(err)
 				}
 				l.ends(b, r)
-				for h := from + 1; h <= l.client.Height(); h++ {
+				for h := from + 1; h <= l.Client.Height(); h++ {
 					count.add(b, l, h)
 				}
 			}
@@ -104,7 +105,7 @@ type written map[string]struct{ txs, bytes int }
 func (w written) add(tb testing.TB, l *load, height uint64) {
 	for _, raw := range l.transactions(tb, height) {
 		kind := "beacon"
-		if tx, err := task.VerifyTx(raw, l.params.Chain); err == nil {
+		if tx, err := task.VerifyTx(raw, l.Params.Chain); err == nil {
 			kind = tx.Tx().Body.Kind()
 		}
 		n := w[kind]
@@ -138,7 +139,7 @@ func (w written) report(b *testing.B) {
 
 // transactions are those of a block.
 func (l *load) transactions(tb testing.TB, height uint64) [][]byte {
-	reply, err := http.Get(fmt.Sprintf("%s/block?height=%d", l.chain.RPC(), height))
+	reply, err := http.Get(fmt.Sprintf("%s/block?height=%d", l.Chain.RPC(), height))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prytany/prytany/host"
 )
 
 // The markers stand for secrets: one in Bob's code, one in Alice's input. They
@@ -76,9 +78,9 @@ func TestNothingInTheClear(t *testing.T) {
 	t.Setenv("TMPDIR", tmp)
 	wire, logs := &recorder{}, &recorder{}
 	log := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	w := newTown(t, networkOptions{
-		home: home, trace: func(_ string, msg []byte) { _, _ = wire.Write(msg) },
-		log: log, engine: log,
+	w := newTown(t, host.Config{
+		Home: home, Trace: func(_ string, msg []byte) { _, _ = wire.Write(msg) },
+		Log: log, EngineLog: log,
 	})
 	code := secretive(t)
 	if !bytes.Contains(code, []byte(codeMarker())) {
@@ -103,7 +105,7 @@ func TestNothingInTheClear(t *testing.T) {
 	if string(out.Files["out.txt"]) != codeMarker()+inputMarker() {
 		t.Fatalf("the function saw %q", out.Files["out.txt"])
 	}
-	if !bytes.Contains(args.bytes(), []byte(enclaveProgram)) {
+	if !bytes.Contains(args.bytes(), []byte(host.EnclaveProgram)) {
 		t.Error("no enclave was seen among the processes: this test could not fail")
 	}
 	for name, data := range map[string][]byte{"messages": wire.bytes(), "logs": logs.bytes(), "arguments and environments": args.bytes()} {

@@ -15,8 +15,10 @@ import (
 	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/chain"
 	"github.com/prytany/prytany/disk"
+	"github.com/prytany/prytany/faucet"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/p2p"
+	"github.com/prytany/prytany/peer"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/wallet"
 	"golang.org/x/term"
@@ -33,7 +35,7 @@ const (
 // client is Alice on the network: the owner's client with a host and blobs.
 type client struct {
 	*owner.Client
-	*service
+	*peer.Peer
 }
 
 // openAlice opens the host of this user. She listens where a task of hers says
@@ -55,17 +57,17 @@ func (a *app) openAlice(ctx context.Context, s *session, keys wallet.Keystore, p
 }
 
 // openClient opens a host for a person and connects it. Blobs are in dir.
-func openClient(ctx context.Context, c chainEdge, account ed25519.PrivateKey, host p2p.Config, v wallet.Vault, dir string, near []string) (*client, error) {
-	s, err := openService(ctx, host, dir, blob.Space{Bytes: blobSpace, Evict: true}, near)
+func openClient(ctx context.Context, c chain.Pinned, account ed25519.PrivateKey, host p2p.Config, v wallet.Vault, dir string, near []string) (*client, error) {
+	s, err := peer.Open(ctx, host, dir, blob.Space{Bytes: peer.Space, Evict: true}, near)
 	if err != nil {
 		return nil, err
 	}
-	cl := &client{service: s, Client: &owner.Client{
-		Account: account, Endpoint: s.host.Addr(), Chain: c, Blobs: s.blobs, Net: s.host, Vault: v, Log: host.Log,
+	cl := &client{Peer: s, Client: &owner.Client{
+		Account: account, Endpoint: s.Host.Addr(), Chain: c, Blobs: s.Blobs, Net: s.Host, Vault: v, Log: host.Log,
 		Policy: task.Policy{MinTier: task.TierSimulated},
 	}}
-	s.host.Handle(task.ProtoRelease, cl.AnswerRelease)
-	s.host.Receive(task.ProtoResult, cl.HearResult)
+	s.Host.Handle(task.ProtoRelease, cl.AnswerRelease)
+	s.Host.Receive(task.ProtoResult, cl.HearResult)
 	return cl, nil
 }
 
@@ -88,7 +90,7 @@ func defaultNetworkPath() (string, error) {
 // session is a command's connection to a network.
 type session struct {
 	networkFile
-	chain chainEdge
+	chain chain.Pinned
 }
 
 // connect finds the network and opens its chain.
@@ -124,7 +126,7 @@ func (a *app) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, task.Refuse("network-down", "the network of %s does not answer at %s: %v", path, s.RPC, err).WithNext("prytany devnet")
 	}
-	s.chain = chainEdge{c, s.Trust}
+	s.chain = chain.Pinned{Client: c, Trust: s.Trust}
 	return &s, nil
 }
 
@@ -212,18 +214,10 @@ func (a *app) newPassphrase() (string, error) {
 }
 
 // fund asks the devnet's faucet for an account that has nothing.
-func (a *app) fund(ctx context.Context, s *session, sv *service, account task.Address) error {
-	have, err := s.chain.Account(ctx, account)
-	if err != nil || have.Balance > 0 || s.Faucet == "" {
-		return err
+func (a *app) fund(ctx context.Context, s *session, sv *peer.Peer, account task.Address) error {
+	gift, err := faucet.Ask(ctx, sv.Host, s.Faucet, s.chain, account)
+	if gift > 0 {
+		a.say("the devnet's faucet gave %s to %s", gift, account.Short())
 	}
-	reply, err := sv.host.Request(ctx, s.Faucet, protoFaucet, account[:])
-	if err != nil {
-		return task.Refuse("network-down", "the devnet's faucet does not answer: %v", err).WithNext("prytany devnet   (in another terminal)")
-	}
-	if len(reply) > 0 {
-		return task.Refuse("faucet-dry", "the devnet's faucet gave nothing: %s", reply)
-	}
-	a.say("the devnet's faucet gave %s to %s", faucetGift, account.Short())
-	return nil
+	return err
 }

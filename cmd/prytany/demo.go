@@ -3,18 +3,22 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/blob"
+	"github.com/prytany/prytany/chain"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/function"
+	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/p2p"
+	"github.com/prytany/prytany/peer"
 	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
@@ -101,25 +105,25 @@ func (a *app) demo(ctx context.Context, o demoOptions) (err error) {
 		building <- built{src, err}
 	}()
 	aliceKey, bobKey := ed25519.NewKeyFromSeed(seedOf()), ed25519.NewKeyFromSeed(seedOf())
-	n, err := startNetwork(ctx, networkOptions{
-		home: home, workers: o.workers, tee: o.tee, oci: o.oci, patience: committee.Embedded, log: a.logger(), engine: a.engineLogger(), say: a.say, params: bad.rules, corrupt: bad.corrupt,
-		grants: []ledger.Grant{{Account: task.PublicKey(aliceKey), Balance: 1000 * task.PRY}, {Account: task.PublicKey(bobKey), Balance: 1000 * task.PRY}},
+	n, err := host.Start(ctx, host.Config{
+		Home: home, Workers: o.workers, TEE: attest.Kind(o.tee), Enclaves: a.enclaves(o.oci), Patience: committee.Embedded, Log: a.logger(), EngineLog: a.engineLogger(), Params: bad.rules, Corrupt: bad.corrupt,
+		Grants: []ledger.Grant{{Account: task.PublicKey(aliceKey), Balance: 1000 * task.PRY}, {Account: task.PublicKey(bobKey), Balance: 1000 * task.PRY}},
 	})
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if e := n.stop(); err == nil && e != nil {
+		if e := n.Stop(); err == nil && e != nil {
 			a.logger().Warn("stopping", "err", e)
 		}
 	}()
-	line.say("network up: chain %s, %d workers, key broker at %s", n.params.Chain, len(n.workers), n.broker.host.Addr())
+	line.say("network up: chain %s, %d workers, key broker at %s", n.Params.Chain, len(n.Workers), n.BrokerPeer.Host.Addr())
 	f, err := a.demoPublish(ctx, n, line, building, bobKey)
 	if err != nil {
 		return err
 	}
 	if o.with == silentBob {
-		n.keeper.forget()
+		n.Broker.Forget()
 	}
 	return a.demoTask(ctx, n, line, o, j, f, aliceKey)
 }
@@ -129,10 +133,14 @@ type built struct {
 	err error
 }
 
-func seedOf() []byte { s := randomSeed(); return s[:] }
+func seedOf() []byte {
+	var s [ed25519.SeedSize]byte
+	_, _ = rand.Read(s[:]) // never fails
+	return s[:]
+}
 
 // demoPublish plays Bob.
-func (a *app) demoPublish(ctx context.Context, n *network, line *timeline, building chan built, key ed25519.PrivateKey) (task.Function, error) {
+func (a *app) demoPublish(ctx context.Context, n *host.Devnet, line *timeline, building chan built, key ed25519.PrivateKey) (task.Function, error) {
 	done := line.wait("waiting for the compiler")
 	b := <-building
 	done()
@@ -140,14 +148,14 @@ func (a *app) demoPublish(ctx context.Context, n *network, line *timeline, build
 		return task.Function{}, b.err
 	}
 	line.say("Bob's code: %d KB; in the open with it: %d KB", (len(b.Code)+1023)>>10, len(b.Image)>>10)
-	bob, err := openService(ctx, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, "", blob.Space{}, n.bootstrap())
+	bob, err := peer.Open(ctx, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, "", blob.Space{}, n.Bootstrap())
 	if err != nil {
 		return task.Function{}, err
 	}
-	defer bob.close()
-	f, err := publish(ctx, bob.host, n.client, bob.blobs, key, publication{
+	defer bob.Close()
+	f, err := publish(ctx, bob.Host, n.Client, bob.Blobs, key, publication{
 		Source: b.Source, bond: 100 * task.PRY,
-		broker: task.Endpoint{Addr: n.broker.host.Addr(), Account: task.PublicKey(n.keeper.keys.Account())},
+		broker: task.Endpoint{Addr: n.BrokerPeer.Host.Addr(), Account: n.Broker.Account()},
 	})
 	if m := f.Manifest; err == nil {
 		line.say("Bob published %s %s: code encrypted as %s, its key is with his broker", m.Name, m.Version, short(f.Code.CID))
@@ -156,17 +164,17 @@ func (a *app) demoPublish(ctx context.Context, n *network, line *timeline, build
 }
 
 // demoTask plays Alice.
-func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOptions, j demoJob, f task.Function, key ed25519.PrivateKey) error {
-	alice, err := openClient(ctx, n.client, key, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, wallet.Vault{}, "", n.bootstrap())
+func (a *app) demoTask(ctx context.Context, n *host.Devnet, line *timeline, o demoOptions, j demoJob, f task.Function, key ed25519.PrivateKey) error {
+	alice, err := openClient(ctx, n.Client, key, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, wallet.Vault{}, "", n.Bootstrap())
 	if err != nil {
 		return err
 	}
-	defer alice.close()
+	defer alice.Close()
 	if o.with == silentAlice {
 		alice.Policy.MinTier = task.TierConfidential // nobody here is good enough for her key
 	}
 	if o.with == withholding {
-		alice.Blobs = unserved{}
+		alice.Client.Blobs = unserved{}
 	}
 	happens := a.meddle(n, line, o.with)
 	each := func(e ledger.Event) {
@@ -234,14 +242,14 @@ func (a *app) demoTask(ctx context.Context, n *network, line *timeline, o demoOp
 }
 
 // lastWords waits for an accusation that comes after the settlement.
-func lastWords(ctx context.Context, n *network, c *ledger.Case, with string) *ledger.Case {
+func lastWords(ctx context.Context, n *host.Devnet, c *ledger.Case, with string) *ledger.Case {
 	for tries := 0; with == equivocator && len(c.Slashes) == 0 && tries < 100; tries++ {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 			return c
 		}
-		if later, err := n.client.Case(ctx, c.ID()); err == nil {
+		if later, err := n.Client.Case(ctx, c.ID()); err == nil {
 			c = later
 		}
 	}
@@ -249,8 +257,8 @@ func lastWords(ctx context.Context, n *network, c *ledger.Case, with string) *le
 }
 
 // demoEnd is the end of a demo in which no picture is made.
-func (a *app) demoEnd(ctx context.Context, n *network, line *timeline, dir string, c *ledger.Case) error {
-	raw, err := makeReceipt(ctx, n.client, c)
+func (a *app) demoEnd(ctx context.Context, n *host.Devnet, line *timeline, dir string, c *ledger.Case) error {
+	raw, err := makeReceipt(ctx, n.Client, c)
 	if err != nil {
 		return err
 	}
@@ -258,7 +266,7 @@ func (a *app) demoEnd(ctx context.Context, n *network, line *timeline, dir strin
 	if err := os.WriteFile(path, raw, 0o644); err != nil {
 		return err
 	}
-	if err := pin(n.client.trust, "prytany demo on this machine"); err != nil {
+	if err := pin(n.Client.Trust, "prytany demo on this machine"); err != nil {
 		return err
 	}
 	line.say("next: prytany verify %s", task.ShellWord(path))
@@ -286,26 +294,26 @@ func (f demoFiles) text() string {
 
 // demoFiles writes what came out and the receipt, and pins the network's trust
 // on this machine, so that `verify` needs no more than the receipt.
-func (a *app) demoFiles(ctx context.Context, n *network, dir string, c *ledger.Case, j demoJob, got []byte) (demoFiles, error) {
+func (a *app) demoFiles(ctx context.Context, n *host.Devnet, dir string, c *ledger.Case, j demoJob, got []byte) (demoFiles, error) {
 	files, err := j.write(dir, got)
 	if err != nil {
 		return files, err
 	}
 	files.Receipt = filepath.Join(dir, "receipt.cbor")
-	raw, err := makeReceipt(ctx, n.client, c)
+	raw, err := makeReceipt(ctx, n.Client, c)
 	if err != nil {
 		return files, err
 	}
 	if err := os.WriteFile(files.Receipt, raw, 0o644); err != nil {
 		return files, err
 	}
-	return files, pin(n.client.trust, "prytany demo on this machine")
+	return files, pin(n.Client.Trust, "prytany demo on this machine")
 }
 
 // makeReceipt bundles a closed case with the proof that it stands on the chain.
-func makeReceipt(ctx context.Context, c chainEdge, k *ledger.Case) ([]byte, error) {
+func makeReceipt(ctx context.Context, c chain.Pinned, k *ledger.Case) ([]byte, error) {
 	for tries := 1; ; tries++ {
-		proven, p, err := c.Client.VerifiedCase(ctx, c.trust, k.ID())
+		proven, p, err := c.Client.VerifiedCase(ctx, c.Trust, k.ID())
 		pause := 5 * time.Millisecond // the proof lags a block
 		switch {
 		case err == nil && proven.Phase == ledger.Closed:

@@ -16,6 +16,7 @@ import (
 	"github.com/prytany/prytany/examples/picture"
 	"github.com/prytany/prytany/examples/poster/effect"
 	"github.com/prytany/prytany/function"
+	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
@@ -127,7 +128,7 @@ func pickContainer(ctx context.Context, oci []string) (string, error) {
 
 // probeDocker says what the runtime docker lacks.
 func (a *app) probeDocker(ctx context.Context) error {
-	p, err := findProgram(ctx, dockerProgram, a.say)
+	p, err := a.programs().Find(ctx, host.DockerProgram)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
 )
@@ -39,7 +40,7 @@ func (a *app) devnet(ctx context.Context, workers int, dir, rpc, tee string, oci
 	if workers < 4 || workers > 64 {
 		return usage("--workers is %d, want 4 to 64", workers)
 	}
-	if host, _, err := net.SplitHostPort(rpc); err != nil || !loopback(host) {
+	if name, _, err := net.SplitHostPort(rpc); err != nil || !loopback(name) {
 		return usage("--rpc: %q is no loopback address such as 127.0.0.1:26757; the devnet's chain is for this machine alone", rpc)
 	}
 	a.say("starting %d workers, one validator, a key broker and a faucet", workers)
@@ -55,13 +56,15 @@ func (a *app) devnet(ctx context.Context, workers int, dir, rpc, tee string, oci
 		defer os.RemoveAll(tmp)
 		dir = tmp
 	}
-	n, err := startNetwork(ctx, networkOptions{home: dir, workers: workers, tee: tee, rpc: rpc, oci: oci, patience: committee.Embedded, log: a.logger(), engine: a.engineLogger(), say: a.say})
+	n, err := host.Start(ctx, host.Config{
+		Home: dir, Workers: workers, TEE: attest.Kind(tee), Enclaves: a.enclaves(oci), RPC: rpc, Patience: committee.Embedded, Log: a.logger(), EngineLog: a.engineLogger(),
+	})
 	if err != nil {
 		return err
 	}
 	f := networkFile{
-		Chain: n.params.Chain, RPC: "http://" + rpc, Trust: n.client.trust, Bootstrap: n.bootstrap(),
-		Broker: task.Endpoint{Addr: n.broker.host.Addr(), Account: task.PublicKey(n.keeper.keys.Account())}, Faucet: n.broker.host.Addr(),
+		Chain: n.Params.Chain, RPC: "http://" + rpc, Trust: n.Client.Trust, Bootstrap: n.Bootstrap(),
+		Broker: task.Endpoint{Addr: n.BrokerPeer.Host.Addr(), Account: n.Broker.Account()}, Faucet: n.BrokerPeer.Host.Addr(),
 	}
 	path := a.network
 	if path == "" {
@@ -70,7 +73,7 @@ func (a *app) devnet(ctx context.Context, workers int, dir, rpc, tee string, oci
 		}
 	}
 	if err := writeNetwork(path, f); err != nil {
-		return errors.Join(err, n.stop())
+		return errors.Join(err, n.Stop())
 	}
 	a.say("up: chain %s; other terminals find it through %s", f.Chain, path)
 	a.say("try: prytany key new; prytany func init hello; prytany func publish hello; prytany run hello --input FILE --output out.txt")
@@ -80,7 +83,7 @@ func (a *app) devnet(ctx context.Context, workers int, dir, rpc, tee string, oci
 	<-ctx.Done()
 	a.say("stopping")
 	done := make(chan error, 1)
-	go func() { done <- n.stop() }()
+	go func() { done <- n.Stop() }()
 	select {
 	case err := <-done:
 		return err

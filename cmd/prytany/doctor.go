@@ -13,6 +13,7 @@ import (
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/debian"
 	"github.com/prytany/prytany/function"
+	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
@@ -79,12 +80,12 @@ func (a *app) checkGo(ctx context.Context) finding {
 
 // checkPrograms looks for the enclave programs, and starts and ends the one.
 func (a *app) checkPrograms(ctx context.Context) (list []finding) {
-	for _, name := range []string{enclaveProgram, dockerProgram} {
-		f := finding{What: name, Need: name == enclaveProgram}
-		from, err := locate(name)
+	for _, name := range []string{host.EnclaveProgram, host.DockerProgram} {
+		f := finding{What: name, Need: name == host.EnclaveProgram}
+		from, err := a.programs().Locate(name)
 		var p *tee.Program
 		if err == nil {
-			p, err = from.load(ctx, a.say)
+			p, err = from.Load(ctx)
 		}
 		if err != nil {
 			f.Said = err.Error()
@@ -213,7 +214,7 @@ func checkInterpreter() finding {
 // runtime is enough.
 func (a *app) checkContainers(ctx context.Context) (list []finding) {
 	all := container.Probe(ctx)
-	if p, err := findProgram(ctx, dockerProgram, a.say); err == nil {
+	if p, err := a.programs().Find(ctx, host.DockerProgram); err == nil {
 		all = append(all, docker.Probe(ctx, docker.Config{Socket: dockerSocket(), Init: p.Path()}))
 		_ = p.Close()
 	}

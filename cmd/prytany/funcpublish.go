@@ -13,6 +13,7 @@ import (
 	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/p2p"
+	"github.com/prytany/prytany/peer"
 	"github.com/prytany/prytany/task"
 )
 
@@ -42,11 +43,11 @@ func (a *app) funcPublish(ctx context.Context, dir, bond string, force bool) err
 	if err != nil {
 		return err
 	}
-	me, err := openService(ctx, p2p.Config{Key: keys.Peer(), Log: a.logger()}, filepath.Join(home, "blobs"), blob.Space{Bytes: blobSpace, Evict: true}, s.Bootstrap)
+	me, err := peer.Open(ctx, p2p.Config{Key: keys.Peer(), Log: a.logger()}, filepath.Join(home, "blobs"), blob.Space{Bytes: peer.Space, Evict: true}, s.Bootstrap)
 	if err != nil {
 		return err
 	}
-	defer me.close()
+	defer me.Close()
 	account := keys.Account()
 	if err := a.fund(ctx, s, me, task.PublicKey(account)); err != nil {
 		return err
@@ -58,7 +59,7 @@ func (a *app) funcPublish(ctx context.Context, dir, bond string, force bool) err
 	case known:
 		_, err = s.chain.Submit(ctx, account, task.Body{Publish: &task.Publish{Function: f, Bond: amount}})
 	default:
-		f, err = publish(ctx, me.host, s.chain, me.blobs, account, publication{Source: src, broker: s.Broker, bond: amount})
+		f, err = publish(ctx, me.Host, s.chain, me.Blobs, account, publication{Source: src, broker: s.Broker, bond: amount})
 	}
 	if err != nil {
 		if e := cutShort(ctx, "it is not known whether the function was published"); e != nil {

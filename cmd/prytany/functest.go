@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/function"
+	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
@@ -136,7 +137,7 @@ func (a *app) runtimesFor(ctx context.Context, m task.Manifest, oci []string) (r
 		rs = enclave.Standard(r.Path())
 		r.Close()
 	case task.RuntimeDocker:
-		p, err := findProgram(ctx, dockerProgram, a.say)
+		p, err := a.programs().Find(ctx, host.DockerProgram)
 		if err != nil {
 			return nil, nil, err
 		}

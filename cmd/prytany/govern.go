@@ -312,8 +312,8 @@ func (a *app) submitChange(ctx context.Context, get func(*session) (drafted, err
 	if err != nil {
 		return err
 	}
-	defer cl.close()
-	if err := a.fund(ctx, s, cl.service, task.PublicKey(keys.Account())); err != nil {
+	defer cl.Close()
+	if err := a.fund(ctx, s, cl.Peer, task.PublicKey(keys.Account())); err != nil {
 		return err
 	}
 	g := d.govern()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/explain"
+	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/owner"
@@ -24,7 +25,7 @@ import (
 // fails the benchmark with its case.
 func BenchmarkLoad(b *testing.B) {
 	l := &load{}
-	l.town = newTown(b, networkOptions{workers: 10, rpc: "127.0.0.1:0", corrupt: l.counted})
+	l.town = newTown(b, host.Config{Workers: 10, RPC: "127.0.0.1:0", Corrupt: l.counted})
 	limits := small
 	limits.Gas, limits.WallMillis = 1_000_000, 1000 // a lost run is not waited for long
 	l.f = l.publish("noop", noop, limits)
@@ -52,11 +53,11 @@ func (l *load) counted(n node.Config) node.Config {
 }
 
 func (l *load) measure(b *testing.B, tasks, atOnce int) {
-	begin, used, enclaves, from := time.Now(), cpuOfAll(b), l.enclaves.Load(), l.client.Height()
+	begin, used, enclaves, from := time.Now(), cpuOfAll(b), l.enclaves.Load(), l.Client.Height()
 	b.ResetTimer()
 	waits, turns := l.play(b, tasks, atOnce)
 	b.StopTimer()
-	took, cpu, to := time.Since(begin), cpuOfAll(b)-used, l.client.Height()
+	took, cpu, to := time.Since(begin), cpuOfAll(b)-used, l.Client.Height()
 	txs, bytes := l.written(b, from+1, to)
 	n := float64(tasks)
 	slices.Sort(waits)
@@ -96,7 +97,7 @@ func (l *load) play(b *testing.B, tasks, atOnce int) (waits []time.Duration, tur
 			return err
 		}
 		mu.Lock()
-		open[r.ID] = l.client.Height() + l.patience()
+		open[r.ID] = l.Client.Height() + l.patience()
 		mu.Unlock()
 		_, err = r.Result(ctx, func(ledger.Event) {})
 		wait := time.Since(begin)
@@ -136,20 +137,20 @@ func (l *load) play(b *testing.B, tasks, atOnce int) (waits []time.Duration, tur
 
 // watch calls each for every block.
 func (l *load) watch(ctx context.Context, each func(height uint64)) {
-	_ = l.client.Watch(ctx, 0, func(height uint64, _ []ledger.Event) { each(height) })
+	_ = l.Client.Watch(ctx, 0, func(height uint64, _ []ledger.Event) { each(height) })
 }
 
 // patience is how many blocks a task may take in which each phase lasts as long as
 // it may, and one executor has its turn.
 func (l *load) patience() uint64 {
-	p := l.params
+	p := l.Params
 	run := p.Blocks(l.f.Manifest.LateMillis()) + p.RunGraceBlocks
 	return 8*p.ClaimBlocks + 2*(p.AttestBlocks+p.CommitBlocks) + p.ReleaseBlocks + run + p.ReviewBlocks
 }
 
 // dump shows what became of a task.
 func (l *load) dump(b *testing.B, r *owner.Run) {
-	c, err := l.client.Case(context.Background(), r.ID)
+	c, err := l.Client.Case(context.Background(), r.ID)
 	if err != nil {
 		b.Error(err)
 		return
@@ -157,7 +158,7 @@ func (l *load) dump(b *testing.B, r *owner.Run) {
 	for _, e := range c.History {
 		b.Logf("%s block %d: %s", r.ID.Short(), e.Height, explain.Fact(e))
 	}
-	b.Logf("%s is %s, its deadline is block %d, the chain is at %d", r.ID.Short(), c.Phase, c.Deadline, l.client.Height())
+	b.Logf("%s is %s, its deadline is block %d, the chain is at %d", r.ID.Short(), c.Phase, c.Deadline, l.Client.Height())
 }
 
 // written counts what stands in some blocks.

@@ -1,9 +1,8 @@
 // Command prytany runs private code on private data, on machines that nobody
 // has to trust.
 //
-// This package is the only place where edges meet: it plugs CometBFT, libp2p,
-// IPFS, the keystore and the enclave program into the roles that declare what
-// they need. It holds no rule of the protocol.
+// It is flags and printing. What it does is in libraries that print nothing: package
+// host starts the processes of a network, package function makes functions.
 //
 // stdout carries data only; progress and errors go to stderr. Exit codes: 0
 // done, 1 it did not hold or did not work, 2 it could not be tried.

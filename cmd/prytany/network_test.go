@@ -18,9 +18,11 @@ import (
 	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/function"
+	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/p2p"
+	"github.com/prytany/prytany/peer"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/wallet"
@@ -38,13 +40,13 @@ var namedRelease = goRelease
 // programs, built once for this state of the source.
 func TestMain(m *testing.M) {
 	if os.Getenv(builtPrograms) == "" {
-		root, ok := sourceRoot()
-		if !ok {
-			panic("a test runs where its source is")
-		}
-		dir, err := buildEnclaves(context.Background(), root, nil)
+		o, err := host.Programs{Beside: os.DevNull}.Locate(host.EnclaveProgram)
+		var path string
 		if err == nil {
-			err = os.Setenv(builtPrograms, dir)
+			path, err = o.File(context.Background())
+		}
+		if err == nil {
+			err = os.Setenv(builtPrograms, filepath.Dir(path))
 		}
 		if err != nil {
 			panic(err)
@@ -57,48 +59,49 @@ func TestMain(m *testing.M) {
 
 // town is a network in the test's process, with Alice and Bob in it.
 type town struct {
-	*network
+	*host.Devnet
 	t     testing.TB
 	alice *client
 	key   ed25519.PrivateKey // Alice's account
-	bob   *service
+	bob   *peer.Peer
 	bobs  ed25519.PrivateKey
 }
 
-func newTown(t testing.TB, o networkOptions) *town {
+func newTown(t testing.TB, o host.Config) *town {
 	t.Helper()
-	if o.home == "" {
-		o.home = t.TempDir()
+	if o.Home == "" {
+		o.Home = t.TempDir()
 	}
-	if o.workers == 0 {
-		o.workers = 9
+	if o.Workers == 0 {
+		o.Workers = 9
 	}
-	if o.patience == (committee.Patience{}) {
-		o.patience = committee.Embedded
+	if o.Patience == (committee.Patience{}) {
+		o.Patience = committee.Embedded
 	}
-	if o.log == nil {
-		o.log = slog.New(slog.DiscardHandler)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	w := &town{t: t, key: ed25519.NewKeyFromSeed(seedOf()), bobs: ed25519.NewKeyFromSeed(seedOf())}
 	for _, k := range []ed25519.PrivateKey{w.key, w.bobs} {
-		o.grants = append(o.grants, ledger.Grant{Account: task.PublicKey(k), Balance: 10_000 * task.PRY})
+		o.Grants = append(o.Grants, ledger.Grant{Account: task.PublicKey(k), Balance: 10_000 * task.PRY})
 	}
+	o.Enclaves.Programs.Beside = beside
 	var err error
-	if w.network, err = startNetwork(context.Background(), o); err != nil {
+	if w.Devnet, err = host.Start(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = w.stop() })
-	host := func() p2p.Config {
-		return p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: o.log, Trace: o.trace}
+	t.Cleanup(func() { _ = w.Stop() })
+	config := func() p2p.Config {
+		return p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: o.Log, Trace: o.Trace}
 	}
-	if w.alice, err = openClient(context.Background(), w.client, w.key, host(), wallet.Vault{}, "", w.bootstrap()); err != nil {
+	if w.alice, err = openClient(context.Background(), w.Client, w.key, config(), wallet.Vault{}, "", w.Bootstrap()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = w.alice.close() })
-	if w.bob, err = openService(context.Background(), host(), "", blob.Space{}, w.bootstrap()); err != nil {
+	t.Cleanup(func() { _ = w.alice.Close() })
+	if w.bob, err = peer.Open(context.Background(), config(), "", blob.Space{}, w.Bootstrap()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = w.bob.close() })
+	t.Cleanup(func() { _ = w.bob.Close() })
 	return w
 }
 
@@ -116,10 +119,10 @@ var small = task.Limits{Gas: 1_000_000_000, MemoryBytes: 16 << 20, OutputBytes: 
 // publishes a function of Bob's.
 func (w *town) publish(name string, code []byte, l task.Limits) task.Function {
 	w.t.Helper()
-	f, err := publish(w.t.Context(), w.bob.host, w.client, w.bob.blobs, w.bobs, publication{
+	f, err := publish(w.t.Context(), w.bob.Host, w.Client, w.bob.Blobs, w.bobs, publication{
 		Source: function.Source{Code: code, Manifest: task.Manifest{Name: name, Version: "1", Runtime: task.RuntimeWasm, Limits: l, Royalty: task.PRY / 2}},
 		bond:   100 * task.PRY,
-		broker: task.Endpoint{Addr: w.broker.host.Addr(), Account: task.PublicKey(w.keeper.keys.Account())},
+		broker: task.Endpoint{Addr: w.BrokerPeer.Host.Addr(), Account: w.Broker.Account()},
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -144,7 +147,7 @@ func (w *town) finish(r *owner.Run) (*ledger.Case, tee.Output, error) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.chain.Read(func(_ uint64, r ledger.Reader) error {
+	if err := w.Chain.Read(func(_ uint64, r ledger.Reader) error {
 		if held, supply := r.Held(), r.Meta().Supply; held != supply {
 			w.t.Errorf("%s held, the supply is %s", held, supply)
 		}
@@ -194,7 +197,7 @@ if err := os.WriteFile("/out/out.txt", append([]byte("hello "), in...), 0o600); 
 // says, and Alice is told why.
 func TestBadFunctions(t *testing.T) {
 	skipInShort(t)
-	w := newTown(t, networkOptions{})
+	w := newTown(t, host.Config{})
 	type want struct {
 		outcome ledger.Outcome
 		reason  string
@@ -213,7 +216,7 @@ func TestBadFunctions(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f := w.publish(row.name, row.code, small)
-			before, err := w.client.Account(t.Context(), task.PublicKey(w.key))
+			before, err := w.Client.Account(t.Context(), task.PublicKey(w.key))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -242,7 +245,7 @@ func TestBadFunctions(t *testing.T) {
 			if row.name == "endless loop" && c.View.Result.Result.Gas != c.Task.GasLimit {
 				t.Errorf("gas exhausted at %d of %d", c.View.Result.Result.Gas, c.Task.GasLimit)
 			}
-			after, err := w.client.Account(t.Context(), task.PublicKey(w.key))
+			after, err := w.Client.Account(t.Context(), task.PublicKey(w.key))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -253,9 +256,9 @@ func TestBadFunctions(t *testing.T) {
 				}
 			}
 			// What is left are the fees of her transactions, none longer than 3 KiB.
-			paid, n := before.Balance-after.Balance, task.Amount(after.Nonce-before.Nonce)*w.params.TxFee
-			fees := paid - gas - royalty - verifiers - s.Rent - w.params.PostingFee
-			if fees < n || fees > 3*n || fees%w.params.TxFee != 0 {
+			paid, n := before.Balance-after.Balance, task.Amount(after.Nonce-before.Nonce)*w.Params.TxFee
+			fees := paid - gas - royalty - verifiers - s.Rent - w.Params.PostingFee
+			if fees < n || fees > 3*n || fees%w.Params.TxFee != 0 {
 				t.Errorf("Alice paid %s: gas %s, royalty %s, verifiers %s; fees %s", paid, gas, royalty, verifiers, fees)
 			}
 		})
@@ -263,7 +266,7 @@ func TestBadFunctions(t *testing.T) {
 }
 
 func TestTooLittleEscrow(t *testing.T) {
-	w := newTown(t, networkOptions{workers: 4})
+	w := newTown(t, host.Config{Workers: 4})
 	f := w.publish("f", []byte{}, small)
 	job := w.job(f, "x")
 	job.Fee = 20_000 * task.PRY
@@ -274,7 +277,7 @@ func TestTooLittleEscrow(t *testing.T) {
 	if e := err.(*task.Error); !strings.Contains(e.Money, "nothing is locked") {
 		t.Errorf("where the money is: %q", e.Money)
 	}
-	if m, _ := w.client.Meta(t.Context()); m.Open != 0 {
+	if m, _ := w.Client.Meta(t.Context()); m.Open != 0 {
 		t.Error("a refused task is open")
 	}
 }
@@ -293,11 +296,11 @@ func TestKilledExecutor(t *testing.T) {
 	// A machine that is gone for good when its enclave was found good is waited for as
 	// long as a run may take (spec §6.4.4): here that is not long.
 	limits.Gas, limits.WallMillis = 8_000_000_000, 20_000
-	w := newTown(t, networkOptions{params: func(p *ledger.Params) { p.GasFloor, p.RunGraceBlocks = 1_000_000, 40 }})
+	w := newTown(t, host.Config{Params: func(p *ledger.Params) { p.GasFloor, p.RunGraceBlocks = 1_000_000, 40 }})
 	f := w.publish("slow", goFunction(t, slow), limits)
-	for name, kill := range map[string]func(*worker){
-		"enclave":  func(k *worker) { killEnclaves(t) },
-		"the node": func(k *worker) { k.cancel(); killEnclaves(t); _ = k.host.Close() },
+	for name, kill := range map[string]func(*host.Worker){
+		"enclave":  func(k *host.Worker) { killEnclaves(t) },
+		"the node": func(k *host.Worker) { k.Cancel(); killEnclaves(t); _ = k.Peer.Host.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := w.alice.Post(t.Context(), w.job(f, "alice"))
@@ -310,7 +313,7 @@ func TestKilledExecutor(t *testing.T) {
 			go func() {
 				defer close(killed)
 				for range time.Tick(5 * time.Millisecond) {
-					c, err := w.client.Case(t.Context(), r.ID)
+					c, err := w.Client.Case(t.Context(), r.ID)
 					if err != nil || c.Phase == ledger.Closed {
 						return
 					}
@@ -318,7 +321,7 @@ func TestKilledExecutor(t *testing.T) {
 						time.Sleep(100 * time.Millisecond) // well into the run
 						once.Do(func() {
 							first = c.View.Executor
-							for _, k := range w.workers {
+							for _, k := range w.Workers {
 								if k.ID() == first {
 									kill(k)
 								}
@@ -366,18 +369,11 @@ func killEnclaves(t *testing.T) {
 // A silent owner pays, the other gets its money back.
 func TestSilentOwners(t *testing.T) {
 	skipInShort(t)
-	w := newTown(t, networkOptions{params: func(p *ledger.Params) { p.ReleaseBlocks = 20 }})
-	f := w.publish("greet", goFunction(t, greet), small)
+	w := newTown(t, host.Config{Params: func(p *ledger.Params) { p.ReleaseBlocks = 20 }})
+	code := goFunction(t, greet)
+	f := w.publish("greet", code, small)
 	t.Run("Bob", func(t *testing.T) {
-		w.keeper.mu.Lock()
-		secrets := w.keeper.secrets
-		w.keeper.secrets = nil // his broker has lost its keys
-		w.keeper.mu.Unlock()
-		defer func() {
-			w.keeper.mu.Lock()
-			defer w.keeper.mu.Unlock()
-			w.keeper.secrets = secrets
-		}()
+		w.Broker.Forget() // his broker has lost its keys
 		r, err := w.alice.Post(t.Context(), w.job(f, "x"))
 		if err != nil {
 			t.Fatal(err)
@@ -388,14 +384,15 @@ func TestSilentOwners(t *testing.T) {
 		}
 	})
 	t.Run("Alice", func(t *testing.T) {
+		f := w.publish("greet again", code, small)
 		r, err := w.alice.Post(t.Context(), w.job(f, "x"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = w.alice.host.Close() // her client is gone
+		_ = w.alice.Host.Close() // her client is gone
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		c, err := owner.Settled(ctx, w.client, r.ID, nil)
+		c, err := owner.Settled(ctx, w.Client, r.ID, nil)
 		if err != nil || c.Settlement.Outcome != ledger.DataOwnerSilent && c.Settlement.Outcome != ledger.InputWithheld {
 			t.Fatalf("%v: %v", err, c)
 		}
@@ -408,7 +405,7 @@ func enclavePIDs(t testing.TB) (pids []int) {
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
 		args, err := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if err != nil || !bytes.HasPrefix(args, []byte(enclaveProgram+"\x00")) {
+		if err != nil || !bytes.HasPrefix(args, []byte(host.EnclaveProgram+"\x00")) {
 			continue
 		}
 		stat, _ := os.ReadFile(filepath.Join(dir, "stat"))

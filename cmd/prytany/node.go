@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/prytany/prytany/attest"
-	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/function"
+	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee/tpm"
@@ -84,91 +82,23 @@ func (a *app) node(ctx context.Context, o nodeOptions) error {
 		return err
 	}
 	defer s.close()
-	p, err := openPlatform(ctx, o.oci, a.say)
+	certificates, err := pemFile(o.tee.chain)
 	if err != nil {
 		return err
 	}
-	defer p.close()
-	params, err := s.chain.Params(ctx)
+	w, err := host.Join(ctx, host.WorkerConfig{
+		Home: o.dir, Listen: o.listen, Space: space, Chain: s.chain, Bootstrap: s.Bootstrap, Bond: amount, Faucet: s.Faucet, Enclaves: a.enclaves(o.oci),
+		TEE: attest.Kind(o.tee.kind), TPM: o.tee.device(), TPMChain: certificates, Activator: s.Broker.Addr, Log: a.logger(),
+	})
 	if err != nil {
 		return err
 	}
-	ref, err := s.chain.Reference(ctx)
-	if err != nil {
-		return err
-	}
-	if err := p.known(s.Chain, ref); err != nil {
-		return err
-	}
-	if err := p.choose(ctx, func(h task.Hash) bool { return slices.Contains(ref.Runtimes, h) }); err != nil {
-		return err
-	}
-	w, err := openWorker(ctx, o.dir, o.listen, space, p.runtimes(ctx, o.tee.kind), nil, a.logger())
-	if err != nil {
-		return err
-	}
-	defer w.close()
-	for _, addr := range s.Bootstrap {
-		if err := w.host.Connect(ctx, addr); err != nil {
-			return err
-		}
-	}
-	if o.tee.kind == string(attest.TPM) {
-		if err := w.nodeTPM(ctx, s, p, ref, o.tee.device(), o.tee.chain); err != nil {
-			return err
-		}
-	}
-	if err := a.fund(ctx, s, &service{host: w.host, blobs: w.blobs}, w.node.Operator); err != nil {
-		return err
-	}
-	if err := a.register(ctx, s, w, p.program.Measurement, ref, amount); err != nil {
-		return err
-	}
-	w.renewed = func(due uint64, lapsed bool) {
-		if lapsed {
-			a.say("the machine is shown to the chain again, too late: the worker draws again after a whole epoch")
-			return
-		}
-		a.say("the machine is shown to the chain again; that was due by block %d", due)
-	}
-	w.attach(provenChain{s.chain}, p, params, committee.Embedded, nil)
-	a.say("worker %s at %s follows chain %s and runs %s functions", w.ID().Short(), w.host.Addr(), s.Chain, strings.Join(w.node.Runtimes, ", "))
+	defer w.Close()
+	a.say("worker %s at %s follows chain %s and runs %s functions", w.ID().Short(), w.Peer.Host.Addr(), s.Chain, strings.Join(w.Node.Runtimes, ", "))
 	if err := a.print(nodeUp{w.ID()}, fmt.Sprintln(w.ID())); err != nil {
 		return err
 	}
 	return w.Run(ctx)
-}
-
-// register enters the worker, or what is new about it.
-func (a *app) register(ctx context.Context, s *session, w *worker, measurement task.Hash, ref attest.Reference, bond task.Amount) error {
-	id := w.node.ID()
-	late, err := s.chain.Beacon(ctx)
-	if err != nil {
-		return err
-	}
-	r, profile, err := w.enrol(measurement, s.Chain, ref, late)
-	if err != nil {
-		return err
-	}
-	rec, err := s.chain.Node(ctx, id)
-	switch {
-	case err == nil && rec.Profile == profile && !rec.Lapsed && rec.Node.Addr == w.node.Addr && slices.Equal(rec.Node.Runtimes, w.node.Runtimes):
-		return nil
-	case err == nil && rec.Lapsed && rec.Bond == 0: // it was off for so long that the bond was sent back
-	case err == nil:
-		bond = 0
-	case !errors.Is(err, task.Refuse("no-node", "")) && task.CodeOf(err) == "":
-		return err
-	}
-	r.Bond = bond
-	if _, err := s.chain.Submit(ctx, w.keys.operator, task.Body{Register: &r}); err != nil {
-		return err
-	}
-	if rec, err = s.chain.Node(ctx, id); err != nil {
-		return err
-	}
-	a.say("registered with a bond of %s; it counts from epoch %d on", rec.Bond, lastEpoch(rec))
-	return nil
 }
 
 func lastEpoch(n ledger.NodeRecord) uint64 {

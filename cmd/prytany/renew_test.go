@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee/tpm/swtpm"
@@ -19,19 +20,19 @@ func TestWorkersRenew(t *testing.T) {
 				t.Skip(swtpm.Missing())
 			}
 			const renew = 80
-			w := newTown(t, networkOptions{workers: 4, tee: string(kind), params: func(p *ledger.Params) { p.RenewBlocks, p.FreshBlocks = renew, 20 }})
+			w := newTown(t, host.Config{Workers: 4, TEE: kind, Params: func(p *ledger.Params) { p.RenewBlocks, p.FreshBlocks = renew, 20 }})
 			for range 2 * renew { // a block each
-				if _, err := w.client.Submit(t.Context(), w.key, task.Body{Transfer: &task.Transfer{To: task.Address{1}, Amount: 1}}); err != nil {
+				if _, err := w.Client.Submit(t.Context(), w.key, task.Body{Transfer: &task.Transfer{To: task.Address{1}, Amount: 1}}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			nodes, err := w.client.Nodes(t.Context())
+			nodes, err := w.Client.Nodes(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, n := range nodes {
-				if n.Lapsed || n.Renew <= 2*renew || n.StakeAt(w.client.Height()/w.params.EpochBlocks) == 0 {
-					t.Errorf("%s: due in block %d of %d, lapsed %t", n.Node.ID().Short(), n.Renew, w.client.Height(), n.Lapsed)
+				if n.Lapsed || n.Renew <= 2*renew || n.StakeAt(w.Client.Height()/w.Params.EpochBlocks) == 0 {
+					t.Errorf("%s: due in block %d of %d, lapsed %t", n.Node.ID().Short(), n.Renew, w.Client.Height(), n.Lapsed)
 				}
 			}
 		})

@@ -175,8 +175,8 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer me.close()
-	if err := a.fund(ctx, s, me.service, task.PublicKey(keys.Account())); err != nil {
+	defer me.Close()
+	if err := a.fund(ctx, s, me.Peer, task.PublicKey(keys.Account())); err != nil {
 		return err
 	}
 	r, err := me.post(ctx, job)

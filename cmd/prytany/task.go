@@ -166,7 +166,7 @@ func (a *app) taskResult(ctx context.Context, name string, o runOptions) error {
 	if err != nil {
 		return err
 	}
-	defer me.close()
+	defer me.Close()
 	r, err := me.Resume(c)
 	if err != nil {
 		return err

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/explain"
+	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/receipt"
-	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 )
 
@@ -87,7 +87,7 @@ func (l *timeline) mark(name, format string, args ...any) {
 }
 
 // event tells what the chain says of the task.
-func (l *timeline) event(ctx context.Context, n *network, e ledger.Event) {
+func (l *timeline) event(ctx context.Context, n *host.Devnet, e ledger.Event) {
 	l.mu.Lock()
 	if e.Phase != l.phase {
 		if name := explain.Led(e.Phase); name != "" {
@@ -103,7 +103,7 @@ func (l *timeline) event(ctx context.Context, n *network, e ledger.Event) {
 	l.line("0", "block %d  %s", e.Height, explain.Fact(e.Fact))
 	l.mu.Unlock()
 	if e.Kind == ledger.FactTurn && e.Number == 0 {
-		if c, err := n.client.Case(ctx, e.Task); err == nil {
+		if c, err := n.Client.Case(ctx, e.Task); err == nil {
 			l.election(ctx, c, n)
 		}
 	}
@@ -111,16 +111,16 @@ func (l *timeline) event(ctx context.Context, n *network, e ledger.Event) {
 
 // election shows every worker's draw against its threshold. The losers' draws
 // are known here only because all workers live in this process.
-func (l *timeline) election(ctx context.Context, c *ledger.Case, n *network) {
+func (l *timeline) election(ctx context.Context, c *ledger.Case, n *host.Devnet) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.line(dim, "election: a worker wins seats if its draw is above its threshold; %d seats were expected, %d drawn", c.Seats, c.Roster().Total())
-	for _, w := range n.workers {
-		rec, err := n.client.Node(ctx, w.ID())
+	for _, w := range n.Workers {
+		rec, err := n.Client.Node(ctx, w.ID())
 		if err != nil {
 			continue
 		}
-		d := explain.Drawn(c, w.ID(), rec.StakeAt(c.Epoch), w.keys.vrf.Output(sortition.Alpha(c.Seed(), task.Hash(w.ID()))))
+		d := explain.Drawn(c, w.ID(), rec.StakeAt(c.Epoch), w.Output(c.Seed()))
 		mark, what := "  ", d.Words
 		switch {
 		case d.Executor:
@@ -128,24 +128,24 @@ func (l *timeline) election(ctx context.Context, c *ledger.Case, n *network) {
 		case d.Seats == 0:
 			what = l.a.paint(dim, what)
 		}
-		l.a.say("             %s%-7s stake %5.1f %%  draw %.4f  threshold %.4f  %s", mark, w.name, 100*d.Stake, d.Value, d.Threshold, what)
+		l.a.say("             %s%-7s stake %5.1f %%  draw %.4f  threshold %.4f  %s", mark, w.Name, 100*d.Stake, d.Value, d.Threshold, what)
 	}
 }
 
 // namesOf are the people and workers of a demo.
-func namesOf(c *ledger.Case, n *network) explain.Names {
+func namesOf(c *ledger.Case, n *host.Devnet) explain.Names {
 	names := explain.Names{
 		Accounts: map[task.Address]string{c.Task.Requester: "Alice", c.Function.Owner: "Bob"},
 		Nodes:    map[task.NodeID]string{},
 	}
-	for _, w := range n.workers {
-		names.Accounts[w.node.Operator], names.Nodes[w.ID()] = w.name, w.name
+	for _, w := range n.Workers {
+		names.Accounts[w.Node.Operator], names.Nodes[w.ID()] = w.Name, w.Name
 	}
 	return names
 }
 
 // told says in words who paid whom and why: the moral of a demo with a liar.
-func (l *timeline) told(c *ledger.Case, n *network) {
+func (l *timeline) told(c *ledger.Case, n *host.Devnet) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.line(bold, "who paid whom, and why:")
@@ -155,7 +155,7 @@ func (l *timeline) told(c *ledger.Case, n *network) {
 }
 
 // settled says who was paid what.
-func (l *timeline) settled(c *ledger.Case, n *network) {
+func (l *timeline) settled(c *ledger.Case, n *host.Devnet) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	names := namesOf(c, n)

@@ -16,13 +16,14 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/function"
+	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/task"
 )
 
 // marker is a secret that was never seen before.
-func marker() string { return fmt.Sprintf("MARKER-%x", randomSeed()) }
+func marker() string { return fmt.Sprintf("MARKER-%x", seedOf()) }
 
 // secretiveRoot is a whole private root file system: a program that writes the
 // secret beside it, and its input, to the output, to /tmp and to its log.
@@ -86,11 +87,11 @@ func TestHundredTasksLeaveNothing(t *testing.T) {
 	began, secret, input := time.Now().Add(-time.Second), marker(), marker()
 	home, tmp := t.TempDir(), t.TempDir()
 	t.Setenv("TMPDIR", tmp)
-	w := newTown(t, networkOptions{home: home, oci: []string{k.Name()}})
+	w := newTown(t, host.Config{Home: home, Enclaves: host.Enclaves{OCI: []string{k.Name()}}})
 	m := task.Manifest{Name: "secretive", Version: "1", Runtime: task.RuntimeOCI, Arch: runtime.GOARCH, Args: []string{"/f"}, Royalty: task.PRY / 100, Limits: small, Log: true}
-	f, err := publish(t.Context(), w.bob.host, w.client, w.bob.blobs, w.bobs, publication{
+	f, err := publish(t.Context(), w.bob.Host, w.Client, w.bob.Blobs, w.bobs, publication{
 		Source: function.Source{Code: secretiveRoot(t, secret), Manifest: m}, bond: 1000 * task.PRY,
-		broker: task.Endpoint{Addr: w.broker.host.Addr(), Account: task.PublicKey(w.keeper.keys.Account())},
+		broker: task.Endpoint{Addr: w.BrokerPeer.Host.Addr(), Account: w.Broker.Account()},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +115,7 @@ func TestHundredTasksLeaveNothing(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if err := w.stop(); err != nil {
+	if err := w.Stop(); err != nil {
 		t.Error(err)
 	}
 	files, found := searchChanged(t, began, secret, input)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/prytany/prytany/chain"
+	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 )
@@ -17,8 +18,8 @@ import (
 // address is of another, on which the same key has money. At 5808ac2 the client
 // signed for the chain that the node named.
 func TestNobodySignsForAnotherChain(t *testing.T) {
-	w := newTown(t, networkOptions{rpc: "127.0.0.1:0", workers: 4})
-	right := networkFile{Chain: w.params.Chain, RPC: w.chain.RPC(), Trust: w.client.trust}
+	w := newTown(t, host.Config{RPC: "127.0.0.1:0", Workers: 4})
+	right := networkFile{Chain: w.Params.Chain, RPC: w.Chain.RPC(), Trust: w.Client.Trust}
 	for code, change := range map[string]func(*networkFile){
 		"":                  func(*networkFile) {},
 		"wrong-chain":       func(n *networkFile) { n.Chain, n.Trust.Chain = "bank-main", "bank-main" },

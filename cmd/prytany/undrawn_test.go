@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/task"
@@ -20,30 +21,30 @@ import (
 func BenchmarkUndrawn(b *testing.B) {
 	const tasks = 8
 	l := &load{}
-	l.town = newTown(b, networkOptions{workers: 10, corrupt: l.counted})
+	l.town = newTown(b, host.Config{Workers: 10, Corrupt: l.counted})
 	limits := small
 	limits.Gas, limits.WallMillis = 1_000_000, 1000
 	l.f = l.publish("noop", noop, limits)
 	l.play(b, 1, 1)
-	from := l.client.Height() + 1
+	from := l.Client.Height() + 1
 	l.play(b, tasks, tasks)
 	news := &rerun{b: b}
 	bytes := 0
 	ctx, stop := context.WithCancel(b.Context())
 	defer stop()
-	for block := range l.client.Client.Watch(ctx, from) {
+	for block := range l.Client.Client.Watch(ctx, from) {
 		said := ledger.NewsOf(block.Events)
 		news.blocks = append(news.blocks, said)
 		for _, n := range said {
 			bytes += len(task.Encode(n))
 		}
-		if block.Height == l.client.Height() {
+		if block.Height == l.Client.Height() {
 			stop()
 		}
 	}
-	c := l.workers[0].Config
+	c := l.Workers[0].Config
 	c.Chain = news
-	if err := l.stop(); err != nil {
+	if err := l.Stop(); err != nil {
 		b.Fatal(err)
 	}
 	runtime.LockOSThread() // its processor time is the worker's

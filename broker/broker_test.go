@@ -1,4 +1,4 @@
-package main
+package broker
 
 import (
 	"context"
@@ -24,7 +24,7 @@ func TestAnothersCodeGetsNoKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	bob, mallory := task.Address{1}, task.Address{2}
-	b := &broker{secrets: map[string]kept{fileName(bob, "code"): {ID: id, File: task.Hash{3}}}}
+	b := &Broker{secrets: map[string]kept{fileName(bob, "code"): {ID: id, File: task.Hash{3}}}}
 	of := func(owner task.Address) *ledger.Case {
 		return &ledger.Case{Task: task.Task{Data: make([]task.Data, 1)}, Function: task.Function{Owner: owner, Code: task.Blob{CID: "code", Size: 1}}}
 	}
@@ -43,17 +43,17 @@ func TestAKnownDepositReadsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := ed25519.NewKeyFromSeed(make([]byte, 32))
-	d := deposit{Owner: task.PublicKey(key), Code: task.Blob{CID: "code", Size: task.MaxBlob}, Identity: id.Secret()}
-	d.Signature = task.Sign(key, d.hash())
-	b := &broker{turn: make(chan struct{}, 1), secrets: map[string]kept{fileName(d.Owner, "code"): {ID: id}}}
-	if err := b.deposit(t.Context(), nil, task.Encode(d)); task.CodeOf(err) != "deposit-known" { // no store: it would panic
+	d := Deposit{Owner: task.PublicKey(key), Code: task.Blob{CID: "code", Size: task.MaxBlob}, Identity: id.Secret()}
+	d.Signature = task.Sign(key, d.Hash())
+	b := &Broker{turn: make(chan struct{}, 1), secrets: map[string]kept{fileName(d.Owner, "code"): {ID: id}}}
+	if err := b.deposit(t.Context(), task.Encode(d)); task.CodeOf(err) != "deposit-known" { // no store: it would panic
 		t.Error(err)
 	}
 	// While one is taken the others wait.
 	b.turn <- struct{}{}
 	ctx, stop := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer stop()
-	if err := b.deposit(ctx, nil, task.Encode(d)); !errors.Is(err, context.DeadlineExceeded) {
+	if err := b.deposit(ctx, task.Encode(d)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("beside another: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"context"
@@ -7,19 +7,17 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/committee"
-	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/p2p"
+	"github.com/prytany/prytany/peer"
 	"github.com/prytany/prytany/store"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
@@ -27,65 +25,51 @@ import (
 	"github.com/prytany/prytany/vrf"
 )
 
-// worker is one worker with its own home: keys, host, blobs and vote log.
-type worker struct {
+// Worker is one worker with its own home: keys, host, files and journal of verdicts.
+type Worker struct {
 	*node.Worker
-	name    string
+	Name string     // in a devnet
+	Peer *peer.Peer // its host and files
+	Node task.Node  // as it is registered
+
 	home    string
 	bond    task.Amount
 	keys    workerKeys
-	node    task.Node
-	host    *p2p.Host
-	blobs   *blob.Store
 	journal *store.Journal
 	log     *slog.Logger
 	tpm     *tpm.Quoter // its platform; nil is the simulated one
 	shown   showing     // what it was registered with
-	renewed func(due uint64, lapsed bool)
+	notice  func(Notice)
 	cancel  context.CancelFunc // ends its Run
+	owned   []func() error     // what ends with a worker that is alone in its process
 }
 
 // openWorker opens a worker's home, making its keys on first use, and its
 // host, at the address of the last time if none is given. Others' files may take
 // so much space, in bytes. It does not work before attach and Run.
-func openWorker(ctx context.Context, home, listen string, space uint64, runtimes []string, trace func(string, []byte), log *slog.Logger) (*worker, error) {
+func openWorker(ctx context.Context, home, listen string, space uint64, runtimes []string, trace func(string, []byte), log *slog.Logger) (*Worker, error) {
 	seed, err := secretFile(filepath.Join(home, "worker.key"))
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{keys: deriveKeys(seed[:]), log: log}
+	w := &Worker{keys: deriveKeys(seed[:]), log: log, notice: func(Notice) {}}
 	if w.journal, err = store.OpenJournal(filepath.Join(home, "votes.db")); err != nil {
 		return nil, err
 	}
 	if listen == "" {
-		listen = lastAddress(home)
+		listen = peer.LastAddress(home)
 	}
-	w.host, err = p2p.New(p2p.Config{Key: w.keys.peer, Listen: listen, Log: log, Trace: trace})
-	if err != nil {
+	c := p2p.Config{Key: w.keys.peer, Listen: listen, Log: log, Trace: trace}
+	if w.Peer, err = peer.Open(ctx, c, filepath.Join(home, "blobs"), blob.Space{Bytes: space, Evict: true}, nil); err != nil {
 		return nil, errors.Join(err, w.journal.Close())
 	}
-	if w.blobs, err = blob.Open(ctx, w.host.Libp2p(), filepath.Join(home, "blobs"), blob.Space{Bytes: space, Evict: true}); err != nil {
-		return nil, errors.Join(err, w.host.Close(), w.journal.Close())
-	}
-	w.node = w.keys.registration(w.host.Addr(), runtimes)
+	w.Node = w.keys.registration(w.Peer.Host.Addr(), runtimes)
 	w.home = home
-	return w, keepAddress(home, w.host)
-}
-
-// lastAddress is where a host of this home listened the last time: what is
-// published about it stays true.
-func lastAddress(home string) string {
-	raw, _ := disk.ReadFile(filepath.Join(home, "listen"), disk.MaxSetting)
-	addr, _, _ := strings.Cut(string(raw), "/p2p/")
-	return addr
-}
-
-func keepAddress(home string, h *p2p.Host) error {
-	return os.WriteFile(filepath.Join(home, "listen"), []byte(h.Addr()), 0o600)
+	return w, peer.KeepAddress(home, w.Peer.Host)
 }
 
 // attach gives the worker its chain and its platform, and in some demos a lie.
-func (w *worker) attach(chain node.Chain, p *platform, params ledger.Params, patience committee.Patience, corrupt func(node.Config) node.Config) {
+func (w *Worker) attach(chain node.Chain, p *platform, params ledger.Params, patience committee.Patience, corrupt func(node.Config) node.Config) {
 	quote := func(over task.Hash) ([]byte, error) {
 		q, err := w.platform(p.program.Measurement).Quoter()
 		if err != nil {
@@ -94,9 +78,9 @@ func (w *worker) attach(chain node.Chain, p *platform, params ledger.Params, pat
 		return q.Quote(over)
 	}
 	config := node.Config{
-		Node: w.node, Operator: w.keys.operator, Peer: w.keys.peer, VRF: w.keys.vrf, Chain: chain, Net: w.host,
-		Blobs: w.blobs, Journal: w.journal, Enclaves: p.enclaves(w.platform, filepath.Join(w.home, "compiled")), Appraise: attest.Appraise, Patience: patience, Slots: 2, Log: w.log,
-		ChainID: params.Chain, RenewBlocks: params.RenewBlocks, Quote: quote, Renewed: w.renewed,
+		Node: w.Node, Operator: w.keys.operator, Peer: w.keys.peer, VRF: w.keys.vrf, Chain: chain, Net: w.Peer.Host,
+		Blobs: w.Peer.Blobs, Journal: w.journal, Enclaves: p.enclaves(w.platform, filepath.Join(w.home, "compiled")), Appraise: attest.Appraise, Patience: patience, Slots: 2, Log: w.log,
+		ChainID: params.Chain, RenewBlocks: params.RenewBlocks, Quote: quote, Renewed: func(due uint64, lapsed bool) { w.notice(Renewed{due, lapsed}) },
 		Epoch: params.EpochBlocks, Fits: func(ref attest.Reference, runtime string) error {
 			if err := w.shown.under(ref); err != nil {
 				return err
@@ -108,11 +92,11 @@ func (w *worker) attach(chain node.Chain, p *platform, params ledger.Params, pat
 		config = corrupt(config)
 	}
 	w.Worker = node.New(config)
-	w.host.Receive(task.ProtoCommittee, w.HearMessage)
+	w.Peer.Host.Receive(task.ProtoCommittee, w.HearMessage)
 }
 
 // platform is what the worker's enclaves quote by.
-func (w *worker) platform(measurement task.Hash) tee.Platform {
+func (w *Worker) platform(measurement task.Hash) tee.Platform {
 	if w.tpm != nil {
 		return tee.Platform{Kind: attest.TPM, TPM: w.tpm}
 	}
@@ -120,17 +104,17 @@ func (w *worker) platform(measurement task.Hash) tee.Platform {
 }
 
 // enrol makes the worker's registration over a beacon, and says what its quote shows.
-func (w *worker) enrol(measurement task.Hash, chain string, ref attest.Reference, late ledger.Beacon) (r task.Register, profile attest.Profile, err error) {
+func (w *Worker) enrol(measurement task.Hash, chain string, ref attest.Reference, late ledger.Beacon) (r task.Register, profile attest.Profile, err error) {
 	q, err := w.platform(measurement).Quoter()
 	if err != nil {
 		return r, profile, err
 	}
-	s := showing{tee: w.node.TEE, bound: task.RegistrationHash(chain, w.node, late.Value), chain: chain, at: time.Now().Unix()}
+	s := showing{tee: w.Node.TEE, bound: task.RegistrationHash(chain, w.Node, late.Value), chain: chain, at: time.Now().Unix()}
 	if s.quote, err = q.Quote(s.bound); err != nil {
 		return r, profile, err
 	}
 	w.shown = s
-	r = task.Register{Node: w.node, Possession: task.Sign(w.keys.peer, s.bound), Quote: s.quote, Beacon: late.Height}
+	r = task.Register{Node: w.Node, Possession: task.Sign(w.keys.peer, s.bound), Quote: s.quote, Beacon: late.Height}
 	profile, err = s.profile(ref)
 	return r, profile, err
 }
@@ -158,8 +142,8 @@ func (s showing) under(ref attest.Reference) error {
 	return p.Accepted(s.tee, ref)
 }
 
-func (w *worker) close() error {
-	return errors.Join(w.blobs.Close(), w.host.Close(), w.journal.Close())
+func (w *Worker) close() error {
+	return errors.Join(w.Peer.Close(), w.journal.Close())
 }
 
 // workerKeys are a worker's secrets, all derived from one seed.

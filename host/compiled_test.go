@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"bytes"
@@ -128,7 +128,7 @@ func TestPublicInterpreters(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	p, err := openPlatform(t.Context(), nil, t.Logf)
+	p, err := openPlatform(t.Context(), Enclaves{})
 	if err != nil {
 		t.Skip(err)
 	}
@@ -171,7 +171,7 @@ func TestPlatformTakesAcceptedRuntimes(t *testing.T) {
 		t.Fatal(err)
 	}
 	choose := func(oci []string, accepted ...task.Hash) (*platform, error) {
-		p, err := openPlatform(t.Context(), oci, t.Logf)
+		p, err := openPlatform(t.Context(), Enclaves{OCI: oci})
 		if err != nil {
 			t.Skip(err)
 		}

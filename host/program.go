@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"context"
@@ -22,19 +22,37 @@ import (
 
 // The enclave programs, by the names of their commands.
 const (
-	enclaveProgram = "prytany-enclave"
-	dockerProgram  = "prytany-enclave-docker"
+	EnclaveProgram = "prytany-enclave"
+	DockerProgram  = "prytany-enclave-docker" // of docker functions
 )
 
-// enclaveMissing is the error's code when a program is nowhere to be found.
-const enclaveMissing = "enclave-missing"
+// EnclaveMissing is the error's code when a program is nowhere to be found.
+const EnclaveMissing = "enclave-missing"
 
 // modulePath is this module's, as its go.mod says it.
 const modulePath = "github.com/prytany/prytany"
 
-// beside is the directory in which enclave programs are looked for first: that
-// of the running program.
-var beside = func() string {
+// Programs says where the enclave programs are. They are looked for beside the running
+// program, in what it carries, and as source, which is built. The zero value is for a
+// program that carries none.
+type Programs struct {
+	// Beside is the directory that is looked into first. Empty: that of the running
+	// program.
+	Beside string
+	// Carried has each program as embedded/NAME, and its digest as embedded/NAME.sha256.
+	// Nil: none is carried.
+	Carried fs.FS
+	// Source is the root of this module's source. Empty: where this program was built
+	// from, if that is still there.
+	Source string
+	// Notice hears of a build before it begins. Nil: nobody does.
+	Notice func(Notice)
+}
+
+func (p Programs) beside() string {
+	if p.Beside != "" {
+		return p.Beside
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return ""
@@ -43,21 +61,26 @@ var beside = func() string {
 		self = real
 	}
 	return filepath.Dir(self)
-}()
+}
 
-// findSource finds this module's source.
-var findSource = sourceRoot
+func (p Programs) source() (string, bool) {
+	if p.Source != "" {
+		return p.Source, isSource(p.Source)
+	}
+	return sourceRoot()
+}
 
-// origin is where an enclave program is: in a file, in this program, or still
+// Origin is where an enclave program is: in a file, in this program, or still
 // as source code.
-type origin struct {
+type Origin struct {
+	from Programs
 	name string
 	file string // a path
 	sum  string // in this program: what its SHA-256 must be
 	root string // of this module's source
 }
 
-func (o origin) String() string {
+func (o Origin) String() string {
 	switch {
 	case o.file != "":
 		return o.file
@@ -67,39 +90,49 @@ func (o origin) String() string {
 	return "in this program"
 }
 
-// locate finds an enclave program: beside this one, in this one, or as source.
-func locate(name string) (origin, error) {
-	o := origin{name: name}
+// Locate finds an enclave program.
+func (p Programs) Locate(name string) (Origin, error) {
+	o := Origin{from: p, name: name}
+	beside := p.beside()
 	path := filepath.Join(beside, name)
 	if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
 		o.file = path
 		return o, nil
 	}
-	if raw, err := fs.ReadFile(embedded, "embedded/"+name+".sha256"); err == nil {
-		o.sum, _, _ = strings.Cut(string(raw), " ")
-		return o, nil
+	if p.Carried != nil {
+		if raw, err := fs.ReadFile(p.Carried, "embedded/"+name+".sha256"); err == nil {
+			o.sum, _, _ = strings.Cut(string(raw), " ")
+			return o, nil
+		}
 	}
-	if root, ok := findSource(); ok {
+	if root, ok := p.source(); ok {
 		o.root = root
 		return o, nil
 	}
-	return o, task.Refuse(enclaveMissing, "there is no %s beside this program, in %s", name, beside).
+	return o, task.Refuse(EnclaveMissing, "there is no %s beside this program, in %s", name, beside).
 		WithNext("go build -o %s %s/cmd/%s", task.ShellWord(path), modulePath, name)
 }
 
-// load reads the program into memory, and builds it before if it must.
-func (o origin) load(ctx context.Context, say func(string, ...any)) (*tee.Program, error) {
-	switch {
-	case o.file != "":
-		return tee.LoadFile(o.file)
-	case o.root != "":
-		dir, err := buildEnclaves(ctx, o.root, say)
-		if err != nil {
-			return nil, err
-		}
-		return tee.LoadFile(filepath.Join(dir, o.name))
+// File is the path of a program that is a file, or that is built now; empty if it is
+// carried.
+func (o Origin) File(ctx context.Context) (string, error) {
+	if o.file != "" || o.root == "" {
+		return o.file, nil
 	}
-	f, err := embedded.Open("embedded/" + o.name)
+	dir, err := buildEnclaves(ctx, o.root, o.from.Notice)
+	return filepath.Join(dir, o.name), err
+}
+
+// Load reads the program into memory, and builds it before if it must.
+func (o Origin) Load(ctx context.Context) (*tee.Program, error) {
+	path, err := o.File(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if path != "" {
+		return tee.LoadFile(path)
+	}
+	f, err := o.from.Carried.Open("embedded/" + o.name)
 	if err != nil {
 		return nil, err
 	}
@@ -111,13 +144,13 @@ func (o origin) load(ctx context.Context, say func(string, ...any)) (*tee.Progra
 	return p, err
 }
 
-// findProgram finds an enclave program and reads it into memory.
-func findProgram(ctx context.Context, name string, say func(string, ...any)) (*tee.Program, error) {
-	o, err := locate(name)
+// Find finds an enclave program and reads it into memory.
+func (p Programs) Find(ctx context.Context, name string) (*tee.Program, error) {
+	o, err := p.Locate(name)
 	if err != nil {
 		return nil, err
 	}
-	return o.load(ctx, say)
+	return o.Load(ctx)
 }
 
 // sourceRoot is where this module's source is: where this program was built
@@ -125,7 +158,7 @@ func findProgram(ctx context.Context, name string, say func(string, ...any)) (*t
 // may lie; and a build with -trimpath, as releases are, knows of none.
 func sourceRoot() (string, bool) {
 	_, file, _, ok := runtime.Caller(0)
-	root := filepath.Dir(filepath.Dir(filepath.Dir(file)))
+	root := filepath.Dir(filepath.Dir(file))
 	return root, ok && filepath.IsAbs(file) && isSource(root)
 }
 
@@ -134,7 +167,7 @@ func isSource(root string) bool {
 	if err != nil || !strings.HasPrefix(string(raw), "module "+modulePath+"\n") {
 		return false
 	}
-	_, err = os.Stat(filepath.Join(root, "cmd", enclaveProgram, "main.go"))
+	_, err = os.Stat(filepath.Join(root, "cmd", EnclaveProgram, "main.go"))
 	return err == nil
 }
 
@@ -152,13 +185,13 @@ var enclaveEnv = []string{
 
 // buildEnclaves builds the enclave programs into this user's cache, unless they
 // are there for this source and this toolchain, and returns the directory.
-func buildEnclaves(ctx context.Context, root string, say func(string, ...any)) (string, error) {
+func buildEnclaves(ctx context.Context, root string, notice func(Notice)) (string, error) {
 	missing := func(err error, what string) error {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) && len(exit.Stderr) > 0 {
 			err = errors.New(strings.TrimSpace(string(exit.Stderr)))
 		}
-		return task.Refuse(enclaveMissing, "%s: %v", what, err).WithNext("cd %s && make build, and run bin/prytany", task.ShellWord(root))
+		return task.Refuse(EnclaveMissing, "%s: %v", what, err).WithNext("cd %s && make build, and run bin/prytany", task.ShellWord(root))
 	}
 	tool := func(args ...string) *exec.Cmd {
 		c := exec.CommandContext(ctx, "go", args...)
@@ -191,11 +224,11 @@ func buildEnclaves(ctx context.Context, root string, say func(string, ...any)) (
 		return "", err
 	}
 	defer os.RemoveAll(part)
-	if say != nil {
-		say("building the enclave programs from %s (kept for the next time)", root)
+	if notice != nil {
+		notice(Building{Source: root})
 	}
 	args := append([]string{"build", "-o", part + string(filepath.Separator)}, enclaveFlags...)
-	if _, err := tool(append(args, "./cmd/"+enclaveProgram, "./cmd/"+dockerProgram)...).Output(); err != nil {
+	if _, err := tool(append(args, "./cmd/"+EnclaveProgram, "./cmd/"+DockerProgram)...).Output(); err != nil {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}

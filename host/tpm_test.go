@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"context"
@@ -11,13 +11,14 @@ import (
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/peer"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee/tpm/swtpm"
 )
 
 func TestMissingSwtpm(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, err := startNetwork(t.Context(), networkOptions{home: t.TempDir(), workers: 4, tee: string(attest.TPM), patience: committee.Embedded, log: slog.New(slog.DiscardHandler)})
+	_, err := Start(t.Context(), Config{Home: t.TempDir(), Workers: 4, TEE: attest.TPM, Patience: committee.Embedded, Log: slog.New(slog.DiscardHandler)})
 	if task.CodeOf(err) != "tpm-missing" {
 		t.Errorf("%v", err)
 	}
@@ -31,7 +32,11 @@ func TestWorkerBringsItsTPM(t *testing.T) {
 		t.Skip(err)
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w := newTown(t, networkOptions{workers: 4, tee: string(attest.TPM), log: log})
+	w, err := Start(context.Background(), Config{Home: t.TempDir(), Workers: 4, TEE: attest.TPM, Patience: committee.Embedded, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Stop() })
 	foreign, err := swtpm.OpenCA(filepath.Join(t.TempDir(), "ca"))
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +46,7 @@ func TestWorkerBringsItsTPM(t *testing.T) {
 		ca   *swtpm.CA
 		code string
 	}{{"known", w.tpms.ca, ""}, {"foreign", foreign, "activation-refused"}} {
-		k, err := openWorker(t.Context(), filepath.Join(t.TempDir(), row.name), "", blobSpace, []string{task.RuntimeWasm}, nil, log)
+		k, err := openWorker(t.Context(), filepath.Join(t.TempDir(), row.name), "", peer.Space, []string{task.RuntimeWasm}, nil, log)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,31 +60,30 @@ func TestWorkerBringsItsTPM(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = chip.Stop() })
-		if err := k.host.Connect(t.Context(), w.bootstrap()[0]); err != nil {
+		if err := k.Peer.Host.Connect(t.Context(), w.Bootstrap()[0]); err != nil {
 			t.Fatal(err)
 		}
-		s := &session{}
-		s.Broker.Addr = w.broker.host.Addr()
-		err = k.nodeTPM(context.Background(), s, w.platform, w.values, chip.Socket, "")
+		c := WorkerConfig{TPM: chip.Socket, Activator: w.BrokerPeer.Host.Addr()}
+		err = k.ownTPM(context.Background(), c, w.Params.Chain, w.platform.program.Measurement, w.Values)
 		if task.CodeOf(err) != row.code {
 			t.Fatalf("%s: %v, want %q", row.name, err, row.code)
 		}
 		if row.code != "" {
 			continue
 		}
-		c := attest.Context{Chain: w.params.Chain, Round: task.PreRun, Node: k.node.ID()}
-		ev, err := attest.Make(*k.tpm, c, attest.Keys{Sign: task.Key{1}}, task.Hash{}, attest.EmptyState, task.Hash{})
+		of := attest.Context{Chain: w.Params.Chain, Round: task.PreRun, Node: k.Node.ID()}
+		ev, err := attest.Make(*k.tpm, of, attest.Keys{Sign: task.Key{1}}, task.Hash{}, attest.EmptyState, task.Hash{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := attest.Expected{Context: c, Kind: k.node.TEE.Kind, Chip: k.node.TEE.Identity, State: attest.EmptyState, Now: time.Now().Unix()}
-		if a := attest.Appraise(ev, want, task.Policy{}, w.values); a.Verdict != task.OK {
+		want := attest.Expected{Context: of, Kind: k.Node.TEE.Kind, Chip: k.Node.TEE.Identity, State: attest.EmptyState, Now: time.Now().Unix()}
+		if a := attest.Appraise(ev, want, task.Policy{}, w.Values); a.Verdict != task.OK {
 			t.Errorf("%s: %s", a.Reason, a.Detail)
 		}
 	}
-	simulated := w.values
+	simulated := w.Values
 	simulated.Kinds = slices.Clone(simulated.Kinds[:0])
-	if err := w.workers[0].nodeTPM(t.Context(), &session{}, w.platform, simulated, "", ""); task.CodeOf(err) != "kind-refused" {
+	if err := w.Workers[0].ownTPM(t.Context(), WorkerConfig{}, w.Params.Chain, w.platform.program.Measurement, simulated); task.CodeOf(err) != "kind-refused" {
 		t.Errorf("on a chain without TPMs: %v", err)
 	}
 }

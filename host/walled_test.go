@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"strings"
@@ -15,7 +15,7 @@ import (
 // build, and gets no evidence from it with others than its task needs, and none but
 // simulated evidence without any.
 func TestProgramMindsItsWalls(t *testing.T) {
-	p, err := findProgram(t.Context(), enclaveProgram, nil)
+	p, err := Programs{}.Find(t.Context(), EnclaveProgram)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"bytes"
@@ -55,17 +55,17 @@ func copyOfSource(t *testing.T) string {
 // it.
 func measured(t *testing.T, root string) map[string]task.Hash {
 	t.Helper()
-	var said []string
-	dir, err := buildEnclaves(t.Context(), root, func(f string, _ ...any) { said = append(said, f) })
+	var said []Notice
+	dir, err := buildEnclaves(t.Context(), root, func(n Notice) { said = append(said, n) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(said) != 1 {
-		t.Errorf("it was not built, or nothing was said of it: %q", said)
+		t.Errorf("it was not built, or nothing was said of it: %v", said)
 	}
 	m := map[string]task.Hash{}
-	for _, name := range []string{enclaveProgram, dockerProgram} {
-		p, err := origin{name: name, file: filepath.Join(dir, name)}.load(t.Context(), nil)
+	for _, name := range []string{EnclaveProgram, DockerProgram} {
+		p, err := Origin{name: name, file: filepath.Join(dir, name)}.Load(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +93,7 @@ func TestMeasurementIsOfTheEnclaveAlone(t *testing.T) {
 	root := copyOfSource(t)
 	before := measured(t, root)
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	if other := measured(t, copyOfSource(t)); other[enclaveProgram] != before[enclaveProgram] || other[dockerProgram] != before[dockerProgram] {
+	if other := measured(t, copyOfSource(t)); other[EnclaveProgram] != before[EnclaveProgram] || other[DockerProgram] != before[DockerProgram] {
 		t.Errorf("two builds in two directories: %v and %v", before, other)
 	}
 	for _, row := range []struct {
@@ -162,36 +162,34 @@ func TestMakefileHasTheSameWords(t *testing.T) {
 // A program is taken from beside this one first, and then from the source;
 // without either a person is told what to type.
 func TestWhereProgramsAreFound(t *testing.T) {
-	was := beside
-	t.Cleanup(func() { beside, findSource = was, sourceRoot })
 	dir := t.TempDir()
-	beside = dir
-	if o, err := locate(enclaveProgram); err != nil || o.root == "" {
+	p := Programs{Beside: dir}
+	if o, err := p.Locate(EnclaveProgram); err != nil || o.root == "" {
 		t.Errorf("%v, %v: want the source", o, err)
 	}
-	file := filepath.Join(dir, enclaveProgram)
+	file := filepath.Join(dir, EnclaveProgram)
 	if err := os.WriteFile(file, []byte("#!"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if o, _ := locate(enclaveProgram); o.file != "" {
+	if o, _ := p.Locate(EnclaveProgram); o.file != "" {
 		t.Error("a file that cannot be started is taken for a program")
 	}
 	if err := os.Chmod(file, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if o, err := locate(enclaveProgram); err != nil || o.file != file {
+	if o, err := p.Locate(EnclaveProgram); err != nil || o.file != file {
 		t.Errorf("%v, %v: want %s", o, err, file)
 	}
 
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	findSource = func() (string, bool) { return "", false }
-	_, err := locate(enclaveProgram)
-	if task.CodeOf(err) != enclaveMissing || !strings.Contains(err.(*task.Error).Next, "go build -o "+file) {
+	p.Source = dir // in which there is none
+	_, err := p.Locate(EnclaveProgram)
+	if task.CodeOf(err) != EnclaveMissing || !strings.Contains(err.(*task.Error).Next, "go build -o "+file) {
 		t.Errorf("%v", err)
 	}
-	if _, err := openPlatform(t.Context(), nil, nil); task.CodeOf(err) != enclaveMissing {
+	if _, err := openPlatform(t.Context(), Enclaves{Programs: p}); task.CodeOf(err) != EnclaveMissing {
 		t.Errorf("without a program: %v", err)
 	}
 }
@@ -199,20 +197,18 @@ func TestWhereProgramsAreFound(t *testing.T) {
 // A release carries its programs, and takes them for nothing else than what it
 // was built with.
 func TestCarriedPrograms(t *testing.T) {
-	was, wasBeside := embedded, beside
-	t.Cleanup(func() { embedded, beside = was, wasBeside })
-	beside = t.TempDir()
+	programs := Programs{Beside: t.TempDir()}
 	program := []byte("a program")
 	sum := fmt.Sprintf("%x  prytany-enclave\n", sha256.Sum256(program))
 	for _, row := range []struct {
 		program []byte
 		ok      bool
 	}{{program, true}, {[]byte("another program"), false}} {
-		embedded = fstest.MapFS{
-			"embedded/" + enclaveProgram:             {Data: row.program},
-			"embedded/" + enclaveProgram + ".sha256": {Data: []byte(sum)},
+		programs.Carried = fstest.MapFS{
+			"embedded/" + EnclaveProgram:             {Data: row.program},
+			"embedded/" + EnclaveProgram + ".sha256": {Data: []byte(sum)},
 		}
-		p, err := findProgram(t.Context(), enclaveProgram, nil)
+		p, err := programs.Find(t.Context(), EnclaveProgram)
 		if (err == nil) != row.ok {
 			t.Errorf("%s: %v", row.program, err)
 		}
@@ -232,7 +228,7 @@ func TestNoToolchain(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	root, _ := sourceRoot()
 	_, err := buildEnclaves(t.Context(), root, nil)
-	if task.CodeOf(err) != enclaveMissing || !strings.Contains(err.(*task.Error).Next, "make build") {
+	if task.CodeOf(err) != EnclaveMissing || !strings.Contains(err.(*task.Error).Next, "make build") {
 		t.Errorf("%v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"cmp"
@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 
 	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/task"
@@ -37,9 +36,6 @@ func keptFor(dir string, m task.Manifest, program task.Hash) compiledFile {
 	return compiledFile{filepath.Join(dir, hex.EncodeToString(name[:])), m.Image.Digest, tee.Public}
 }
 
-// compiling has one enclave compile at a time: a second one would make the same.
-var compiling sync.Mutex
-
 // of is what an enclave would take, or nothing. What is not there is compiled
 // first, once: if something else comes of it, since this is another processor than
 // the table's, an empty file says so.
@@ -47,8 +43,6 @@ func (k compiledFile) of(image []byte, compile func([]byte) ([]byte, error)) []b
 	if k.path == "" {
 		return nil
 	}
-	compiling.Lock()
-	defer compiling.Unlock()
 	raw, err := disk.ReadFile(k.path, tee.MaxCompiled)
 	if err == nil && (len(raw) == 0 || k.known.Has(k.interpreter, raw)) {
 		return raw

@@ -1,10 +1,8 @@
-package main
+package host
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -12,70 +10,29 @@ import (
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/chain"
-	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/node"
-	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/sandbox/container"
 	"github.com/prytany/prytany/sandbox/docker"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/tee/walls"
-	"github.com/spf13/cobra"
 )
 
-// chainEdge is a chain client as workers and owners want it.
-type chainEdge struct {
-	*chain.Client
-	trust chain.Trust
-}
-
-// Watch calls each for every block from a height on, or with 0 from now on, in
-// order, until ctx ends.
-func (e chainEdge) Watch(ctx context.Context, from uint64, each func(uint64, []ledger.Event)) error {
-	for b := range e.Client.Watch(ctx, from) {
-		each(b.Height, b.Events)
-	}
-	return ctx.Err()
-}
-
-// VerifiedCase believes nothing but a proof against the pinned validators.
-func (e chainEdge) VerifiedCase(ctx context.Context, id task.TaskID) (*ledger.Case, error) {
-	c, _, err := e.Client.VerifiedCase(ctx, e.trust, id)
-	return c, err
-}
-
-// provenChain is for a worker that follows a node of somebody else's: what it is
-// bonded for, it says on cases that the pinned validators have signed. That is a
-// block later than a node of its own would let it speak.
-type provenChain struct{ chainEdge }
-
-// Case believes nothing but a proof.
-func (e provenChain) Case(ctx context.Context, id task.TaskID) (*ledger.Case, error) {
-	return e.VerifiedCase(ctx, id)
-}
-
-// Submit waits for the block and returns the transaction's nonce.
-func (e chainEdge) Submit(ctx context.Context, key ed25519.PrivateKey, body task.Body) (uint64, error) {
-	r, err := e.Client.Submit(ctx, key, body)
-	return r.Nonce, err
-}
-
-var (
-	_ node.Chain  = provenChain{}
-	_ owner.Chain = chainEdge{}
-)
+var _ node.Chain = chain.Distrustful{}
 
 // platform starts the enclaves of this process, one for each task. Some stand by,
 // started and without any key, since starting takes longer than an agreement.
 type platform struct {
 	program *tee.Program // of all functions but docker's
 	docker  *tee.Program // of docker functions; nil: they are not run here
-	oci     []string     // OCI runtimes to look for, the best first
-	chosen  *ociRuntime  // the one that starts containers; nil: none
+	config  Enclaves
+	chosen  *ociRuntime // the one that starts containers; nil: none
 	ctx     context.Context
 	stop    context.CancelFunc
 
 	unwalled error // why this machine's enclaves have no walls; nil: they have
+
+	compiling sync.Mutex // one enclave compiles at a time: a second one would make the same
 
 	mu     sync.Mutex
 	spare  map[room][]*tee.Enclave // those that stand by
@@ -89,19 +46,38 @@ type ociRuntime struct {
 	digest task.Hash
 }
 
+// Enclaves says by what this process starts enclaves.
+type Enclaves struct {
+	// Programs are the enclave programs.
+	Programs Programs
+	// OCI are the OCI runtimes for containers, names or paths, the best first, of which one
+	// must work. Empty: those that are known, and none need work.
+	OCI []string
+	// DockerSocket is that of an engine with Docker's API. Empty: the usual places.
+	DockerSocket string
+	// Notice hears what a person may want to know at once. Nil: nobody does.
+	Notice func(Notice)
+}
+
 // openPlatform finds the enclave programs. It has no runtime for containers
 // before one is chosen.
-func openPlatform(ctx context.Context, oci []string, say func(string, ...any)) (p *platform, err error) {
-	p = &platform{oci: oci, spare: map[room][]*tee.Enclave{}, coming: map[room]int{}}
-	if p.program, err = findProgram(ctx, enclaveProgram, say); err != nil {
+func openPlatform(ctx context.Context, c Enclaves) (p *platform, err error) {
+	if c.Notice == nil {
+		c.Notice = func(Notice) {}
+	}
+	if c.Programs.Notice == nil {
+		c.Programs.Notice = c.Notice
+	}
+	p = &platform{config: c, spare: map[room][]*tee.Enclave{}, coming: map[room]int{}}
+	if p.program, err = c.Programs.Find(ctx, EnclaveProgram); err != nil {
 		return nil, err
 	}
 	// Whoever wants no Docker engine near may leave its program away.
-	if p.docker, err = findProgram(ctx, dockerProgram, say); err != nil && task.CodeOf(err) != enclaveMissing {
+	if p.docker, err = c.Programs.Find(ctx, DockerProgram); err != nil && task.CodeOf(err) != EnclaveMissing {
 		return nil, errors.Join(err, p.program.Close())
 	}
 	if _, p.unwalled = walls.Try(ctx, p.program.Path(), walls.Profile{Kind: walls.Modules}); p.unwalled != nil {
-		say("WARNING: enclaves have no walls of the operating system here, and can make simulated evidence only: %v", p.unwalled)
+		c.Notice(Unwalled{Why: p.unwalled})
 	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p, nil
@@ -110,7 +86,7 @@ func openPlatform(ctx context.Context, oci []string, say func(string, ...any)) (
 // choose takes the first OCI runtime that works here and is accepted, if there is
 // one; where a person has named some, there must be. Then an enclave can stand by.
 func (p *platform) choose(ctx context.Context, accepted func(task.Hash) bool) error {
-	names := p.oci
+	names := p.config.OCI
 	if len(names) == 0 {
 		names = container.Known
 	}
@@ -134,7 +110,7 @@ func (p *platform) choose(ctx context.Context, accepted func(task.Hash) bool) er
 		why = errors.Join(why, task.Refuse("runtime-unknown", "the chain does not know %s, or a library of its, as it is here (%s)", c.path, digest.Short()).
 			WithMoney("nothing was bonded").WithNext("prytany doctor   (shows the digests)"))
 	}
-	if p.chosen == nil && len(p.oci) > 0 {
+	if p.chosen == nil && len(p.config.OCI) > 0 {
 		return why
 	}
 	p.wg.Go(func() { p.prepare(room{runtime: task.RuntimeWasm}) })
@@ -155,7 +131,7 @@ func (p *platform) open(in room) (*tee.Enclave, error) {
 	var finds []string
 	switch {
 	case in.runtime == task.RuntimeDocker:
-		if socket := dockerSocket(); socket != "" {
+		if socket := p.config.DockerSocket; socket != "" {
 			finds = []string{socket}
 		}
 		return p.docker.Start(p.ctx, nil, finds...)
@@ -262,32 +238,21 @@ func (p *platform) enclaves(by func(program task.Hash) tee.Platform, compiled st
 			return nil, err
 		}
 		kept := keptFor(compiled, f.Manifest, program.Measurement)
-		return enclaveEdge{e, platform, func(image []byte) []byte { return kept.of(image, p.compile) }}, nil
+		return enclaveEdge{e, platform, func(image []byte) []byte {
+			p.compiling.Lock()
+			defer p.compiling.Unlock()
+			return kept.of(image, p.compile)
+		}}, nil
 	}
-}
-
-// ociFlag lets a person choose what runs containers.
-func ociFlag(c *cobra.Command, to *[]string) {
-	c.Flags().StringSliceVar(to, "oci", nil, "OCI runtimes for containers, names or paths, the first that works (default: runsc, crun, runc)")
-}
-
-// dockerSocket is the engine's that DOCKER_HOST names, if it is on this machine:
-// an enclave has no environment to look in.
-func dockerSocket() string {
-	path, local := strings.CutPrefix(os.Getenv("DOCKER_HOST"), "unix://")
-	if !local {
-		return ""
-	}
-	return path
 }
 
 // runtimes are those that this machine has for workers with a kind of TEE.
-func (p *platform) runtimes(ctx context.Context, kind string) []string {
+func (p *platform) runtimes(ctx context.Context, kind attest.Kind) []string {
 	list := []string{task.RuntimeWasm, task.RuntimePython}
 	if p.chosen != nil {
 		list = append(list, task.RuntimeOCI)
 	}
-	if p.docker != nil && kind != string(attest.TPM) && docker.Probe(ctx, docker.Config{Socket: dockerSocket(), Init: p.docker.Path()}).Available {
+	if p.docker != nil && kind != attest.TPM && docker.Probe(ctx, docker.Config{Socket: p.config.DockerSocket, Init: p.docker.Path()}).Available {
 		list = append(list, task.RuntimeDocker)
 	}
 	return list
