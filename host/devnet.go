@@ -389,6 +389,11 @@ func (n *Devnet) Bootstrap() []string {
 	return addrs
 }
 
+// BrokerAt is where the key broker is.
+func (n *Devnet) BrokerAt() task.Endpoint {
+	return task.Endpoint{Addr: n.BrokerPeer.Host.Addr(), Account: n.Broker.Account()}
+}
+
 // Stop ends everything, last started first, and waits for it.
 func (n *Devnet) Stop() error {
 	n.cancel()

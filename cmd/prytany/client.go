@@ -2,83 +2,40 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
-	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
-	"github.com/prytany/prytany/blob"
-	"github.com/prytany/prytany/chain"
+	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/disk"
-	"github.com/prytany/prytany/faucet"
-	"github.com/prytany/prytany/owner"
 	"github.com/prytany/prytany/p2p"
-	"github.com/prytany/prytany/peer"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/wallet"
 	"golang.org/x/term"
 )
 
-// What Alice offers where she says nothing else.
-const (
-	defaultGasPrice = 50 // base units per million gas: 0.05 PRY for 10⁹ instructions
-	defaultFee      = 2 * task.PRY
-	defaultMinSeats = 4
-	defaultBond     = 100 * task.PRY
-)
-
-// client is Alice on the network: the owner's client with a host and blobs.
-type client struct {
-	*owner.Client
-	*peer.Peer
-}
-
 // openAlice opens the host of this user. She listens where a task of hers says
 // that she does, if there is one.
-func (a *app) openAlice(ctx context.Context, s *session, keys wallet.Keystore, posted *task.Task) (*client, error) {
+func (a *app) openAlice(ctx context.Context, s *client.Session, keys wallet.Keystore, posted *task.Task) (*client.Client, error) {
 	home, err := a.userHome()
 	if err != nil {
 		return nil, err
 	}
-	host := p2p.Config{Key: keys.Peer(), Log: a.logger()}
+	c := client.Config{
+		Session: s, Account: keys.Account(), Peer: keys.Peer(), Log: a.logger(),
+		Vault: wallet.Vault{Keys: keys, Dir: filepath.Join(home, "tasks")}, Blobs: filepath.Join(home, "blobs"),
+	}
 	if posted != nil {
-		host.Listen, _, _ = strings.Cut(posted.Endpoint.Addr, "/p2p/")
-		if !p2p.Free(host.Listen) { // she goes to the executor, then
-			a.say("the task's address %s is taken: Alice is at another", host.Listen)
-			host.Listen = ""
+		c.Listen, _, _ = strings.Cut(posted.Endpoint.Addr, "/p2p/")
+		if !p2p.Free(c.Listen) { // she goes to the executor, then
+			a.say("the task's address %s is taken: Alice is at another", c.Listen)
+			c.Listen = ""
 		}
 	}
-	return openClient(ctx, s.chain, keys.Account(), host, wallet.Vault{Keys: keys, Dir: filepath.Join(home, "tasks")}, filepath.Join(home, "blobs"), s.Bootstrap)
-}
-
-// openClient opens a host for a person and connects it. Blobs are in dir.
-func openClient(ctx context.Context, c chain.Pinned, account ed25519.PrivateKey, host p2p.Config, v wallet.Vault, dir string, near []string) (*client, error) {
-	s, err := peer.Open(ctx, host, dir, blob.Space{Bytes: peer.Space, Evict: true}, near)
-	if err != nil {
-		return nil, err
-	}
-	cl := &client{Peer: s, Client: &owner.Client{
-		Account: account, Endpoint: s.Host.Addr(), Chain: c, Blobs: s.Blobs, Net: s.Host, Vault: v, Log: host.Log,
-		Policy: task.Policy{MinTier: task.TierSimulated},
-	}}
-	s.Host.Handle(task.ProtoRelease, cl.AnswerRelease)
-	s.Host.Receive(task.ProtoResult, cl.HearResult)
-	return cl, nil
-}
-
-// networkFile is how other processes find a network: no secrets.
-type networkFile struct {
-	Chain     string        `json:"chain"`
-	RPC       string        `json:"rpc"`
-	Trust     chain.Trust   `json:"trust"`
-	Bootstrap []string      `json:"bootstrap"`
-	Broker    task.Endpoint `json:"broker"`
-	Faucet    string        `json:"faucet"` // the devnet's, empty on a real network
+	return client.Open(ctx, c)
 }
 
 // defaultNetworkPath is the file that the last devnet of this user wrote.
@@ -87,14 +44,8 @@ func defaultNetworkPath() (string, error) {
 	return filepath.Join(dir, "network.json"), err
 }
 
-// session is a command's connection to a network.
-type session struct {
-	networkFile
-	chain chain.Pinned
-}
-
 // connect finds the network and opens its chain.
-func (a *app) connect(ctx context.Context) (*session, error) {
+func (a *app) connect(ctx context.Context) (*client.Session, error) {
 	path := a.network
 	if path == "" {
 		var err error
@@ -109,31 +60,19 @@ func (a *app) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, task.Refuse("network-malformed", "%v", err)
 	}
-	var s session
-	if err := json.Unmarshal(raw, &s.networkFile); err != nil {
-		return nil, task.Refuse("network-malformed", "%s: %v", path, err)
-	}
-	if s.Chain == "" || s.Chain != s.Trust.Chain || s.Trust.Validators.IsZero() {
-		return nil, task.Refuse("network-malformed", "%s names chain %.60q and trusts chain %.60q, or no validators: it must pin one chain", path, s.Chain, s.Trust.Chain).
-			WithNext("get the file anew from whoever runs the network")
-	}
-	dial, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	c, err := chain.Dial(dial, s.RPC, s.Trust, a.logger())
-	if code := task.CodeOf(err); code == "wrong-chain" || code == "unproven" {
+	n, err := client.ParseNetwork(path, raw)
+	if err != nil {
 		return nil, err
 	}
-	if err != nil {
-		return nil, task.Refuse("network-down", "the network of %s does not answer at %s: %v", path, s.RPC, err).WithNext("prytany devnet")
+	s, err := n.Dial(ctx, a.logger())
+	if code := task.CodeOf(err); err != nil && code != "wrong-chain" && code != "unproven" {
+		err = task.Refuse("network-down", "the network of %s does not answer at %s: %v", path, n.RPC, err).WithNext("prytany devnet")
 	}
-	s.chain = chain.Pinned{Client: c, Trust: s.Trust}
-	return &s, nil
+	return s, err
 }
 
-func (s *session) close() { _ = s.chain.Client.Close() }
-
 // signIn opens this user's key and connects to the network.
-func (a *app) signIn(ctx context.Context) (wallet.Keystore, *session, error) {
+func (a *app) signIn(ctx context.Context) (wallet.Keystore, *client.Session, error) {
 	keys, err := a.keystore()
 	if err != nil {
 		return keys, nil, err
@@ -214,10 +153,10 @@ func (a *app) newPassphrase() (string, error) {
 }
 
 // fund asks the devnet's faucet for an account that has nothing.
-func (a *app) fund(ctx context.Context, s *session, sv *peer.Peer, account task.Address) error {
-	gift, err := faucet.Ask(ctx, sv.Host, s.Faucet, s.chain, account)
+func (a *app) fund(ctx context.Context, c *client.Client) error {
+	gift, err := c.Fund(ctx)
 	if gift > 0 {
-		a.say("the devnet's faucet gave %s to %s", gift, account.Short())
+		a.say("the devnet's faucet gave %s to %s", gift, c.Account().Short())
 	}
 	return err
 }

@@ -4,25 +4,21 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/prytany/prytany/attest"
-	"github.com/prytany/prytany/blob"
-	"github.com/prytany/prytany/chain"
+	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
-	"github.com/prytany/prytany/p2p"
-	"github.com/prytany/prytany/peer"
-	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
-	"github.com/prytany/prytany/wallet"
 	"github.com/spf13/cobra"
 )
 
@@ -139,6 +135,16 @@ func seedOf() []byte {
 	return s[:]
 }
 
+// openDemo opens a person with nothing but an account.
+func openDemo(ctx context.Context, log *slog.Logger, n *host.Devnet, account ed25519.PrivateKey) (*client.Client, error) {
+	return client.Open(ctx, client.Config{Session: sessionOf(n), Account: account, Peer: ed25519.NewKeyFromSeed(seedOf()), Log: log})
+}
+
+// sessionOf is a devnet's own session.
+func sessionOf(n *host.Devnet) *client.Session {
+	return &client.Session{Node: n.Client, Network: networkOf(n)}
+}
+
 // demoPublish plays Bob.
 func (a *app) demoPublish(ctx context.Context, n *host.Devnet, line *timeline, building chan built, key ed25519.PrivateKey) (task.Function, error) {
 	done := line.wait("waiting for the compiler")
@@ -148,15 +154,12 @@ func (a *app) demoPublish(ctx context.Context, n *host.Devnet, line *timeline, b
 		return task.Function{}, b.err
 	}
 	line.say("Bob's code: %d KB; in the open with it: %d KB", (len(b.Code)+1023)>>10, len(b.Image)>>10)
-	bob, err := peer.Open(ctx, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, "", blob.Space{}, n.Bootstrap())
+	bob, err := openDemo(ctx, a.logger(), n, key)
 	if err != nil {
 		return task.Function{}, err
 	}
 	defer bob.Close()
-	f, err := publish(ctx, bob.Host, n.Client, bob.Blobs, key, publication{
-		Source: b.Source, bond: 100 * task.PRY,
-		broker: task.Endpoint{Addr: n.BrokerPeer.Host.Addr(), Account: n.Broker.Account()},
-	})
+	f, err := bob.Publish(ctx, client.Publication{Manifest: b.Manifest, Code: b.Code, Image: b.Image, Bond: 100 * task.PRY})
 	if m := f.Manifest; err == nil {
 		line.say("Bob published %s %s: code encrypted as %s, its key is with his broker", m.Name, m.Version, short(f.Code.CID))
 	}
@@ -165,16 +168,16 @@ func (a *app) demoPublish(ctx context.Context, n *host.Devnet, line *timeline, b
 
 // demoTask plays Alice.
 func (a *app) demoTask(ctx context.Context, n *host.Devnet, line *timeline, o demoOptions, j demoJob, f task.Function, key ed25519.PrivateKey) error {
-	alice, err := openClient(ctx, n.Client, key, p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: a.logger()}, wallet.Vault{}, "", n.Bootstrap())
+	alice, err := openDemo(ctx, a.logger(), n, key)
 	if err != nil {
 		return err
 	}
 	defer alice.Close()
 	if o.with == silentAlice {
-		alice.Policy.MinTier = task.TierConfidential // nobody here is good enough for her key
+		alice.Owner.Policy.MinTier = task.TierConfidential // nobody here is good enough for her key
 	}
 	if o.with == withholding {
-		alice.Client.Blobs = unserved{}
+		alice.Owner.Blobs = unserved{}
 	}
 	happens := a.meddle(n, line, o.with)
 	each := func(e ledger.Event) {
@@ -190,8 +193,8 @@ func (a *app) demoTask(ctx context.Context, n *host.Devnet, line *timeline, o de
 	}
 	line.start()
 	r, err := alice.Post(ctx, owner.Job{
-		Function: f.ID(), Input: input, Args: j.args, GasLimit: f.Manifest.Limits.Gas, GasPrice: defaultGasPrice,
-		Fee: defaultFee, Seats: task.DefaultSeats, MinSeats: defaultMinSeats, Policy: task.Policy{MinTier: task.TierSimulated, Accept: f.Manifest.Weaknesses()},
+		Function: f.ID(), Input: input, Args: j.args, GasLimit: f.Manifest.Limits.Gas, GasPrice: client.GasPrice,
+		Fee: client.Fee, Seats: task.DefaultSeats, MinSeats: client.MinSeats, Policy: task.Policy{MinTier: task.TierSimulated, Accept: f.Manifest.Weaknesses()},
 	})
 	if err != nil {
 		return err
@@ -258,7 +261,7 @@ func lastWords(ctx context.Context, n *host.Devnet, c *ledger.Case, with string)
 
 // demoEnd is the end of a demo in which no picture is made.
 func (a *app) demoEnd(ctx context.Context, n *host.Devnet, line *timeline, dir string, c *ledger.Case) error {
-	raw, err := makeReceipt(ctx, n.Client, c)
+	raw, err := client.Receipt(ctx, n.Client, c.ID())
 	if err != nil {
 		return err
 	}
@@ -300,7 +303,7 @@ func (a *app) demoFiles(ctx context.Context, n *host.Devnet, dir string, c *ledg
 		return files, err
 	}
 	files.Receipt = filepath.Join(dir, "receipt.cbor")
-	raw, err := makeReceipt(ctx, n.Client, c)
+	raw, err := client.Receipt(ctx, n.Client, c.ID())
 	if err != nil {
 		return files, err
 	}
@@ -308,25 +311,4 @@ func (a *app) demoFiles(ctx context.Context, n *host.Devnet, dir string, c *ledg
 		return files, err
 	}
 	return files, pin(n.Client.Trust, "prytany demo on this machine")
-}
-
-// makeReceipt bundles a closed case with the proof that it stands on the chain.
-func makeReceipt(ctx context.Context, c chain.Pinned, k *ledger.Case) ([]byte, error) {
-	for tries := 1; ; tries++ {
-		proven, p, err := c.Client.VerifiedCase(ctx, c.Trust, k.ID())
-		pause := 5 * time.Millisecond // the proof lags a block
-		switch {
-		case err == nil && proven.Phase == ledger.Closed:
-			return receipt.New(proven, task.Encode(p)).Encode(), nil
-		case err != nil && tries >= 5:
-			return nil, err
-		case err != nil:
-			pause = time.Second
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
 }

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/host"
-	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
 )
 
@@ -62,10 +62,7 @@ func (a *app) devnet(ctx context.Context, workers int, dir, rpc, tee string, oci
 	if err != nil {
 		return err
 	}
-	f := networkFile{
-		Chain: n.Params.Chain, RPC: "http://" + rpc, Trust: n.Client.Trust, Bootstrap: n.Bootstrap(),
-		Broker: task.Endpoint{Addr: n.BrokerPeer.Host.Addr(), Account: n.Broker.Account()}, Faucet: n.BrokerPeer.Host.Addr(),
-	}
+	f := networkOf(n)
 	path := a.network
 	if path == "" {
 		if path, err = defaultNetworkPath(); err != nil {
@@ -92,12 +89,20 @@ func (a *app) devnet(ctx context.Context, workers int, dir, rpc, tee string, oci
 	}
 }
 
+// networkOf is how others find a devnet.
+func networkOf(n *host.Devnet) client.Network {
+	return client.Network{
+		Chain: n.Params.Chain, RPC: n.Chain.RPC(), Trust: n.Client.Trust, Bootstrap: n.Bootstrap(),
+		Broker: n.BrokerAt(), Faucet: n.BrokerAt().Addr,
+	}
+}
+
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-func writeNetwork(path string, f networkFile) error {
+func writeNetwork(path string, f client.Network) error {
 	raw, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
 		return err

@@ -187,8 +187,8 @@ func (a *app) checkNetwork(ctx context.Context) finding {
 		f.Said = err.Error()
 		return f
 	}
-	defer s.close()
-	f.OK, f.Said = true, fmt.Sprintf("%s at block %d", s.Chain, s.chain.Height())
+	defer s.Close()
+	f.OK, f.Said = true, fmt.Sprintf("%s at block %d", s.Chain, s.Node.Height())
 	return f
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/sim"
 	"github.com/spf13/cobra"
 )
@@ -41,7 +42,7 @@ func (a *app) electionCommand() *cobra.Command {
 	f.StringVar(&stakes, "stakes", string(sim.Pareto), "how stake is spread: equal, uniform or pareto (the r-th richest has 1/r of the richest)")
 	f.Float64SliceVar(&o.Hostile, "hostile", []float64{0.2, 0.25, 0.33}, "shares of the stake that are hostile, 0 to 1")
 	f.UintSliceVar(&seats, "seats", []uint{5, 13, 20, 50, 100}, "expected committee sizes, 1 to 4096")
-	f.Uint32Var(&o.MinSeats, "min-seats", defaultMinSeats, "fewer seats are drawn again")
+	f.Uint32Var(&o.MinSeats, "min-seats", client.MinSeats, "fewer seats are drawn again")
 	f.IntVar(&o.Draws, "draws", 1000, "committees of each size")
 	results.flags(c)
 	return c

@@ -54,8 +54,8 @@ func (a *app) funcList(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	list, err := s.chain.Functions(c.Context())
+	defer s.Close()
+	list, err := s.Node.Functions(c.Context())
 	if err != nil {
 		return err
 	}

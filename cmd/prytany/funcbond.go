@@ -24,16 +24,16 @@ func (a *app) funcWithdraw(c *cobra.Command, name, text string) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	f, err := findFunction(ctx, s, name)
+	defer s.Close()
+	f, err := s.FindFunction(ctx, name)
 	if err != nil {
 		return err
 	}
 	id := f.Function.ID()
-	if _, err := s.chain.Submit(ctx, keys.Account(), task.Body{Withdraw: &task.Withdraw{Function: id, Amount: amount}}); err != nil {
+	if _, err := s.Node.Submit(ctx, keys.Account(), task.Body{Withdraw: &task.Withdraw{Function: id, Amount: amount}}); err != nil {
 		return err
 	}
-	if f, err = s.chain.Function(ctx, id); err != nil {
+	if f, err = s.Node.Function(ctx, id); err != nil {
 		return err
 	}
 	a.say("%s of the bond of %s are back in its owner's account", amount, id.Short())

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/prytany/prytany/attest"
+	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
@@ -125,7 +126,7 @@ func values(flag string, list []string) (all []attest.Value, err error) {
 }
 
 // draft makes a change of what a person says, by the register as it is.
-func (a *app) draft(ctx context.Context, s *session, o changeOptions) (d drafted, err error) {
+func (a *app) draft(ctx context.Context, s *client.Session, o changeOptions) (d drafted, err error) {
 	add, err := values("add", o.add)
 	if err != nil {
 		return d, err
@@ -141,11 +142,11 @@ func (a *app) draft(ctx context.Context, s *session, o changeOptions) (d drafted
 	if len(add)+len(remove)+len(keep) == 0 {
 		return d, usage("a change adds, removes or keeps something").WithNext("prytany validator draft --help")
 	}
-	params, err := s.chain.Params(ctx)
+	params, err := s.Node.Params(ctx)
 	if err != nil {
 		return d, err
 	}
-	register, height, err := s.chain.Values(ctx)
+	register, height, err := s.Node.Values(ctx)
 	if err != nil {
 		return d, err
 	}
@@ -194,7 +195,7 @@ func (a *app) validatorDraft(ctx context.Context, path string, o changeOptions) 
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	d, err := a.draft(ctx, s, o)
 	if err != nil {
 		return err
@@ -281,11 +282,11 @@ func (a *app) validatorSubmit(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return a.submitChange(ctx, func(*session) (drafted, error) { return d, nil })
+	return a.submitChange(ctx, func(*client.Session) (drafted, error) { return d, nil })
 }
 
 func (a *app) validatorChange(ctx context.Context, o changeOptions, key string) error {
-	return a.submitChange(ctx, func(s *session) (drafted, error) {
+	return a.submitChange(ctx, func(s *client.Session) (drafted, error) {
 		d, err := a.draft(ctx, s, o)
 		if err == nil {
 			err = d.sign(key)
@@ -295,12 +296,12 @@ func (a *app) validatorChange(ctx context.Context, o changeOptions, key string) 
 }
 
 // submitChange brings a change to the chain, paid for by this user.
-func (a *app) submitChange(ctx context.Context, get func(*session) (drafted, error)) error {
+func (a *app) submitChange(ctx context.Context, get func(*client.Session) (drafted, error)) error {
 	keys, s, err := a.signIn(ctx)
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	d, err := get(s)
 	if err != nil {
 		return err
@@ -313,11 +314,11 @@ func (a *app) submitChange(ctx context.Context, get func(*session) (drafted, err
 		return err
 	}
 	defer cl.Close()
-	if err := a.fund(ctx, s, cl.Peer, task.PublicKey(keys.Account())); err != nil {
+	if err := a.fund(ctx, cl); err != nil {
 		return err
 	}
 	g := d.govern()
-	r, err := s.chain.Client.Submit(ctx, keys.Account(), task.Body{Govern: &g})
+	r, err := s.Node.Client.Submit(ctx, keys.Account(), task.Body{Govern: &g})
 	if err != nil {
 		return err
 	}
@@ -333,14 +334,14 @@ func (a *app) chainReference(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	v, height, err := s.chain.Values(ctx)
+	defer s.Close()
+	v, height, err := s.Node.Values(ctx)
 	if err != nil {
 		return err
 	}
 	var log []ledger.Amendment
 	for n := v.Number - min(v.Number, logShown) + 1; n <= v.Number; n++ {
-		c, err := s.chain.Amendment(ctx, n)
+		c, err := s.Node.Amendment(ctx, n)
 		if err != nil {
 			return err
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/chain"
 	"github.com/prytany/prytany/chain/proof"
+	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/sim"
@@ -69,7 +70,7 @@ var printed = map[string]any{
 var forms = []any{
 	receipt.Receipt{}, task.Tx{}, ledger.Genesis{}, ledger.Event{}, ledger.NodeRecord{}, ledger.FunctionRecord{},
 	ledger.Values{}, ledger.Amendment{}, ledger.Meta{}, attest.Evidence{}, attest.Change{}, proof.Proof{}, proof.Trust{},
-	chain.Receipt{}, networkFile{}, pinned{}, task.Error{},
+	chain.Receipt{}, client.Network{}, client.Pin{}, task.Error{},
 }
 
 // unsaid are the exported fields that JSON has not, and why.

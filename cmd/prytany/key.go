@@ -132,8 +132,8 @@ func (a *app) keyShow(c *cobra.Command) error {
 	out := keyShown{Address: address}
 	text := fmt.Sprintf("%s\n", address)
 	if s, err := a.connect(c.Context()); err == nil {
-		defer s.close()
-		acct, err := s.chain.Account(c.Context(), address)
+		defer s.Close()
+		acct, err := s.Node.Account(c.Context(), address)
 		if err != nil {
 			return err
 		}

@@ -2,7 +2,8 @@
 // has to trust.
 //
 // It is flags and printing. What it does is in libraries that print nothing: package
-// host starts the processes of a network, package function makes functions.
+// host starts the processes of a network, package client is what Alice and Bob do,
+// package function makes functions.
 //
 // stdout carries data only; progress and errors go to stderr. Exit codes: 0
 // done, 1 it did not hold or did not work, 2 it could not be tried.

@@ -15,17 +15,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prytany/prytany/blob"
+	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
-	"github.com/prytany/prytany/p2p"
-	"github.com/prytany/prytany/peer"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
-	"github.com/prytany/prytany/wallet"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -61,9 +58,9 @@ func TestMain(m *testing.M) {
 type town struct {
 	*host.Devnet
 	t     testing.TB
-	alice *client
+	alice *client.Client
 	key   ed25519.PrivateKey // Alice's account
-	bob   *peer.Peer
+	bob   *client.Client
 	bobs  ed25519.PrivateKey
 }
 
@@ -91,17 +88,17 @@ func newTown(t testing.TB, o host.Config) *town {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.Stop() })
-	config := func() p2p.Config {
-		return p2p.Config{Key: ed25519.NewKeyFromSeed(seedOf()), Log: o.Log, Trace: o.Trace}
+	open := func(account ed25519.PrivateKey) *client.Client {
+		c, err := client.Open(context.Background(), client.Config{
+			Session: sessionOf(w.Devnet), Account: account, Peer: ed25519.NewKeyFromSeed(seedOf()), Log: o.Log, Trace: o.Trace,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
 	}
-	if w.alice, err = openClient(context.Background(), w.Client, w.key, config(), wallet.Vault{}, "", w.Bootstrap()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = w.alice.Close() })
-	if w.bob, err = peer.Open(context.Background(), config(), "", blob.Space{}, w.Bootstrap()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = w.bob.Close() })
+	w.alice, w.bob = open(w.key), open(w.bobs)
 	return w
 }
 
@@ -119,10 +116,9 @@ var small = task.Limits{Gas: 1_000_000_000, MemoryBytes: 16 << 20, OutputBytes: 
 // publishes a function of Bob's.
 func (w *town) publish(name string, code []byte, l task.Limits) task.Function {
 	w.t.Helper()
-	f, err := publish(w.t.Context(), w.bob.Host, w.Client, w.bob.Blobs, w.bobs, publication{
-		Source: function.Source{Code: code, Manifest: task.Manifest{Name: name, Version: "1", Runtime: task.RuntimeWasm, Limits: l, Royalty: task.PRY / 2}},
-		bond:   100 * task.PRY,
-		broker: task.Endpoint{Addr: w.BrokerPeer.Host.Addr(), Account: w.Broker.Account()},
+	f, err := w.bob.Publish(w.t.Context(), client.Publication{
+		Manifest: task.Manifest{Name: name, Version: "1", Runtime: task.RuntimeWasm, Limits: l, Royalty: task.PRY / 2},
+		Code:     code, Bond: 100 * task.PRY,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -132,8 +128,8 @@ func (w *town) publish(name string, code []byte, l task.Limits) task.Function {
 
 func (w *town) job(f task.Function, input string) owner.Job {
 	return owner.Job{
-		Function: f.ID(), Input: []byte(input), GasLimit: f.Manifest.Limits.Gas, GasPrice: defaultGasPrice,
-		Fee: defaultFee, Seats: 16, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated},
+		Function: f.ID(), Input: []byte(input), GasLimit: f.Manifest.Limits.Gas, GasPrice: client.GasPrice,
+		Fee: client.Fee, Seats: 16, MinSeats: 4, Policy: task.Policy{MinTier: task.TierSimulated},
 	}
 }
 
@@ -389,7 +385,7 @@ func TestSilentOwners(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = w.alice.Host.Close() // her client is gone
+		_ = w.alice.Close() // her client is gone
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		c, err := owner.Settled(ctx, w.Client, r.ID, nil)

@@ -81,13 +81,13 @@ func (a *app) node(ctx context.Context, o nodeOptions) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	certificates, err := pemFile(o.tee.chain)
 	if err != nil {
 		return err
 	}
 	w, err := host.Join(ctx, host.WorkerConfig{
-		Home: o.dir, Listen: o.listen, Space: space, Chain: s.chain, Bootstrap: s.Bootstrap, Bond: amount, Faucet: s.Faucet, Enclaves: a.enclaves(o.oci),
+		Home: o.dir, Listen: o.listen, Space: space, Chain: s.Node, Bootstrap: s.Bootstrap, Bond: amount, Faucet: s.Faucet, Enclaves: a.enclaves(o.oci),
 		TEE: attest.Kind(o.tee.kind), TPM: o.tee.device(), TPMChain: certificates, Activator: s.Broker.Addr, Log: a.logger(),
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/schema"
 	"github.com/prytany/prytany/task"
@@ -28,12 +29,12 @@ func (a *app) nodeShow(ctx context.Context, ids []string) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	nodes, err := s.chain.Nodes(ctx)
+	defer s.Close()
+	nodes, err := s.Node.Nodes(ctx)
 	if err != nil {
 		return err
 	}
-	v, height, err := s.chain.Values(ctx)
+	v, height, err := s.Node.Values(ctx)
 	if err != nil {
 		return err
 	}
@@ -64,9 +65,9 @@ func (a *app) nodeList(nodes []ledger.NodeRecord, v ledger.Values, height uint64
 	return a.print(rows, b.String())
 }
 
-func (a *app) nodeRecord(ctx context.Context, s *session, n ledger.NodeRecord, v ledger.Values, height uint64) error {
+func (a *app) nodeRecord(ctx context.Context, s *client.Session, n ledger.NodeRecord, v ledger.Values, height uint64) error {
 	id := n.Node.ID()
-	log, err := s.chain.Log(ctx, task.Hash(id))
+	log, err := s.Node.Log(ctx, task.Hash(id))
 	if err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func (a *app) nodeRecord(ctx context.Context, s *session, n ledger.NodeRecord, v
 	for _, u := range n.Unbonding {
 		fmt.Fprintf(&b, ", %s come back at block %d", u.Amount, u.Height)
 	}
-	h := s.chain.Height()
+	h := s.Node.Height()
 	if n.JailedUntil > h {
 		fmt.Fprintf(&b, "\n  JAILED until block %d, now is %d", n.JailedUntil, h)
 	}
@@ -102,20 +103,20 @@ func (a *app) funcShow(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	f, err := findFunction(ctx, s, name)
+	defer s.Close()
+	f, err := s.FindFunction(ctx, name)
 	if err != nil {
 		return err
 	}
 	id, m := f.Function.ID(), f.Function.Manifest
-	log, err := s.chain.Log(ctx, task.Hash(id))
+	log, err := s.Node.Log(ctx, task.Hash(id))
 	if err != nil {
 		return err
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "function %s\n  %s %s: %s\n  by %s, royalty %s, free bond %s\n  record: %s\n  %s\n",
 		id, m.Name, m.Version, m.Description, f.Function.Owner, m.Royalty, f.Bond, counted(f.Counts), successWords(f))
-	params, err := s.chain.Params(ctx)
+	params, err := s.Node.Params(ctx)
 	if err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func policyWords(p task.Policy) string {
 func gasWords(m task.Manifest) string {
 	least, most := m.ShownGas(m.Limits.Gas, 0), m.Limits.Gas
 	costs := func(gas uint64) string {
-		if cost, ok := task.GasCost(gas, defaultGasPrice); ok {
+		if cost, ok := task.GasCost(gas, client.GasPrice); ok {
 			return cost.String()
 		}
 		return "more than there is"

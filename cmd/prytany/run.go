@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/function"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/owner"
@@ -44,10 +45,10 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringArrayVar(&o.inputs, "input", nil, "the private input (needed): FILE, or NAME=FILE where the function takes several")
 	o.placeFlags(c)
 	f.StringVar(&o.gas, "gas", "", "the most gas to pay for, such as 20G (default: the function's own limit)")
-	f.StringVar(&o.price, "gas-price", fmt.Sprint(defaultGasPrice), "base units per million gas")
+	f.StringVar(&o.price, "gas-price", fmt.Sprint(client.GasPrice), "base units per million gas")
 	f.StringVar(&o.fee, "fee", "2", "PRY for the committee")
 	f.Uint32Var(&o.seats, "seats", task.DefaultSeats, "expected seats on the committee")
-	f.Uint32Var(&o.minSeats, "min-seats", defaultMinSeats, "the least that will do")
+	f.Uint32Var(&o.minSeats, "min-seats", client.MinSeats, "the least that will do")
 	policyFlags(c, &o.policy)
 	acceptFlag(c, &o.accept)
 	f.Uint64Var(&o.maxLoad, "max-load", 0, "the most times the usual price to pay for room on the chain, which doubles with each tenth of it that is taken (default: twice what it is now)")
@@ -109,26 +110,6 @@ func acceptFlag(c *cobra.Command, to *[]string) {
 	}
 }
 
-// runnable refuses a function that no worker can run, before money moves. There
-// is a race: workers come and go. Then the task ends without a committee.
-func runnable(ctx context.Context, s *session, m task.Manifest) error {
-	nodes, err := s.chain.Nodes(ctx)
-	if err != nil {
-		return err
-	}
-	for _, n := range nodes {
-		if n.Node.CanRun(m) {
-			return nil
-		}
-	}
-	what := m.Runtime
-	if m.Arch != "" {
-		what += " on " + m.Arch
-	}
-	return task.Refuse("runtime-unavailable", "none of the %d workers of %s can run a function for %s", len(nodes), s.Chain, what).
-		WithMoney("nothing was locked").WithNext("prytany node show   lists the workers")
-}
-
 func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 	if len(o.inputs) == 0 || o.output == "" {
 		return usage("--input and --output are needed").WithNext("prytany run --help")
@@ -140,10 +121,10 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	ctx, stop := s.whileUp(ctx)
+	defer s.Close()
+	ctx, stop := s.WhileUp(ctx)
 	defer stop()
-	f, err := findFunction(ctx, s, args[0])
+	f, err := s.FindFunction(ctx, args[0])
 	if err != nil {
 		return err
 	}
@@ -154,7 +135,7 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 	if err := a.trackRecord(f, o.minSuccess); err != nil {
 		return err
 	}
-	if err := runnable(ctx, s, f.Function.Manifest); err != nil {
+	if err := s.CheckRunnable(ctx, f.Function.Manifest); err != nil {
 		return err
 	}
 	if err := a.quote(ctx, s, f, &job); err != nil {
@@ -176,54 +157,13 @@ func (a *app) runTask(ctx context.Context, o runOptions, args []string) error {
 		return err
 	}
 	defer me.Close()
-	if err := a.fund(ctx, s, me.Peer, task.PublicKey(keys.Account())); err != nil {
+	if err := a.fund(ctx, me); err != nil {
 		return err
 	}
-	r, err := me.post(ctx, job)
+	r, err := me.Post(ctx, job)
 	if err != nil {
 		return err
 	}
 	a.say("task %s posted; Ctrl-C leaves it to the chain, and prytany task result takes it up again", r.ID)
-	return a.follow(ctx, s, o, r)
-}
-
-// findFunction finds by id, by the beginning of one, or by a name that only
-// one function has.
-func findFunction(ctx context.Context, s *session, name string) (ledger.FunctionRecord, error) {
-	list, err := s.chain.Functions(ctx)
-	if err != nil {
-		return ledger.FunctionRecord{}, err
-	}
-	known, err := s.chain.Name(ctx, name)
-	if err != nil {
-		return ledger.FunctionRecord{}, err
-	}
-	return theFunction(list, known, name, s.Chain)
-}
-
-// theFunction is the one of a list that a person means. The state says how many
-// have a name, so the node whose list it is cannot hide one to make another pass
-// for it (spec §11.6.3).
-func theFunction(list []ledger.FunctionRecord, known ledger.Name, name, chain string) (f ledger.FunctionRecord, err error) {
-	var found []ledger.FunctionRecord
-	named := uint64(0)
-	for _, f := range list {
-		switch {
-		case f.Function.Manifest.Name == name:
-			named++
-		case len(name) < 8 || !strings.HasPrefix(f.Function.ID().String(), strings.ToLower(name)):
-			continue
-		}
-		found = append(found, f)
-	}
-	switch {
-	case known.Functions > named:
-		return f, task.Refuse("unproven", "%d functions on %s are called %q, and the node shows %d", known.Functions, chain, name, named).
-			WithMoney("nothing was signed").WithNext("name the function by its id, or ask another node")
-	case len(found) == 0:
-		return f, task.Refuse("no-function", "no function %q is published on %s", name, chain).WithNext("prytany func list")
-	case len(found) > 1:
-		return f, task.Refuse("function-ambiguous", "%d functions are called %q; name one by its id", len(found), name).WithNext("prytany func list")
-	}
-	return found[0], nil
+	return a.follow(ctx, me, o, r)
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/receipt"
@@ -47,14 +48,14 @@ func (a *app) taskList(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	ids, err := s.chain.Owned(ctx, task.PublicKey(keys.Account()))
+	defer s.Close()
+	ids, err := s.Node.Owned(ctx, task.PublicKey(keys.Account()))
 	if err != nil {
 		return err
 	}
 	rows, text := []taskRow{}, strings.Builder{}
 	for _, id := range ids {
-		c, err := s.chain.Case(ctx, id)
+		c, err := s.Node.Case(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -73,9 +74,9 @@ func (a *app) taskShow(ctx context.Context, name string, why bool) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	id, found := c.ID(), receipt.Faults(c)
-	text := explain.Case(c, s.chain.Height(), found)
+	text := explain.Case(c, s.Node.Height(), found)
 	if why {
 		return a.print(taskWhy{id, c.Phase, c.Parties(), c.Settlement, found, text}, text)
 	}
@@ -89,7 +90,7 @@ func (a *app) taskShow(ctx context.Context, name string, why bool) error {
 }
 
 // findTask finds a task by its id, or one of this user's by how its id begins.
-func (a *app) findTask(ctx context.Context, name string) (*session, *ledger.Case, error) {
+func (a *app) findTask(ctx context.Context, name string) (*client.Session, *ledger.Case, error) {
 	const shortest = 8
 	name = strings.ToLower(name)
 	var id task.TaskID
@@ -111,33 +112,16 @@ func (a *app) findTask(ctx context.Context, name string) (*session, *ledger.Case
 		return nil, nil, err
 	}
 	if !whole {
-		id, err = ownTask(ctx, s, own, name)
+		id, err = s.OwnTask(ctx, own, name)
 	}
 	var c *ledger.Case
 	if err == nil {
-		c, err = s.chain.Case(ctx, id)
+		c, err = s.Node.Case(ctx, id)
 	}
 	if err != nil {
-		s.close()
+		s.Close()
 	}
 	return s, c, err
-}
-
-func ownTask(ctx context.Context, s *session, own task.Address, begin string) (id task.TaskID, err error) {
-	ids, err := s.chain.Owned(ctx, own)
-	if err != nil {
-		return id, err
-	}
-	found := 0
-	for _, i := range ids {
-		if strings.HasPrefix(i.String(), begin) {
-			id, found = i, found+1
-		}
-	}
-	if found != 1 {
-		return id, task.Refuse("no-task", "%d of your tasks on %s begin with %s", found, s.Chain, begin).WithNext("prytany task list")
-	}
-	return id, nil
 }
 
 // taskResult takes up a task of which a run has lost sight.
@@ -153,8 +137,8 @@ func (a *app) taskResult(ctx context.Context, name string, o runOptions) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	ctx, stop := s.whileUp(ctx)
+	defer s.Close()
+	ctx, stop := s.WhileUp(ctx)
 	defer stop()
 	if c.Task.Requester != task.PublicKey(keys.Account()) {
 		return task.Refuse("not-yours", "task %s is another's: only who posted it can open its result", c.ID()).WithNext("prytany task list")
@@ -172,7 +156,7 @@ func (a *app) taskResult(ctx context.Context, name string, o runOptions) error {
 		return err
 	}
 	a.say("task %s taken up again; %s", r.ID, c.Phase)
-	return a.follow(ctx, s, o, r)
+	return a.follow(ctx, me, o, r)
 }
 
 // taskReceipt writes the receipt of a task that is settled.
@@ -184,14 +168,14 @@ func (a *app) taskReceipt(ctx context.Context, name, output string) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	if c.Phase != ledger.Closed {
 		return task.Refuse("task-open", "task %s is not settled yet, and has no receipt", c.ID()).WithNext("prytany task why %s", c.ID())
 	}
 	if _, err := os.Lstat(output); err == nil {
 		return task.Refuse("receipt-exists", "%s is there already, and is not overwritten", output).WithNext("another --output")
 	}
-	raw, err := makeReceipt(ctx, s.chain, c)
+	raw, err := client.Receipt(ctx, s.Node, c.ID())
 	if err != nil {
 		return err
 	}

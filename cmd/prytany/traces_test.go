@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prytany/prytany/function"
+	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/host"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sandbox/container"
@@ -89,10 +89,7 @@ func TestHundredTasksLeaveNothing(t *testing.T) {
 	t.Setenv("TMPDIR", tmp)
 	w := newTown(t, host.Config{Home: home, Enclaves: host.Enclaves{OCI: []string{k.Name()}}})
 	m := task.Manifest{Name: "secretive", Version: "1", Runtime: task.RuntimeOCI, Arch: runtime.GOARCH, Args: []string{"/f"}, Royalty: task.PRY / 100, Limits: small, Log: true}
-	f, err := publish(t.Context(), w.bob.Host, w.Client, w.bob.Blobs, w.bobs, publication{
-		Source: function.Source{Code: secretiveRoot(t, secret), Manifest: m}, bond: 1000 * task.PRY,
-		broker: task.Endpoint{Addr: w.BrokerPeer.Host.Addr(), Account: w.Broker.Account()},
-	})
+	f, err := w.bob.Publish(t.Context(), client.Publication{Manifest: m, Code: secretiveRoot(t, secret), Bond: 1000 * task.PRY})
 	if err != nil {
 		t.Fatal(err)
 	}

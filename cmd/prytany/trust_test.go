@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/prytany/prytany/chain"
+	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/host"
-	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/task"
 )
 
@@ -19,12 +19,12 @@ import (
 // signed for the chain that the node named.
 func TestNobodySignsForAnotherChain(t *testing.T) {
 	w := newTown(t, host.Config{RPC: "127.0.0.1:0", Workers: 4})
-	right := networkFile{Chain: w.Params.Chain, RPC: w.Chain.RPC(), Trust: w.Client.Trust}
-	for code, change := range map[string]func(*networkFile){
-		"":                  func(*networkFile) {},
-		"wrong-chain":       func(n *networkFile) { n.Chain, n.Trust.Chain = "bank-main", "bank-main" },
-		"unproven":          func(n *networkFile) { n.Trust.Validators = task.Hash{1} },
-		"network-malformed": func(n *networkFile) { n.Trust = chain.Trust{} },
+	right := client.Network{Chain: w.Params.Chain, RPC: w.Chain.RPC(), Trust: w.Client.Trust}
+	for code, change := range map[string]func(*client.Network){
+		"":                  func(*client.Network) {},
+		"wrong-chain":       func(n *client.Network) { n.Chain, n.Trust.Chain = "bank-main", "bank-main" },
+		"unproven":          func(n *client.Network) { n.Trust.Validators = task.Hash{1} },
+		"network-malformed": func(n *client.Network) { n.Trust = chain.Trust{} },
 	} {
 		file := right
 		change(&file)
@@ -36,7 +36,7 @@ func TestNobodySignsForAnotherChain(t *testing.T) {
 		a := &app{in: &bytes.Buffer{}, out: &bytes.Buffer{}, err: &bytes.Buffer{}, network: path}
 		s, err := a.connect(t.Context())
 		if err == nil {
-			s.close()
+			s.Close()
 		}
 		if got := task.CodeOf(err); got != code {
 			t.Errorf("want %q: %v", code, err)
@@ -66,34 +66,6 @@ func TestNothingMovesTheCursor(t *testing.T) {
 	}
 	if !strings.HasSuffix(out.String(), "\n") {
 		t.Errorf("the last line's end is gone: %q", out.String())
-	}
-}
-
-// TestAHiddenNamesakeIsMissed: a node leaves a function out of its list, so that
-// another one of the same name looks like the only one.
-func TestAHiddenNamesakeIsMissed(t *testing.T) {
-	of := func(owner byte, name string) ledger.FunctionRecord {
-		return ledger.FunctionRecord{Function: task.Function{Owner: task.Address{owner}, Manifest: task.Manifest{Name: name}}}
-	}
-	real, fake, other := of(1, "risk"), of(2, "risk"), of(1, "dose")
-	two, one := ledger.Name{Functions: 2}, ledger.Name{Functions: 1}
-	for _, c := range []struct {
-		list  []ledger.FunctionRecord
-		known ledger.Name
-		name  string
-		code  string
-	}{
-		{[]ledger.FunctionRecord{real, fake, other}, two, "risk", "function-ambiguous"},
-		{[]ledger.FunctionRecord{fake, other}, two, "risk", "unproven"},
-		{[]ledger.FunctionRecord{other}, one, "risk", "unproven"},
-		{[]ledger.FunctionRecord{real, other}, one, "risk", ""},
-		{[]ledger.FunctionRecord{real, other}, ledger.Name{}, real.Function.ID().String()[:12], ""},
-		{[]ledger.FunctionRecord{other}, ledger.Name{}, "risk", "no-function"},
-	} {
-		f, err := theFunction(c.list, c.known, c.name, "x")
-		if task.CodeOf(err) != c.code || err == nil && f.Function.ID() != real.Function.ID() {
-			t.Errorf("%+v: %v", c, err)
-		}
 	}
 }
 

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 
 	"github.com/prytany/prytany/chain/proof"
+	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/disk"
 	"github.com/prytany/prytany/receipt"
 	"github.com/prytany/prytany/task"
@@ -30,53 +27,30 @@ func (a *app) verifyCommand() *cobra.Command {
 	return c
 }
 
-// pinned is a trust file: the root and where it came from.
-type pinned struct {
-	proof.Trust
-	Source string `json:"source"`
-}
-
-func trustPath(chain string) (string, error) {
+// pins are the roots of trust that are kept on this machine.
+func pins() (client.Pins, error) {
 	dir, err := configDir()
-	return filepath.Join(dir, "trust", filepath.Base(chain)+".json"), err
+	return client.Pins(filepath.Join(dir, "trust")), err
 }
 
 // pin keeps a chain's root of trust on this machine.
 func pin(t proof.Trust, source string) error {
-	path, err := trustPath(t.Chain)
+	kept, err := pins()
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	raw, err := json.MarshalIndent(pinned{t, source}, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(raw, '\n'), 0o600)
+	return kept.Save(t, source)
 }
 
-func loadTrust(path, chain string) (pinned, error) {
-	var p pinned
-	if path == "" {
-		var err error
-		if path, err = trustPath(chain); err != nil {
-			return p, err
-		}
+func loadTrust(path, chain string) (client.Pin, error) {
+	if path != "" {
+		return client.LoadPin(path, chain)
 	}
-	raw, err := disk.ReadFile(path, disk.MaxSetting)
-	if errors.Is(err, fs.ErrNotExist) {
-		return p, task.Refuse("could-not", "no trusted validators are pinned here for chain %q (looked at %s)", chain, path).
-			WithNext("prytany verify RECEIPT --trust FILE, with the trust file of somebody you believe")
-	}
+	kept, err := pins()
 	if err != nil {
-		return p, task.Refuse("could-not", "%v", err)
+		return client.Pin{}, err
 	}
-	if err := json.Unmarshal(raw, &p); err != nil {
-		return p, task.Refuse("could-not", "trust file %s: %v", path, err)
-	}
-	return p, nil
+	return kept.Load(chain)
 }
 
 func (a *app) verify(path, trustFile string) error {
@@ -92,16 +66,7 @@ func (a *app) verify(path, trustFile string) error {
 	if err != nil {
 		return err
 	}
-	report := receipt.Verify(r, receipt.Trust{
-		Beacon: trust.Beacon.Verify,
-		State: func(p, key, value []byte) error {
-			parsed, err := proof.Parse(p)
-			if err != nil {
-				return err
-			}
-			return proof.Check(parsed, trust.Trust, key, value)
-		},
-	})
+	report := client.Verify(r, trust)
 	text := fmt.Sprintf("%strusted: chain %s, validators %s, beacon %s, pinned by %s\n", report.Text(), trust.Chain, trust.Validators.Short(), trust.Beacon.Short(), trust.Source)
 	if err := a.print(report, text); err != nil {
 		return err

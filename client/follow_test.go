@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"context"
@@ -23,7 +23,7 @@ func TestWhileUp(t *testing.T) {
 		case <-ctx.Done():
 		case <-time.After(5 * most):
 		}
-		if ended := errors.Is(context.Cause(ctx), errSilent); ended != c.ends {
+		if ended := errors.Is(context.Cause(ctx), ErrSilent); ended != c.ends {
 			t.Errorf("a network that %s: given up %t", name, ended)
 		}
 		stop()
