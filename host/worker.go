@@ -14,11 +14,11 @@ import (
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/blob"
 	"github.com/prytany/prytany/committee"
+	"github.com/prytany/prytany/journal"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/node"
 	"github.com/prytany/prytany/p2p"
 	"github.com/prytany/prytany/peer"
-	"github.com/prytany/prytany/store"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/tee"
 	"github.com/prytany/prytany/tee/tpm"
@@ -35,7 +35,7 @@ type Worker struct {
 	home    string
 	bond    task.Amount
 	keys    workerKeys
-	journal *store.Journal
+	journal *journal.Journal
 	log     *slog.Logger
 	tpm     *tpm.Quoter // its platform; nil is the simulated one
 	shown   showing     // what it was registered with
@@ -53,7 +53,7 @@ func openWorker(ctx context.Context, home, listen string, space uint64, runtimes
 		return nil, err
 	}
 	w := &Worker{keys: deriveKeys(seed[:]), log: log, notice: func(Notice) {}}
-	if w.journal, err = store.OpenJournal(filepath.Join(home, "votes.db")); err != nil {
+	if w.journal, err = journal.Open(filepath.Join(home, "votes.db")); err != nil {
 		return nil, err
 	}
 	if listen == "" {

@@ -256,13 +256,13 @@ var elsewhere = []tested{
 		"tee/enclave", "TestAStoppedEnclaveBlamesNobody",
 	},
 	{
-		"a word counts before it is on the disk", "store/store.go", `	<-e.done
+		"a word counts before it is on the disk", "journal/journal.go", `	<-e.done
 	return e.err`, `	return nil`,
-		"store", "TestKillNine",
+		"journal", "TestKillNine",
 	},
 	{
-		"a refused word takes others along", "store/store.go", `e.err != nil && !errors.Is(e.err, ErrContradiction) {`, `e.err != nil {`,
-		"store", "TestWordsTogether",
+		"a refused word takes others along", "journal/journal.go", `e.err != nil && !errors.Is(e.err, ErrContradiction) {`, `e.err != nil {`,
+		"journal", "TestWordsTogether",
 	},
 	{
 		"an executor calls for a key that is not its enclave's", "ledger/call.go", ` || attest.SealKey(k.Seal) != ev.Keys.Seal {`, ` || ev.Keys.Seal.IsZero() && attest.SealKey(k.Seal).IsZero() {`,

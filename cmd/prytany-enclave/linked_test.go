@@ -104,7 +104,7 @@ var forbidden = map[string]string{
 	"github.com/prytany/prytany/owner":          "owners are outside",
 	"github.com/prytany/prytany/p2p":            "the network is the node's",
 	"github.com/prytany/prytany/blob":           "files are the node's: they come by the pipe",
-	"github.com/prytany/prytany/store":          "the enclave keeps nothing",
+	"github.com/prytany/prytany/journal":        "the enclave keeps nothing",
 	"github.com/prytany/prytany/sandbox/docker": "the Docker engine sees the plaintext",
 	"testing": "tests are not shipped",
 }

@@ -1,4 +1,4 @@
-// Package store is what a worker must not forget: every verdict that it has
+// Package journal is what a worker must not forget: every verdict that it has
 // committed to, every pair of evidence that it has shown, and every turn that it has
 // declined, in tasks that are still open, so that after a crash it never says
 // something else (spec §6.4, §6.5).
@@ -8,7 +8,7 @@
 // so a torn write leaves the state before it. Syncing takes longer than all else, so
 // those who wait at the same time share one: whatever came while the disk was busy
 // is written together.
-package store
+package journal
 
 import (
 	"bytes"
@@ -94,8 +94,8 @@ func (j *Journal) flush() {
 
 var revealBucket, pairBucket, declineBucket = []byte("reveals"), []byte("pairs"), []byte("declines")
 
-// OpenJournal opens or makes the file, mode 0600.
-func OpenJournal(path string) (*Journal, error) {
+// Open opens or makes the file, mode 0600.
+func Open(path string) (*Journal, error) {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, task.Refuse("journal-busy", "%s is open in another process: a node's verdicts are kept by one process only", path)

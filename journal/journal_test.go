@@ -1,4 +1,4 @@
-package store
+package journal
 
 import (
 	"errors"
@@ -21,7 +21,7 @@ func verdict(view uint32, v task.Verdict) task.Reveal {
 
 func TestWhatWasSaidStays(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "votes")
-	j, err := OpenJournal(path)
+	j, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,11 +44,11 @@ func TestWhatWasSaidStays(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := OpenJournal(path); task.CodeOf(err) != "journal-busy" {
+	if _, err := Open(path); task.CodeOf(err) != "journal-busy" {
 		t.Errorf("opened twice: %v", err)
 	}
 	_ = j.Close()
-	if j, err = OpenJournal(path); err != nil {
+	if j, err = Open(path); err != nil {
 		t.Fatal(err)
 	}
 	reveals, declines, err := j.Load(task.TaskID{1})
@@ -63,7 +63,7 @@ func TestWhatWasSaidStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = j.Close() // by then it is forgotten
-	if j, err = OpenJournal(path); err != nil {
+	if j, err = Open(path); err != nil {
 		t.Fatal(err)
 	}
 	if reveals, declines, _ := j.Load(task.TaskID{1}); len(reveals)+len(declines) != 0 {
@@ -78,7 +78,7 @@ func TestWhatWasSaidStays(t *testing.T) {
 // Who writes a word does not wait for one that is refused, and a refusal takes no
 // other word along, whatever is written together.
 func TestWordsTogether(t *testing.T) {
-	j, err := OpenJournal(filepath.Join(t.TempDir(), "votes"))
+	j, err := Open(filepath.Join(t.TempDir(), "votes"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestWordsTogether(t *testing.T) {
 
 // What nobody waits for is written all the same, when it is much.
 func TestForgettingIsBounded(t *testing.T) {
-	j, err := OpenJournal(filepath.Join(t.TempDir(), "votes"))
+	j, err := Open(filepath.Join(t.TempDir(), "votes"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestForgettingIsBounded(t *testing.T) {
 func BenchmarkReveal(b *testing.B) {
 	for _, sessions := range []int{1, 16} {
 		b.Run(fmt.Sprint(sessions), func(b *testing.B) {
-			j, err := OpenJournal(filepath.Join(b.TempDir(), "votes"))
+			j, err := Open(filepath.Join(b.TempDir(), "votes"))
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -184,7 +184,7 @@ func TestKillNine(t *testing.T) {
 		return task.Reveal{Ballot: task.Ballot{Task: task.TaskID{1, byte(i)}, View: view}, Verdict: task.OK}
 	}
 	if path := os.Getenv("PRYTANY_JOURNAL"); path != "" {
-		j, err := OpenJournal(path)
+		j, err := Open(path)
 		if err != nil {
 			os.Exit(3)
 		}
@@ -221,7 +221,7 @@ func TestKillNine(t *testing.T) {
 		}
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		j, err := OpenJournal(path)
+		j, err := Open(path)
 		if err != nil {
 			t.Fatal(err)
 		}
