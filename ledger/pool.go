@@ -47,7 +47,7 @@ func Check(s Store, height uint64, tx task.VerifiedTx, held Pooled) (Pooled, err
 }
 
 // Cost is what a transaction takes from its sender at the most: its fee and what
-// it sends, bonds or locks. It is not ok over 2^64-1.
+// it sends, bonds or locks. It is not ok over 2^64-1, nor for a kind that is not here.
 func (b *Block) Cost(tx task.VerifiedTx) (cost task.Amount, ok bool) {
 	fee := b.Params.Fee(tx.Size())
 	switch body := tx.Tx().Body; {
@@ -67,8 +67,11 @@ func (b *Block) Cost(tx task.VerifiedTx) (cost task.Amount, ok bool) {
 		room, fits2 := b.Params.Room(*body.Post, f.Function, b.Params.Load(b.meta.Open))
 		cost, ok = task.Sum(fee, locks[0], room.Fee, room.Locked)
 		return cost, ok && fits && fits2
+	case body.Unbond != nil, body.Withdraw != nil, body.Claims != nil, body.Commitments != nil, body.Verdicts != nil, body.Skip != nil,
+		body.Decline != nil, body.Call != nil, body.Release != nil, body.Result != nil, body.Show != nil, body.Exit != nil, body.Govern != nil:
+		return fee, true
 	}
-	return fee, true
+	return 0, false // a pool takes no kind whose cost nobody has said
 }
 
 // Work is how many bytes must be read to apply a transaction: its own, and the

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/prytany/prytany/task"
@@ -37,6 +38,24 @@ func TestSmallTransactionsCountWithTheirCase(t *testing.T) {
 		}
 		if got := w.block.Work(tx) - int64(tx.Size()); got != row.more {
 			t.Errorf("%s: %d bytes beside its own, want %d", name, got, row.more)
+		}
+	}
+}
+
+// Each kind of transaction has a cost that somebody has said: another kind, and none, is
+// taken by no pool.
+func TestEveryKindHasACost(t *testing.T) {
+	w := newWorld(t, 9)
+	kinds := reflect.TypeFor[task.Body]()
+	for i := range kinds.NumField() {
+		var body task.Body
+		reflect.ValueOf(&body).Elem().Field(i).Set(reflect.New(kinds.Field(i).Type.Elem()))
+		tx, err := task.VerifyTx(task.SignTx(w.keys["carol"], task.Tx{Chain: "test", Body: body}), "test")
+		if err != nil {
+			t.Fatalf("%s: %v", kinds.Field(i).Name, err)
+		}
+		if cost, ok := w.block.Cost(tx); !ok || cost < w.block.Params.Fee(tx.Size()) {
+			t.Errorf("%s costs %s, %t", kinds.Field(i).Name, cost, ok)
 		}
 	}
 }
