@@ -3,6 +3,7 @@ package attest
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -116,6 +117,25 @@ func TestLengthsOfTDX(t *testing.T) {
 		}
 		if _, err := parseTDX(append(padded, 1)); err == nil {
 			t.Errorf("%s: taken with a byte behind its padding", name)
+		}
+		// A part with one byte more than what is in it, which nobody signs.
+		p, _ := parseTDX(quote)
+		own := p.signatureAt - 4
+		cert, chain := own+4+64+64+2, own+4+64+64+6+384+64+2+len(p.qeOwn)+2
+		for what, sizes := range map[string][]int{"the signature's": {own}, "the certification's": {own, cert}} {
+			longer := append(slices.Clone(quote), 0)
+			for _, at := range sizes {
+				binary.LittleEndian.PutUint32(longer[at:], binary.LittleEndian.Uint32(longer[at:])+1)
+			}
+			if _, err := parseTDX(longer); err == nil {
+				t.Errorf("%s: taken with a byte more in %s part", name, what)
+			}
+			if what == "the certification's" { // and in the chain's, too: padding, that is taken
+				binary.LittleEndian.PutUint32(longer[chain:], binary.LittleEndian.Uint32(longer[chain:])+1)
+				if _, err := parseTDX(longer); err != nil {
+					t.Errorf("%s: the sizes are not where this test believes: %v", name, err)
+				}
+			}
 		}
 		for at := range 0x570 { // up to the certificates
 			if _, err := parseTDX(quote[:at]); err == nil {
