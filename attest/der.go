@@ -63,9 +63,9 @@ func canonicalCertificate(der []byte) error {
 	}
 	for at := 0; !tbs.Empty(); at++ {
 		var padded cryptobyte.String
-		if at == 1 && tbs.PeekASN1Tag(asn1.INTEGER) { // behind the version
+		if at == 1 && tbs.PeekASN1Tag(asn1.INTEGER) { // behind the version; its sign is looked at later
 			rest := tbs
-			if rest.ReadASN1(&padded, asn1.INTEGER) && len(padded) > 1 && len(padded) <= maxPadded && padded[0] == 0 {
+			if rest.ReadASN1(&padded, asn1.INTEGER) && len(padded) > 0 && len(padded) <= maxPadded {
 				tbs = rest
 				continue
 			}

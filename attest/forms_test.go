@@ -142,6 +142,7 @@ func TestFormsThatAreNotRead(t *testing.T) {
 	sgx := func(version byte, key byte) []byte {
 		return with(make([]byte, 1000), 0, slices.Concat([]byte{version, 0, key, 0}, make([]byte, 4), bytes.Repeat([]byte{9}, 40))...)
 	}
+	answer := slices.Concat([]byte{0, 0, 0, 0, 0xa0, 4, 0, 0}, make([]byte, 24), report)
 	for _, row := range []struct {
 		what string
 		raw  []byte
@@ -183,6 +184,8 @@ func TestFormsThatAreNotRead(t *testing.T) {
 		{"a document that is cut off", vector(t, "nitro.cbor")[:2000], NotWhole, "Nitro document that is not whole"},
 		{"a report with rubbish behind it", slices.Concat(report, []byte("rubbish")), NotWhole, "7 bytes behind it"},
 		{"a report that is cut off", report[:1183], NotEvidence, "neither"},
+		{"the kernel's answer with something in its head", with(answer, 9, 1), NotEvidence, "neither"},
+		{"the kernel's answer that says an error", with(answer, 0, 0x16), NotEvidence, "neither"},
 		{"words", []byte("rubbish"), NotEvidence, "neither"},
 		{"words that are base64", []byte("rubbishes"), NotEvidence, "neither"},
 		{"digits", []byte("1234"), NotEvidence, "neither"},
@@ -237,6 +240,9 @@ func TestByDefault(t *testing.T) {
 		var list []string
 		for _, w := range why {
 			list = append(list, w.Code)
+			if w.Code == UntrustedChain && !strings.Contains(w.What, "until a genesis names its root") {
+				t.Errorf("%q does not say what a chain that takes TPMs has done", w.What)
+			}
 			if len(w.What) < 12 {
 				t.Errorf("%s: %q is no sentence", w.Code, w.What)
 			}
