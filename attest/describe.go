@@ -259,7 +259,8 @@ func doubts(k Kind, quote []byte) (all []*task.Error) {
 			product = strings.TrimPrefix(c.issuer.common, "SEV-")
 		}
 		doubt(product != snpUnknown && !slices.Contains(defaultProducts, product), WrongProduct,
-			"a %s processor; a chain takes %s unless its genesis says otherwise", product, strings.Join(defaultProducts, " and "))
+			"a %s processor; a chain takes %s unless its genesis says otherwise",
+			product, strings.Join(defaultProducts, " and "))
 		p, err := abi.ParseSnpPolicy(r.Policy)
 		doubt(err == nil && p.Debug, DebugEnclave, debug)
 		doubt(err == nil && p.MigrateMA, UnsafePolicy, "the guest's policy lets a migration agent move it")

@@ -62,7 +62,9 @@ func isSNP(raw []byte) bool {
 
 // isTDX says whether it begins as a quote of version 4 or 5 of a TD, signed by ECDSA.
 func isTDX(raw []byte) bool {
-	return len(raw) > 0 && (raw[0] == 4 || raw[0] == 5) && bytes.HasPrefix(raw[1:], []byte{0, ecdsaP256, 0, teeTDX, 0, 0, 0})
+	const versions = "\x04\x05"
+	return len(raw) > 0 && strings.IndexByte(versions, raw[0]) >= 0 &&
+		bytes.HasPrefix(raw[1:], []byte{0, ecdsaP256, 0, teeTDX, 0, 0, 0})
 }
 
 // isNitro says whether it begins as a COSE_Sign1 by ES384, with its tag or without.
@@ -74,7 +76,8 @@ func isNitro(raw []byte) bool {
 // the report's size, 24 bytes of zeros.
 func openSNPAnswer(raw []byte) (report []byte, ok bool) {
 	const head = 32
-	if len(raw) < head+abi.ReportSize || !zero(raw[:4]) || binary.LittleEndian.Uint32(raw[4:]) != abi.ReportSize || !zero(raw[8:head]) {
+	if len(raw) < head+abi.ReportSize || !zero(raw[:4]) ||
+		binary.LittleEndian.Uint32(raw[4:]) != abi.ReportSize || !zero(raw[8:head]) {
 		return nil, false
 	}
 	return raw[head : head+abi.ReportSize], isSNP(raw[head:])
@@ -208,38 +211,46 @@ var unread = []struct {
 		"a quote of an SGX enclave: this network takes confidential VMs and Nitro enclaves", ""},
 	{func(raw []byte) bool {
 		return len(raw) >= quoteHeader && zero(raw[1:2]) && bytes.Equal(raw[4:8], []byte{teeTDX, 0, 0, 0})
-	}, "a TDX quote of a version other than 4 and 5, or not signed by ECDSA on P-256", "have it made by Intel's quoting service, which writes 4 or 5"},
+	}, "a TDX quote of a version other than 4 and 5, or not signed by ECDSA on P-256",
+		"have it made by Intel's quoting service, which writes 4 or 5"},
 	{func(raw []byte) bool {
 		kind, ok := isHCL(raw)
 		return ok && kind == hclTDX || len(raw) == 1024 && raw[0] == teeTDX
-	}, "a TD report, which only its own machine can check", "get a quote of it: from configfs-tsm, on Azure from http://169.254.169.254/acc/tdquote"},
+	}, "a TD report, which only its own machine can check",
+		"get a quote of it: from configfs-tsm, on Azure from http://169.254.169.254/acc/tdquote"},
 	{func(raw []byte) bool { return bytes.HasPrefix(raw, []byte("HCLA")) },
 		"an HCL report of Azure's that holds no SEV-SNP report, or is cut off", ""},
 	{func(raw []byte) bool { return len(raw) == abi.ReportSize && zero(raw[1:4]) && raw[0] > 0 },
 		"an SEV-SNP report of a version other than 2 to 5", ""},
 	{func(raw []byte) bool {
 		return bytes.HasPrefix(trimmed(raw), []byte("eyJ")) && bytes.Count(raw, []byte(".")) == 2
-	}, "a token (JWT): the word of a service for what it has checked, not evidence", "bring the report or quote that the service was given"},
+	}, "a token (JWT): the word of a service for what it has checked, not evidence",
+		"bring the report or quote that the service was given"},
 	{isProtobuf, "a protobuf of go-sev-guest or go-tdx-guest", "have the tool write the vendor's own form: -outform bin"},
 	{func(raw []byte) bool { return bytes.HasPrefix(raw, []byte("\xffTCG")) },
-		"what a TPM has signed, alone: it counts with its keys, its log and its activators", "bring the evidence that a node shows"},
+		"what a TPM has signed, alone: it counts with its keys, its log and its activators",
+		"bring the evidence that a node shows"},
 	{func(raw []byte) bool { return bytes.Contains(raw[:min(len(raw), 64)], []byte("Spec ID Event")) },
 		"a log of a firmware's events, which is not judged", ""},
 	{func(raw []byte) bool { return bytes.HasPrefix(raw, []byte{0xd9, 0x01, 0x8f}) },
 		"a token of Arm's CCA, which this network does not take", ""},
 	{func(raw []byte) bool { return bytes.HasPrefix(raw, []byte{0xd2, 0x84}) },
 		"a COSE_Sign1 that is not signed as Nitro's hypervisor does (ES384)", ""},
-	{isEKCert, "the certificate of a TPM's endorsement key, which is a part of evidence and none by itself", "bring the evidence that a node shows"},
-	{isBeside, "certificates or collateral, which go beside evidence", "give the report or quote as FILE, and this one by --with"},
+	{isEKCert, "the certificate of a TPM's endorsement key, which is a part of evidence and none by itself",
+		"bring the evidence that a node shows"},
+	{isBeside, "certificates or collateral, which go beside evidence",
+		"give the report or quote as FILE, and this one by --with"},
 	{func(raw []byte) bool { return bytes.HasPrefix(trimmed(raw), []byte("{")) },
-		"JSON with nothing in it that is known to hold evidence (" + strings.Join(inJSON, ", ") + ")", "take the quote out of it"},
+		"JSON with nothing in it that is known to hold evidence (" + strings.Join(inJSON, ", ") + ")",
+		"take the quote out of it"},
 }
 
 // isSGX says whether it is a quote of an SGX enclave: of versions 1 and 2, which EPID
 // has signed, or of 3 to 5.
 func isSGX(raw []byte) bool {
 	const least = quoteHeader + enclaveReport
-	return len(raw) >= least && raw[0] >= 1 && raw[0] <= 5 && raw[1] == 0 && raw[2] <= 3 && raw[3] == 0 && !zero(raw[8:48]) && (raw[0] < 3 || zero(raw[4:8]))
+	return len(raw) >= least && raw[0] >= 1 && raw[0] <= 5 && raw[1] == 0 && raw[2] <= 3 && raw[3] == 0 &&
+		!zero(raw[8:48]) && (raw[0] < 3 || zero(raw[4:8]))
 }
 
 // isProtobuf says whether it is a message of Google's tools: a first part that begins
@@ -296,5 +307,6 @@ func refuse(raw []byte, opened []string, passed [][]byte) *task.Error {
 		}
 	}
 	return task.Refuse(NotEvidence,
-		"neither a receipt, nor a node's evidence, nor an SEV-SNP report, a TDX quote or a Nitro document in any form that is known")
+		"neither a receipt, nor a node's evidence, nor an SEV-SNP report, a TDX quote or a Nitro document "+
+			"in any form that is known")
 }

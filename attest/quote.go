@@ -124,7 +124,8 @@ func (p *pieces) u32() (n uint32) {
 func parseTDX(raw []byte) (p tdxPlatform, err error) {
 	all := pieces{rest: raw}
 	p.version = int(all.u16())
-	if key, tee := all.u16(), all.u32(); all.short || p.version != 4 && p.version != 5 || key != ecdsaP256 || tee != teeTDX {
+	key, tee := all.u16(), all.u32()
+	if all.short || p.version != 4 && p.version != 5 || key != ecdsaP256 || tee != teeTDX {
 		return p, errors.New("not a quote of version 4 or 5 of a TD, signed by ECDSA on P-256")
 	}
 	all.take(quoteHeader - 8)
@@ -150,7 +151,8 @@ func parseTDX(raw []byte) (p tdxPlatform, err error) {
 	case all.short || own.short || cert.short:
 		return p, fmt.Errorf("lengths that do not fit into its %d bytes", len(raw))
 	case certification != certificationQE || chained != certificatePC:
-		return p, fmt.Errorf("certified by types %d and %d, want %d and %d", certification, chained, certificationQE, certificatePC)
+		return p, fmt.Errorf("certified by types %d and %d, want %d and %d",
+			certification, chained, certificationQE, certificatePC)
 	case len(own.rest) > 0 || len(cert.rest) > 0:
 		return p, errors.New("a part that is longer than what is in it")
 	case !zero(all.rest): // some platforms pad what they hand out

@@ -129,7 +129,8 @@ func (k TPMKeys) Check(now int64, ref Reference) (ak crypto.PublicKey, tier task
 	if model.Software() {
 		tier = task.TierSimulated
 		if !ref.AllowSimulated {
-			return nil, 0, task.Refuse(SimulatedRefused, "the TPM is software, or no chip of its maker is known (%s); this chain's genesis does not allow simulated evidence", model)
+			return nil, 0, task.Refuse(SimulatedRefused,
+				"the TPM is software, or no chip of its maker is known (%s); this chain's genesis does not allow simulated evidence", model)
 		}
 	}
 	if !strongAK(akArea) || !strongEK(ekArea) {
@@ -359,7 +360,8 @@ func (m TPMModel) String() string {
 // runs such a program can read its keys. It goes by the makers of chips, since a list of
 // all programs would always lack one.
 func (m TPMModel) Software() bool {
-	return !slices.Contains(chipMakers, strings.ToUpper(strings.TrimPrefix(m.Manufacturer, "id:"))) || namesSoftware(m.Model)
+	maker := strings.ToUpper(strings.TrimPrefix(m.Manufacturer, "id:"))
+	return !slices.Contains(chipMakers, maker) || namesSoftware(m.Model)
 }
 
 // chipMakers are those in the TCG's registry of vendors (version 1.07) that make TPMs
@@ -393,9 +395,8 @@ var chipMakers = []string{
 // namesSoftware says whether a name is one that programs have, or their CAs.
 func namesSoftware(name string) bool {
 	name = strings.ToLower(name)
-	return slices.ContainsFunc([]string{"swtpm", "vtpm", "virtual", "simulat", "emulat", "software"}, func(word string) bool {
-		return strings.Contains(name, word)
-	})
+	words := []string{"swtpm", "vtpm", "virtual", "simulat", "emulat", "software"}
+	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(name, word) })
 }
 
 // StoredCertificate takes a certificate out of what a TPM holds at the place for it. Some

@@ -45,7 +45,8 @@ func FromVendor(raw []byte, beside ...[]byte) (v VendorQuote, err error) {
 	switch {
 	case isSNP(quote):
 		if rest := quote[abi.ReportSize:]; !s.table(rest) && !zero(rest) { // an extended report
-			return v, task.Refuse(NotWhole, "an SEV-SNP report with %d bytes behind it that are no table of certificates", len(rest))
+			return v, task.Refuse(NotWhole, "an SEV-SNP report with %d bytes behind it that are no table of certificates",
+				len(rest))
 		}
 		v = s.snp(quote[:abi.ReportSize])
 	case isTDX(quote):
@@ -230,7 +231,8 @@ func (s *besides) snp(report []byte) VendorQuote {
 	product := snpProduct(report)
 	vcek := s.cert(func(c *certificate) bool {
 		v, err := parseVCEK(c, strings.TrimPrefix(c.issuer.common, "SEV-"))
-		return err == nil && bytes.Equal(v.chip[:], report[0x1A0:0x1E0]) && v.tcb == binary.LittleEndian.Uint64(report[0x180:])
+		return err == nil && bytes.Equal(v.chip[:], report[0x1A0:0x1E0]) &&
+			v.tcb == binary.LittleEndian.Uint64(report[0x180:])
 	}, "SEV-VCEK")
 	if vcek != nil && product == snpUnknown {
 		product = strings.TrimPrefix(vcek.issuer.common, "SEV-")
@@ -263,7 +265,8 @@ func nameless(report []byte) *task.Error {
 	case err != nil:
 		return task.Refuse(QuoteMalformed, "report: %v", err)
 	case signer.SigningKey == abi.VlekReportSigner:
-		return task.Refuse(EndorsementMismatch, "the report is signed by a key that AMD has given to the cloud (VLEK), which names no chip")
+		return task.Refuse(EndorsementMismatch,
+			"the report is signed by a key that AMD has given to the cloud (VLEK), which names no chip")
 	case signer.SigningKey != abi.VcekReportSigner || signer.MaskChipKey:
 		return task.Refuse(EndorsementMismatch, "the report is signed by no key: the host has withheld the chip's")
 	case zero(report[0x1A0:0x1E0]):
@@ -294,9 +297,11 @@ func snpProduct(report []byte) string {
 func vcekURL(product string, report []byte) string {
 	tcb, chip := report[0x180:0x188], report[0x1A0:0x1E0]
 	if product == "Turin" {
-		return fmt.Sprintf("%s%s/%x?fmcSPL=%d&blSPL=%d&teeSPL=%d&snpSPL=%d&ucodeSPL=%d", amdKDS, product, chip[:8], tcb[0], tcb[1], tcb[2], tcb[3], tcb[7])
+		return fmt.Sprintf("%s%s/%x?fmcSPL=%d&blSPL=%d&teeSPL=%d&snpSPL=%d&ucodeSPL=%d",
+			amdKDS, product, chip[:8], tcb[0], tcb[1], tcb[2], tcb[3], tcb[7])
 	}
-	return fmt.Sprintf("%s%s/%x?blSPL=%d&teeSPL=%d&snpSPL=%d&ucodeSPL=%d", amdKDS, product, chip, tcb[0], tcb[1], tcb[6], tcb[7])
+	return fmt.Sprintf("%s%s/%x?blSPL=%d&teeSPL=%d&snpSPL=%d&ucodeSPL=%d",
+		amdKDS, product, chip, tcb[0], tcb[1], tcb[6], tcb[7])
 }
 
 // Intel's service for collateral (PCS API v4).
@@ -311,7 +316,9 @@ func (s *besides) tdx(quote []byte) (v VendorQuote, err error) {
 		return v, err
 	}
 	of := func(name string, fits func(part json.RawMessage) bool) []byte {
-		b, _ := pick(s, s.json, func(b []byte) bool { return member(b, name) != nil }, func(b []byte) bool { return fits(member(b, name)) })
+		b, _ := pick(s, s.json,
+			func(b []byte) bool { return member(b, name) != nil },
+			func(b []byte) bool { return fits(member(b, name)) })
 		return b
 	}
 	crl := func(by *certificate) []byte {
