@@ -263,24 +263,13 @@ func (a *app) checkProposal(req *abci.RequestProcessProposal) error {
 	if err := block.Begin(due, req.Time.Unix()); err != nil {
 		return err
 	}
-	signed := false
+	all := make([]task.VerifiedTx, len(txs))
 	for i, raw := range txs {
-		tx, err := a.seen.verify(raw)
-		if err != nil {
-			return fmt.Errorf("transaction %d: %w", i, err)
-		}
-		if !tx.Tx().Free() {
-			signed = true
-			continue
-		}
-		if signed {
-			return fmt.Errorf("transaction %d: claims without a sender come first", i)
-		}
-		if err := block.Apply(tx); err != nil { // nobody pays for it, so nothing in it is idle
+		if all[i], err = a.seen.verify(raw); err != nil {
 			return fmt.Errorf("transaction %d: %w", i, err)
 		}
 	}
-	return nil
+	return block.CheckProposal(all)
 }
 
 // FinalizeBlock executes a decided block. A result's Data is the transaction's

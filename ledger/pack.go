@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"fmt"
+
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/task"
 )
@@ -59,6 +61,26 @@ func (b *Block) Pack(waiting []task.Claims) []task.Claims {
 		}
 	}
 	return packs
+}
+
+// CheckProposal says whether an honest validator takes a proposal of these transactions,
+// in their order: claims without a sender come first, and nobody pays for them, so
+// nothing in them may be idle. The block is not to be used for another purpose.
+func (b *Block) CheckProposal(txs []task.VerifiedTx) error {
+	signed := false
+	for i, tx := range txs {
+		if !tx.Tx().Free() {
+			signed = true
+			continue
+		}
+		if signed {
+			return fmt.Errorf("transaction %d: claims without a sender come first", i)
+		}
+		if err := b.Apply(tx); err != nil {
+			return fmt.Errorf("transaction %d: %w", i, err)
+		}
+	}
+	return nil
 }
 
 // Seen remembers claims that were verified, by the hash of all that was asked, since

@@ -329,6 +329,42 @@ var bugs = []bug{
 	{
 		"who is shut out draws", "attest/profile.go", `	case Kind(tee.Kind) != SEVSNP && p.TCB < floor:`, `	case Kind(tee.Kind) != SEVSNP && p.TCB < 1 && floor > 0:`, 100, "who is shut out does not draw|nobody honest is slashed|an honest verifier says what is true",
 	},
+	{
+		"a block with claims that do not count", "ledger/pack.go", `		if err := b.Apply(tx); err != nil {`, `		if err := b.Apply(tx); err != nil && signed {`, 20, "no block brings claims that do not count",
+	},
+	{
+		"claims without a fee bring idle ones along", "ledger/apply.go", `	if added == 0 || free && added < len(set) {`, `	if added == 0 {`, 100, "no block brings claims that do not count",
+	},
+	{
+		"free claims stand anywhere in a block", "ledger/pack.go", `		if signed {
+			return`, `		if signed && tx.Size() == 0 {
+			return`, 200, "no block brings claims that do not count",
+	},
+	{
+		"who is a member claims again", "ledger/apply.go", `c.Member(k.Node) != nil || !seen.first(k.Node) {`, `!seen.first(k.Node) {`, 20, "no block brings claims that do not count|busy is brought along",
+	},
+	{
+		"anyone says that another is busy", "ledger/apply.go", `		if err := d.Check(n.Peer); err != nil {
+			return Member{}, err
+		}
+`, `		_ = d
+`, 200, "no block brings claims that do not count",
+	},
+	{
+		"an honest proposer packs what does not count", "ledger/pack.go", `!= busy || b.claims([]task.Claim{k}, true) != nil {`, `!= busy {`, 50, "what is right in a block is taken|busy is brought along",
+	},
+	{
+		"who was first cuts busy off", "ledger/pack.go", `		if (k.Busy != nil) != busy || b.claims(`, `		if busy || b.claims(`, 100, "busy is brought along",
+	},
+	{
+		"busy stays cut off", "committee/machine.go", `own.Claim.Busy == nil && lack.Reason == task.Busy`, `own.Claim.Busy == nil && lack.Reason > task.Gone`, 400, "who is busy gets no turn",
+	},
+	{
+		"one operator is a quorum", "roster/roster.go", `ppm := r.Rules.OperatorPPM; ppm > 0 {`, `ppm := r.Rules.OperatorPPM; ppm > million {`, 400, "keys wait for a quorum",
+	},
+	{
+		"the executor's friend at its own operator counts", "roster/roster.go", `		if m.Operator != executor.Operator {`, `		if m.Operator != executor.Operator || m.Seats > 0 {`, 400, "keys wait for a quorum",
+	},
 }
 
 // early lets a reveal count though the set of commitments is open.

@@ -3,7 +3,8 @@ package sim
 import (
 	"context"
 	"crypto/ed25519"
-	"fmt"
+	"math/rand/v2"
+	"slices"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/beacon"
@@ -22,7 +23,9 @@ type chain struct {
 	height     uint64
 	validators []*validator
 	pool       []pooled
-	asleep     bool // nothing is open and nothing waits: no blocks are made
+	claims     verified
+	dice       *rand.Rand // of who passes claims on, so that the other worlds live as they did
+	asleep     bool       // nothing is open and nothing waits: no blocks are made
 }
 
 type validator struct {
@@ -46,7 +49,7 @@ var (
 
 // found writes the genesis.
 func (w *world) found() {
-	c := &chain{w: w, store: ledger.NewMemStore(), asleep: true}
+	c := &chain{w: w, store: ledger.NewMemStore(), asleep: true, claims: verified{}, dice: rand.New(rand.NewPCG(w.seed, 27))}
 	w.chain = c
 	p := ledger.Embedded(chainID)
 	p.IntervalMillis, p.EpochBlocks = 50, uint64(w.between(5, 20))
@@ -69,8 +72,10 @@ func (w *world) found() {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(who.key), Balance: 1000 * task.PRY})
 	}
 	w.age(&g.Reference)
-	for _, k := range w.workers {
-		g.Accounts = append(g.Accounts, ledger.Grant{Account: k.node.Operator, Balance: 100 * task.PRY})
+	for i, k := range w.workers {
+		if !slices.ContainsFunc(w.workers[:i], func(o *worker) bool { return o.node.Operator == k.node.Operator }) {
+			g.Accounts = append(g.Accounts, ledger.Grant{Account: k.node.Operator, Balance: 100 * task.PRY})
+		}
 		g.Nodes = append(g.Nodes, ledger.FirstNode{Node: k.node, Bond: k.bond, Profile: k.platform().Profile()})
 	}
 	if err := ledger.Init(c.store, g); err != nil {
@@ -84,6 +89,7 @@ func (c *chain) read() ledger.Reader { return ledger.Read(c.store) }
 
 // submit puts a transaction into the pool.
 func (c *chain) submit(p pooled) {
+	c.pass(p)
 	c.pool = append(c.pool, p)
 	if c.asleep {
 		c.asleep = false
@@ -108,6 +114,7 @@ func (c *chain) tick() {
 // propose lets a validator make the next block; false if the others refuse it.
 func (c *chain) propose(v *validator) bool {
 	b := ledger.NewBlock(c.store, c.height+1)
+	b.Remember(c.claims)
 	var due *beacon.Beacon
 	if b.BeaconDue() {
 		due = beaconOn(b.BeaconInput())
@@ -124,16 +131,30 @@ func (c *chain) propose(v *validator) bool {
 		c.w.say("block %d of %s is refused: %s", c.height+1, v.name, task.CodeOf(err))
 		return false
 	}
-	c.height++
-	if missing || forged {
-		c.w.violate("a beacon is its height's", "block %d of %s was accepted: its beacon was missing %t, of the block before %t", c.height, v.name, missing, forged)
-	}
-	pool, later := c.pool, []pooled(nil)
-	c.pool = nil
+	pool, later := slices.Clone(c.pool), []pooled(nil)
 	if v.hostile {
 		pool, later = c.w.censor(pool)
 	}
-	pool = c.pack(b, pool)
+	pool = c.pack(pool)
+	var why string
+	if v.hostile {
+		pool, why = c.forge(pool)
+	} else {
+		c.checkPacked(pool)
+	}
+	switch err := c.takes(pool, due); {
+	case err != nil && why == "":
+		c.w.violate("what is right in a block is taken", "block %d of %s: %v", c.height+1, v.name, err)
+	case err == nil && why != "":
+		c.w.violate("no block brings claims that do not count", "block %d of %s: %s", c.height+1, v.name, why)
+	case err != nil:
+		c.w.say("block %d of %s is refused: %s", c.height+1, v.name, why)
+		return false
+	}
+	c.height, c.pool = c.height+1, nil
+	if missing || forged {
+		c.w.violate("a beacon is its height's", "block %d of %s was accepted: its beacon was missing %t, of the block before %t", c.height, v.name, missing, forged)
+	}
 	for _, p := range pool {
 		err := b.Apply(c.sign(b, p))
 		if err != nil {
@@ -154,56 +175,6 @@ func (c *chain) propose(v *validator) bool {
 	c.w.spread(events)
 	c.w.pass(c.height)
 	return true
-}
-
-// pack puts the claims of a pool together, first of all, as a production proposer does.
-func (c *chain) pack(b *ledger.Block, pool []pooled) []pooled {
-	var waiting []task.Claims
-	var rest []pooled
-	for _, p := range pool {
-		if p.body.Claims != nil {
-			waiting = append(waiting, *p.body.Claims)
-		} else {
-			rest = append(rest, p)
-		}
-	}
-	var first []pooled
-	for _, k := range ledger.NewBlock(c.store, b.Height).Pack(waiting) {
-		first = append(first, pooled{body: task.Body{Claims: &k}, who: "the proposer"})
-	}
-	return append(first, rest...)
-}
-
-// sign makes the transaction with the sender's next nonce, as the production
-// client does by asking for it.
-func (c *chain) sign(b *ledger.Block, p pooled) task.VerifiedTx {
-	if p.key == nil {
-		tx, err := task.VerifyTx(task.FreeClaims(chainID, p.body.Claims), chainID)
-		if err != nil {
-			panic(fmt.Sprintf("claims that no proposer would pack: %v", err))
-		}
-		return tx
-	}
-	from := task.PublicKey(p.key)
-	tx, err := task.VerifyTx(task.SignTx(p.key, task.Tx{Chain: chainID, Nonce: b.Nonce(from), Body: p.body}), chainID)
-	if err != nil {
-		panic(fmt.Sprintf("a transaction that no node would send: %v", err))
-	}
-	return tx
-}
-
-// censor is a hostile proposer: it orders as it likes and leaves some out,
-// which honest proposers bring later.
-func (w *world) censor(pool []pooled) (now, later []pooled) {
-	w.rand.Shuffle(len(pool), func(i, j int) { pool[i], pool[j] = pool[j], pool[i] })
-	for _, p := range pool {
-		if w.chance(0.4) {
-			later = append(later, p)
-		} else {
-			now = append(now, p)
-		}
-	}
-	return now, later
 }
 
 // spread tells everyone of the cases that a block has changed.

@@ -27,6 +27,8 @@ type facts struct {
 	late     map[turn]task.NodeID   // whose enclave has said that it was out of time
 	began    map[turn]uint64        // in which block
 	ahead    map[turn]bool          // in which Bob has given his key before the chain knew the verdict
+	busy     map[attemptNode]bool   // has said so with its claim
+	bare     map[attemptNode]uint64 // in which block its claim counted without that word
 	changes  uint64                 // of reference values, that honest validators have signed
 }
 
@@ -77,7 +79,7 @@ func (f *facts) init() {
 	f.closed, f.bad, f.gone = map[task.Ballot][]byte{}, map[task.Hash]bool{}, map[goneKey]bool{}
 	f.jailed, f.slashes = map[task.NodeID]uint64{}, map[task.TaskID]int{}
 	f.late, f.electing, f.began = map[turn]task.NodeID{}, map[attemptKey]electing{}, map[turn]uint64{}
-	f.ahead = map[turn]bool{}
+	f.ahead, f.busy, f.bare = map[turn]bool{}, map[attemptNode]bool{}, map[attemptNode]uint64{}
 }
 
 func (f *facts) enclave(e *enclave) {
@@ -129,6 +131,7 @@ func (w *world) checkBlock(events []ledger.Event, txs int) {
 			w.checkCalm(c)
 			w.checkTime(c)
 			w.checkTurns(c)
+			w.checkBusy(c)
 			w.checkAccepted(c)
 		}
 	}

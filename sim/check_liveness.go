@@ -16,6 +16,7 @@ func (w *world) checkDeadlines() {
 			w.violate("every task ends", "task %s was never posted", j.id.Short())
 		case c.Phase != ledger.Closed:
 			w.violate("every task ends", "task %s is %s in attempt %d, view %d", j.id.Short(), c.Phase, c.Attempt, c.View.Number)
+		case c.Task.Policy.MaxOperatorPPM > 0 && c.Settlement.Outcome == ledger.NoCommittee: // of too few operators
 		case j.calm && w.o.Honest && c.Settlement.Fault.Of != ledger.Nobody && j.outcome == task.RunOK:
 			w.violate("honest work ends well", "task %s: %s", j.id.Short(), c.Settlement.Outcome)
 		}

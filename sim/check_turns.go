@@ -108,6 +108,27 @@ func (w *world) checkDeclined(k *worker, d task.Decline) {
 	}
 }
 
+// checkBusy: whoever said with its claim that it is busy gets no turn, though somebody
+// cut that word off: it says so again, and the chain hears it within two blocks (§6.4.1).
+func (w *world) checkBusy(c *ledger.Case) {
+	if c.Phase != ledger.Electing && c.Phase != ledger.Attesting {
+		return
+	}
+	height := w.chain.height
+	for _, m := range c.Members {
+		key := attemptNode{c.ID(), c.Attempt, m.Claim.Node}
+		if _, known := w.facts.bare[key]; w.facts.busy[key] && m.Claim.Busy == nil && !known {
+			w.facts.bare[key] = height
+		}
+	}
+	x := w.byID[c.View.Executor]
+	from, cut := w.facts.bare[attemptNode{c.ID(), c.Attempt, c.View.Executor}]
+	late := from + 2 + 30/w.params.IntervalMillis
+	if c.Phase == ledger.Attesting && cut && !x.faulted && c.View.StartedAt > late {
+		w.violate("who is busy gets no turn", "task %s: %s said so before block %d, and its turn began in block %d", c.ID().Short(), x.name, from, c.View.StartedAt)
+	}
+}
+
 // checkPledges: what a node has pledged is what its silence would cost in the turns that
 // it has, and nothing else (§6.4.11).
 func (w *world) checkPledges() {

@@ -98,8 +98,8 @@ func (w *world) checkVerdicts(c *ledger.Case) {
 		}
 	}
 	if c.Phase == ledger.Releasing || c.Phase == ledger.Running || c.Phase == ledger.Reviewing {
-		if ok, all := judges(c); ok < quorum(all) {
-			w.violate("keys wait for a quorum", "task %s is %s with %d of %d seats", c.ID().Short(), c.Phase, ok, all)
+		if _, all := judges(c); agreed(c) < quorum(all) {
+			w.violate("keys wait for a quorum", "task %s is %s with %d of %d seats", c.ID().Short(), c.Phase, agreed(c), all)
 		}
 	}
 }

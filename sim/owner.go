@@ -187,7 +187,7 @@ func (w *world) post(j *job, f task.Function) {
 	p := task.Task{
 		Chain: chainID, Requester: alice, Nonce: w.chain.read().Account(alice).Nonce, Function: f.ID(),
 		Data: []task.Data{{Owner: alice, Blob: task.Blob{CID: fmt.Sprint("input ", w.now), Size: 5}}}, Recipient: task.NameRecipient("age1"), Endpoint: task.Endpoint{Addr: "alice"},
-		GasLimit: 1_000_000, GasPrice: task.PRY, Fee: max(2*task.PRY, task.Amount(seats)*w.params.SeatFee), Seats: seats, MinSeats: min(seats, 4), Policy: task.Policy{MinTier: task.TierSimulated},
+		GasLimit: 1_000_000, GasPrice: task.PRY, Fee: max(2*task.PRY, task.Amount(seats)*w.params.SeatFee), Seats: seats, MinSeats: min(seats, 4), Policy: w.policy(),
 	}
 	if len(w.chain.pool) > 0 { // her nonce may be about to be used
 		w.after(60*millisecond, func() { w.post(j, f) })

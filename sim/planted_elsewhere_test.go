@@ -131,16 +131,8 @@ func TestPlantedIsWritten(t *testing.T) {
 
 var elsewhere = []tested{
 	{
-		"claims without a fee bring idle ones along", "ledger/apply.go", `	if added == 0 || free && added < len(set) {`, `	if added == 0 {`,
-		"ledger", "TestFreeClaimsCountOrAreRefused",
-	},
-	{
 		"nobody's transaction moves money", "task/tx.go", `	if t.Free() && !free {`, `	if t.Free() && !free && t.Body.Transfer == nil {`,
 		"task", "TestOnlyClaimsNeedNoSender",
-	},
-	{
-		"a block with claims that do not count", "chain/app.go", `		if err := block.Apply(tx); err != nil { // nobody pays for it`, `		if err := block.Apply(tx); err != nil && signed { // nobody pays for it`,
-		"chain", "TestProposalsNeedTheirBeacon",
 	},
 	{
 		"an owner seals to any key", "owner/release.go", `	if attest.SealKey(seal) != ev.Keys.Seal {`, `	if len(seal) == 0 {`,
@@ -155,16 +147,8 @@ var elsewhere = []tested{
 		"attest", "TestAppraise",
 	},
 	{
-		"one operator is a quorum", "roster/roster.go", `ppm := r.Rules.OperatorPPM; ppm > 0 {`, `ppm := r.Rules.OperatorPPM; ppm > million {`,
-		"ledger", "TestOneOperatorIsNoQuorum",
-	},
-	{
 		"one kind of TEE is a quorum", "roster/roster.go", `ppm := r.Rules.KindPPM; ppm > 0 {`, `ppm := r.Rules.KindPPM; ppm > million {`,
 		"ledger", "TestOneKindIsNoQuorum",
-	},
-	{
-		"the executor's friend at its own operator counts", "roster/roster.go", `		if m.Operator != executor.Operator {`, `		if m.Operator != executor.Operator || m.Seats > 0 {`,
-		"ledger", "TestOneOperatorIsNoQuorum",
 	},
 	{
 		"bonds wait for a time that wraps", "ledger/params.go", `	if p.UnbondBlocks > 1<<62 {`, `	if p.UnbondBlocks == 0 {`,
@@ -322,14 +306,6 @@ var elsewhere = []tested{
 	{
 		"whose reveal is held back keeps silent", "committee/verdict.go", `	if m.mine == nil || !m.revealed || !m.late || m.sent[m.self] ||`, `	if m.mine == nil || !m.revealed || !m.late || m.sent != nil ||`,
 		"committee", "TestHeldBackRevealsComeByThemselves",
-	},
-	{
-		"busy stays cut off", "committee/machine.go", `own.Claim.Busy == nil && lack.Reason == task.Busy`, `own.Claim.Busy == nil && lack.Reason > task.Gone`,
-		"committee", "TestBusyThatIsCutOffIsSaidAgain",
-	},
-	{
-		"who was first cuts busy off", "ledger/pack.go", `		if (k.Busy != nil) != busy || b.claims(`, `		if busy || b.claims(`,
-		"chain", "TestBusyComesBesideTheClaimItWasCutOff",
 	},
 	{
 		"who is left out speaks while the phase is attesting", "committee/verdict.go", `	if !m.isMember() || m.executes() {

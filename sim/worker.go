@@ -75,12 +75,13 @@ func (w *world) hire() {
 		if w.seed%8 == 5 && (w.seed/8+uint64(i))%3 == 0 { // in some worlds not everyone can run the function
 			k.node.Runtimes[0] = task.RuntimeOCI
 		}
-		k.id, k.bond = k.node.ID(), task.Amount(w.between(100, 600))*task.PRY
+		k.bond = task.Amount(w.between(100, 600)) * task.PRY
 		k.sessions, k.disk.records = map[task.TaskID]*session{}, map[task.TaskID]*record{}
 		k.disk.owner = k
 		all += k.bond
-		w.workers, w.byID[k.id] = append(w.workers, k), k
+		w.workers = append(w.workers, k)
 	}
+	w.affiliate()
 	if w.o.Honest {
 		return
 	}
@@ -241,6 +242,9 @@ func (s *session) send(to []task.NodeID, m node.Message) {
 func (s *session) Submit(b task.Body) {
 	if d := b.Decline; d != nil {
 		s.w.checkDeclined(s.worker, *d)
+	}
+	if k := b.Claims; k != nil && k.Won[0].Busy != nil && s.liar == nil {
+		s.w.facts.busy[attemptNode{k.Task, k.Attempt, s.worker.id}] = true
 	}
 	if s.liar != nil {
 		var ok bool
