@@ -16,14 +16,14 @@ var (
 	signed      sync.Map // input → beacon
 )
 
-func group() beacon.Group {
+var group = sync.OnceValue(func() beacon.Group {
 	var keys []task.Key
 	for i := range 4 {
 		keys = append(keys, task.PublicKey(signingKey(validatorName(i))))
 	}
 	g, _ := beacon.DealtGroup(groupSeed, keys...)
 	return g
-}
+})
 
 // beaconOn is the group's beacon on an input.
 func beaconOn(input task.Hash) *beacon.Beacon {

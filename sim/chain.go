@@ -24,8 +24,9 @@ type chain struct {
 	validators []*validator
 	pool       []pooled
 	claims     verified
-	dice       *rand.Rand // of who passes claims on, so that the other worlds live as they did
-	asleep     bool       // nothing is open and nothing waits: no blocks are made
+	cases      map[task.TaskID]*ledger.Case // as they are after the last block
+	dice       *rand.Rand                   // of who passes claims on, so that the other worlds live as they did
+	asleep     bool                         // nothing is open and nothing waits: no blocks are made
 }
 
 type validator struct {
@@ -49,7 +50,7 @@ var (
 
 // found writes the genesis.
 func (w *world) found() {
-	c := &chain{w: w, store: ledger.NewMemStore(), asleep: true, claims: verified{}, dice: rand.New(rand.NewPCG(w.seed, 27))}
+	c := &chain{w: w, store: ledger.NewMemStore(), asleep: true, claims: verified{}, cases: map[task.TaskID]*ledger.Case{}, dice: rand.New(rand.NewPCG(w.seed, 27))}
 	w.chain = c
 	p := ledger.Embedded(chainID)
 	p.IntervalMillis, p.EpochBlocks = 50, uint64(w.between(5, 20))
@@ -86,6 +87,19 @@ func (w *world) found() {
 
 // read is the state as it is.
 func (c *chain) read() ledger.Reader { return ledger.Read(c.store) }
+
+// at is a case as it is, decoded once for all who follow the chain: nobody changes what
+// everybody has.
+func (c *chain) at(id task.TaskID) (*ledger.Case, bool) {
+	if k := c.cases[id]; k != nil && !c.w.plain {
+		return k, true
+	}
+	k, ok := c.read().Case(id)
+	if ok {
+		c.cases[id] = k
+	}
+	return k, ok
+}
 
 // submit puts a transaction into the pool.
 func (c *chain) submit(p pooled) {
@@ -167,6 +181,7 @@ func (c *chain) propose(v *validator) bool {
 		}
 	}
 	events := b.End()
+	clear(c.cases)
 	for _, e := range events {
 		c.w.say("block %d task %s: %s", c.height, e.Task.Short(), explain.Fact(e.Fact))
 	}
@@ -185,7 +200,7 @@ func (w *world) spread(events []ledger.Event) {
 			continue
 		}
 		seen[e.Task] = true
-		k, ok := w.chain.read().Case(e.Task)
+		k, ok := w.chain.at(e.Task)
 		if !ok {
 			continue
 		}
@@ -237,7 +252,7 @@ func (l light) Function(_ context.Context, id task.FunctionID) (ledger.FunctionR
 	return f, nil
 }
 func (l light) Case(_ context.Context, id task.TaskID) (*ledger.Case, error) {
-	c, ok := l.w.chain.read().Case(id)
+	c, ok := l.w.chain.at(id)
 	if !ok {
 		return nil, task.Refuse("no-task", "task %s is not on this chain", id.Short())
 	}

@@ -114,7 +114,7 @@ func (w *world) checkBlock(events []ledger.Event, txs int) {
 			continue
 		}
 		seen[e.Task] = true
-		if c, ok := w.chain.read().Case(e.Task); ok {
+		if c, ok := w.chain.at(e.Task); ok {
 			w.checkSettledOnce(c)
 			w.checkPayments(c)
 			w.checkCommittee(c)

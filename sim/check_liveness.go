@@ -9,7 +9,7 @@ import (
 // ends well unless somebody lied about it (§6.2).
 func (w *world) checkDeadlines() {
 	for _, j := range w.jobs {
-		c, ok := w.chain.read().Case(j.id)
+		c, ok := w.chain.at(j.id)
 		switch {
 		case w.violation != "" || j.refused:
 		case !ok:

@@ -134,7 +134,7 @@ func (w *world) checkBusy(c *ledger.Case) {
 func (w *world) checkPledges() {
 	want := map[task.NodeID]task.Amount{}
 	for _, j := range w.jobs {
-		c, ok := w.chain.read().Case(j.id)
+		c, ok := w.chain.at(j.id)
 		if ok && c.Phase >= ledger.Attesting && c.Phase < ledger.Closed {
 			want[c.View.Executor] += max(w.params.Silence, c.Escrow.Locks[0])
 		}

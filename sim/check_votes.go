@@ -30,7 +30,7 @@ func (w *world) checkSaid(k *worker, m node.Message) {
 		})
 	case m.Reveal != nil:
 		b := m.Reveal.Ballot
-		if c, ok := w.chain.read().Case(b.Task); ok && c.Phase != ledger.Closed && c.Ballot() == b && c.View.Pre.ClosedAt == 0 {
+		if c, ok := w.chain.at(b.Task); ok && c.Phase != ledger.Closed && c.Ballot() == b && c.View.Pre.ClosedAt == 0 {
 			w.violate("reveals wait for the commitments", "%s says its verdict while others may still commit to theirs", k.name)
 		}
 		return

@@ -98,7 +98,7 @@ func (p *person) ask(q task.KeyRequest, tries int, answer func(task.KeyReply)) {
 	if p.silent {
 		return
 	}
-	c, ok := p.w.chain.read().Case(q.Opening.Pair.Ballot.Task)
+	c, ok := p.w.chain.at(q.Opening.Pair.Ballot.Task)
 	due := ok && c.Phase >= ledger.Attesting && c.Ballot() == q.Opening.Pair.Ballot && c.View.Pre.Progress >= ledger.Sealed
 	if !due {
 		if tries > 0 { // a proof lags the executor's word

@@ -192,7 +192,7 @@ func (c *chain) forge(pool []pooled) (_ []pooled, why string) {
 // counted is the claims that count already, of every open attempt.
 func (c *chain) counted() (all []task.Claims) {
 	for _, j := range c.w.jobs {
-		k, ok := c.read().Case(j.id)
+		k, ok := c.at(j.id)
 		if !ok || k.Phase == ledger.Closed || k.Phase == ledger.Posted || len(k.Members) == 0 {
 			continue
 		}

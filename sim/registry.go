@@ -69,6 +69,7 @@ func (s *stranger) block(later uint64, key ed25519.PrivateKey, bodies ...task.Bo
 		}
 	}
 	b.End()
+	clear(s.w.chain.cases)
 	s.w.checkSupply()
 	return refused
 }
@@ -165,7 +166,7 @@ func (s *stranger) fillsTheChain() {
 	_ = s.block(1, w.alice.key, bodies...) // her money, or Bob's bond, may be used up
 	spent, least, open := had-w.read().Account(alice).Balance, task.Amount(0), uint64(0)
 	for i := range tasks {
-		c, ok := w.read().Case(tasks[i].ID())
+		c, ok := w.chain.at(tasks[i].ID())
 		if !ok {
 			continue
 		}

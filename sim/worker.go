@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/committee"
@@ -145,7 +146,7 @@ func (k *worker) restart() {
 // catchUp reads all open cases from the chain.
 func (k *worker) catchUp() {
 	for _, j := range k.w.jobs {
-		if c, ok := k.w.chain.read().Case(j.id); ok {
+		if c, ok := k.w.chain.at(j.id); ok {
 			k.follow(c)
 		}
 	}
@@ -231,10 +232,14 @@ func (s *session) Send(to []task.NodeID, m node.Message) {
 
 func (s *session) send(to []task.NodeID, m node.Message) {
 	raw := encode(m)
+	read := func() (heard, error) { return s.w.understand(s.worker.id, raw) }
+	if !s.w.plain {
+		read = sync.OnceValues(read)
+	}
 	s.w.say("%s says %s to %d", s.name, describe(m), len(to))
 	for _, id := range to {
 		if other := s.w.byID[id]; other != nil && other != s.worker {
-			s.w.deliver(s.worker, other, func() { other.hear(s.worker, raw, 20) })
+			s.w.deliver(s.worker, other, func() { other.hear(s.worker, read, 20) })
 		}
 	}
 }
@@ -313,31 +318,42 @@ func (k *worker) retry(do func()) {
 	})
 }
 
-func (k *worker) hear(from *worker, raw []byte, tries int) {
-	m, err := task.Decode[node.Message](raw, task.MaxMessage)
-	if err != nil {
-		return
+// heard is a message as whoever gets it reads it.
+type heard struct {
+	node.Heard
+	m node.Message
+}
+
+// understand reads and checks a message. That depends on nothing but its bytes and its
+// sender, so what goes to many is read once.
+func (w *world) understand(from task.NodeID, raw []byte) (h heard, err error) {
+	if h.m, err = task.Decode[node.Message](raw, task.MaxMessage); err == nil {
+		h.Heard, err = node.Verify(from, h.m, w.peerKey)
 	}
-	h, err := node.Verify(from.id, m, k.peerKey)
+	return h, err
+}
+
+func (k *worker) hear(from *worker, read func() (heard, error), tries int) {
+	h, err := read()
 	if err != nil {
 		k.w.say("%s refuses what %s says: %v", k.name, from.name, err)
 		return
 	}
-	s := k.sessions[about(m)]
+	s := k.sessions[about(h.m)]
 	if s == nil || h.Early(s.s.Case()) {
 		if tries > 0 {
-			k.retry(func() { k.hear(from, raw, tries-1) })
+			k.retry(func() { k.hear(from, read, tries-1) })
 		}
 		return
 	}
 	if k.liar != nil {
-		k.liar.hear(m)
+		k.liar.hear(h.m)
 	}
-	k.alive(func() { s.s.Hear(h) })
+	k.alive(func() { s.s.Hear(h.Heard) })
 }
 
-func (k *worker) peerKey(id task.NodeID) (task.Key, bool) {
-	o := k.w.byID[id]
+func (w *world) peerKey(id task.NodeID) (task.Key, bool) {
+	o := w.byID[id]
 	if o == nil {
 		return task.Key{}, false
 	}
