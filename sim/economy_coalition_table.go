@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/prytany/prytany/sim/plot"
 )
 
 // WriteJSON writes all of it.
@@ -24,7 +26,7 @@ func (t CoalitionTable) WriteText(w io.Writer) error {
 	if holes := t.Holes(); len(holes) > 0 {
 		for _, f := range holes {
 			fmt.Fprintf(w, "THIS PAYS: %s, by %s with %s of the stake: %+.2f ± %.2f c a task, %+.2f ± %.2f of it beyond what is known. Who loses: %s.\n",
-				strings.Join(f.Deviations, " + "), strings.Join(f.Coalition, ", "), percent(f.Stake), f.Gain, f.Band, f.Beyond, f.BeyondBand, f.losers())
+				strings.Join(f.Deviations, " + "), strings.Join(f.Coalition, ", "), plot.Percent(f.Stake), f.Gain, f.Band, f.Beyond, f.BeyondBand, f.losers())
 		}
 	} else {
 		fmt.Fprintf(w, "Nothing gains more than noise and %.2f c a task but what is known to, and that no more than it can.\n", t.Floor)
@@ -57,7 +59,7 @@ func coalText(w io.Writer, title string, finds []CoalitionFind) error {
 			factor = "–"
 		}
 		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%+.2f ± %.2f\t%+.2f ± %.2f\t%.1f ± %.1f\t%s\t%s\t%+.1f\t%+.1f\n", strings.Join(f.Deviations, " + "), strings.Join(f.Coalition, ", "),
-			percent(f.Stake), f.Market, f.Gain, f.Band, f.Beyond, f.BeyondBand, f.Loss, f.LossBand, factor, f.losers(), f.Burned, f.Blocks)
+			plot.Percent(f.Stake), f.Market, f.Gain, f.Band, f.Beyond, f.BeyondBand, f.Loss, f.LossBand, factor, f.losers(), f.Burned, f.Blocks)
 	}
 	return out.Flush()
 }
@@ -98,15 +100,15 @@ func (t CoalitionTable) Rows() [][]string {
 
 // CoalitionPlot shows what the best finds, and what is known to pay, gain over
 // honesty, each with its 95 % band. Bars stand by number, as the tables list them.
-func CoalitionPlot(t CoalitionTable) Plot {
-	p := Plot{Title: "What coalitions gain over honesty, a task", X: "finds, then what is known to pay, in the order of the table", Y: "units of the cost of one check"}
-	all, beyond := Series{Name: "in all", Kind: Bars}, Series{Name: "more than is known", Kind: Bars}
+func CoalitionPlot(t CoalitionTable) plot.Plot {
+	p := plot.Plot{Title: "What coalitions gain over honesty, a task", X: "finds, then what is known to pay, in the order of the table", Y: "units of the cost of one check"}
+	all, beyond := plot.Series{Name: "in all", Kind: plot.Bars}, plot.Series{Name: "more than is known", Kind: plot.Bars}
 	for _, f := range slices.Concat(t.Best, t.Known) {
 		x := float64(len(p.Names))
 		p.Names = append(p.Names, strconv.Itoa(len(p.Names)+1))
-		all.Points = append(all.Points, Point{X: x, Y: f.Gain, Low: f.Gain - f.Band, High: f.Gain + f.Band})
-		beyond.Points = append(beyond.Points, Point{X: x, Y: f.Beyond, Low: f.Beyond - f.BeyondBand, High: f.Beyond + f.BeyondBand})
+		all.Points = append(all.Points, plot.Point{X: x, Y: f.Gain, Low: f.Gain - f.Band, High: f.Gain + f.Band})
+		beyond.Points = append(beyond.Points, plot.Point{X: x, Y: f.Beyond, Low: f.Beyond - f.BeyondBand, High: f.Beyond + f.BeyondBand})
 	}
-	p.Series = []Series{all, beyond}
+	p.Series = []plot.Series{all, beyond}
 	return p
 }

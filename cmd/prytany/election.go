@@ -6,13 +6,13 @@ import (
 	"strconv"
 
 	"github.com/prytany/prytany/client"
-	"github.com/prytany/prytany/sim"
+	"github.com/prytany/prytany/sim/election"
 	"github.com/spf13/cobra"
 )
 
 func (a *app) electionCommand() *cobra.Command {
 	var (
-		o       sim.ElectionOptions
+		o       election.Options
 		stakes  string
 		seats   []uint
 		results export
@@ -26,7 +26,7 @@ func (a *app) electionCommand() *cobra.Command {
 			"Beside each rate stand its 95 % band and the exact probability.",
 		Args: none,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o.Stakes, o.Seats = sim.Stakes(stakes), nil
+			o.Stakes, o.Seats = election.Stakes(stakes), nil
 			for _, n := range seats {
 				o.Seats = append(o.Seats, uint32(min(n, 1<<32-1)))
 			}
@@ -39,7 +39,7 @@ func (a *app) electionCommand() *cobra.Command {
 	f := c.Flags()
 	f.Uint64Var(&o.Seed, "seed", 0, "what all draws come from")
 	f.IntVar(&o.Workers, "workers", 10_000, "how many workers, up to 1,000,000")
-	f.StringVar(&stakes, "stakes", string(sim.Pareto), "how stake is spread: equal, uniform or pareto (the r-th richest has 1/r of the richest)")
+	f.StringVar(&stakes, "stakes", string(election.Pareto), "how stake is spread: equal, uniform or pareto (the r-th richest has 1/r of the richest)")
 	f.Float64SliceVar(&o.Hostile, "hostile", []float64{0.2, 0.25, 0.33}, "shares of the stake that are hostile, 0 to 1")
 	f.UintSliceVar(&seats, "seats", []uint{5, 13, 20, 50, 100}, "expected committee sizes, 1 to 4096")
 	f.Uint32Var(&o.MinSeats, "min-seats", client.MinSeats, "fewer seats are drawn again")
@@ -50,19 +50,19 @@ func (a *app) electionCommand() *cobra.Command {
 
 // electionReport is what came of the elections, with what was asked.
 type electionReport struct {
-	Seed     uint64     `json:"seed,string"`
-	Workers  int        `json:"workers,string"`
-	Stakes   sim.Stakes `json:"stakes"`
-	MinSeats uint32     `json:"min_seats"`
-	Draws    int        `json:"draws,string"`
-	sim.ElectionResult
+	Seed     uint64          `json:"seed,string"`
+	Workers  int             `json:"workers,string"`
+	Stakes   election.Stakes `json:"stakes"`
+	MinSeats uint32          `json:"min_seats"`
+	Draws    int             `json:"draws,string"`
+	election.Result
 }
 
-func (a *app) election(ctx context.Context, o sim.ElectionOptions, x export) error {
+func (a *app) election(ctx context.Context, o election.Options, x export) error {
 	p := a.progress(uint64(o.Draws)*uint64(len(o.Seats)), "committees")
 	o.Drawn = p.step
-	done := make(chan sim.ElectionResult, 1)
-	go func() { done <- sim.Election(o) }()
+	done := make(chan election.Result, 1)
+	go func() { done <- election.Run(o) }()
 	var r electionReport
 	select {
 	case <-ctx.Done():
@@ -73,11 +73,11 @@ func (a *app) election(ctx context.Context, o sim.ElectionOptions, x export) err
 		r = electionReport{o.Seed, o.Workers, o.Stakes, o.MinSeats, o.Draws, result}
 	}
 	charts := []chart{
-		{"blocked", sim.CapturePlot(r.Sizes, o.MinSeats, false)},
-		{"decided", sim.CapturePlot(r.Sizes, o.MinSeats, true)},
+		{"blocked", election.CapturePlot(r.Sizes, o.MinSeats, false)},
+		{"decided", election.CapturePlot(r.Sizes, o.MinSeats, true)},
 	}
 	for _, s := range r.Sizes {
-		charts = append(charts, chart{fmt.Sprintf("committee-%d", s.Tau), sim.CommitteePlot(s)})
+		charts = append(charts, chart{fmt.Sprintf("committee-%d", s.Tau), election.CommitteePlot(s)})
 	}
 	return a.report(x, r, r.text(), r.table(), charts)
 }
@@ -87,7 +87,7 @@ func (r electionReport) text() string {
 	sizes := [][]string{{"expected", "mean", "variance", fmt.Sprintf("under %d seats [95 %%]", r.MinSeats), "exact"}}
 	captures := [][]string{{"expected", "hostile", "blocked [95 %]", "exact", "decided [95 %]", "exact"}}
 	for _, s := range r.Sizes {
-		exact := sim.Exact(s.Tau, 0, r.MinSeats)
+		exact := election.Exact(s.Tau, 0, r.MinSeats)
 		sizes = append(sizes, []string{fmt.Sprint(s.Tau), fmt.Sprintf("%.2f", s.Mean), fmt.Sprintf("%.2f", s.Variance), rate(s.Small), digits(exact.Small)})
 		for _, c := range s.Captures {
 			captures = append(captures, []string{
@@ -102,8 +102,8 @@ func (r electionReport) text() string {
 }
 
 // rate writes a rate with its band.
-func rate(r sim.Rate) string {
-	low, high := r.Band(sim.Z95)
+func rate(r election.Rate) string {
+	low, high := r.Band(election.Z95)
 	return fmt.Sprintf("%s [%s, %s]", digits(r.Value()), digits(low), digits(high))
 }
 
@@ -123,10 +123,10 @@ func (r electionReport) table() [][]string {
 		for _, c := range s.Captures {
 			row := []string{fmt.Sprint(s.Tau), fmt.Sprint(r.Draws), number(s.Mean), number(s.Variance), number(c.Hostile), number(c.Share)}
 			for _, x := range []struct {
-				drawn sim.Rate
+				drawn election.Rate
 				exact float64
 			}{{s.Small, c.Exact.Small}, {c.Blocks, c.Exact.Blocks}, {c.Decides, c.Exact.Decides}} {
-				low, high := x.drawn.Band(sim.Z95)
+				low, high := x.drawn.Band(election.Z95)
 				row = append(row, number(x.drawn.Value()), number(low), number(high), number(x.exact))
 			}
 			rows = append(rows, row)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/sim"
+	"github.com/prytany/prytany/sim/plot"
 	"github.com/prytany/prytany/task"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -330,7 +331,7 @@ func (x *export) flags(c *cobra.Command) {
 // chart is a plot and the name of its file.
 type chart struct {
 	name string
-	plot sim.Plot
+	plot plot.Plot
 }
 
 // into calls do with stdout going where x says.

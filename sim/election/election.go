@@ -1,4 +1,6 @@
-package sim
+// Package election draws committees of up to a million workers by the real sortition, and
+// counts those that a hostile part of the stake captures, beside the exact odds.
+package election
 
 import (
 	"crypto/sha256"
@@ -31,8 +33,8 @@ const (
 // MaxElectors is how many workers an election may have.
 const MaxElectors = 1_000_000
 
-// ElectionOptions shape the elections of many committees.
-type ElectionOptions struct {
+// Options shape the elections of many committees.
+type Options struct {
 	Seed     uint64
 	Workers  int       // 1 … MaxElectors
 	Stakes   Stakes    //
@@ -47,7 +49,7 @@ type ElectionOptions struct {
 }
 
 // Check says what is wrong with the options.
-func (o ElectionOptions) Check() error {
+func (o Options) Check() error {
 	switch {
 	case o.Workers < 1 || o.Workers > MaxElectors:
 		return fmt.Errorf("%d workers, want 1 to %d", o.Workers, MaxElectors)
@@ -71,8 +73,8 @@ func (o ElectionOptions) Check() error {
 	return nil
 }
 
-// ElectionResult is what came of the elections.
-type ElectionResult struct {
+// Result is what came of the elections.
+type Result struct {
 	Largest float64 `json:"largest_stake"` // share of the richest worker
 	Sizes   []Size  `json:"sizes"`         // in the order of the options
 }
@@ -146,7 +148,7 @@ func (r Rate) Band(z float64) (low, high float64) {
 	return low, high
 }
 
-// Election draws committees as the protocol does and counts in whose hands they
+// Run draws committees as the protocol does and counts in whose hands they
 // come. Every worker draws for every committee, and [sortition.Seats], which
 // workers and chain run, says how many seats the draw wins.
 //
@@ -158,9 +160,9 @@ func (r Rate) Band(z float64) (low, high float64) {
 // stake, once for all draws. The committees are drawn on all cores, each from a
 // seed of its own, and what is kept of them are counts: so the result depends on
 // the options alone. The options must pass Check.
-func Election(o ElectionOptions) ElectionResult {
+func Run(o Options) Result {
 	e := newElectorate(o)
-	r := ElectionResult{Largest: float64(e.largest) / float64(e.total)}
+	r := Result{Largest: float64(e.largest) / float64(e.total)}
 	for _, tau := range o.Seats {
 		r.Sizes = append(r.Sizes, e.size(tau))
 	}
@@ -169,7 +171,7 @@ func Election(o ElectionOptions) ElectionResult {
 
 // electorate is all workers with their stakes.
 type electorate struct {
-	o       ElectionOptions
+	o       Options
 	stakes  []uint64 // base units
 	total   uint64
 	largest uint64
@@ -177,7 +179,7 @@ type electorate struct {
 	shares  []float64 // of the stake, as picked
 }
 
-func newElectorate(o ElectionOptions) *electorate {
+func newElectorate(o Options) *electorate {
 	e := &electorate{o: o, stakes: make([]uint64, o.Workers), sides: make([]uint32, o.Workers)}
 	r := rand.New(source(o.Seed, "stakes"))
 	for i := range e.stakes {

@@ -1,4 +1,4 @@
-package sim
+package election
 
 import (
 	"fmt"
@@ -18,7 +18,7 @@ const (
 // What is drawn is what is computed: the mean and shape of committees, those too
 // small, and those captured.
 func TestExactAgreesWithElection(t *testing.T) {
-	o := ElectionOptions{
+	o := Options{
 		Seed: 1, Workers: 2000, Stakes: Pareto, Hostile: []float64{0.20, 0.25, 0.33},
 		Seats: []uint32{5, 13, 20, 50, 100}, MinSeats: 4, Draws: 20_000,
 	}
@@ -28,7 +28,7 @@ func TestExactAgreesWithElection(t *testing.T) {
 			t.Errorf("%s: %d of %d is %.3g … %.3g, computed is %.4g", what, r.Count, r.Of, low, high, p)
 		}
 	}
-	for _, s := range Election(o).Sizes {
+	for _, s := range Run(o).Sizes {
 		tau := float64(s.Tau)
 		within(fmt.Sprintf("τ %d, too small", s.Tau), s.Small, s.Captures[0].Exact.Small)
 		// A Poisson number has variance τ and fourth central moment τ + 3τ².

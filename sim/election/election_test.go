@@ -1,4 +1,4 @@
-package sim
+package election
 
 import (
 	"encoding/binary"
@@ -12,14 +12,14 @@ import (
 	"github.com/prytany/prytany/vrf"
 )
 
-func smallElection() ElectionOptions {
-	return ElectionOptions{Seed: 7, Workers: 300, Stakes: Pareto, Hostile: []float64{0.2, 0.33}, Seats: []uint32{1, 13, 100}, MinSeats: 4, Draws: 300}
+func smallElection() Options {
+	return Options{Seed: 7, Workers: 300, Stakes: Pareto, Hostile: []float64{0.2, 0.33}, Seats: []uint32{1, 13, 100}, MinSeats: 4, Draws: 300}
 }
 
 // The options decide to the last bit, however many cores there are.
 func TestElectionIsDeterministic(t *testing.T) {
 	run := func() string {
-		raw, err := json.Marshal(Election(smallElection()))
+		raw, err := json.Marshal(Run(smallElection()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +36,7 @@ func TestElectionIsDeterministic(t *testing.T) {
 	}
 	other := smallElection()
 	other.Seed++
-	if raw, _ := json.Marshal(Election(other)); string(raw) == first {
+	if raw, _ := json.Marshal(Run(other)); string(raw) == first {
 		t.Error("another seed gives the same")
 	}
 }
@@ -137,16 +137,16 @@ func TestElectionHostileShare(t *testing.T) {
 }
 
 func TestElectionRefuses(t *testing.T) {
-	for name, change := range map[string]func(*ElectionOptions){
-		"no workers":       func(o *ElectionOptions) { o.Workers = 0 },
-		"too many workers": func(o *ElectionOptions) { o.Workers = MaxElectors + 1 },
-		"unknown stakes":   func(o *ElectionOptions) { o.Stakes = "fair" },
-		"all and more":     func(o *ElectionOptions) { o.Hostile = []float64{1.1} },
-		"not a number":     func(o *ElectionOptions) { o.Hostile = []float64{math.NaN()} },
-		"33 shares":        func(o *ElectionOptions) { o.Hostile = make([]float64, 33) },
-		"no seats":         func(o *ElectionOptions) { o.Seats = []uint32{0} },
-		"too many seats":   func(o *ElectionOptions) { o.Seats = []uint32{sortition.MaxTau + 1} },
-		"no draws":         func(o *ElectionOptions) { o.Draws = 0 },
+	for name, change := range map[string]func(*Options){
+		"no workers":       func(o *Options) { o.Workers = 0 },
+		"too many workers": func(o *Options) { o.Workers = MaxElectors + 1 },
+		"unknown stakes":   func(o *Options) { o.Stakes = "fair" },
+		"all and more":     func(o *Options) { o.Hostile = []float64{1.1} },
+		"not a number":     func(o *Options) { o.Hostile = []float64{math.NaN()} },
+		"33 shares":        func(o *Options) { o.Hostile = make([]float64, 33) },
+		"no seats":         func(o *Options) { o.Seats = []uint32{0} },
+		"too many seats":   func(o *Options) { o.Seats = []uint32{sortition.MaxTau + 1} },
+		"no draws":         func(o *Options) { o.Draws = 0 },
 	} {
 		o := smallElection()
 		change(&o)
@@ -180,7 +180,7 @@ func TestRateBand(t *testing.T) {
 
 // One committee of a million workers.
 func BenchmarkElection(b *testing.B) {
-	e := newElectorate(ElectionOptions{Workers: MaxElectors, Stakes: Pareto, Hostile: []float64{0.2, 0.25, 0.33}})
+	e := newElectorate(Options{Workers: MaxElectors, Stakes: Pareto, Hostile: []float64{0.2, 0.25, 0.33}})
 	bounds := e.bounds(13)
 	for i := range uint64(b.N) {
 		e.draw(13, i, bounds)

@@ -1,4 +1,6 @@
-package sim
+// Package plot draws charts as SVG: lines, steps, dots and bars with their bands, the same
+// bytes for the same numbers.
+package plot
 
 import (
 	"bytes"
@@ -370,3 +372,6 @@ func number(v float64) string {
 	}
 	return strconv.FormatFloat(v, 'g', 6, 64)
 }
+
+// Percent writes a share for a title or a legend.
+func Percent(share float64) string { return fmt.Sprintf("%.4g %%", 100*share) }
