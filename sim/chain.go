@@ -10,6 +10,7 @@ import (
 	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/explain"
 	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/sim/internal/dice"
 	"github.com/prytany/prytany/task"
 )
 
@@ -64,10 +65,10 @@ func (w *world) found() {
 	p.MaxOpen = uint64(max(40, 20*w.o.Tasks)) // few enough for strangers to fill it
 	p.NoticeBlocks = 2 * p.EpochBlocks
 	w.params = p
-	g := ledger.Genesis{Params: p, Beacon: group(), Reference: attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement, rare}}}
+	g := ledger.Genesis{Params: p, Beacon: dice.Group(), Reference: attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement, rare}}}
 	for i := range 4 {
-		name := validatorName(i)
-		c.validators = append(c.validators, &validator{name: name, sign: signingKey(name), hostile: i == 3 && !w.o.Honest})
+		name := dice.Validator(i)
+		c.validators = append(c.validators, &validator{name: name, sign: dice.Key(name), hostile: i == 3 && !w.o.Honest})
 	}
 	for _, who := range []*person{w.alice, w.bob} {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(who.key), Balance: 1000 * task.PRY})
@@ -131,12 +132,12 @@ func (c *chain) propose(v *validator) bool {
 	b.Remember(c.claims)
 	var due *beacon.Beacon
 	if b.BeaconDue() {
-		due = beaconOn(b.BeaconInput())
+		due = dice.Beacon(b.BeaconInput())
 	}
 	var missing, forged bool
 	if v.hostile && due != nil && c.w.chance(0.3) { // no beacon, or the one that it knows already
 		if forged = c.w.chance(0.5); forged {
-			due = beaconOn(beacon.Input(chainID, c.height))
+			due = dice.Beacon(beacon.Input(chainID, c.height))
 		} else {
 			due, missing = nil, true
 		}

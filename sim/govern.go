@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"crypto/ed25519"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 
@@ -145,11 +143,3 @@ func (w *world) rise() (until uint64, ok bool) {
 }
 
 func floorOf(tcb uint64) attest.Value { return attest.Value{List: "simulated-floor", Number: tcb} }
-
-func validatorName(i int) string { return fmt.Sprint("val", i) }
-
-// signingKey is a validator's, made without the world's dice.
-func signingKey(name string) ed25519.PrivateKey {
-	h := task.H(task.TagSalt, []byte(name))
-	return ed25519.NewKeyFromSeed(h[:])
-}

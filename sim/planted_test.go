@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/prytany/prytany/sim/internal/planted"
 )
 
 // A simulator that finds nothing is worth something only if it would have
@@ -111,37 +113,11 @@ func TestPlanted(t *testing.T) {
 // overlay writes the changed files, and what tells the compiler of them.
 func overlay(t *testing.T, dir string, edits ...edit) string {
 	t.Helper()
-	write := func(name string, raw []byte) string {
-		name = filepath.Join(dir, name)
-		if err := os.WriteFile(name, raw, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return name
+	var all []planted.Edit
+	for _, e := range edits {
+		all = append(all, planted.Edit{File: e.file, Old: e.old, New: e.new})
 	}
-	replace := map[string]string{}
-	for i, e := range edits {
-		path, err := filepath.Abs(filepath.Join("..", e.file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		from := path
-		if changed, ok := replace[path]; ok { // a second place in the same file
-			from = changed
-		}
-		raw, err := os.ReadFile(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := strings.Count(string(raw), e.old); n != 1 {
-			t.Fatalf("%s has changed: what the bug replaces stands there %d times", e.file, n)
-		}
-		replace[path] = write(fmt.Sprintf("planted%d.go", i), []byte(strings.Replace(string(raw), e.old, e.new, 1)))
-	}
-	all, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return write("overlay.json", all)
+	return planted.Overlay(t, dir, all...)
 }
 
 // hunt builds a binary with the bug in it, and runs that.

@@ -6,6 +6,7 @@ import (
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/sim/internal/dice"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/vrf"
 )
@@ -55,7 +56,7 @@ func (s *stranger) block(later uint64, key ed25519.PrivateKey, bodies ...task.Bo
 	b := ledger.NewBlock(s.w.chain.store, s.height)
 	var due *beacon.Beacon
 	if b.BeaconDue() {
-		due = beaconOn(b.BeaconInput())
+		due = dice.Beacon(b.BeaconInput())
 	}
 	if err := b.Begin(due, unix(s.w.now)); err != nil {
 		panic(err)

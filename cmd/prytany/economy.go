@@ -7,14 +7,14 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/prytany/prytany/sim"
+	"github.com/prytany/prytany/sim/economy"
 	"github.com/spf13/cobra"
 )
 
 func (a *app) economyCommand() *cobra.Command {
 	var (
-		o          sim.EconomyOptions
-		together   sim.CoalitionOptions
+		o          economy.Options
+		together   economy.CoalitionOptions
 		wall       time.Duration
 		coalitions bool
 		results    export
@@ -70,15 +70,15 @@ func (a *app) economyCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) economy(ctx context.Context, o sim.EconomyOptions, x export) error {
+func (a *app) economy(ctx context.Context, o economy.Options, x export) error {
 	type answer struct {
-		table sim.EconomyTable
+		table economy.Table
 		err   error
 	}
 	a.say("playing %d tasks on each of %d chains for every strategy", o.Tasks, o.Batches)
 	done := make(chan answer, 1)
 	go func() {
-		t, err := sim.Economy(o)
+		t, err := economy.Run(o)
 		done <- answer{t, err}
 	}()
 	select {
@@ -99,14 +99,14 @@ func (a *app) economy(ctx context.Context, o sim.EconomyOptions, x export) error
 		if err != nil {
 			return fmt.Errorf("the table cannot be read back: %w", err)
 		}
-		return a.report(x, r.table, text.String(), table, []chart{{"income", sim.IncomePlot(r.table)}})
+		return a.report(x, r.table, text.String(), table, []chart{{"income", economy.IncomePlot(r.table)}})
 	}
 }
 
 // coalitions searches for plans that pay. It has the clock; the search has none.
-func (a *app) coalitions(ctx context.Context, o sim.CoalitionOptions, wall time.Duration, x export) error {
+func (a *app) coalitions(ctx context.Context, o economy.CoalitionOptions, wall time.Duration, x export) error {
 	type answer struct {
-		table sim.CoalitionTable
+		table economy.CoalitionTable
 		err   error
 	}
 	p := a.progress(1<<63-1, "chains")
@@ -122,7 +122,7 @@ func (a *app) coalitions(ctx context.Context, o sim.CoalitionOptions, wall time.
 	}
 	done := make(chan answer, 1)
 	go func() {
-		t, err := sim.Coalitions(o)
+		t, err := economy.Coalitions(o)
 		done <- answer{t, err}
 	}()
 	select {
@@ -138,7 +138,7 @@ func (a *app) coalitions(ctx context.Context, o sim.CoalitionOptions, wall time.
 		if err := r.table.WriteText(&text); err != nil {
 			return err
 		}
-		err := a.report(x, r.table, text.String(), r.table.Rows(), []chart{{"coalitions", sim.CoalitionPlot(r.table)}})
+		err := a.report(x, r.table, text.String(), r.table.Rows(), []chart{{"coalitions", economy.CoalitionPlot(r.table)}})
 		if err == nil && len(r.table.Holes()) > 0 {
 			return exitCode(1)
 		}

@@ -25,7 +25,7 @@ import (
 	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/receipt"
-	"github.com/prytany/prytany/sim"
+	"github.com/prytany/prytany/sim/economy"
 	"github.com/prytany/prytany/task"
 )
 
@@ -34,10 +34,10 @@ var printed = map[string]any{
 	"attestShow":     []described{},
 	"demoTask":       demoFiles{},
 	"demoEnd":        demoFiles{},
-	"coalitions":     sim.CoalitionTable{},
+	"coalitions":     economy.CoalitionTable{},
 	"devnet":         devnetUp{},
 	"doctor":         []finding{},
-	"economy":        sim.EconomyTable{},
+	"economy":        economy.Table{},
 	"election":       electionReport{},
 	"follow":         finished{},
 	"funcWithdraw":   funcBond{},
@@ -75,8 +75,8 @@ var forms = []any{
 
 // unsaid are the exported fields that JSON has not, and why.
 var unsaid = map[string]string{
-	"sim.EconomyOptions.Parallel":   "changes nothing but the time that it takes",
-	"sim.CoalitionOptions.Parallel": "the same",
+	"economy.Options.Parallel":          "changes nothing but the time that it takes",
+	"economy.CoalitionOptions.Parallel": "the same",
 }
 
 func printedTypes() (all []reflect.Type) {

@@ -1,4 +1,4 @@
-package sim
+package economy
 
 import (
 	"crypto/ed25519"
@@ -10,6 +10,7 @@ import (
 	"github.com/prytany/prytany/committee"
 	"github.com/prytany/prytany/ledger"
 	"github.com/prytany/prytany/node"
+	"github.com/prytany/prytany/sim/internal/dice"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 )
@@ -118,7 +119,7 @@ func newCoalWorld(seed, stream uint64, stake float64, plan coalPlan, tasks int) 
 	e := &econWorld{store: econStore{}, params: p, source: rand.NewPCG(seed, stream)}
 	e.rng = rand.New(e.source)
 	w := &coalWorld{econWorld: e, plan: plan, looked: map[task.Hash]attest.Appraisal{}}
-	g := ledger.Genesis{Params: p, Beacon: group()}
+	g := ledger.Genesis{Params: p, Beacon: dice.Group()}
 	g.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{econMeasurement, coalRareMeasurement}}
 	grant := func(key ed25519.PrivateKey) {
 		g.Accounts = append(g.Accounts, ledger.Grant{Account: task.PublicKey(key), Balance: 1000 * task.PRY})

@@ -1,4 +1,4 @@
-package sim
+package economy
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/ledger"
+	"github.com/prytany/prytany/sim/internal/dice"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
 	"github.com/prytany/prytany/vrf"
@@ -175,7 +176,7 @@ func econParams(e ledger.Economics) ledger.Params {
 func newEconWorld(seed, stream uint64, p ledger.Params, minds []econMind) *econWorld {
 	w := &econWorld{store: econStore{}, params: p, source: rand.NewPCG(seed, stream), words: map[task.Ballot]*econWords{}}
 	w.rng = rand.New(w.source)
-	g := ledger.Genesis{Params: p, Beacon: group()}
+	g := ledger.Genesis{Params: p, Beacon: dice.Group()}
 	g.Reference = attest.Reference{AllowSimulated: true, Measurements: []task.Hash{econMeasurement}}
 	for _, who := range []*ed25519.PrivateKey{&w.alice, &w.bob, &w.relay} {
 		*who = w.key()
@@ -221,7 +222,7 @@ func (w *econWorld) begin() {
 	w.block = ledger.NewBlock(w.store, w.height)
 	var due *beacon.Beacon
 	if w.block.BeaconDue() {
-		due = beaconOn(w.block.BeaconInput())
+		due = dice.Beacon(w.block.BeaconInput())
 	}
 	must(w.block.Begin(due, 1_700_000_000))
 }

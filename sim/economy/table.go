@@ -1,4 +1,4 @@
-package sim
+package economy
 
 import (
 	"encoding/csv"
@@ -9,12 +9,12 @@ import (
 	"text/tabwriter"
 )
 
-// EconomyTable is what the experiment shows.
-type EconomyTable struct {
-	Options EconomyOptions  `json:"options"`
-	Rows    []EconomyRow    `json:"rows"`
-	Time    []EconomyTime   `json:"time"`
-	Schemes []EconomyScheme `json:"schemes"`
+// Table is what the experiment shows.
+type Table struct {
+	Options Options  `json:"options"`
+	Rows    []Row    `json:"rows"`
+	Time    []Time   `json:"time"`
+	Schemes []Scheme `json:"schemes"`
 	// Committees that judged an exit, and how many of them lose less by lying
 	// together than the cap on the value of a task of as many expected seats.
 	Committees uint64 `json:"committees,string"`
@@ -22,18 +22,18 @@ type EconomyTable struct {
 }
 
 // Row finds what a strategy earns among the honest.
-func (t EconomyTable) Row(strategy string, fault float64) (EconomyRow, bool) {
+func (t Table) Row(strategy string, fault float64) (Row, bool) {
 	for _, r := range t.Rows {
 		if r.Rest == econHonest.name && r.Strategy == strategy && r.Fault == fault {
 			return r, true
 		}
 	}
-	return EconomyRow{}, false
+	return Row{}, false
 }
 
 // Even is the rate of faults at which a strategy earns what honesty does for a
 // seat in a task; not ok if there is none between 0 and 1.
-func (t EconomyTable) Even(strategy string) (fault float64, ok bool) {
+func (t Table) Even(strategy string) (fault float64, ok bool) {
 	r, _ := t.Row(strategy, t.Options.Faults[0])
 	if r.MoreGood == r.MoreBad {
 		return 0, false
@@ -44,7 +44,7 @@ func (t EconomyTable) Even(strategy string) (fault float64, ok bool) {
 
 var econColumns = []string{"rest", "strategy", "fault", "income", "band", "gain", "gain_band", "good", "faulty", "more_good", "more_bad", "rounds"}
 
-func (r EconomyRow) fields() []string {
+func (r Row) fields() []string {
 	f := func(x float64) string { return strconv.FormatFloat(x, 'f', 4, 64) }
 	return []string{
 		r.Rest, r.Strategy, f(r.Fault), f(r.Income), f(r.Band), f(r.Gain), f(r.GainBand),
@@ -53,7 +53,7 @@ func (r EconomyRow) fields() []string {
 }
 
 // WriteCSV writes the rows, with a line of names first.
-func (t EconomyTable) WriteCSV(w io.Writer) error {
+func (t Table) WriteCSV(w io.Writer) error {
 	all := [][]string{econColumns}
 	for _, r := range t.Rows {
 		all = append(all, r.fields())
@@ -62,14 +62,14 @@ func (t EconomyTable) WriteCSV(w io.Writer) error {
 }
 
 // WriteJSON writes all of it.
-func (t EconomyTable) WriteJSON(w io.Writer) error {
+func (t Table) WriteJSON(w io.Writer) error {
 	out := json.NewEncoder(w)
 	out.SetIndent("", "  ")
 	return out.Encode(t)
 }
 
 // WriteText writes tables for people.
-func (t EconomyTable) WriteText(w io.Writer) error {
+func (t Table) WriteText(w io.Writer) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	line := func(format string, args ...any) { fmt.Fprintf(out, format+"\t\n", args...) }
 	line("φ\tthe rest\tstrategy\tincome per seat and round\tgain\tper seat in a good task\tin one with a bad executor")

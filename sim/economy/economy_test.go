@@ -1,4 +1,4 @@
-package sim
+package economy
 
 import (
 	"bytes"
@@ -10,16 +10,16 @@ import (
 )
 
 // economy is a small experiment.
-func economy(t *testing.T, o EconomyOptions) EconomyTable {
+func economy(t *testing.T, o Options) Table {
 	t.Helper()
-	table, err := Economy(o)
+	table, err := Run(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return table
 }
 
-func text(t *testing.T, table EconomyTable) string {
+func text(t *testing.T, table Table) string {
 	var b strings.Builder
 	if err := table.WriteText(&b); err != nil {
 		t.Fatal(err)
@@ -33,7 +33,7 @@ func TestEconomyHonestyPays(t *testing.T) {
 	if testing.Short() {
 		t.Skip("some seven hundred tasks")
 	}
-	table := economy(t, EconomyOptions{Tasks: 12, Batches: 8, Deviants: 4, Long: -1})
+	table := economy(t, Options{Tasks: 12, Batches: 8, Deviants: 4, Long: -1})
 	t.Log("\n" + text(t, table))
 	for _, r := range table.Rows {
 		sure := r.Gain+r.GainBand < 0
@@ -77,7 +77,7 @@ func TestEconomyWeighsRight(t *testing.T) {
 	if testing.Short() {
 		t.Skip("some sixty tasks")
 	}
-	o := EconomyOptions{Seed: 5}.filled()
+	o := Options{Seed: 5}.filled()
 	c := econCell{rest: econHonest, strategy: econHonest}
 	var half, true2 []econBatch
 	for b := range uint64(8) {
@@ -94,7 +94,7 @@ func TestEconomyWeighsRight(t *testing.T) {
 // Who guesses, or keeps quiet, is out soon.
 func TestEconomyJail(t *testing.T) {
 	for name, jailed := range map[string]bool{"guess": true, "hush": true, "honest": false} {
-		b := econCell{rest: econHonest, strategy: econMindOf(name)}.batch(EconomyOptions{}.filled(), 1, 30, 0)
+		b := econCell{rest: econHonest, strategy: econMindOf(name)}.batch(Options{}.filled(), 1, 30, 0)
 		if got := b.jailed > 0; got != jailed {
 			t.Errorf("%s: %d jailed", name, b.jailed)
 		}
@@ -103,7 +103,7 @@ func TestEconomyJail(t *testing.T) {
 
 // The same options give the same bytes, however many chains run at a time.
 func TestEconomyIsDeterministic(t *testing.T) {
-	o := EconomyOptions{Tasks: 4, Batches: 2, Long: 6, Only: []string{"guess", "coin"}}
+	o := Options{Tasks: 4, Batches: 2, Long: 6, Only: []string{"guess", "coin"}}
 	var all [2]bytes.Buffer
 	for i := range all {
 		o.Parallel = 1 + 2*i
@@ -120,7 +120,7 @@ func TestEconomyIsDeterministic(t *testing.T) {
 }
 
 func TestEconomyFormats(t *testing.T) {
-	table := EconomyTable{Options: EconomyOptions{}.filled(), Rows: []EconomyRow{{Rest: "honest", Strategy: "guess", Fault: 0.05, Income: 1, Gain: -0.3}}}
+	table := Table{Options: Options{}.filled(), Rows: []Row{{Rest: "honest", Strategy: "guess", Fault: 0.05, Income: 1, Gain: -0.3}}}
 	var c, j bytes.Buffer
 	if err := table.WriteCSV(&c); err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func TestEconomyFormats(t *testing.T) {
 	if err := table.WriteJSON(&j); err != nil {
 		t.Fatal(err)
 	}
-	var back EconomyTable
+	var back Table
 	if err := json.Unmarshal(j.Bytes(), &back); err != nil || back.Rows[0] != table.Rows[0] {
 		t.Errorf("%+v %v", back, err)
 	}
@@ -145,9 +145,9 @@ func TestEconomyFormats(t *testing.T) {
 }
 
 func TestEconomyRefusesNonsense(t *testing.T) {
-	bad := EconomyOptions{}.filled().Rules
+	bad := Options{}.filled().Rules
 	bad.NoReveal = bad.WrongPick - 1
-	for name, o := range map[string]EconomyOptions{
+	for name, o := range map[string]Options{
 		"few workers":  {Workers: 3},
 		"all deviate":  {Deviants: 20},
 		"one batch":    {Batches: 1},
@@ -155,7 +155,7 @@ func TestEconomyRefusesNonsense(t *testing.T) {
 		"bad rules":    {Rules: bad},
 		"no such name": {Only: []string{"saint"}},
 	} {
-		if _, err := Economy(o); err == nil {
+		if _, err := Run(o); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

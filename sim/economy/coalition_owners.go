@@ -1,4 +1,4 @@
-package sim
+package economy
 
 import (
 	"crypto/ed25519"
@@ -19,6 +19,9 @@ func (w *coalWorld) serves(t *coalTask, role task.Role, mate bool) bool {
 	}
 	return !t.does(devNoCode) && (mate || !t.does(devCodeFriends))
 }
+
+// wrongKey is what is sealed to the right enclave, and opens nothing.
+const wrongKey = "not the key of "
 
 // coalOwner is an owner's way with keys, in the present view of a task.
 type coalOwner struct {

@@ -1,4 +1,4 @@
-package sim
+package economy
 
 import (
 	"fmt"
@@ -6,8 +6,8 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-// EconomyScheme is a plan of more than one account, in units of c.
-type EconomyScheme struct {
+// Scheme is a plan of more than one account, in units of c.
+type Scheme struct {
 	Name  string  `json:"name"`
 	What  string  `json:"what"`
 	Value float64 `json:"value"` // what it earns, or what it costs; see What
@@ -17,16 +17,16 @@ type EconomyScheme struct {
 }
 
 // econSchemes measures what several accounts of one owner can do together.
-func econSchemes(o EconomyOptions) (all []EconomyScheme) {
-	work := []func() []EconomyScheme{
-		func() []EconomyScheme { return econWash(o, o.Workers/10) },
-		func() []EconomyScheme { return econWash(o, o.Workers/2) },
-		func() []EconomyScheme { return econWash(o, o.Workers) },
-		func() []EconomyScheme { return econSelf(o, econHonest) },
-		func() []EconomyScheme { return econSelf(o, econGuess) },
-		func() []EconomyScheme { return econBribe(o) },
+func econSchemes(o Options) (all []Scheme) {
+	work := []func() []Scheme{
+		func() []Scheme { return econWash(o, o.Workers/10) },
+		func() []Scheme { return econWash(o, o.Workers/2) },
+		func() []Scheme { return econWash(o, o.Workers) },
+		func() []Scheme { return econSelf(o, econHonest) },
+		func() []Scheme { return econSelf(o, econGuess) },
+		func() []Scheme { return econBribe(o) },
 	}
-	for _, s := range econParallel(o.Parallel, len(work), func(i int) []EconomyScheme { return work[i]() }) {
+	for _, s := range econParallel(o.Parallel, len(work), func(i int) []Scheme { return work[i]() }) {
 		all = append(all, s...)
 	}
 	return all
@@ -63,7 +63,7 @@ func econMean(fault float64) func([]econSample) float64 {
 // econWash posts tasks of one's own, of one's own function, and hopes that
 // one's own workers get more than the fees back. They do not check each other: who
 // executes tells the rest where the genuine piece is.
-func econWash(o EconomyOptions, mine int) []EconomyScheme {
+func econWash(o Options, mine int) []Scheme {
 	var samples []econSample
 	p := econParams(o.Rules)
 	c := float64(p.CheckCost)
@@ -86,14 +86,14 @@ func econWash(o EconomyOptions, mine int) []EconomyScheme {
 	}
 	mean := econMean(0)
 	v := mean(samples)
-	return []EconomyScheme{{
+	return []Scheme{{
 		Name: fmt.Sprintf("wash trading, %.0f %% of the stake", 100*float64(mine)/float64(o.Workers)), Value: v, Band: econBand(samples, mean), Pays: v > 0,
 		What: "income for each task of one's own",
 	}}
 }
 
 // econSelf lets executors show bad evidence and accuse themselves.
-func econSelf(o EconomyOptions, rest econMind) []EconomyScheme {
+func econSelf(o Options, rest econMind) []Scheme {
 	var samples []econSample
 	for b := range 4 {
 		w := newEconWorld(o.Seed, uint64(2000+b), econParams(o.Rules), econCrowd(o, rest, rest, o.Workers))
@@ -111,7 +111,7 @@ func econSelf(o EconomyOptions, rest econMind) []EconomyScheme {
 	}
 	mean := econMean(1)
 	v := mean(samples)
-	return []EconomyScheme{{
+	return []Scheme{{
 		Name: "self-accusation among the " + rest.name, Value: v, Band: econBand(samples, mean), Pays: v > 0,
 		What: "what the operator of the executor and of the accuser is left with",
 	}}
@@ -120,7 +120,7 @@ func econSelf(o EconomyOptions, rest econMind) []EconomyScheme {
 // econBribe compares verifiers who name the genuine place of a bad enclave, and are
 // accused by the owner who looks, with those who say FAULT: the difference is the
 // least bribe. What a liar can win is at most the cap on the task's value.
-func econBribe(o EconomyOptions) []EconomyScheme {
+func econBribe(o Options) []Scheme {
 	each := func(m econMind) (samples []econSample) {
 		for b := range 4 {
 			w := newEconWorld(o.Seed, uint64(3000+b), econParams(o.Rules), econCrowd(o, m, m, o.Workers))
@@ -155,7 +155,7 @@ func econBribe(o EconomyOptions) []EconomyScheme {
 	}
 	v := least(both)
 	limit := float64(o.valueCap()) / float64(o.Rules.CheckCost) / task.DefaultSeats
-	return []EconomyScheme{{
+	return []Scheme{{
 		Name: "bribe", Value: v, Band: econBand(both, least), Limit: limit, Pays: v < limit,
 		What: "the least bribe for each seat, against the most that there is to win for each seat",
 	}}

@@ -1,6 +1,6 @@
 //go:build planted
 
-package sim
+package economy
 
 import (
 	"encoding/json"
@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/prytany/prytany/sim/internal/planted"
 )
 
 // A search that finds nothing is worth something only if it would have found what
@@ -18,13 +20,13 @@ import (
 // weakRule is an old rule.
 type weakRule struct {
 	name  string
-	edits []edit
+	edits []planted.Edit
 	finds string // a deviation that must be in some find that pays
 }
 
 // silencePays has the word of a committee take money, which others share.
-var silencePays = edit{"ledger/turn.go", `	b.passOver(c, Pass{Why: FoundSilent})
-`, `	var pot []share
+var silencePays = planted.Edit{File: "ledger/turn.go", Old: `	b.passOver(c, Pass{Why: FoundSilent})
+`, New: `	var pot []share
 	for _, m := range c.Members {
 		if c.Roster().Judges(m.Claim.Node) {
 			pot = append(pot, c.share(m.Claim.Node))
@@ -35,12 +37,12 @@ var silencePays = edit{"ledger/turn.go", `	b.passOver(c, Pass{Why: FoundSilent})
 `}
 
 var weakRules = []weakRule{
-	{"words take money at once, and others share it", []edit{
-		{"ledger/turn.go", `case b.Height < c.SkipFrom():`, `case b.Height == 0:`},
+	{"words take money at once, and others share it", []planted.Edit{
+		{File: "ledger/turn.go", Old: `case b.Height < c.SkipFrom():`, New: `case b.Height == 0:`},
 		silencePays,
 	}, "skip"},
-	{"nobody can decline, and others share what silence costs", []edit{
-		{"ledger/turn.go", `case turn && (c.HasShown() ||`, `case turn && (b.Height > 0 || c.HasShown() ||`},
+	{"nobody can decline, and others share what silence costs", []planted.Edit{
+		{File: "ledger/turn.go", Old: `case turn && (c.HasShown() ||`, New: `case turn && (b.Height > 0 || c.HasShown() ||`},
 		silencePays,
 	}, "input-to-friends"},
 }
@@ -80,7 +82,7 @@ func (r weakRule) hunt(t *testing.T) (holes []CoalitionFind) {
 	t.Helper()
 	dir := t.TempDir()
 	bin := filepath.Join(dir, "sim.test")
-	build := exec.Command("go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-tags", "planted", "-overlay", overlay(t, dir, r.edits...), "-o", bin, ".")
+	build := exec.Command("go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-tags", "planted", "-overlay", planted.Overlay(t, dir, r.edits...), "-o", bin, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

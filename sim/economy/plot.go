@@ -1,4 +1,4 @@
-package sim
+package economy
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 
 // IncomePlot shows what each strategy gains over honesty among the honest, at
 // each rate of faults, with its 95 % band.
-func IncomePlot(t EconomyTable) plot.Plot {
+func IncomePlot(t Table) plot.Plot {
 	p := plot.Plot{Title: "Gain over honesty among the honest, a seat and round", X: "strategy", Y: "units of the cost of one check"}
 	for _, fault := range t.Options.Faults {
 		s := plot.Series{Name: fmt.Sprintf("faults %.3g %%", 100*fault), Kind: plot.Bars}

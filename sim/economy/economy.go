@@ -1,4 +1,7 @@
-package sim
+// Package economy asks what honesty earns, and what each deviation from it does: one worker
+// alone, and people together with a part of the stake. The ledger and the committees are
+// the production code; what a worker, an owner or a proposer does is played.
+package economy
 
 import (
 	"fmt"
@@ -10,9 +13,9 @@ import (
 	"github.com/prytany/prytany/task"
 )
 
-// EconomyOptions shape the experiment. The zero value of a field means its
+// Options shape the experiment. The zero value of a field means its
 // default; the same options give the same table, byte for byte.
-type EconomyOptions struct {
+type Options struct {
 	Seed     uint64           `json:"seed,string"`
 	Workers  int              `json:"workers,string"`  // of equal stake; 20
 	Deviants int              `json:"deviants,string"` // of them with the strategy under test; 2
@@ -26,13 +29,13 @@ type EconomyOptions struct {
 }
 
 // valueCap is the most that a task of usual size may put at stake.
-func (o EconomyOptions) valueCap() task.Amount {
+func (o Options) valueCap() task.Amount {
 	p := ledger.Embedded("")
 	p.Economics = o.Rules
 	return p.Cap(task.DefaultSeats)
 }
 
-func (o EconomyOptions) filled() EconomyOptions {
+func (o Options) filled() Options {
 	for field, n := range map[*int]int{&o.Workers: 20, &o.Deviants: 2, &o.Tasks: 12, &o.Batches: 10, &o.Long: 160, &o.Parallel: 2} {
 		if *field == 0 {
 			*field = n
@@ -47,7 +50,7 @@ func (o EconomyOptions) filled() EconomyOptions {
 	return o
 }
 
-func (o EconomyOptions) check() error {
+func (o Options) check() error {
 	if o.Workers < 8 || o.Deviants < 1 || o.Deviants > o.Workers/4 || o.Tasks < 2 || o.Batches < 2 || o.Rules.CheckCost == 0 {
 		return fmt.Errorf("economy: want at least 8 workers, 1 deviant to a quarter of them, 2 tasks, 2 batches and a cost of checks")
 	}
@@ -62,9 +65,9 @@ func (o EconomyOptions) check() error {
 	return nil
 }
 
-// EconomyRow is what one strategy earns among others of one kind. Money is in
+// Row is what one strategy earns among others of one kind. Money is in
 // units of the cost of one check, c; a band is half of a 95 % confidence interval.
-type EconomyRow struct {
+type Row struct {
 	Rest     string  `json:"rest"` // what all others do
 	Strategy string  `json:"strategy"`
 	Fault    float64 `json:"fault"`  // φ: the share of tasks whose first executor's enclave is bad
@@ -79,9 +82,9 @@ type EconomyRow struct {
 	Rounds   uint64  `json:"rounds,string"` // seats times rounds behind the row
 }
 
-// EconomyTime is what a strategy earns in time: zeros while it is not in the
+// Time is what a strategy earns in time: zeros while it is not in the
 // draw are part of it.
-type EconomyTime struct {
+type Time struct {
 	Strategy string  `json:"strategy"`
 	Fault    float64 `json:"fault"`
 	Income   float64 `json:"income"` // for each task that is posted and each operator
@@ -91,7 +94,7 @@ type EconomyTime struct {
 	Locked   float64 `json:"locked"`        // bonds of one operator that are on their way out of jail, at the end
 }
 
-// Economy measures, on the production ledger and its draw, what a verifier
+// Run measures, on the production ledger and its draw, what a verifier
 // earns that deviates alone, and what it would have earned as the rest do.
 //
 // Income is the change of a worker's balance, bond and unbonding money, less c
@@ -108,12 +111,12 @@ type EconomyTime struct {
 // committee pays more for each seat; that is the luck of the draw, alike for
 // all strategies, and so a gain is taken of incomes less the fee of a seat
 // that is always right. Jail depends on the order of things, and is measured in
-// [EconomyTime] on longer chains with faults at their true rate.
+// [Time] on longer chains with faults at their true rate.
 //
 // Not modelled: latency, lost messages, fees of transactions (one relay pays
 // them), the price of locked money, and verifiers who share
 // what they saw.
-func Economy(o EconomyOptions) (t EconomyTable, err error) {
+func Run(o Options) (t Table, err error) {
 	defer halted(&err)
 	o = o.filled()
 	t.Options = o
@@ -135,7 +138,7 @@ func Economy(o EconomyOptions) (t EconomyTable, err error) {
 			t.count(b.judges)
 		}
 	}
-	slices.SortStableFunc(t.Rows, func(a, b EconomyRow) int { return t.rank(a) - t.rank(b) })
+	slices.SortStableFunc(t.Rows, func(a, b Row) int { return t.rank(a) - t.rank(b) })
 	if o.Only == nil {
 		t.Schemes = econSchemes(o)
 	}
@@ -143,7 +146,7 @@ func Economy(o EconomyOptions) (t EconomyTable, err error) {
 }
 
 // rank puts the rows among the honest first, rate by rate.
-func (t EconomyTable) rank(r EconomyRow) int {
+func (t Table) rank(r Row) int {
 	n := slices.Index(t.Options.Faults, r.Fault)
 	if r.Rest != econHonest.name {
 		n = len(t.Options.Faults) + 1
@@ -186,7 +189,7 @@ func (c econCell) follows(o econCell) bool {
 
 // econCells are each deviation from honesty, honesty among those who guess, and
 // what jail does in time.
-func econCells(o EconomyOptions) (all []econCell) {
+func econCells(o Options) (all []econCell) {
 	all = append(all, econCell{rest: econHonest, strategy: econHonest})
 	for _, m := range econMinds {
 		if o.Only == nil || slices.Contains(o.Only, m.name) {
@@ -203,7 +206,7 @@ func econCells(o EconomyOptions) (all []econCell) {
 }
 
 // faults are the rates for which a cell gives a row.
-func (c econCell) faults(o EconomyOptions) []float64 {
+func (c econCell) faults(o Options) []float64 {
 	if c.rest.name != econHonest.name {
 		return []float64{0}
 	}
@@ -224,7 +227,7 @@ type econBatch struct {
 	judges              []uint32
 }
 
-func (c econCell) run(o EconomyOptions) (all []econBatch) {
+func (c econCell) run(o Options) (all []econBatch) {
 	batches, tasks, fault := o.Batches, o.Tasks, 0.5
 	switch {
 	case c.time && c.strategy.name == c.rest.name:
@@ -242,7 +245,7 @@ func (c econCell) run(o EconomyOptions) (all []econBatch) {
 
 // batch plays a chain of its own. Deviants come first among the workers, who
 // are all alike to the draw; where all do the same, all are watched.
-func (c econCell) batch(o EconomyOptions, stream uint64, tasks int, fault float64) (b econBatch) {
+func (c econCell) batch(o Options, stream uint64, tasks int, fault float64) (b econBatch) {
 	w := newEconWorld(o.Seed, stream, econParams(o.Rules), econCrowd(o, c.rest, c.strategy, o.Deviants))
 	watched := w.workers[:o.Deviants]
 	if c.rest.name == c.strategy.name {
@@ -280,7 +283,7 @@ func (c econCell) batch(o EconomyOptions, stream uint64, tasks int, fault float6
 }
 
 // econCrowd is n workers of one mind before all others.
-func econCrowd(o EconomyOptions, rest, first econMind, n int) []econMind {
+func econCrowd(o Options, rest, first econMind, n int) []econMind {
 	return append(slices.Repeat([]econMind{first}, n), slices.Repeat([]econMind{rest}, o.Workers-n)...)
 }
 
@@ -402,10 +405,10 @@ func econBand[B any](batches []B, of func([]B) float64) float64 {
 	return t * math.Sqrt(sum*(n-1)/n)
 }
 
-func (c econCell) row(fault float64, batches, base []econBatch) EconomyRow {
+func (c econCell) row(fault float64, batches, base []econBatch) Row {
 	income := func(b []econBatch) float64 { x, _ := econIncome(fault, b); return x }
 	less := func(b []econBatch) float64 { _, x := econIncome(fault, b); return x }
-	r := EconomyRow{
+	r := Row{
 		Rest: c.rest.name, Strategy: c.strategy.name, Fault: fault,
 		Income: income(batches), Band: econBand(batches, income),
 	}
@@ -421,9 +424,9 @@ func (c econCell) row(fault float64, batches, base []econBatch) EconomyRow {
 	return r
 }
 
-func (c econCell) inTime(o EconomyOptions, batches []econBatch) EconomyTime {
+func (c econCell) inTime(o Options, batches []econBatch) Time {
 	income := func(b []econBatch) float64 { return econTime(0, b) }
-	r := EconomyTime{Strategy: c.strategy.name, Income: income(batches), Band: econBand(batches, income)}
+	r := Time{Strategy: c.strategy.name, Income: income(batches), Band: econBand(batches, income)}
 	var tasks float64
 	for _, b := range batches {
 		r.Jailed += b.jailed
@@ -436,7 +439,7 @@ func (c econCell) inTime(o EconomyOptions, batches []econBatch) EconomyTime {
 }
 
 // count notes how large the committees were that judged.
-func (t *EconomyTable) count(judges []uint32) {
+func (t *Table) count(judges []uint32) {
 	for _, seats := range judges {
 		t.Committees++
 		if task.Amount(seats)*t.Options.Rules.Miss < t.Options.valueCap() {
