@@ -20,14 +20,13 @@ import (
 // blocks that honest validators refuse.
 type chain struct {
 	w          *world
-	store      *ledger.MemStore
+	store      *state
 	height     uint64
 	validators []*validator
 	pool       []pooled
 	claims     verified
-	cases      map[task.TaskID]*ledger.Case // as they are after the last block
-	dice       *rand.Rand                   // of who passes claims on, so that the other worlds live as they did
-	asleep     bool                         // nothing is open and nothing waits: no blocks are made
+	dice       *rand.Rand // of who passes claims on, so that the other worlds live as they did
+	asleep     bool       // nothing is open and nothing waits: no blocks are made
 }
 
 type validator struct {
@@ -51,7 +50,7 @@ var (
 
 // found writes the genesis.
 func (w *world) found() {
-	c := &chain{w: w, store: ledger.NewMemStore(), asleep: true, claims: verified{}, cases: map[task.TaskID]*ledger.Case{}, dice: rand.New(rand.NewPCG(w.seed, 27))}
+	c := &chain{w: w, store: newState(), asleep: true, claims: verified{}, dice: rand.New(rand.NewPCG(w.seed, 27))}
 	w.chain = c
 	p := ledger.Embedded(chainID)
 	p.IntervalMillis, p.EpochBlocks = 50, uint64(w.between(5, 20))
@@ -88,19 +87,6 @@ func (w *world) found() {
 
 // read is the state as it is.
 func (c *chain) read() ledger.Reader { return ledger.Read(c.store) }
-
-// at is a case as it is, decoded once for all who follow the chain: nobody changes what
-// everybody has.
-func (c *chain) at(id task.TaskID) (*ledger.Case, bool) {
-	if k := c.cases[id]; k != nil && !c.w.plain {
-		return k, true
-	}
-	k, ok := c.read().Case(id)
-	if ok {
-		c.cases[id] = k
-	}
-	return k, ok
-}
 
 // submit puts a transaction into the pool.
 func (c *chain) submit(p pooled) {
@@ -182,7 +168,6 @@ func (c *chain) propose(v *validator) bool {
 		}
 	}
 	events := b.End()
-	clear(c.cases)
 	for _, e := range events {
 		c.w.say("block %d task %s: %s", c.height, e.Task.Short(), explain.Fact(e.Fact))
 	}

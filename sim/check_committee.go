@@ -12,7 +12,7 @@ import (
 // and checkAmounts.
 func (w *world) noteStakes() {
 	for _, k := range w.workers {
-		rec, _ := w.chain.read().Node(k.id)
+		rec, _ := w.chain.node(k.id)
 		all := w.facts.stakes[k.id]
 		if last := all[len(all)-1]; last.bond != rec.Bond || last.held != held(rec) {
 			w.facts.stakes[k.id] = append(all, stakeAt{w.chain.height, rec.Bond, held(rec)})

@@ -12,7 +12,7 @@ import (
 // All money there was is all money there is (spec §10.8).
 func (w *world) checkSupply() {
 	r := w.chain.read()
-	if held, supply := r.Held(), r.Meta().Supply; held != supply {
+	if held, supply := w.chain.held(), r.Meta().Supply; held != supply {
 		w.violate("supply is conserved", "block %d: %d held of %d", w.chain.height, held, supply)
 	}
 }

@@ -69,7 +69,7 @@ func (w *world) checkAmounts(c *ledger.Case) {
 			ledger.BadEvidence: w.params.BadEvidencePPM, ledger.TwoGood: w.params.BadEvidencePPM, ledger.UncleanExit: w.params.BadEvidencePPM, ledger.TwoResults: w.params.BadEvidencePPM,
 			ledger.Equivocation: w.params.EquivocationPPM, ledger.TwoPairs: w.params.EquivocationPPM,
 		}[s.Cause]
-		rec, _ := w.chain.read().Node(s.Node)
+		rec, _ := w.chain.node(s.Node)
 		all := w.facts.stakes[s.Node]
 		before := all[len(all)-1].held
 		share := before * task.Amount(ppm) / 1_000_000

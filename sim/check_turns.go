@@ -140,7 +140,7 @@ func (w *world) checkPledges() {
 		}
 	}
 	for _, k := range w.workers {
-		if n, ok := w.chain.read().Node(k.id); ok && n.Pledged != want[k.id] {
+		if n, ok := w.chain.node(k.id); ok && n.Pledged != want[k.id] {
 			w.violate("pledges are for turns", "%s has pledged %s, and its turns could cost %s", k.name, n.Pledged, want[k.id])
 		}
 	}

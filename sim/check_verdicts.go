@@ -177,7 +177,7 @@ func (w *world) checkWords(c *ledger.Case) {
 		case said == neither && !bad:
 			want = ledger.FalseFault
 		}
-		if rec, _ := w.chain.read().Node(k.Node); want == 0 || rec.Lost == 0 && held(rec) == 0 {
+		if rec, _ := w.chain.node(k.Node); want == 0 || rec.Lost == 0 && held(rec) == 0 {
 			continue // nothing to pay, or nothing to pay with
 		}
 		if !slices.ContainsFunc(c.Slashes, func(s ledger.Slash) bool {

@@ -70,7 +70,6 @@ func (s *stranger) block(later uint64, key ed25519.PrivateKey, bodies ...task.Bo
 		}
 	}
 	b.End()
-	clear(s.w.chain.cases)
 	s.w.checkSupply()
 	return refused
 }

@@ -217,7 +217,7 @@ func (s *session) later(micros int64, do func()) {
 // ---- node.Effects ----
 
 func (s *session) Record() (ledger.NodeRecord, error) {
-	rec, _ := s.w.chain.read().Node(s.worker.id)
+	rec, _ := s.w.chain.node(s.worker.id)
 	return rec, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,6 +50,7 @@ func (a *app) simulateCommand() *cobra.Command {
 				o.limit = 1<<63 - 1
 			}
 			o.run = sim.Run
+			debug.SetGCPercent(400) // worlds are small, and many
 			return a.simulate(c.Context(), o)
 		},
 	}
