@@ -107,11 +107,14 @@ func (w *world) checkClaims(c *ledger.Case) {
 		return
 	}
 	delete(w.facts.electing, key)
+	pledged := slices.ContainsFunc(c.Declined, func(d ledger.Declined) bool { // it could have begun, had its executors more at stake
+		return d.Decline.Attempt == key.attempt && d.Decline.Lack.Reason == task.Pledged
+	})
 	first, last := e.seeded+w.params.ClaimBlocks, e.seeded+4*w.params.ClaimBlocks
 	switch {
 	case height < first || height > last:
 		w.violate("claims close in time", "task %s: seeded in block %d, closed in %d", c.ID().Short(), e.seeded, height)
-	case height < last && (c.Phase != ledger.Attesting || 3*seats < 2*c.Seats):
+	case height < last && (c.Phase != ledger.Attesting && !pledged || 3*seats < 2*c.Seats):
 		w.violate("claims close in time", "task %s: %d of %d seats in block %d, and nobody waits until %d", c.ID().Short(), seats, c.Seats, height, last)
 	case height > first && c.Phase == ledger.Attesting && 3*seats >= 2*c.Seats && seats == e.seats:
 		w.violate("claims close in time", "task %s: nobody came in block %d, which closed them", c.ID().Short(), height)
