@@ -38,7 +38,7 @@ func ExampleClient_Follow() {
 		Home: home, Workers: 4, Patience: committee.Embedded, Log: quiet,
 		Grants: []ledger.Grant{{Account: task.PublicKey(alices), Balance: 1000 * task.PRY}, {Account: task.PublicKey(bobs), Balance: 1000 * task.PRY}},
 	}))
-	defer net.Stop()
+	defer func() { _ = net.Stop() }()
 	session := &client.Session{Node: net.Client, Network: client.Network{
 		Chain: net.Params.Chain, Trust: net.Client.Trust, Bootstrap: net.Bootstrap(), Broker: net.BrokerAt(),
 	}}

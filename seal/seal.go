@@ -57,6 +57,7 @@ func Encrypt(recipient string, plain []byte) ([]byte, error) {
 	return EncryptTo(r, plain)
 }
 
+// EncryptTo makes an age file for one recipient.
 func EncryptTo(r age.Recipient, plain []byte) ([]byte, error) {
 	var out bytes.Buffer
 	w, err := age.Encrypt(&out, r)
@@ -77,6 +78,7 @@ func (i Identity) Decrypt(file []byte, limit int) ([]byte, error) {
 	return DecryptBy(i.id, file, limit)
 }
 
+// DecryptBy opens an age file of at most limit plaintext bytes by one identity.
 func DecryptBy(id age.Identity, file []byte, limit int) ([]byte, error) {
 	r, err := age.Decrypt(bytes.NewReader(file), id)
 	if err != nil {
