@@ -286,6 +286,10 @@ func (b *Block) nextAttempt(c *Case, why Cause) {
 		b.settle(c, End{Outcome: NoCommittee})
 		return
 	}
+	for i := range c.Passed { // nobody asks for its committee's words any more, and a case stays readable
+		r := &c.Passed[i].Pre
+		r.Commitments, r.Reveals, r.Evidence = nil, nil, [2][]byte{}
+	}
 	c.Attempt++
 	if why == TooFewSeats {
 		c.Seats = Larger(c.Seats)

@@ -396,10 +396,17 @@ func (c *Case) checkShown(s task.SignedResult) error {
 
 // checkBlame lets an enclave blame a party for a key that opens nothing only
 // if it is the key that the party put on the chain: what a host hands to its
-// enclave is not the party's word.
+// enclave is not the party's word. And only when all parties' keys are there: a blame
+// must not outrun the answer of another, whom it would then owe nothing.
 func (c *Case) checkBlame(r task.Result) error {
 	party, used, blames := r.Blames()
-	if blames && !slices.ContainsFunc(c.View.Releases, func(o task.Release) bool { return o.Party == party && o.Hash() == used }) {
+	if !blames {
+		return nil
+	}
+	if missing, waits := c.Unreleased(); waits {
+		return task.Refuse("blame-unfounded", "party %d still has time to answer; then its silence counts, and until then nobody's key", missing)
+	}
+	if !slices.ContainsFunc(c.View.Releases, func(o task.Release) bool { return o.Party == party && o.Hash() == used }) {
 		return task.Refuse("blame-unfounded", "the key that opened nothing is not the one that party %d put on the chain", party)
 	}
 	return nil

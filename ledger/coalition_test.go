@@ -163,3 +163,73 @@ func TestNobodyRobsBobByFailing(t *testing.T) {
 		}
 	}
 }
+
+// Alice's first key opens nothing, and the enclave has said so under its signature; with
+// her second it has run, and the result is hers. Then its executor calls, she puts the bad
+// key on the chain, and the blame for it comes in the same block. It must not outrun Bob,
+// who has his time to answer, and whom the royalty is due from then on.
+func TestBlameWaitsForAllAnswers(t *testing.T) {
+	w := newWorld(t, 9)
+	f := w.function()
+	f.Manifest.Royalty = 7 * task.PRY
+	w.fn = f.ID()
+	w.must("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 200 * task.PRY}})
+	k := w.task() // whose royalty is nearly all that it costs
+	k.GasPrice, k.Seats, k.Fee = 1, 16, 16*w.block.Params.SeatFee
+	w.id = k.ID()
+	w.must("alice", task.Body{Post: &k})
+	w.next()
+	w.elect()
+	w.judge(everyone(task.OK))
+	before := w.state().Account(task.PublicKey(w.keys["bob"])).Balance
+	if err := w.call(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.released(alices); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.result(task.WrongKey, 0); task.CodeOf(err) != "blame-unfounded" {
+		t.Fatalf("a blame before Bob could answer: %v", err)
+	}
+	if err := w.released(bobs); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.result(task.WrongKey, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.left()
+	if got := w.state().Account(task.PublicKey(w.keys["bob"])).Balance - before; w.c().Settlement.Outcome != DataOwnerSilent || got < 6*task.PRY {
+		t.Errorf("%s: Bob gets %s of a royalty of %s", w.c().Settlement.Outcome, got, f.Manifest.Royalty)
+	}
+}
+
+// A case keeps no more words than can be read: those of one attempt's committees.
+func TestTheLargestCaseIsReadable(t *testing.T) {
+	w := newWorld(t, 9)
+	w.post()
+	w.elect()
+	var round Round
+	for i := range task.MaxSeats - 1 {
+		id := task.NodeID(task.H(task.TagSalt, task.U64(uint64(i))))
+		round.Commitments = append(round.Commitments, task.Commitment{Node: id, Digest: task.Hash{1}, Signature: task.Signature{1}})
+		round.Reveals = append(round.Reveals, task.Reveal{Node: id, Verdict: task.OK, Pair: task.Hash{1}, Salt: task.Hash{1}})
+	}
+	round.Evidence = [2][]byte{make([]byte, task.MaxEvidence), make([]byte, task.MaxEvidence)}
+	c, err := w.block.open(w.c().ID(), w.c().Attempt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill := func() {
+		for v := range c.Params.MaxViews {
+			c.Passed = append(c.Passed, Pass{Attempt: c.Attempt, View: v, Pre: round, Why: BroughtNothing})
+		}
+	}
+	fill()
+	for c.Attempt+1 < c.Params.MaxAttempts {
+		w.block.nextAttempt(c, TooFewJudged)
+		fill()
+	}
+	if raw := task.Encode(c); len(raw) > MaxCase {
+		t.Errorf("%d bytes, and a case has at most %d", len(raw), MaxCase)
+	}
+}

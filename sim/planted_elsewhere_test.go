@@ -365,6 +365,10 @@ var elsewhere = []tested{
 		"owner", "TestKeysAheadOfTheChain",
 	},
 	{
+		"a blame outruns an answer", "ledger/case.go", `	if missing, waits := c.Unreleased(); waits {`, `	if missing, waits := c.Unreleased(); waits && !blames {`,
+		"ledger", "TestBlameWaitsForAllAnswers",
+	},
+	{
 		"a busy worker blames Alice", "node/job.go", `		j.unable(task.Lack{Reason: task.Busy}, errors`, `		j.unable(task.Lack{Reason: task.NoFile, Party: 1}, errors`,
 		"node", "TestBusyWorkersDecline",
 	},
