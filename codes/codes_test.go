@@ -106,7 +106,7 @@ func used(t *testing.T) map[string]string {
 			ast.Inspect(f, func(n ast.Node) bool {
 				switch n := n.(type) {
 				case *ast.CallExpr:
-					if calls(n, "Refuse") && len(n.Args) > 1 {
+					if (calls(n, "Refuse") || calls(n, "refuse")) && len(n.Args) > 1 { // refuse: a closure that adds where the money is
 						add(n.Args[0])
 					}
 				case *ast.BinaryExpr:

@@ -196,7 +196,9 @@ func (w *world) post(j *job, f task.Function) {
 	j.id, j.posted = p.ID(), w.now
 	w.say("alice posts task %s for %d seats", j.id.Short(), seats)
 	w.chain.submit(pooled{key: w.alice.key, who: "alice", body: task.Body{Post: &p}, then: func(err error) {
-		if task.CodeOf(err) == "policy-narrow" && w.fewSuit() {
+		if task.CodeOf(err) == "task-mismatch" { // another transaction of hers was first
+			w.post(j, f)
+		} else if task.CodeOf(err) == "policy-narrow" && w.fewSuit() {
 			j.closed, j.refused = w.now, true
 		} else if err != nil {
 			w.violate("an honest task is taken", "%v", err)
