@@ -1,3 +1,7 @@
+// It starts engines, which takes minutes: by name, and a step of .ci/run.
+
+//go:build engines
+
 package main
 
 import (
