@@ -233,3 +233,47 @@ func TestTheLargestCaseIsReadable(t *testing.T) {
 		t.Errorf("%d bytes, and a case has at most %d", len(raw), MaxCase)
 	}
 }
+
+// A pledge is worth what is left of the bond when it is due. So what two words of the
+// executor's own in tasks of strangers cost it is not Alice's, who shows them, as long as
+// his silence in her task could cost that.
+func TestAPledgeIsNobodysReward(t *testing.T) {
+	w := newWorld(t, 9)
+	f := w.function()
+	f.Manifest.Royalty = 7 * task.PRY
+	w.fn = f.ID()
+	w.must("bob", task.Body{Publish: &task.Publish{Function: f, Bond: 200 * task.PRY}})
+	dear := func(who string) task.TaskID {
+		k := w.task()
+		k.Requester = task.PublicKey(w.keys[who])
+		k.Data[0].Owner, k.Nonce = k.Requester, w.state().Account(k.Requester).Nonce
+		k.GasPrice, k.Seats, k.Fee = 1, 16, 16*w.block.Params.SeatFee
+		w.must(who, task.Body{Post: &k})
+		return k.ID()
+	}
+	w.id = dear("alice")
+	w.next()
+	w.elect()
+	id, friend := w.id, w.c().View.Executor
+	w.lose(friend, 10*task.PRY) // all but that
+	before := w.hand(friend) + w.c().Escrow.Of(0)
+	w.judge(everyone(task.OK)) // keys and result go beside the chain
+	for range 12 {
+		var two []task.Commitment
+		of := dear("carol")
+		for i := range 2 {
+			k := task.Commitment{Ballot: task.Ballot{Task: of}, Node: friend, Digest: task.Hash{byte(i + 1)}}
+			k.Signature = task.Sign(w.nodes[friend].peer, k.Hash())
+			two = append(two, k)
+		}
+		w.must("alice", task.Body{Accuse: &task.Accusation{Ballot: two[0].Ballot, Accused: friend, Commitments: two}})
+	}
+	for w.c().View.Number == 0 && w.c().Phase != Closed {
+		w.next()
+	}
+	w.id = id
+	lost := before - w.hand(friend) - w.c().Escrow.Of(0) // the lock comes back, whatever follows
+	if due := w.c().forfeit(); lost < due {
+		t.Errorf("Alice and her friend lost %s, and she gets back %s: they keep %s", lost, due, due-lost)
+	}
+}

@@ -79,6 +79,9 @@ type Slash struct {
 	Rewards []Payment   `cbor:"5,keyasint" json:"rewards"` // the rest was burned
 	Attempt uint32      `cbor:"6,keyasint" json:"attempt"`
 	View    uint32      `cbor:"7,keyasint" json:"view"`
+	// Owed is what of it was burned before anybody shared, since without it the node could
+	// not answer for the turns that it has (spec §10.4).
+	Owed task.Amount `cbor:"8,keyasint,omitempty" json:"owed"`
 }
 
 // silent is what an executor pays that was found good and then was silent. The
@@ -148,7 +151,9 @@ func (b *Block) atStake(id task.NodeID) task.Amount {
 // slash takes from a node's bond. Half, rounded up, is burned, so that nobody
 // gains by accusing himself; the other half is shared by the finders, and
 // burned as well if there is none (spec §10.4). Of a lie that ends an executor's turn
-// the forfeit is burned first, whoever has found it: Alice may accuse her friend.
+// the forfeit is burned first, whoever has found it: Alice may accuse her friend. And of
+// every slash what the node's present turns could cost it: by two words of her friend in
+// a stranger's task Alice would be paid what his silence in hers is to cost.
 func (b *Block) slash(c *Case, id task.NodeID, cause Cause, want task.Amount, finders []share) {
 	var first task.Amount // is burned
 	if c.byLie(cause) {
@@ -156,6 +161,11 @@ func (b *Block) slash(c *Case, id task.NodeID, cause Cause, want task.Amount, fi
 	}
 	cut := b.take(id, max(want, first))
 	s := Slash{Node: id, Cause: cause, Height: b.Height, Amount: cut, Attempt: c.Attempt, View: c.View.Number}
+	if len(finders) > 0 {
+		n, _ := load[NodeRecord](b.state, join(keyNode, id[:]))
+		s.Owed = min(cut, n.Pledged-min(n.Pledged, b.atStake(id)))
+		first = max(first, s.Owed)
+	}
 	s.Rewards = b.reward(c, min(cut/2, cut-min(cut, first)), finders, WhyFinder)
 	b.meta.Burned += cut - total(s.Rewards)
 	c.Slashes = append(c.Slashes, s)

@@ -91,6 +91,8 @@ func plausible(c *ledger.Case, i int) error {
 		return fmt.Errorf("a slash of nobody")
 	case !fits || given > s.Amount/2:
 		return fmt.Errorf("of the %s that %s lost, %s were given away: half is to be burned", s.Amount, s.Node.Short(), given)
+	case s.Owed > s.Amount:
+		return fmt.Errorf("of the %s that %s lost, %s are said to be burned first", s.Amount, s.Node.Short(), s.Owed)
 	case again:
 		return fmt.Errorf("node %s was slashed twice for one %s", s.Node.Short(), s.Cause)
 	case s.Height < before.Height || s.Attempt < before.Attempt || s.Attempt > c.Attempt || s.Height > c.Settlement.Height+c.Params.DisputeBlocks:
@@ -207,7 +209,7 @@ func (d debt) paid(s ledger.Slash) error {
 	switch {
 	case s.Amount > d.most:
 		return fmt.Errorf("it lost %s, the rules ask for %s", s.Amount, d.most)
-	case !slices.Equal(s.Rewards, shared(min(s.Amount/2, s.Amount-min(s.Amount, d.first)), d.finders, ledger.WhyFinder)):
+	case !slices.Equal(s.Rewards, shared(min(s.Amount/2, s.Amount-min(s.Amount, max(d.first, s.Owed))), d.finders, ledger.WhyFinder)):
 		return fmt.Errorf("the reward did not go to those who found it, by their seats")
 	}
 	return nil

@@ -369,6 +369,10 @@ var elsewhere = []tested{
 		"ledger", "TestBlameWaitsForAllAnswers",
 	},
 	{
+		"a pledge is Alice's reward", "ledger/slash.go", `		first = max(first, s.Owed)`, `		s.Owed = 0`,
+		"ledger", "TestAPledgeIsNobodysReward",
+	},
+	{
 		"a busy worker blames Alice", "node/job.go", `		j.unable(task.Lack{Reason: task.Busy}, errors`, `		j.unable(task.Lack{Reason: task.NoFile, Party: 1}, errors`,
 		"node", "TestBusyWorkersDecline",
 	},
