@@ -373,6 +373,10 @@ var elsewhere = []tested{
 		"ledger", "TestAPledgeIsNobodysReward",
 	},
 	{
+		"busy stays cut off", "committee/machine.go", `own.Claim.Busy == nil && lack.Reason == task.Busy`, `own.Claim.Busy == nil && lack.Reason > task.Gone`,
+		"committee", "TestBusyThatIsCutOffIsSaidAgain",
+	},
+	{
 		"a busy worker blames Alice", "node/job.go", `		j.unable(task.Lack{Reason: task.Busy}, errors`, `		j.unable(task.Lack{Reason: task.NoFile, Party: 1}, errors`,
 		"node", "TestBusyWorkersDecline",
 	},
