@@ -139,3 +139,25 @@ func TestNobodySignsThatABondIsPledged(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A pair that too few have judged is redrawn: its executor's turn is over, and pledges
+// nothing more.
+func TestARedrawFreesThePledge(t *testing.T) {
+	w := elected(t)
+	shown := w.pair(w.quote(task.PreRun))
+	w.must("carol", task.Body{Show: &shown})
+	for w.c().View.Pre.Progress < Sealed {
+		w.next()
+	}
+	if err := w.verdicts(nil, shown); err != nil {
+		t.Fatal(err)
+	}
+	first := w.c().View.Executor
+	if n, _ := w.state().Node(first); n.Pledged == 0 {
+		t.Fatal("nothing is pledged in its turn")
+	}
+	w.nextAttempt()
+	if n, _ := w.state().Node(first); n.Pledged != 0 || w.c().Attempt != 1 {
+		t.Errorf("attempt %d: %s are pledged for a turn that is over", w.c().Attempt, n.Pledged)
+	}
+}

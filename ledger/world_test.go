@@ -132,16 +132,15 @@ func (w *world) begin() {
 	}
 }
 
-// next ends the block and checks that no money came or went.
+// next ends the block and checks that no money came or went, and that each pledge is one
+// of an open turn.
 func (w *world) next() {
 	w.events = append(w.events, w.block.End()...)
 	r := Read(w.store)
 	if held, supply := r.Held(), r.Meta().Supply; held != supply {
 		w.t.Fatalf("block %d: %d held, supply %d", w.height, held, supply)
 	}
-	if w.height%8 == 0 {
-		w.pledges()
-	}
+	w.pledges()
 	w.begin()
 }
 
