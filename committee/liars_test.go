@@ -365,6 +365,39 @@ func TestCommitmentsLeftOutAtLast(t *testing.T) {
 	}
 }
 
+// A verifier's own commitment, and its own reveal, are said again until the chain has
+// them: a transaction may get lost.
+func TestAnOwnWordThatIsLostIsSaidAgain(t *testing.T) {
+	_, c, words := crowd(t, 4)
+	mine := words[0]
+	m := New(mine.Node, Embedded)
+	m.Restore([]task.Reveal{mine}, nil)
+	k := task.Commitment{Ballot: mine.Ballot, Node: mine.Node, Digest: mine.Digest()}
+	m.Step(ChainMoved{c})
+	m.Step(CommitmentHeard{k})
+	up := TimedOut{Timer{Kind: WordTimer}}
+	for round := range 3 {
+		if _, _, commits, _ := brought(t, m.Step(up)); commits[mine.Node] != 1 {
+			t.Fatalf("time %d: its commitment is not on the chain, and it says %v", round, commits)
+		}
+	}
+	closed := *c
+	closed.View.Pre.Progress = ledger.Sealed
+	closed.View.Pre.Commitments = []task.Commitment{k}
+	m.Step(ChainMoved{&closed})
+	for round := range 3 {
+		if _, _, commits, reveals := brought(t, m.Step(up)); reveals[mine.Node] != 1 || len(commits) > 0 {
+			t.Fatalf("time %d: its reveal is not on the chain, and it says %v, %v", round, commits, reveals)
+		}
+	}
+	there := closed
+	there.View.Pre.Reveals = []task.Reveal{mine}
+	m.Step(ChainMoved{&there})
+	if txs, _, _, _ := brought(t, m.Step(up)); txs != 0 {
+		t.Errorf("%d transactions more: the chain has all", txs)
+	}
+}
+
 // What strangers say takes no memory, nor what is about another view or round; and
 // reveals, which have no signature, only where they open a commitment.
 func TestWordsOfStrangersAreNotKept(t *testing.T) {
