@@ -128,6 +128,46 @@ func TestEveryEndVerifies(t *testing.T) {
 			}
 			return w.ran(task.RunOK, 9).leave()
 		}},
+		{"two at opening  ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t).declines(task.Busy) // of a bond so large that the forfeit burned first makes no difference
+			shown, second := w.pair(), w.twoGood().Pair()
+			w.judgeThis(shown, false) // which closes them, and nobody has opened it
+			for w.show(shown); w.c().View.Pre.Progress < ledger.Sealed; {
+				w.next()
+			}
+			w.accuse(w.c().View.Executor, task.Accusation{Pairs: []task.Pair{shown.Pair(), second}})
+			return w.until(2).ran(task.RunOK, 9).leave()
+		}},
+		{"two, collecting ", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
+			w := attesting(t)
+			w.show(w.pair()).show(w.twoGood())
+			return w.nextView().ran(task.RunOK, 9).leave()
+		}},
+		{"late lies of all", "oooooo oo o o o ooo", ledger.Completed, func(t testing.TB) *world {
+			w := reviewed(t, task.RunOK, 9)
+			for w.c().View.ExitNonce.IsZero() {
+				w.next()
+			}
+			w.one = true // the exit, and in its block
+			w.leave()
+			w.lax = true // the nonce of the second in one block is stale
+			return w.twoResults().twoWords(w.c().View.Executor)
+		}},
+		{"nobody can cover", "oooooo -- - - - o-o", ledger.NoCommittee, func(t testing.TB) *world {
+			w := newWorld(t)
+			w.unbonded(task.NodeID{})
+			return w.to((*world).elects)
+		}},
+		{"out of time, and nobody else can cover", "oooooo -- - - - o-o", ledger.NoCommittee, func(t testing.TB) *world {
+			w := attesting(t)
+			w.unbonded(w.c().View.Executor)
+			return w.to(func(w *world) *world {
+				if w.elects(); w.c().Phase == ledger.Attesting {
+					w.ran(task.OutOfTime, 9)
+				}
+				return w
+			})
+		}},
 		{"all are sent off", "ooooo- -- - - - ooo", ledger.NoCommittee, func(t testing.TB) *world {
 			w := attesting(t)
 			for w.c().Attempt == 0 {

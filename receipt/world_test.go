@@ -192,6 +192,29 @@ func (w *world) claim(most int) *world {
 	return w
 }
 
+// elects claims once in an attempt, and lets a block pass.
+func (w *world) elects() *world {
+	if c := w.c(); c.Phase == ledger.Electing && len(c.Members) == 0 {
+		return w.claim(99)
+	}
+	w.next()
+	return w
+}
+
+// unbonded has every node but one take its bond back: they can cover no turn.
+func (w *world) unbonded(but task.NodeID) *world {
+	for id, k := range w.nodes {
+		if id == but {
+			continue
+		}
+		rec, _ := ledger.Read(w.store).Node(id)
+		w.one = true
+		w.must(k.name, task.Body{Unbond: &task.Bond{Node: id, Amount: rec.Bond}})
+	}
+	w.next()
+	return w
+}
+
 func (w *world) elect() *world { return w.claim(99).wait(ledger.Attesting) }
 
 // decline has a member say that it executes nothing.
