@@ -1,8 +1,10 @@
 package ledger
 
 import (
+	"strings"
 	"testing"
 
+	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/beacon"
 	"github.com/prytany/prytany/sortition"
 	"github.com/prytany/prytany/task"
@@ -121,6 +123,24 @@ func TestGenesisNeedsABeacon(t *testing.T) {
 	for name, g := range map[string]Genesis{"none": {Params: good.Params, Reference: good.Reference}, "another key's": bad} {
 		if err := Init(NewMemStore(), g); err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// A review that is over before the beacon that asks for the exit would find every
+// executor silent.
+func TestAReviewOutlastsItsBeacon(t *testing.T) {
+	_, dealt, _ := sharedWorld(t)
+	own := beacon.OwnGroup(task.Key{1}, beacon.NewSecret([32]byte{1}))
+	for _, row := range []struct {
+		group  beacon.Group
+		review uint64
+		good   bool
+	}{{own, 1, true}, {dealt, 1, false}, {dealt, 2, true}} {
+		g := Genesis{Params: Embedded("test"), Beacon: row.group, Reference: attest.Reference{AllowSimulated: true, Measurements: []task.Hash{measurement}}}
+		g.Params.CommitBlocks, g.Params.ReviewBlocks = 1, row.review
+		if err := g.Check(); (err == nil) != row.good || err != nil && !strings.Contains(err.Error(), "review_blocks") {
+			t.Errorf("%s, %d blocks: %v", row.group.Kind, row.review, err)
 		}
 	}
 }

@@ -198,6 +198,9 @@ func (g Genesis) Check() error {
 	if err := errors.Join(g.Reference.Check(), g.Beacon.Check()); err != nil {
 		return fmt.Errorf("genesis: %w", err)
 	}
+	if d := g.Beacon.Kind.Distance(); g.Params.ReviewBlocks < d {
+		return fmt.Errorf("genesis: review_blocks %d must be %d or more: the beacon that asks for the exit comes so long after the result", g.Params.ReviewBlocks, d)
+	}
 	return nil
 }
 
