@@ -7,7 +7,10 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/prytany/prytany/attest"
 	"github.com/prytany/prytany/beacon"
@@ -377,12 +380,23 @@ type told struct {
 	height uint64
 	c      *ledger.Case
 	all    []task.Body
+	money  task.Amount
+	block  chan struct{} // that a transaction waits for; nil is no wait
+	sent   atomic.Int32
+}
+
+func (t *told) Account(context.Context, task.Address) (ledger.Account, error) {
+	return ledger.Account{Balance: t.money}, nil
 }
 
 func (t *told) Height() uint64                                                  { return t.height }
 func (t *told) Case(context.Context, task.TaskID) (*ledger.Case, error)         { return t.c, nil }
 func (t *told) VerifiedCase(context.Context, task.TaskID) (*ledger.Case, error) { return t.c, nil }
 func (t *told) Submit(_ context.Context, _ ed25519.PrivateKey, b task.Body) (uint64, error) {
+	t.sent.Add(1)
+	if t.block != nil {
+		<-t.block
+	}
 	t.all = append(t.all, b)
 	return 0, nil
 }
@@ -482,6 +496,46 @@ func TestKeysAheadOfTheChain(t *testing.T) {
 			}
 		})
 	}
+	t.Run("an account that cannot pay", func(t *testing.T) {
+		s := start(last)
+		s.k.Account = keyOf("alice")
+		least := bringing(s.q.c)
+		for money, want := range map[task.Amount]error{least - 1: context.Canceled, least: nil} {
+			s.chain.money = money
+			if _, err := s.k.awaitClosed(stopped(t), s.q.c.Ballot()); !errors.Is(err, want) {
+				t.Errorf("with %s: %v", money, err)
+			}
+		}
+		if err := decide(s); err != nil {
+			t.Fatal(err)
+		}
+		if s.chain.money = least; !s.k.canPay(t.Context(), s.q.c) {
+			t.Error("the same turn is counted twice")
+		}
+		next := *s.q.c
+		next.View.Number++
+		if s.k.canPay(t.Context(), &next) {
+			t.Error("one balance for two turns")
+		}
+	})
+	t.Run("one at a time", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := start(last)
+			if err := decide(s); err != nil {
+				t.Fatal(err)
+			}
+			s.chain.block = make(chan struct{})
+			s.k.Chain = passing{s.chain, last + 4*commit}
+			var wg sync.WaitGroup
+			wg.Go(func() { _ = s.k.Follow(t.Context(), 0, func(*ledger.Case, task.Party) bool { return true }) })
+			synctest.Wait()
+			if n := s.chain.sent.Load(); n != 1 {
+				t.Errorf("%d transactions wait for one block", n)
+			}
+			close(s.chain.block)
+			wg.Wait()
+		})
+	})
 	t.Run("with the blocks", func(t *testing.T) {
 		s := start(last)
 		if err := decide(s); err != nil {

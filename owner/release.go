@@ -68,8 +68,9 @@ type Keeper struct {
 type seen struct {
 	opening task.Opening
 	reveals []task.Reveal
-	due     uint64 // the height from which on it does
-	again   uint64 // and so many blocks later again
+	due     uint64      // the height from which on it does
+	again   uint64      // and so many blocks later again
+	cost    task.Amount // at the most
 }
 
 // share is one party's part in one view of a task.
@@ -123,7 +124,7 @@ func (k *Keeper) awaitClosed(ctx context.Context, b task.Ballot) (*ledger.Case, 
 			return false, task.Refuse("release-early", "view %d is asked for; the chain is at view %d", b.View, c.View.Number)
 		}
 		ready := c.Phase >= ledger.Attesting && c.View.Number == b.View && c.View.Pre.Progress >= ledger.Sealed
-		return ready && (decided(c) || k.canBring(c)), nil
+		return ready && (decided(c) || k.canBring(c) && k.canPay(ctx, c)), nil
 	}
 	look := func() (done bool, err error) {
 		c, err = k.Chain.Case(ctx, b.Task) // that it is time to prove something a node may say
@@ -209,7 +210,7 @@ func (k *Keeper) Decide(c *ledger.Case, party uint8, o task.Opening, reveals []t
 	}
 	k.released[of], k.judged[b] = r, ev
 	if !decided(c) {
-		k.ahead[b] = seen{o, reveals, k.Chain.Height() + c.Params.CommitBlocks, c.Params.CommitBlocks/2 + 1}
+		k.ahead[b] = seen{o, reveals, k.Chain.Height() + c.Params.CommitBlocks, c.Params.CommitBlocks/2 + 1, bringing(c)}
 	}
 	k.Log.Info("key released", "owner", k.Role.String(), "party", party, "task", b.Task.Short(), "view", b.View, "node", c.View.Executor.Short(), "evidence", digest.Short())
 	return r, nil
@@ -224,6 +225,34 @@ func decided(c *ledger.Case) bool { return c.View.Pre.Progress >= ledger.Decided
 // so, and as many to be heard.
 func (k *Keeper) canBring(c *ledger.Case) bool {
 	return k.Chain.Height()+2*c.Params.CommitBlocks <= c.Deadline
+}
+
+// canPay says whether this owner's account can pay for bringing the verdict, or for
+// accusing the executor, in this turn and all others in which it may have to. An owner
+// that cannot waits for the chain to know the verdict.
+func (k *Keeper) canPay(ctx context.Context, c *ledger.Case) bool {
+	a, err := k.Chain.Account(ctx, task.PublicKey(k.Account))
+	if err != nil {
+		k.Log.Warn("cannot read the account", "owner", k.Role.String(), "err", err)
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	due, fits := bringing(c), true
+	for b, s := range k.ahead {
+		if b != c.Ballot() && fits {
+			due, fits = due.Add(s.cost)
+		}
+	}
+	return fits && due <= a.Balance
+}
+
+// bringing is the most that it costs to bring a verdict: the transactions of all words,
+// or one with an accusation's bond.
+func bringing(c *ledger.Case) task.Amount {
+	words := make([]task.Reveal, len(c.View.Pre.Commitments))
+	txs := len(task.SplitVerdicts(c.Ballot(), words, &task.Opening{Evidence: make([]byte, task.MaxEvidence)}))
+	return task.Amount(txs)*c.Params.Fee(task.MaxTx) + c.Params.AccusationBond
 }
 
 // Overdue are the ballots of which an executor has not brought in time what it has
@@ -345,8 +374,9 @@ func (k *Keeper) Follow(ctx context.Context, from uint64, mine func(*ledger.Case
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	var mu sync.Mutex
-	due := map[task.TaskID]uint64{} // called on the chain at a height, not yet provably
-	busy := map[task.TaskID]bool{}  // somebody looks after it
+	due := map[task.TaskID]uint64{}  // called on the chain at a height, not yet provably
+	busy := map[task.TaskID]bool{}   // somebody looks after it
+	brings := map[task.Ballot]bool{} // its verdict is on its way: each time costs a fee
 	look := func(id task.TaskID, found uint64) {
 		done := k.Record(ctx, id, mine)
 		mu.Lock()
@@ -357,11 +387,19 @@ func (k *Keeper) Follow(ctx context.Context, from uint64, mine func(*ledger.Case
 		}
 	}
 	return k.Chain.Watch(ctx, from, func(height uint64, events []ledger.Event) {
-		for _, b := range k.Overdue(height) {
-			wg.Go(func() { k.Bring(ctx, b) })
-		}
 		mu.Lock()
 		defer mu.Unlock()
+		for _, b := range k.Overdue(height) {
+			if !brings[b] {
+				brings[b] = true
+				wg.Go(func() {
+					k.Bring(ctx, b)
+					mu.Lock()
+					defer mu.Unlock()
+					delete(brings, b)
+				})
+			}
+		}
 		for _, e := range events {
 			if e.Phase == ledger.Releasing || e.Phase == ledger.Running && k.refused(e.Task) {
 				due[e.Task] = height
