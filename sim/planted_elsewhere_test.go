@@ -353,7 +353,7 @@ var elsewhere = []tested{
 		"owner", "TestKeysAheadOfTheChain",
 	},
 	{
-		"an owner waits for no decision", "owner/release.go", `		return ready && (decided(c) || k.canBring(c)), nil`, `		return ready, nil`,
+		"an owner waits for no decision", "owner/release.go", `		return ready && (decided(c) || k.canBring(c) && k.canPay(ctx, c)), nil`, `		return ready, nil`,
 		"owner", "TestKeysAheadOfTheChain",
 	},
 	{
