@@ -153,6 +153,7 @@ var onlyTheChain = map[string]string{
 	"Case.Members[].Node.TEE.Identity": "likewise; no two members may have the same",
 
 	"Case.Slashes[].Amount": "the bond at that height is not in the case, if it is a share of that; else it may be less, of a bond that is used up",
+	"Case.Slashes[].Owed":   "what a node needed for its other turns is not in the case; it gives nobody more",
 
 	"Case.View.Pre.Commitments (order)":     "the order of arrival; all that counts is who",
 	"Case.View.Pre.Reveals (order)":         "likewise",

@@ -209,6 +209,8 @@ func (d debt) paid(s ledger.Slash) error {
 	switch {
 	case s.Amount > d.most:
 		return fmt.Errorf("it lost %s, the rules ask for %s", s.Amount, d.most)
+	case len(d.finders) == 0 && s.Owed > 0:
+		return fmt.Errorf("%s are said to be burned before anybody shares, and nobody does", s.Owed)
 	case !slices.Equal(s.Rewards, shared(min(s.Amount/2, s.Amount-min(s.Amount, max(d.first, s.Owed))), d.finders, ledger.WhyFinder)):
 		return fmt.Errorf("the reward did not go to those who found it, by their seats")
 	}
@@ -242,8 +244,12 @@ func late(c *ledger.Case, s ledger.Slash) (shown bool, err error) {
 	if !allowed {
 		return false, fmt.Errorf("nothing in the receipt asks for it")
 	}
-	if s.Cause != ledger.FalseOK && len(s.Rewards) > 0 { // the accuser, whoever it was, comes last
-		among = append(among, finder{account: s.Rewards[len(s.Rewards)-1].To, weight: 1})
+	if s.Cause != ledger.FalseOK { // the accuser, whoever it was, comes last
+		accuser := finder{weight: 1}
+		if n := len(s.Rewards); n > 0 {
+			accuser.account = s.Rewards[n-1].To
+		}
+		among = append(among, accuser)
 	}
 	return shown, debt{most: most, first: first, finders: among}.paid(s)
 }
