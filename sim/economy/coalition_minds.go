@@ -156,8 +156,8 @@ func (w *coalWorld) conspire(t *coalTask) {
 		}
 	}
 	if t.does(devWithdraw) && c.Phase == ledger.Attesting && c.View.Number == 0 {
-		if f, _ := w.read().Function(c.Task.Function); f.Bond > task.PRY {
-			w.submit(w.bob, true, task.Body{Withdraw: &task.Withdraw{Function: c.Task.Function, Amount: f.Bond - task.PRY}})
+		if f, _ := w.read().Function(c.Task.Function); f.Bond > coalLeft {
+			w.submit(w.bob, true, task.Body{Withdraw: &task.Withdraw{Function: c.Task.Function, Amount: f.Bond - coalLeft}})
 		}
 	}
 	if t.does(devShowAll) && !friend && c.Stage == ledger.Committing && len(members) > 0 {

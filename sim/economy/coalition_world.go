@@ -92,9 +92,10 @@ type coalTask struct {
 const (
 	coalStrangers = 12
 	coalNodes     = 4
-	coalMost      = 10 // with its stake split
-	coalBond      = 3  // of a stranger, in least bonds
-	coalRare      = 2  // strangers with the coalition's kind of machine
+	coalMost      = 10            // with its stake split
+	coalBond      = 3             // of a stranger, in least bonds
+	coalLeft      = 10 * task.PRY // of a function's bond, when Bob takes it back: the next task needs some
+	coalRare      = 2             // strangers with the coalition's kind of machine
 )
 
 // coalWorthShare is what a result is worth to Alice, over what she offers for it.
